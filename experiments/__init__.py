@@ -1,0 +1,1 @@
+"""One door a table or figure of the paper."""

@@ -1,0 +1,49 @@
+"""The contract between every method and every metric: scores, and how many labels to keep.
+
+A method that ranks gives `scores`; one that also says how many gives `counts`. A quantity
+regressor fills `counts`; a recurrent decoder gives its emitted order as scores and its
+length as counts; the paper's upper bound is `counts` = the true m.
+"""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """What a method says of N images.
+
+    scores: [N, C] float32, higher is surer; -inf is never said.
+    counts: [N] int32, the number of labels asked for, or None where the method only ranks.
+    """
+
+    scores: np.ndarray
+    counts: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.scores.ndim != 2:
+            raise ValueError(f"expected scores [N, C]. Received: shape {self.scores.shape}")
+        if np.isnan(self.scores).any():
+            raise ValueError("expected scores without NaN. Received: NaN")
+        if self.counts is not None and self.counts.shape != self.scores.shape[:1]:
+            raise ValueError(f"expected counts [{len(self.scores)}]. Received: shape {self.counts.shape}")
+
+
+def choose(annotations: Annotations, k: int | None = None) -> np.ndarray:
+    """The chosen labels as bool [N, C]: the `k` best, or `counts` best where `k` is None.
+
+    Ties go to the lower class id; a score of -inf is never chosen.
+    """
+    if k is None and annotations.counts is None:
+        raise ValueError("expected k or counts. Received: neither")
+    counts = annotations.counts if k is None else np.full(len(annotations.scores), k)
+    order = np.argsort(-annotations.scores, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
+    return (rank < counts[:, None]) & (annotations.scores > -np.inf)
+
+
+def round_counts(raw: np.ndarray, num_classes: int) -> np.ndarray:
+    """Raw quantities [N] to counts [N] int32: nearest integer, within 1 … C (METHODS §4 #21)."""
+    return np.clip(np.floor(raw + 0.5), 1, num_classes).astype(np.int32)

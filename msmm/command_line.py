@@ -1,0 +1,77 @@
+"""What every door (`python -m …`) shares: flags in, a clear line and an exit status out.
+
+Exit statuses: 0 done, 2 a mistake the user can put right (one line on standard error),
+130 interrupted. Nothing here imports TensorFlow, so `--help` answers at once.
+"""
+
+import dataclasses
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from msmm.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the command line, calls `main()` and turns what happens into an exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def fail(message: str) -> None:
+    """Prints one line on standard error and exits with status 2."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    for name in FLAGS.flags_by_module_dict():
+        if name == __name__:  # flags defined here for a door are that door's own
+            for flag in FLAGS.flags_by_module_dict()[name]:
+                FLAGS.register_key_flag_for_module(argv[0], flag)
+    try:
+        return FLAGS(argv)
+    except SystemExit:  # absl leaves --help with status 1
+        sys.exit(0)
+    except flags.Error as error:
+        fail(f"{error} (--help lists the flags)")
+
+
+def _guarded(main: Callable[[], None], argv: list[str]) -> None:
+    if len(argv) > 1:
+        fail(f"unexpected argument {argv[1]!r}: flags are written --name=value (--help lists them)")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        main()
+    except UserError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            fail(f"cannot write {error.filename or ''}: {error.strerror}; what was finished is kept")
+        raise
+
+
+def define_dataclass_flags(dataclass: type) -> None:
+    """Defines one flag a field of `dataclass`, unset by default, with the field's documentation.
+
+    Fields are `int`, `float`, `bool`, `str` or tuples of `str`, with `metadata["help"]`.
+    """
+    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
+              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
+    for field in dataclasses.fields(dataclass):
+        define[type(field.default)](field.name, None, f"[setting] {field.metadata['help']}")
+
+
+def overridden(instance):
+    """`instance` of a dataclass with the fields that the command line sets replaced."""
+    given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return dataclasses.replace(instance, **given)

@@ -1,0 +1,23 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="msmm",
+    version="0.1.0",
+    description="Multi-modal multi-scale deep learning for large-scale image annotation, in Keras",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
+    install_requires=[
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "tensorboard>=2.18",
+        "keras>=3.8",
+        "numpy>=1.26",
+        "pillow>=10.3",
+        "absl-py>=2.1",
+        "tqdm>=4.66",
+    ],
+    extras_require={"dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4"]},
+)
