@@ -28,6 +28,8 @@ class Annotations:
             raise ValueError("expected scores without NaN. Received: NaN")
         if self.counts is not None and self.counts.shape != self.scores.shape[:1]:
             raise ValueError(f"expected counts [{len(self.scores)}]. Received: shape {self.counts.shape}")
+        if self.counts is not None and not np.issubdtype(self.counts.dtype, np.integer):
+            raise ValueError(f"expected integer counts (see round_counts). Received: {self.counts.dtype}")
 
 
 def choose(annotations: Annotations, k: int | None = None) -> np.ndarray:
@@ -37,6 +39,8 @@ def choose(annotations: Annotations, k: int | None = None) -> np.ndarray:
     """
     if k is None and annotations.counts is None:
         raise ValueError("expected k or counts. Received: neither")
+    if k is not None and k < 1:
+        raise ValueError(f"expected k >= 1. Received: {k}")
     counts = annotations.counts if k is None else np.full(len(annotations.scores), k)
     order = np.argsort(-annotations.scores, axis=1, kind="stable")
     rank = np.empty_like(order)
@@ -45,5 +49,8 @@ def choose(annotations: Annotations, k: int | None = None) -> np.ndarray:
 
 
 def round_counts(raw: np.ndarray, num_classes: int) -> np.ndarray:
-    """Raw quantities [N] to counts [N] int32: nearest integer, within 1 … C (METHODS §4 #21)."""
+    """Raw quantities [N] to counts [N] int32: nearest integer, halves up, within 1 … C (decision 21)."""
+    raw = np.asarray(raw, np.float64)  # float32 cannot hold every limit exactly
+    if not np.isfinite(raw).all():
+        raise ValueError("expected finite raw quantities. Received: NaN or infinity")
     return np.clip(np.floor(raw + 0.5), 1, num_classes).astype(np.int32)

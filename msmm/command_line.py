@@ -7,6 +7,7 @@ Exit statuses: 0 done, 2 a mistake the user can put right (one line on standard 
 import dataclasses
 import errno
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
@@ -75,3 +76,36 @@ def overridden(instance):
     given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     return dataclasses.replace(instance, **given)
+
+
+def define_run_flags() -> None:
+    """The flags that name a run: its data set, work directory, settings and seed."""
+    flags.DEFINE_string("dataset", "scenes", "Name of a packed data set in --data_dir.")
+    flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
+    flags.DEFINE_string("workdir", None, "Where the work goes; default runs/<dataset>.")
+    flags.DEFINE_string("config", None, "Settings to start from; default the data set's own, else custom.")
+    flags.DEFINE_integer("seed", 0, "Seed of weights, order and held-out images.", lower_bound=0)
+
+
+def open_dataset():
+    """The data set that the flags name. `scenes` is drawn and packed if it is not there yet."""
+    from msmm import records
+
+    name, data_dir = FLAGS.dataset, pathlib.Path(FLAGS.data_dir)
+    if name == "scenes" and not (data_dir / name).exists():
+        from tfrecords_tools import scenes
+
+        print(f"drawing the data set scenes into {data_dir / name}", flush=True)
+        scenes.pack_scenes(data_dir)
+    return records.open_dataset(data_dir, name)
+
+
+def open_run(seed: int | None = None):
+    """The run that the flags name, with `seed` instead of theirs if given."""
+    from msmm import configs
+    from msmm.run import Run
+
+    chosen = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
+    config = overridden(configs.get_config(chosen))
+    workdir = FLAGS.workdir or f"runs/{FLAGS.dataset}"
+    return Run(workdir, open_dataset(), config, FLAGS.seed if seed is None else seed)

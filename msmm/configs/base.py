@@ -1,0 +1,81 @@
+"""Every setting of a run, with its unit, its default and where the default comes from.
+
+The defaults are the paper's for NUS-WIDE. A data set's file changes some of them; the
+command line may change any (`--visual_epochs=3`). "Decision N" is in WORKSPACE.md.
+"""
+
+import dataclasses
+
+from msmm.errors import UserError
+
+
+def setting(default, help: str):
+    """A field with its unit and source."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    backbone: str = setting(
+        "resnet101", "resnet101, resnet-D-D-D-D-wW (depths, width) or a saved .keras file; section III-A"
+    )
+    weights: str = setting("imagenet", "imagenet, none or a weights file for the backbone; IV-A3")
+    backbone_taps: tuple = setting((), "names of the five layers that end the scales; empty: found by stride")
+    preprocessing: str = setting("auto", "auto, caffe, torch, tf or none; decision 10")
+    image_size: int = setting(224, "side of the square input, pixels; IV-A3")
+    flip: bool = setting(True, "mirror training images at random; decision 11")
+    textual_units: int = setting(0, "units a layer of the textual MLP; 0: as many as f_v has (III-B)")
+    textual_dropout: float = setting(0.0, "share of the textual MLP's hidden units dropped; decision 18")
+
+    batch_size: int = setting(32, "images; decision 1")
+    momentum: float = setting(0.9, "of SGD, share kept a step; IV-A3")
+    weight_decay: float = setting(1e-4, "L2 on kernels, gradient share a step; decision 7")
+    bn_momentum: float = setting(0.9997, "decay of batch normalisation's averages, share kept a step; IV-A3")
+    bn_batches: int = setting(
+        500, "batches over which the fusion blocks' BN statistics are taken anew; 0: never; decision 8"
+    )
+    finetune_trunk: bool = setting(
+        True, "train the whole backbone in stage finetune, or only its head; III-D"
+    )
+    held_out: int = setting(5000, "training images kept for selection, at most a tenth; decision 25")
+    patience: int = setting(5, "epochs without a better held-out value before a stage stops; decision 3")
+    k: int = setting(3, "labels an image where quantity is not predicted; decision 24")
+
+    finetune_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    visual_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    textual_learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE")
+    classifier_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    quantity_learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE (diverges: see decision 5)")
+    finetune_epochs: int = setting(8, "at most, passes over the images; decision 3")
+    visual_epochs: int = setting(20, "at most; decision 3")
+    textual_epochs: int = setting(20, "at most; decision 3")
+    classifier_epochs: int = setting(30, "at most; decision 3")
+    quantity_epochs: int = setting(30, "at most; decision 3")
+
+    image_cache_gib: float = setting(4.0, "memory for decoded training images, GiB")
+    maps_cache_gib: float = setting(
+        8.0, "disk for the frozen trunk's maps, GiB; above it they are recomputed"
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _AT_LEAST and value < _AT_LEAST[field.name]:
+                raise UserError(f"expected {field.name} >= {_AT_LEAST[field.name]}. Received: {value}")
+            if field.name in _SHARES and not 0 <= value < 1:
+                raise UserError(f"expected {field.name} in [0, 1). Received: {value}")
+            if field.name.endswith("_learning_rate") and not value > 0:
+                raise UserError(f"expected {field.name} > 0. Received: {value}")
+
+
+_AT_LEAST = {
+    name: low
+    for low, names in {
+        0: "textual_units weight_decay bn_batches held_out image_cache_gib maps_cache_gib",
+        1: "batch_size patience k "
+        "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs",
+        32: "image_size",
+    }.items()
+    for name in names.split()
+}
+_SHARES = ("momentum", "bn_momentum", "textual_dropout")

@@ -1,0 +1,76 @@
+"""Measures a trained model on a split of its data set: eq. 6-7, and the predicted label quantities.
+
+    python -m msmm.evaluate                                the complete model on the test split of `scenes`
+    python -m msmm.evaluate --model=MS-CNN                 a row of Table I
+    python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
+
+Models: "Upper bound", MS-CNN+Tags+LQP, MS-CNN+LQP, MS-CNN+Tags, MS-CNN, CNN.
+"""
+
+import csv
+import os
+
+from absl import flags
+
+from msmm import command_line
+from msmm.configs import base
+
+_MODEL = flags.DEFINE_string("model", "MS-CNN+Tags+LQP", "Which row of Table I.")
+_SPLIT = flags.DEFINE_string("split", "test", "Which split.")
+_CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
+_SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
+command_line.define_run_flags()
+command_line.define_dataclass_flags(base.Config)
+
+
+def main() -> None:
+    from msmm import variants
+    from msmm.errors import UserError
+
+    if _MODEL.value not in variants.VARIANTS:
+        raise UserError(f"unknown model {_MODEL.value!r}: expected one of {', '.join(variants.VARIANTS)}")
+    variant = variants.VARIANTS[_MODEL.value]
+    run = command_line.open_run()
+    for stage in variant.stages:
+        if not run.stage_record(stage):
+            raise UserError(
+                f"{run.directory} has no finished stage {stage}: python -m msmm.train --stage={stage}"
+            )
+    truth = run.split(_SPLIT.value)
+    chosen, figures = variants.measure(run, variant, _SPLIT.value)
+    print(f"{_MODEL.value} on {run.dataset.name}/{_SPLIT.value}, {len(chosen)} images, seed {run.seed}")
+    for name, value in figures.items():
+        print(f"{name:>24}  {value:.2f}" if isinstance(value, float) else f"{name:>24}  {value}")
+    if _CSV.value:
+        _write_csv(_CSV.value, run, truth, chosen)
+    if _SHEET.value:
+        _write_sheet(_SHEET.value, run, truth, chosen)
+
+
+def _write_csv(path: str, run, truth, chosen) -> None:
+    def names(row):
+        return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
+
+    with open(path + ".partial", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "labels", "ground_truth"])
+        for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
+            writer.writerow([image_id, names(said), names(true)])
+    os.replace(path + ".partial", path)
+    print(f"wrote {path}")
+
+
+def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
+    import numpy as np
+
+    from msmm.contact_sheet import contact_sheet
+    from msmm.training_log import label_lines
+
+    rows = np.arange(min(count, len(chosen)))
+    captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]
+    contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(path)
+    print(f"wrote {path} (green right, blue not in the ground truth, grey missed)")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

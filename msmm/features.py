@@ -1,0 +1,165 @@
+"""What frozen parts say of every image, computed once and kept in the work directory.
+
+Each array is keyed by the hash of all that it depends on (data set, split, weights, image
+size), row-aligned with the records, and moved into place only when complete. Deleting the
+directory costs time and nothing else.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import pathlib
+import uuid
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from msmm import parts
+from msmm.files import remove, write_json
+from msmm.input_pipeline import batches_of
+from msmm.run import Run
+
+BATCH = 64
+
+
+def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches, dtype) -> list[np.ndarray]:
+    """The arrays [num_rows, …] that `batches()` yields piece by piece, as read-only memory maps.
+
+    batches: called if they are not there yet; yields a list of arrays [B, …] at a time, in row order.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    final = directory / f"{kind}-{digest}"
+    if not final.exists():
+        partial = directory / f"{kind}-{digest}.partial-{uuid.uuid4().hex[:8]}"
+        partial.mkdir(parents=True)
+        try:
+            _fill(partial, kind, num_rows, batches(), dtype)
+            write_json(partial / "key.json", key)
+            partial.rename(final)
+        finally:
+            remove(partial)
+    return [np.load(path, mmap_mode="r") for path in sorted(final.glob("*.npy"))]
+
+
+def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
+    with tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress:
+        arrays, start = [], 0
+        for pieces in batches:
+            for i, piece in enumerate(pieces):
+                if start == 0:
+                    shape = (num_rows, *piece.shape[1:])
+                    path = directory / f"{i}.npy"
+                    arrays.append(np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape))
+                arrays[i][start : start + len(piece)] = piece
+            start += len(pieces[0])
+            progress.update(len(pieces[0]))
+        if start != num_rows:
+            raise RuntimeError(f"expected {num_rows} rows of {kind}. Received: {start}")
+        for array in arrays:
+            array.flush()
+
+
+def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
+    """M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each; None if they are over the disk budget."""
+    per_image = sum(math.prod(shape) for shape in parts.map_shapes(run.config)) * 2
+    views = 1 + run.config.flip
+    if per_image * run.dataset.num_examples("train") * views > run.config.maps_cache_gib * 2**30:
+        return None
+    trunk = parts.trained_hash(run, "backbone")
+
+    def compute():
+        backbone = parts.load(run, "backbone")
+        for images in run.images(split).ordered(BATCH, flip):
+            yield [keras.ops.convert_to_numpy(m) for m in backbone.predict_on_batch(images)]
+
+    kind = f"maps-{split}{'-mirrored' if flip else ''}"
+    key = _key(run, split, backbone=trunk, flip=flip)
+    return cached(run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16)
+
+
+def discard_maps(run: Run) -> None:
+    """Deletes the maps of this run's backbone: large, and of no use once f_v is known."""
+    trunk = parts.trained_hash(run, "backbone")
+    for split, flip in itertools.product(run.dataset.splits, (False, True)):
+        key = _key(run, split, backbone=trunk, flip=flip)
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        remove(run.features_directory / f"maps-{split}{'-mirrored' if flip else ''}-{digest}")
+
+
+def cnn(run: Run, split: str) -> np.ndarray:
+    """The average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
+    key = _key(run, split, backbone=parts.trained_hash(run, "backbone"))
+    return _of_maps(run, split, "cnn", key, lambda: _pooling(run))
+
+
+def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
+    """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D]."""
+
+    def compute():
+        pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output[-1]))
+        for images in run.images(split).ordered(BATCH):
+            yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
+
+    key = _key(run, split, backbone=parts.weights_hash(backbone))
+    return cached(
+        run.features_directory, f"cnn-{split}", key, run.dataset.num_examples(split), compute, np.float32
+    )[0]
+
+
+def visual(run: Run, split: str) -> np.ndarray:
+    """f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
+    hashes = {part: parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
+    return _of_maps(run, split, "visual", _key(run, split, **hashes), lambda: parts.load(run, "multi_scale"))
+
+
+def textual(run: Run, split: str) -> np.ndarray:
+    """f_t of the textual MLP, float32 [N, D] (Algorithm 2, line 2)."""
+
+    def compute():
+        model, tags = parts.load(run, "textual"), run.split(split).tags
+        for rows in batches_of(np.arange(len(tags)), 256):
+            yield [keras.ops.convert_to_numpy(model.predict_on_batch(tags[rows].astype(np.float32)))]
+
+    key = _key(run, split, textual=parts.trained_hash(run, "textual"))
+    return cached(
+        run.features_directory, f"textual-{split}", key, len(run.split(split).tags), compute, np.float32
+    )[0]
+
+
+def joint(run: Run, split: str) -> np.ndarray:
+    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3)."""
+    return np.concatenate([visual(run, split), textual(run, split)], axis=1)
+
+
+def _of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
+    def compute():
+        model, kept = load_model(), maps(run, split)
+        if kept is not None:
+            for rows in batches_of(np.arange(len(kept[0])), BATCH):
+                batch = [m[rows].astype(np.float32) for m in kept]
+                yield [keras.ops.convert_to_numpy(model.predict_on_batch(batch))]
+            return
+        backbone = parts.load(run, "backbone")
+        whole = keras.Model(backbone.input, model(backbone.output))
+        for images in run.images(split).ordered(BATCH):
+            yield [keras.ops.convert_to_numpy(whole.predict_on_batch(images))]
+
+    num_rows = run.dataset.num_examples(split)
+    return cached(run.features_directory, f"{kind}-{split}", key, num_rows, compute, np.float32)[0]
+
+
+def _pooling(run: Run) -> keras.Model:
+    inputs = [keras.Input(shape) for shape in parts.map_shapes(run.config)]
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs[-1]))
+
+
+def _key(run: Run, split: str, **depends_on) -> dict:
+    return {
+        "dataset": run.dataset.fingerprint,
+        "split": split,
+        "image_size": run.config.image_size,
+        **depends_on,
+    }

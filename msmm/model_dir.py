@@ -1,0 +1,105 @@
+"""A finished model on disk, complete in itself: annotating needs neither the data set nor the training code.
+
+<model>/model.keras     the network: pixels and tags to probabilities and quantity
+<model>/labels.txt      the C class names, a line each, in the order of the probabilities
+<model>/tags.txt        the T tags that it knows, a line each
+<model>/model.json      settings, data set and what was measured
+"""
+
+import dataclasses
+import os
+import pathlib
+import uuid
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from msmm import preprocessing
+from msmm.annotations import Annotations, choose, round_counts
+from msmm.errors import UserError
+from msmm.files import read_json, remove, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """What the model says of one image.
+
+    labels: the chosen names, surest first.
+    probabilities: [C] float32, by class.
+    quantity: the predicted label quantity before rounding.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+    quantity: float
+
+
+class Model:
+    """A loaded model directory.
+
+    labels, tags: the vocabularies. info: what model.json says.
+    """
+
+    def __init__(self, network: keras.Model, labels: tuple[str, ...], tags: tuple[str, ...], info: dict):
+        self._network, self.labels, self.tags, self.info = network, labels, tags, info
+        self.image_size = network.input_shape["image"][1]
+        self._tag_ids = {tag: i for i, tag in enumerate(tags)}
+
+    def annotate(
+        self, images: Sequence[np.ndarray], tags: Sequence[Sequence[str]] | None = None
+    ) -> list[Annotation]:
+        """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
+
+        Tags outside the vocabulary are left out; without `tags` no image has any.
+        """
+        pixels = np.stack([np.asarray(preprocessing.resize(image, self.image_size)) for image in images])
+        multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
+        for row, words in enumerate(tags or []):
+            multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
+        said = self._network.predict_on_batch({"image": pixels.astype(np.float32), "tags": multi_hot})
+        probabilities, quantity = said["probabilities"], said["quantity"][:, 0]
+        chosen = choose(Annotations(probabilities, round_counts(quantity, len(self.labels))))
+        return [
+            Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
+            for p, c, q in zip(probabilities, chosen, quantity, strict=True)
+        ]
+
+
+def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
+    """Writes a model directory so that it is there whole or not at all."""
+    directory = pathlib.Path(directory)
+    partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir(parents=True)
+    try:
+        network.save(partial / "model.keras")
+        for name, words in (("labels.txt", labels), ("tags.txt", tags)):
+            (partial / name).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        write_json(partial / "model.json", info)
+        remove(directory)
+        os.rename(partial, directory)
+    finally:
+        remove(partial)
+
+
+def load(directory) -> Model:
+    """Reads a model directory. Raises UserError naming what is missing or damaged."""
+    directory = pathlib.Path(directory)
+    for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
+        if not (directory / name).is_file():
+            raise UserError(f"expected a model directory with {name} in {directory}. Received: no such file")
+    try:
+        network = keras.saving.load_model(directory / "model.keras", compile=False)  # safe mode
+    except Exception as error:  # whatever a damaged file makes Keras raise
+        raise UserError(f"cannot read {directory / 'model.keras'}: {error}") from error
+    labels, tags = (
+        tuple((directory / name).read_text(encoding="utf-8").splitlines())
+        for name in ("labels.txt", "tags.txt")
+    )
+    expected = (network.output_shape["probabilities"][-1], network.input_shape["tags"][-1])
+    if expected != (len(labels), len(tags)):
+        raise UserError(
+            f"the network in {directory} has {expected[0]} classes and {expected[1]} tags, "
+            f"its labels.txt and tags.txt {len(labels)} and {len(tags)}: they are of different models"
+        )
+    return Model(network, labels, tags, read_json(directory / "model.json"))

@@ -1,0 +1,32 @@
+"""The paper's optimiser (IV-A3): SGD with momentum 0.9 and L2 weight decay."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable("msmm")
+class Momentum(keras.optimizers.SGD):
+    """SGD with momentum whose gradient of every kernel K has λK added (decisions 6 and 7).
+
+    That is the gradient of ½λ‖K‖², so the weight decay is L2 regularisation as the paper's
+    TensorFlow had it, while the loss that is shown stays eq. 4 or 5 alone. Biases and batch
+    normalisation are left out.
+    """
+
+    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 1e-4, **kwargs):
+        super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
+        self.l2 = l2
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.l2 and variable.name.endswith("kernel"):
+            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}
+
+
+def schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Constant `learning_rate`, a tenth of it from two thirds of `steps` on (decision 4)."""
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [max(1, steps * 2 // 3)], [learning_rate, learning_rate / 10]
+    )

@@ -1,0 +1,95 @@
+"""The trained parts of a run: which stage trains each, how it is built, how it is loaded."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+
+from msmm.configs.base import Config
+from msmm.errors import UserError
+from msmm.models import backbone, heads, multi_scale, textual
+from msmm.run import Run
+
+# part -> the stage of Algorithm 1 that trains it. The heads of single branches are thrown
+# away by the complete model and kept for the rows of Table I (decision 16).
+STAGE_OF = {
+    "backbone": "finetune",
+    "cnn_head": "finetune",
+    "multi_scale": "visual",
+    "visual_head": "visual",
+    "textual": "textual",
+    "textual_head": "textual",
+    "classifier": "classifier",
+    "quantity": "quantity",
+    "visual_quantity": "quantity_visual",
+}
+
+
+def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0) -> keras.Model:
+    """A part with fresh weights (the backbone: those that `config.weights` names)."""
+    if part == "backbone":
+        return backbone.build(
+            config.backbone,
+            image_size=config.image_size,
+            weights=config.weights,
+            taps=config.backbone_taps,
+            preprocessing=config.preprocessing,
+            bn_momentum=config.bn_momentum,
+        )
+    maps = map_shapes(config)
+    f_v = maps[-1][-1]
+    f_t = config.textual_units or f_v
+    if part == "multi_scale":
+        return multi_scale.multi_scale(maps, config.bn_momentum)
+    if part == "textual":
+        return textual.textual(num_tags, f_t, config.textual_dropout)
+    if part == "quantity":
+        return heads.quantity(f_v + f_t, mean_count)
+    if part == "visual_quantity":
+        return heads.quantity(f_v, mean_count, name=part)
+    size = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "classifier": f_v + f_t}[part]
+    return heads.classifier(size, num_classes, name=part)
+
+
+_map_shapes: dict[tuple, list] = {}
+
+
+def map_shapes(config: Config) -> list[tuple[int, int, int]]:
+    """(height, width, channels) of M_1 … M_5."""
+    key = (config.backbone, config.backbone_taps, config.image_size)
+    if key not in _map_shapes:
+        without = dict(weights="none", taps=config.backbone_taps, image_size=config.image_size)
+        outputs = backbone.build(config.backbone, **without).outputs
+        _map_shapes[key] = [tuple(o.shape[1:]) for o in outputs]
+    return _map_shapes[key]
+
+
+def load(run: Run, part: str) -> keras.Model:
+    """A trained part of a run, frozen. Its stage must have finished."""
+    config = run.config
+    if part == "backbone":  # the stage's own weights replace these: nothing to download
+        config = dataclasses.replace(config, weights="none")
+    model = build(part, config, len(run.dataset.labels), len(run.dataset.tags))
+    path = run.stage_directory(STAGE_OF[part]) / f"{part}.weights.h5"
+    try:
+        model.load_weights(path)
+    except Exception as error:  # whatever a damaged file makes h5py or Keras raise
+        raise UserError(
+            f"cannot load {path} ({error}): train stage {STAGE_OF[part]} again with --restart"
+        ) from error
+    model.trainable = False
+    return model
+
+
+def weights_hash(model: keras.Model) -> str:
+    """SHA-256 over the values of every variable of a model, hex."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return digest.hexdigest()
+
+
+def trained_hash(run: Run, part: str) -> str:
+    """What `weights_hash` was when the part's stage finished."""
+    return run.stage_record(STAGE_OF[part])["weights"][part]

@@ -1,0 +1,106 @@
+"""One run: a data set, settings, a seed, and the work directory that holds what comes of them.
+
+<workdir>/run.json                  data set, classes and tags of everything below
+<workdir>/features/                 frozen features, shared by the seeds; may be deleted at any time
+<workdir>/seed0/<stage>/            one directory a stage of Algorithm 1
+    stage.json                      written last: settings, history, figures; evidence that it finished
+    <part>.weights.h5               the trained parts
+    log/                            TensorBoard
+    state.npz                       where an interrupted stage goes on
+<workdir>/seed0/model/              the finished model, complete in itself
+"""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from msmm import input_pipeline
+from msmm.configs.base import Config
+from msmm.errors import UserError
+from msmm.files import read_json, write_json
+from msmm.records import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The annotations of one split in record order: ids [N] str, tags [N, T] bool, labels [N, C] bool."""
+
+    ids: np.ndarray
+    tags: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """True label quantities m, [N] int64."""
+        return self.labels.sum(axis=1)
+
+
+class Run:
+    """A data set under settings and a seed, in a work directory of its own.
+
+    Raises UserError where the work directory belongs to another data set or class list.
+    """
+
+    def __init__(self, workdir, dataset: Dataset, config: Config, seed: int = 0):
+        self.workdir, self.dataset, self.config, self.seed = pathlib.Path(workdir), dataset, config, seed
+        self._claim()
+
+    def _claim(self) -> None:
+        identity = {
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint,
+            "labels": list(self.dataset.labels),
+            "tags": list(self.dataset.tags),
+        }
+        path = self.workdir / "run.json"
+        if not path.exists():
+            write_json(path, identity)
+            return
+        found = read_json(path)
+        for what in ("dataset", "labels", "tags", "fingerprint"):
+            if found.get(what) != identity[what]:
+                raise UserError(
+                    f"{self.workdir} belongs to data set {found.get('dataset')!r} with "
+                    f"{len(found.get('labels', []))} classes and {len(found.get('tags', []))} tags, and its {what} differs from that of "
+                    f"{self.dataset.name!r} now: choose another --workdir or delete that one"
+                )
+
+    @property
+    def directory(self) -> pathlib.Path:
+        return self.workdir / f"seed{self.seed}"
+
+    @property
+    def features_directory(self) -> pathlib.Path:
+        return self.workdir / "features"
+
+    def stage_directory(self, stage: str) -> pathlib.Path:
+        return self.directory / stage
+
+    def stage_record(self, stage: str) -> dict | None:
+        """What stage.json says, or None while the stage has not finished."""
+        path = self.stage_directory(stage) / "stage.json"
+        return read_json(path) if path.exists() else None
+
+    @functools.cache  # noqa: B019 - a run lives as long as the process
+    def split(self, name: str) -> Split:
+        return Split(*self.dataset.annotations(name))
+
+    @functools.cache  # noqa: B019
+    def images(self, split: str) -> input_pipeline.Images:
+        return input_pipeline.Images(self.dataset, split, self.config.image_size, self.config.image_cache_gib)
+
+    @functools.cached_property
+    def held_out_rows(self) -> np.ndarray:
+        """Rows of the training split kept for selection, [n] int64."""
+        return np.flatnonzero(self._is_held_out)
+
+    @functools.cached_property
+    def train_rows(self) -> np.ndarray:
+        """Rows of the training split that train, [N - n] int64."""
+        return np.flatnonzero(~self._is_held_out)
+
+    @functools.cached_property
+    def _is_held_out(self) -> np.ndarray:
+        return input_pipeline.held_out(self.split("train").ids, self.config.held_out, self.seed)

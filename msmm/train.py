@@ -1,0 +1,40 @@
+"""Trains the stages of Algorithm 1 on a packed data set.
+
+    python -m msmm.train --stage=all                      everything, on the drawn data set `scenes`
+    python -m msmm.train --stage=visual                   MS-CNN, and first the CNN that it starts from
+    python -m msmm.train --dataset=nus_wide --stage=all --weights=resnet101.h5
+    python -m msmm.train --stage=textual --textual_epochs=40 --restart
+
+Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
+Tables I and V). A finished stage is left alone, an interrupted one goes on. Watch it with
+`tensorboard --logdir=runs`.
+"""
+
+from absl import flags
+
+from msmm import command_line
+from msmm.configs import base
+
+_STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
+_STAGE = flags.DEFINE_enum("stage", None, [*_STAGES, "all"], "What to train.", required=True)
+_RESTART = flags.DEFINE_boolean(
+    "restart", False, "Discard what the stage has done before; with all, every stage."
+)
+command_line.define_run_flags()
+command_line.define_dataclass_flags(base.Config)
+
+
+def main() -> None:
+    from msmm import stages, variants
+
+    run = command_line.open_run()
+    for stage in _STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value,):
+        stages.train(run, stage, _RESTART.value)
+    if run.stage_record("classifier") and run.stage_record("quantity"):
+        print(f"model:       {variants.save_model(run)}")
+    print(f"work:        {run.directory}")
+    print(f"tensorboard: tensorboard --logdir={run.directory}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,239 @@
+"""Trains one stage's model: epochs, selection on held-out images, resuming, the guard against divergence.
+
+What an interrupted stage finds when it is called again, in this order:
+1. `stage.json`: the stage has finished (its caller looks for that).
+2. `state.npz`: it goes on after the last whole epoch, with the same batches as if never interrupted.
+3. nothing: it begins.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from msmm import optimizers
+from msmm.errors import UserError
+from msmm.training_log import TrainingLog
+
+# Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
+_RUNGS = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a stage trains, and on what.
+
+    build: gives (model from the batches' x to its output, the parts of it that this stage trains
+        by name), fresh and the same at each call.
+    loss: of (y, output) -> [B].
+    epoch: epoch number -> batches (x, y).
+    predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
+    figures: outputs -> held-out figures by name; `select` names the one that decides, larger
+        better unless `smaller_is_better`.
+    before_evaluation: called with (the parts, the epoch) after each epoch's last step.
+    """
+
+    name: str
+    build: Callable[[], tuple[keras.Model, dict[str, keras.Model]]]
+    loss: Callable
+    learning_rate: float
+    epochs: int
+    steps_per_epoch: int
+    epoch: Callable[[int], Iterable]
+    predict: Callable[[keras.Model], np.ndarray]
+    held_out_y: np.ndarray
+    figures: Callable[[np.ndarray], dict[str, float]]
+    select: str
+    smaller_is_better: bool = False
+    before_evaluation: Callable[[dict, int], None] | None = None
+
+    def evaluate(self, model: keras.Model) -> tuple[np.ndarray, dict[str, float]]:
+        """Held-out outputs and figures, the loss among them."""
+        outputs = self.predict(model)
+        loss = float(keras.ops.mean(self.loss(self.held_out_y, keras.ops.convert_to_tensor(outputs))))
+        return outputs, {"loss": loss, **self.figures(outputs)}
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a stage's training stands after a whole epoch; travels in state.npz."""
+
+    learning_rate: float
+    epoch: int = 0
+    best_epoch: int = 0
+    best: float = -math.inf
+    seconds: float = 0.0
+    history: list = dataclasses.field(default_factory=list)
+    fallbacks: list = dataclasses.field(default_factory=list)
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[keras.Model, dict, Progress]:
+    """Trains `task`, or goes on with it, and returns (model, parts, progress) at the best epoch.
+
+    settings: what the result depends on; a state left by other settings raises UserError.
+    """
+    state = directory / "state.npz"
+    progress, saved = _load_state(state, settings) or (Progress(task.learning_rate), {})
+    for _ in range(_RUNGS):
+        model, parts = task.build()
+        variables = [v for part in parts.values() for v in part.variables]
+        optimizer = optimizers.Momentum(
+            optimizers.schedule(progress.learning_rate, task.epochs * task.steps_per_epoch),
+            config.momentum,
+            config.weight_decay,
+        )
+        model.compile(optimizer, loss=task.loss, jit_compile=False)
+        optimizer.build(model.trainable_variables)
+        training = _Training(task, config, model, parts, variables, optimizer, state, settings)
+        if saved:
+            training.restore(saved)
+            print(f"{task.name}: goes on after epoch {progress.epoch}", flush=True)
+        try:
+            with TrainingLog(directory / "log") as log:
+                log.graph(model)
+                training.run(progress, log)
+        except DivergedError as diverged:
+            progress, saved = _fall_back(task, progress, diverged), {}
+            _save(state, {}, progress, settings)
+            continue
+        _assign(variables, training.best)
+        return model, parts, progress
+    raise UserError(
+        f"stage {task.name}: the loss was not finite at any learning rate from {task.learning_rate:g} "
+        f"down to {progress.learning_rate:g}; look at the data, or lower --{task.name}_learning_rate further"
+    )
+
+
+@dataclasses.dataclass
+class _Training:
+    """A task under way at one learning rate."""
+
+    task: Task
+    config: object
+    model: keras.Model
+    parts: dict[str, keras.Model]
+    variables: list
+    optimizer: keras.optimizers.Optimizer
+    state: pathlib.Path
+    settings: dict
+
+    def __post_init__(self):
+        self.best = _values(self.variables)
+
+    def run(self, progress: Progress, log: TrainingLog) -> None:
+        """Epochs until the last one, or until `patience` of them brought nothing."""
+        task = self.task
+        while progress.epoch < task.epochs and progress.epoch - progress.best_epoch < self.config.patience:
+            started = time.monotonic()
+            loss, images = self._epoch(progress.epoch)
+            speed = images / (time.monotonic() - started)
+            if task.before_evaluation:
+                task.before_evaluation(self.parts, progress.epoch)
+            figures = task.evaluate(self.model)[1]
+            value = -figures[task.select] if task.smaller_is_better else figures[task.select]
+            progress.epoch += 1
+            if value > progress.best:
+                progress.best, progress.best_epoch, self.best = value, progress.epoch, _values(self.variables)
+            rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+            train = {"loss": loss, "learning rate": rate, "images per second": speed}
+            progress.history.append({"epoch": progress.epoch, "train": train, "held-out": figures})
+            progress.seconds += time.monotonic() - started
+            log.epoch(progress.epoch, train, figures)
+            self._save(progress)
+            shown = "  ".join(f"{key} {value:.2f}" for key, value in figures.items())
+            print(
+                f"{task.name}: epoch {progress.epoch}/{task.epochs}  loss {loss:.4f}  held-out {shown}  "
+                f"({speed:.0f} images/s, learning rate {rate:g})",
+                flush=True,
+            )
+
+    def _epoch(self, epoch: int) -> tuple[float, int]:
+        total, images = 0.0, 0
+        description = f"{self.task.name} epoch {epoch + 1}/{self.task.epochs}"
+        steps = self.task.steps_per_epoch
+        bar = tqdm(self.task.epoch(epoch), description, total=steps, unit="step", leave=False, disable=None)
+        for step, (x, y) in enumerate(bar, 1):
+            self.model.reset_metrics()  # or train_on_batch may return a mean over steps
+            loss = float(self.model.train_on_batch(x, y))
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss became {loss} in epoch {epoch + 1}, step {step}")
+            total, images = total + loss * len(y), images + len(y)
+            if step % 10 == 0:
+                bar.set_postfix_str(f"loss {total / images:.3f}", refresh=False)
+        return total / images, images
+
+    def _groups(self):
+        return {"variable": self.variables, "optimizer": self.optimizer.variables, "best": self.best}
+
+    def _save(self, progress: Progress) -> None:
+        arrays = {f"{g}{i}": v for g, values in self._groups().items() for i, v in enumerate(_values(values))}
+        _save(self.state, arrays, progress, self.settings)
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Puts back what `_save` stored."""
+        _assign(self.variables, [arrays[f"variable{i}"] for i in range(len(self.variables))])
+        _assign(
+            self.optimizer.variables, [arrays[f"optimizer{i}"] for i in range(len(self.optimizer.variables))]
+        )
+        self.best = [arrays[f"best{i}"] for i in range(len(self.variables))]
+
+
+def _fall_back(task: Task, progress: Progress, diverged: DivergedError) -> Progress:
+    exponent = round(2 * math.log10(progress.learning_rate)) - 1
+    lower = float(f"{10 ** (exponent / 2):.0e}")  # 0.1, 0.03, 0.01, 0.003, …
+    message = f"{diverged} at learning rate {progress.learning_rate:g}; the stage begins again at {lower:g}"
+    print(f"{task.name}: {message}", flush=True)
+    return Progress(lower, fallbacks=[*progress.fallbacks, message])
+
+
+def _values(variables) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(v) for v in variables]
+
+
+def _assign(variables, values) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _save(path: pathlib.Path, arrays: dict, progress: Progress, settings: dict) -> None:
+    """Writes the state so that the file is either the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = json.dumps({"progress": dataclasses.asdict(progress), "settings": settings})
+    partial = path.with_name("partial-state.npz")
+    np.savez(partial, meta=np.array(meta), **arrays)
+    os.replace(partial, path)
+
+
+def _load_state(path: pathlib.Path, settings: dict) -> tuple[Progress, dict[str, np.ndarray]] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta")))
+        progress = Progress(**meta["progress"])
+    except Exception as error:  # zipfile, NumPy and json each raise their own
+        raise UserError(f"{path} is damaged ({error}): --restart begins the stage again") from error
+    check_settings(path.parent, meta["settings"], settings)
+    return progress, arrays
+
+
+def check_settings(directory, then: dict, now: dict) -> None:
+    """Raises UserError naming the first setting that differs between a stage's earlier run and this one."""
+    for name in sorted(set(then) | set(now)):
+        if then.get(name) != now.get(name):
+            raise UserError(
+                f"{directory} was trained with {name}={then.get(name)}, and now {name}={now.get(name)}: "
+                "--restart trains the stage again, another --workdir keeps both"
+            )

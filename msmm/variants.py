@@ -1,0 +1,119 @@
+"""The rows of Tables I and II: the complete model and what is left of it without some components (IV-B)."""
+
+import dataclasses
+
+import numpy as np
+
+import msmm
+from msmm import configs, features, model_dir, parts, stages
+from msmm.annotations import Annotations, choose, round_counts
+from msmm.input_pipeline import batches_of
+from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.models.annotator import annotator
+from msmm.run import Run
+
+COMPLETE = "MS-CNN+Tags+LQP"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One row: which part ranks, which one counts.
+
+    scorer: the part whose logits rank the labels.
+    counter: the part that predicts the quantity, "truth" (the upper bound) or None (top k).
+    tags, quantity: the row's two columns in the paper.
+    """
+
+    scorer: str
+    counter: str | None
+    tags: bool
+    quantity: bool
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that train its parts."""
+        wanted = [self.scorer] + ([self.counter] if self.counter in parts.STAGE_OF else [])
+        return tuple(parts.STAGE_OF[part] for part in wanted)
+
+
+VARIANTS: dict[str, Variant] = {
+    "Upper bound": Variant("classifier", "truth", True, True),
+    COMPLETE: Variant("classifier", "quantity", True, True),
+    "MS-CNN+LQP": Variant("visual_head", "visual_quantity", False, True),
+    "MS-CNN+Tags": Variant("classifier", None, True, False),
+    "MS-CNN": Variant("visual_head", None, False, False),
+    "CNN": Variant("cnn_head", None, False, False),
+}
+# Not in the paper: what the tags alone can do, to see what the pixels add to them.
+TAGS_ONLY = {"Tags (MLP alone)": Variant("textual_head", None, True, False)}
+
+_FEATURE_OF = {
+    "cnn_head": features.cnn,
+    "visual_head": features.visual,
+    "textual_head": features.textual,
+    "classifier": features.joint,
+    "quantity": features.joint,
+    "visual_quantity": features.visual,
+}
+
+
+def train(run: Run, variant: Variant, restart: bool = False) -> None:
+    """Trains every stage that a row needs and that has not finished."""
+    for stage in variant.stages:
+        stages.train(run, stage, restart)
+
+
+def annotate(run: Run, variant: Variant, split: str = "test") -> Annotations:
+    """What a row says of a split: probabilities as scores, and counts where it predicts them.
+
+    The upper bound's counts are the true ones; without quantity prediction they are k.
+    """
+    logits = outputs(run, variant.scorer, split)
+    if variant.counter == "truth":
+        counts = run.split(split).counts.astype(np.int32)
+    elif variant.counter:
+        counts = round_counts(raw_quantity(run, variant, split), logits.shape[1])
+    else:
+        counts = np.full(len(logits), run.config.k, np.int32)
+    return Annotations(1 / (1 + np.exp(-logits)), counts)
+
+
+def raw_quantity(run: Run, variant: Variant, split: str = "test") -> np.ndarray:
+    """A row's predicted label quantities before rounding, float32 [N]."""
+    return outputs(run, variant.counter, split)[:, 0]
+
+
+def outputs(run: Run, part: str, split: str) -> np.ndarray:
+    """The outputs of a trained head on its feature, float32 [N, C] or [N, 1]."""
+    feature = _FEATURE_OF[part](run, split)
+    model = parts.load(run, part)
+    batches = batches_of(np.arange(len(feature)), 256)
+    return np.concatenate([np.asarray(model.predict_on_batch(feature[rows])) for rows in batches])
+
+
+def measure(run: Run, variant: Variant, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
+    """The labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1)."""
+    truth = run.split(split)
+    chosen = choose(annotate(run, variant, split))
+    figures = annotation_metrics(truth.labels, chosen)
+    if variant.counter in parts.STAGE_OF:
+        figures |= quantity_metrics(truth.counts, raw_quantity(run, variant, split))
+    return chosen, figures
+
+
+def save_model(run: Run):
+    """Writes the complete model as a model directory in the run's, and returns its path."""
+    names = ("backbone", "multi_scale", "textual", "classifier", "quantity")
+    network = annotator(*(parts.load(run, name) for name in names))
+    _, figures = measure(run, VARIANTS[COMPLETE])
+    info = {
+        "msmm": msmm.__version__,
+        "dataset": run.dataset.name,
+        "images": {split: run.dataset.num_examples(split) for split in run.dataset.splits},
+        "seed": run.seed,
+        "settings": {name: value for name, value, _ in configs.describe(run.config)},
+        "test": figures,
+    }
+    directory = run.directory / "model"
+    model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info)
+    return directory

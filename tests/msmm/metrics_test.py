@@ -1,0 +1,236 @@
+import numpy as np
+import pytest
+
+from msmm import annotations, metrics
+from msmm.metrics import annotation_metrics, bootstrap_difference, per_class_f1, quantity_metrics
+
+
+def random_case(seed, n=200, c=12, density=0.2):
+    """Truth and chosen with class 0 never predicted, class 1 without positives, class 2 neither."""
+    rng = np.random.default_rng(seed)
+    truth, chosen = rng.random([2, n, c]) < density
+    chosen |= truth & (rng.random([n, c]) < 0.5)
+    chosen[:, [0, 2]] = False
+    truth[:, [1, 2]] = False
+    return truth, chosen
+
+
+def top(scores, k):
+    return annotations.choose(annotations.Annotations(scores.astype(np.float32)), k)
+
+
+def test_a_case_counted_by_hand():
+    # class:            0  1  2  3  4
+    truth = np.array([[1, 1, 0, 0, 0],
+                      [1, 0, 1, 0, 0],
+                      [1, 0, 1, 1, 0],
+                      [0, 1, 0, 0, 0]])  # fmt: skip
+    chosen = np.array([[1, 0, 1, 0, 0],
+                       [1, 0, 0, 0, 0],
+                       [1, 1, 1, 0, 0],
+                       [1, 1, 0, 0, 0]])  # fmt: skip
+    # NI^c (correct):    3  1  1  0  0   sum 5
+    # NI^p (predicted):  4  2  2  0  0   sum 8
+    # NI^g (given):      3  2  2  1  0   sum 8
+    # precision:       3/4 1/2 1/2 0  0    C-P = 1.75 / 5 = 35 %
+    # recall:            1 1/2 1/2 0  0    C-R = 2 / 5    = 40 %
+    # C-F1 = 2 * .35 * .4 / .75 = .28 / .75 = 37.333 %
+    # I-P = I-R = I-F1 = 5 / 8 = 62.5 %
+    # H-F1 = 2 * .37333 * .625 / .99833 = .466667 / .998333 = 46.7446 %
+    got = annotation_metrics(truth, chosen)
+    want = {"C-P": 35, "C-R": 40, "C-F1": 28 / 0.75, "I-P": 62.5, "I-R": 62.5, "I-F1": 62.5, "H-F1": 46.7446}
+    for key, value in want.items():
+        assert got[key] == pytest.approx(value, abs=1e-4), key
+    assert got["classes never predicted"] == 2  # 3 and 4
+    assert got["classes without positives"] == 1  # 4
+    assert got["mean predicted"] == got["mean true"] == 2
+    assert per_class_f1(truth, chosen) == pytest.approx([600 / 7, 50, 50, 0, 0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_scikit_learn(seed):
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    truth, chosen = random_case(seed)
+    got = annotation_metrics(truth, chosen)
+    for average, names in {"macro": ("C-P", "C-R"), "micro": ("I-P", "I-R", "I-F1")}.items():
+        want = sklearn_metrics.precision_recall_fscore_support(
+            truth, chosen, average=average, zero_division=0
+        )
+        for name, value in zip(names, want, strict=False):
+            assert got[name] == pytest.approx(100 * value, abs=1e-9), name
+    f1 = sklearn_metrics.f1_score(truth, chosen, average=None, zero_division=0)
+    assert per_class_f1(truth, chosen) == pytest.approx(100 * f1)
+    assert got["classes never predicted"] == 2
+    assert got["classes without positives"] == 2
+
+
+def test_zero_over_zero_is_zero_and_stays_in_the_mean():
+    truth = np.eye(4, dtype=bool)[:, :3]  # 4 images, 3 classes; the last image has no label
+    nothing = annotation_metrics(truth, np.zeros([4, 3], bool))
+    assert [nothing[key] for key in metrics.METRICS] == [0] * 7
+    assert nothing["classes never predicted"] == 3
+    right_but_for_one_class = truth & [True, True, False]
+    got = annotation_metrics(truth, right_but_for_one_class)
+    assert got["C-P"] == got["C-R"] == pytest.approx(100 * 2 / 3)
+    assert got["I-P"] == 100
+
+
+def test_perfect_annotations_score_hundred():
+    truth, _ = random_case(0)
+    truth[0, [1, 2]] = True
+    assert [annotation_metrics(truth, truth)[key] for key in metrics.METRICS] == pytest.approx([100] * 7)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_fixed_k_makes_precision_over_recall_the_mean_count_over_k(k):
+    rng = np.random.default_rng(k)
+    truth = rng.random([300, 20]) < 0.15
+    got = annotation_metrics(truth, top(rng.random([300, 20]) + truth, k))
+    assert got["I-P"] / got["I-R"] == pytest.approx(truth.sum() / (300 * k), rel=1e-12)
+    assert got["mean predicted"] == k
+
+
+def test_the_true_count_makes_precision_recall():
+    rng = np.random.default_rng(0)
+    truth = rng.random([300, 20]) < 0.15
+    scores = (rng.random([300, 20]) + 0.3 * truth).astype(np.float32)
+    chosen = annotations.choose(annotations.Annotations(scores, truth.sum(1).astype(np.int32)))
+    got = annotation_metrics(truth, chosen)
+    assert got["I-P"] == got["I-R"] == pytest.approx(got["I-F1"])
+    assert got["mean predicted"] == got["mean true"]
+
+
+def test_order_of_images_and_classes_does_not_matter():
+    truth, chosen = random_case(3)
+    rng = np.random.default_rng(0)
+    images, classes = rng.permutation(truth.shape[0]), rng.permutation(truth.shape[1])
+    moved = annotation_metrics(truth[images][:, classes], chosen[images][:, classes])
+    assert moved == pytest.approx(annotation_metrics(truth, chosen))
+
+
+def test_zeros_and_ones_of_any_type_are_as_good_as_bool():
+    truth, chosen = random_case(1)
+    want = annotation_metrics(truth, chosen)
+    assert annotation_metrics(truth.astype(np.uint8), chosen.astype(np.float32)) == want
+    assert annotation_metrics(truth.tolist(), chosen.astype(int).tolist()) == want
+
+
+@pytest.mark.parametrize(
+    ("truth", "chosen", "message"),
+    [
+        (np.zeros([3, 2]), np.zeros([2, 3]), "shape of truth"),
+        (np.zeros([3, 2]), np.zeros([3]), r"chosen \[N, C\]"),
+        (np.zeros([0, 2]), np.zeros([0, 2]), "N >= 1"),
+        (np.zeros([3, 0]), np.zeros([3, 0]), "C >= 1"),
+        (np.zeros([3, 2]), np.full([3, 2], 0.7), "0/1"),
+        (np.full([3, 2], 2), np.zeros([3, 2]), "0/1"),
+        (np.full([3, 2], np.nan), np.zeros([3, 2]), "0/1"),
+    ],
+)
+def test_what_is_no_indicator_is_refused(truth, chosen, message):
+    for measure in (annotation_metrics, per_class_f1, lambda t, c: bootstrap_difference(t, c, c)):
+        with pytest.raises(ValueError, match=message):
+            measure(truth, chosen)
+
+
+def test_quantities_counted_by_hand():
+    truth = np.array([1, 2, 3, 4, 1])
+    raw = np.array([0.2, 2.49, 2.5, 2.0, 1.5], np.float32)  # rounded: 1, 2, 3, 2, 2
+    got = quantity_metrics(truth, raw)
+    assert got["Accuracy"] == 60
+    assert got["MSE"] == pytest.approx((0.8**2 + 0.49**2 + 0.5**2 + 2**2 + 0.5**2) / 5)
+    assert got["variance of true"] == pytest.approx(((1.2**2) * 2 + 0.2**2 + 0.8**2 + 1.8**2) / 5)
+    assert got["mean predicted"] == 2
+    assert got["mean true"] == pytest.approx(2.2)
+
+
+def test_accuracy_is_that_of_the_quantity_that_annotates():
+    rng = np.random.default_rng(0)
+    truth, raw = rng.integers(1, 9, 500), rng.normal(3, 3, 500)
+    rounded = annotations.round_counts(raw, 81)
+    assert quantity_metrics(truth, raw)["Accuracy"] == 100 * np.mean(rounded == truth)
+
+
+def test_the_best_constant_has_the_variance_as_mse():
+    truth = np.random.default_rng(0).integers(1, 9, 500)
+    got = quantity_metrics(truth, np.full(500, truth.mean()))
+    assert got["MSE"] == pytest.approx(got["variance of true"]) == pytest.approx(np.var(truth))
+
+
+@pytest.mark.parametrize(
+    ("truth", "raw", "message"),
+    [
+        ([1, 2], [1.0], "one length|N >= 1"),
+        ([], [], "N >= 1"),
+        ([[1]], [[1.0]], "N >= 1"),
+        ([1.5], [1.0], "whole"),
+        ([-1], [1.0], "whole"),
+        ([1], [np.nan], "finite"),
+    ],
+)
+def test_what_is_no_quantity_is_refused(truth, raw, message):
+    with pytest.raises(ValueError, match=message):
+        quantity_metrics(np.array(truth), np.array(raw))
+
+
+@pytest.mark.parametrize("key", metrics.METRICS)
+def test_bootstrap_against_a_plain_loop(key, monkeypatch):
+    truth, a = random_case(0, n=60)
+    _, b = random_case(1, n=60)
+    monkeypatch.setattr(metrics, "_WEIGHTS_IN_A_BLOCK", 60 * 7)  # 20 resamples in blocks of 7, 7, 6
+    got = bootstrap_difference(truth, a, b, key, resamples=20, seed=5)
+    rng = np.random.default_rng(5)
+    for value in got:
+        drawn = rng.integers(60, size=60)
+        want = [annotation_metrics(truth[drawn], chosen[drawn])[key] for chosen in (a, b)]
+        assert value == pytest.approx(want[1] - want[0], abs=1e-9)
+
+
+def test_bootstrap_averages_over_training_seeds():
+    truth, a = random_case(0)
+    more = [random_case(seed)[1] for seed in range(1, 4)]
+    got = bootstrap_difference(truth, [a, more[0]], [more[1], more[2]], resamples=50)
+    each = [bootstrap_difference(truth, *pair, resamples=50) for pair in ((a, more[1]), (more[0], more[2]))]
+    assert got == pytest.approx(np.mean(each, axis=0))
+
+
+def test_bootstrap_is_a_function_of_its_seed_and_turns_with_its_arguments():
+    truth, a = random_case(0)
+    _, b = random_case(1)
+    first = bootstrap_difference(truth, a, b, resamples=30, seed=1)
+    assert first.shape == (30,)
+    assert np.array_equal(first, bootstrap_difference(truth, a, b, resamples=30, seed=1))
+    assert not np.array_equal(first, bootstrap_difference(truth, a, b, resamples=30, seed=2))
+    assert np.array_equal(first, -bootstrap_difference(truth, b, a, resamples=30, seed=1))
+    assert not bootstrap_difference(truth, a, a, resamples=30).any()
+
+
+def test_bootstrap_spread_is_the_spread_of_new_test_sets():
+    """Its mean is the measured difference, its sd that over test sets drawn anew from one source."""
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        truth = rng.random([n, 8]) < 0.3
+        return truth, truth ^ (rng.random([n, 8]) < 0.15), truth ^ (rng.random([n, 8]) < 0.10)
+
+    def difference(truth, a, b):
+        return annotation_metrics(truth, b)["H-F1"] - annotation_metrics(truth, a)["H-F1"]
+
+    fresh = np.array([difference(*draw(500)) for _ in range(400)])
+    case = draw(500)
+    resampled = bootstrap_difference(*case, resamples=400)
+    assert resampled.mean() == pytest.approx(difference(*case), abs=0.2)
+    assert resampled.std() == pytest.approx(fresh.std(), rel=0.25)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    assert low < difference(*case) < high
+    assert np.mean(fresh - fresh.mean() < low - resampled.mean()) < 0.08
+
+
+def test_bootstrap_refuses_unpaired_seeds_and_unknown_keys():
+    truth, a = random_case(0)
+    with pytest.raises(ValueError, match="as many seeds"):
+        bootstrap_difference(truth, [a, a], [a])
+    with pytest.raises(ValueError, match="as many seeds"):
+        bootstrap_difference(truth, [], [])
+    with pytest.raises(ValueError, match="expected a key"):
+        bootstrap_difference(truth, a, a, key="mAP")

@@ -1,0 +1,89 @@
+"""Any image file to the bytes of an upright RGB JPEG, or the cause why not. Pillow only."""
+
+import io
+import pathlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow's EPS and PDF readers start other programs: only what photographs come in.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 65_500  # pixels; libjpeg's own limit
+QUALITY = 95  # of what is encoded again, without subsampling of the colours
+
+
+class BrokenImage(Exception):
+    """An image that cannot be packed; the message is the cause, one of a few fixed phrases."""
+
+
+def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes:
+    """The image as upright RGB JPEG bytes; a file that is one already comes back byte for byte.
+
+    Every pixel is decoded. Other formats, colour modes and orientations are encoded again
+    (quality 95, 4:4:4): the first frame, transparency over white, 16 bits to 8. With
+    `short_side` (pixels) a larger image is scaled down to it, aspect kept.
+
+    Raises BrokenImage with the cause.
+    """
+    data = image if isinstance(image, bytes) else _read(image)
+    if not data:
+        raise BrokenImage("empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
+        try:
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise BrokenImage("too many pixels") from None
+        except UnidentifiedImageError:
+            cut_off = data.startswith(BEGINNINGS)
+            raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
+        except Exception:  # Pillow's readers raise many types on damaged headers
+            raise BrokenImage("does not decode") from None
+        if opened.width * opened.height > MAX_PIXELS or max(opened.size) > MAX_SIDE:
+            raise BrokenImage("too many pixels")
+        try:
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+            pixels = _rgb(upright)
+        except Exception:  # the same on damaged pixels
+            raise BrokenImage("does not decode") from None
+    shrink = short_side is not None and min(pixels.size) > short_side
+    turned = opened.getexif().get(0x0112, 1) in range(2, 9)
+    if opened.format in ("JPEG", "MPO") and opened.mode == "RGB" and not turned and not shrink:
+        return data
+    if shrink:
+        scale = short_side / min(pixels.size)
+        pixels = pixels.resize([max(1, round(side * scale)) for side in pixels.size], Image.LANCZOS)
+    return encode(pixels, QUALITY, subsampling=0)
+
+
+def encode(image: Image.Image, quality: int, subsampling: int = -1) -> bytes:
+    """JPEG bytes of an RGB image, without anything else that came with the file."""
+    image.info = {}
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return buffer.getvalue()
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BrokenImage("missing file") from None
+    except OSError:
+        raise BrokenImage("unreadable file") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip at 255
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):  # no fixed range: the brightest pixel becomes white
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0).clip(0)
+        image = Image.fromarray((values * (255.0 / max(values.max(), 1e-9))).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,123 @@
+"""A user's own photographs, named in a manifest (JSON lines or CSV): see `manifest_file`."""
+
+import collections
+import hashlib
+import pathlib
+import re
+from collections.abc import Iterable
+
+import tqdm
+
+from msmm.errors import UserError
+from tfrecords_tools import builder, images, manifest_file
+
+
+class Manifest(builder.Builder, skip_registration=True):
+    """The rows of a manifest file."""
+
+    def __init__(
+        self,
+        *,
+        manifest: str | pathlib.Path,
+        labels_file: str | pathlib.Path | None = None,
+        tags_file: str | pathlib.Path | None = None,
+        num_tags: int = 1000,
+        test_share: float = 0.2,
+        drop_empty_classes: bool = False,
+        **common,
+    ):
+        """
+        labels_file: the label vocabulary, one a line, in the order of the class ids; by default
+            the labels of the training rows, sorted.
+        tags_file: the tag vocabulary; by default the `num_tags` tags that are on the most
+            training images.
+        test_share: the share (0 … 1) of rows to test on where the manifest has no splits,
+            chosen by a hash of the id, so that a row stays where it is when others come.
+        drop_empty_classes: leave out classes that no image of some split has, counted after
+            everything else that is left out; checks every image twice.
+        common: the arguments of `builder.Builder`.
+        """
+        path = pathlib.Path(manifest)
+        entries = manifest_file.read(path)
+        self.description = f"Manifest {path.name}"
+        self._rows = _split(entries, test_share)
+        self.num_rows = {split: len(rows) for split, rows in self._rows.items()}
+        if "train" not in self._rows:
+            raise UserError(f"{path} has no train rows: set split, or choose another --test_share")
+        if num_tags < 0:
+            raise UserError(f"expected a number of tags of 0 or more, got {num_tags}")
+        train = self._rows["train"]
+        if labels_file:
+            self.labels = manifest_file.read_names(pathlib.Path(labels_file), manifest_file.normalise_label)
+            _check_labels(path, entries, self.labels, labels_file)
+        else:
+            self.labels = tuple(sorted({label for row in train for label in row.labels}))
+        if tags_file:
+            self.tags = manifest_file.read_names(pathlib.Path(tags_file), manifest_file.normalise_tag)
+        else:
+            self.tags = _most_frequent_tags(train, num_tags)
+        if drop_empty_classes:
+            self.labels = self._labels_everywhere(common.get("drop_untagged", False))
+        super().__init__(**common)
+
+    def rows(self, split: str) -> Iterable[builder.Row]:
+        for entry in self._rows[split]:
+            yield builder.Row(entry.id, entry.image, entry.labels, entry.tags)
+
+    def _labels_everywhere(self, drop_untagged: bool) -> tuple[str, ...]:
+        """The labels that a usable image of every split has.
+
+        An image that keeps no label counts for none of the others: one pass is enough.
+        """
+        found = {split: set() for split in self._rows}
+        known_tags = set(self.tags)
+        for split, rows in self._rows.items():
+            for row in tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None):
+                if (not drop_untagged or known_tags & set(row.tags)) and _decodes(row.image):
+                    found[split].update(row.labels)
+        labels = tuple(label for label in self.labels if all(label in seen for seen in found.values()))
+        if not labels:
+            raise UserError(
+                "no class has usable images in every split: add images, or keep the empty classes"
+            )
+        return labels
+
+
+def default_name(manifest: str | pathlib.Path) -> str:
+    """The data set's name where none is given: the file's, or its folder's if it is "manifest"."""
+    path = pathlib.Path(manifest).absolute()
+    name = path.parent.name if path.stem == "manifest" else path.stem
+    return re.sub(r"\W+", "_", name, flags=re.ASCII)
+
+
+def _split(entries: list[manifest_file.Entry], test_share: float) -> dict[str, list[manifest_file.Entry]]:
+    if not 0 < test_share < 1:
+        raise UserError(f"expected a test share between 0 and 1, got {test_share}")
+    splits = {"train": [], "test": []}
+    for entry in entries:
+        # The first 64 bits of the hash as a number between 0 and 1.
+        position = int.from_bytes(hashlib.sha256(entry.id.encode()).digest()[:8], "big") / 2**64
+        splits[entry.split or ("test" if position < test_share else "train")].append(entry)
+    return {split: rows for split, rows in splits.items() if rows}
+
+
+def _check_labels(path, entries: list[manifest_file.Entry], labels: tuple[str, ...], labels_file) -> None:
+    known = set(labels)
+    for entry in entries:
+        for label in entry.labels:
+            if label not in known:
+                raise UserError(f"{path}:{entry.line}: labels: {label!r} is not in {labels_file}")
+
+
+def _most_frequent_tags(rows: list[manifest_file.Entry], num_tags: int) -> tuple[str, ...]:
+    """By the number of images, ties in alphabetical order."""
+    counts = collections.Counter(tag for row in rows for tag in set(row.tags))
+    ordered = sorted(counts, key=lambda tag: (-counts[tag], tag))
+    return tuple(ordered[:num_tags])
+
+
+def _decodes(image: pathlib.Path) -> bool:
+    try:
+        return bool(images.to_jpeg(image))
+    except images.BrokenImage:
+        return False

@@ -1,0 +1,103 @@
+"""draft"""
+
+import dataclasses
+import math
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from tfrecords_tools import scene_tags
+from tfrecords_tools.scene_painting import kinds
+from tfrecords_tools.scene_painting.canvas import Canvas
+
+TAGS = scene_tags.TAGS
+CONCEPTS = (
+    "sky", "clouds", "sunset", "night", "moon", "water", "ocean", "lake", "beach", "mountain", "snow", "grass",
+    "tree", "flowers", "road", "buildings", "house", "bridge", "boat", "car", "person", "animal", "birds", "plane",
+)  # fmt: skip
+SUPERSAMPLING = 2  # painted at so many times the size asked for, for smooth edges
+STUFF = {"sky", "clouds", "water", "ocean", "lake", "beach", "mountain", "snow", "grass", "road"}
+LEAST_STUFF = 0.025  # the share of the picture from which stuff counts as visible
+LEAST_OBJECT = 0.0007  # … and an object: 3 pixels of 64 x 64
+MOST_LABELS = 9
+DROPPED = 0.08  # of the labels are missing from the ground truth
+BLURRED, HAZY, GREY = 0.20, 0.10, 0.05  # shares of photographs
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """image: RGB, size x size; labels: 1 to 9 of CONCEPTS; tags: 0 to 15 of TAGS."""
+
+    image: Image.Image
+    labels: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def draw(seed: int, index: int, size: int) -> Scene:
+    rng = np.random.default_rng((seed, index))
+    labels = ()
+    while not labels:
+        kind = str(rng.choice(kinds.KINDS, p=list(scene_kinds.KIND_SHARES.values())))
+        canvas, light = kinds.paint(rng, kind, size * SUPERSAMPLING)
+        image, canvas.map = _frame(rng, canvas, size)
+        visible = _visible(canvas, light)
+        labels = _labels(rng, visible)
+    tags = scene_tags.sample(rng, kind, [c for c in CONCEPTS if c in visible])
+    return Scene(_photograph(rng, image), labels, tags)
+
+
+def _frame(rng, canvas: Canvas, size: int) -> tuple[Image.Image, Image.Image]:
+    """The picture and the map as a camera held a little askew sees them."""
+    angle = float(np.clip(rng.normal(0, 0.035), -0.1, 0.1))
+    cos, sin = math.cos(angle), math.sin(angle)
+    zoom = (cos + abs(sin)) * rng.uniform(1.0, 1.18)
+    slack = 0.5 - 0.5 * (cos + abs(sin)) / zoom
+    x, y = 0.5 + slack * rng.uniform(-1, 1, 2)
+    framed = []
+    for picture, side, how in (
+        (canvas.image, size, Image.Resampling.BILINEAR),
+        (canvas.map, canvas.map.width, Image.Resampling.NEAREST),
+    ):
+        c, s = (v / zoom * picture.width / side for v in (cos, sin))
+        corner = x * picture.width - side / 2 * (c - s), y * picture.width - side / 2 * (s + c)
+        turn = (c, -s, corner[0], s, c, corner[1])
+        framed.append(picture.transform((side, side), Image.Transform.AFFINE, turn, how))
+    return tuple(framed)
+
+
+def _visible(canvas: Canvas, light: str) -> dict[str, float]:
+    """The visible concepts and their shares of the picture."""
+    visible = {
+        concept: share
+        for concept, share in canvas.shares().items()
+        if share >= (LEAST_STUFF if concept in STUFF else LEAST_OBJECT)
+    }
+    if light == "night" or (light == "sunset" and "sky" in visible):
+        visible[light] = 1.0
+    return visible
+
+
+def _labels(rng, visible: dict[str, float]) -> tuple[str, ...]:
+    told = [c for c in CONCEPTS if c in visible and rng.random() >= DROPPED] or list(visible)
+    largest = sorted(told, key=visible.get, reverse=True)[:MOST_LABELS]
+    return tuple(c for c in CONCEPTS if c in largest)
+
+
+def _photograph(rng, image: Image.Image) -> Image.Image:
+    """What the camera adds: blur, exposure, colour cast, haze and grain.
+
+    The grain comes last: it alone draws as many random numbers as there are pixels.
+    """
+    if rng.random() < BLURRED:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.003, 0.016) * image.width))
+    gain, gamma = math.exp(rng.normal(0, 0.13)), math.exp(rng.normal(0, 0.18))
+    exposure = 255 * np.minimum((np.arange(256) / 255) ** gamma * gain, 1)
+    cast = 1 + rng.normal(0, 0.05, 3)
+    haze = rng.uniform(0.15, 0.5) if rng.random() < HAZY else 0.0
+    colour = 0.0 if rng.random() < GREY else rng.uniform(0.6, 1.25)
+    grain = 2.5 * math.exp(rng.normal(0, 0.7))
+    pixels = exposure.astype(np.float32)[np.asarray(image)] * cast.astype(np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = (grey + (pixels - grey) * colour) * (1 - haze) + 200 * haze
+    pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(grain)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -1,0 +1,63 @@
+"""The data set `scenes`: pictures drawn from a seed, with labels and noisy tags, on any machine."""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import pathlib
+from collections.abc import Iterable
+
+from msmm.errors import UserError
+from tfrecords_tools import builder, images, scene_drawing
+
+NAME = "scenes"
+QUALITY = 90  # of the JPEG files
+FIRST_INDEX = {"train": 0, "test": 1_000_000}  # apart, so that one split grows without the other
+CHUNK = 50  # scenes that a worker process draws before it hands them over
+
+
+class Scenes(builder.Builder, skip_registration=True):
+    """Drawn scenes; scene `index` of a seed is always the same picture."""
+
+    def __init__(
+        self,
+        *,
+        num_train: int = 4000,
+        num_test: int = 1500,
+        image_size: int = 64,
+        scenes_seed: int = 0,
+        **common,
+    ):
+        """
+        num_train, num_test: how many scenes. image_size: their side, in pixels.
+        common: the arguments of `builder.Builder`.
+        """
+        most = FIRST_INDEX["test"]
+        if not (0 < num_train <= most and 0 < num_test <= most):
+            raise UserError(
+                f"expected 1 to {most:,} scenes a split, got {num_train} to train, {num_test} to test"
+            )
+        if image_size < 8 or scenes_seed < 0:
+            raise UserError(
+                f"expected scenes of 8 pixels or more and a seed of 0 or more, got {image_size}, {scenes_seed}"
+            )
+        self.description = f"Scenes of {image_size} pixels drawn from seed {scenes_seed}"
+        self.labels, self.tags = scene_drawing.CONCEPTS, scene_drawing.TAGS
+        self.num_rows = {"train": num_train, "test": num_test}
+        self._size, self._seed = image_size, scenes_seed
+        super().__init__(**common)
+
+    def rows(self, split: str) -> Iterable[builder.Row]:
+        indices = range(FIRST_INDEX[split], FIRST_INDEX[split] + self.num_rows[split])
+        draw = functools.partial(scene_drawing.draw, self._seed, size=self._size)
+        # Forked children of a process that runs TensorFlow can hang: fresh ones import no TensorFlow.
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+            for index, scene in zip(indices, pool.map(draw, indices, chunksize=CHUNK), strict=True):
+                data = images.encode(scene.image, QUALITY)
+                yield builder.Row(f"scene-{index:07d}", data, scene.labels, scene.tags)
+
+
+def pack_scenes(data_dir: str | pathlib.Path, *, overwrite: bool = False, **arguments) -> None:
+    """Draws and packs `<data_dir>/scenes/1.0.0/`; `arguments` are those of `Scenes`."""
+    builder.pack(Scenes, NAME, data_dir, overwrite=overwrite, **arguments)
