@@ -86,13 +86,18 @@ def _report(run, rows, chosen, figures, notes):
             table(what, variants.VARIANTS),
             published.TABLES["I"],
             table("Measured: not in the paper's table", variants.TAGS_ONLY),
-            table("Measured: label quantities predicted (IV-D1)", counting, columns=(*QUANTITY, "variance of true")),
+            table(
+                "Measured: label quantities predicted (IV-D1)",
+                counting,
+                columns=(*QUANTITY, "variance of true"),
+            ),
             table("Measured: labels an image", variants.VARIANTS, columns=LENGTHS),
         ],
         outcomes=[judge(claim, truth, chosen, published.TABLES["I"]) for claim in published.CLAIMS],
         settings=configs.describe(run.config),
         notes=notes,
-        versions={"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in _PACKAGES},
+        versions={"python": platform.python_version()}
+        | {p: importlib.metadata.version(p) for p in _PACKAGES},
         command=shlex.join(["python", "-m", "experiments.reproduce_table1", *sys.argv[1:]]),
     )
 

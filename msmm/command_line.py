@@ -100,12 +100,18 @@ def open_dataset():
     return records.open_dataset(data_dir, name)
 
 
+def config():
+    """The settings that the flags name, with the fields that they override."""
+    from msmm import configs
+
+    name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
+    return overridden(configs.get_config(name))
+
+
 def open_run(seed: int | None = None):
     """The run that the flags name, with `seed` instead of theirs if given."""
-    from msmm import configs
     from msmm.run import Run
 
-    chosen = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
-    config = overridden(configs.get_config(chosen))
+    settings = config()  # before any data is drawn: a wrong one should be said at once
     workdir = FLAGS.workdir or f"runs/{FLAGS.dataset}"
-    return Run(workdir, open_dataset(), config, FLAGS.seed if seed is None else seed)
+    return Run(workdir, open_dataset(), settings, FLAGS.seed if seed is None else seed)

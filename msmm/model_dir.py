@@ -43,7 +43,7 @@ class Model:
 
     def __init__(self, network: keras.Model, labels: tuple[str, ...], tags: tuple[str, ...], info: dict):
         self._network, self.labels, self.tags, self.info = network, labels, tags, info
-        self.image_size = network.input_shape["image"][1]
+        self.image_size = _sizes(network)["image"]
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
@@ -96,10 +96,16 @@ def load(directory) -> Model:
         tuple((directory / name).read_text(encoding="utf-8").splitlines())
         for name in ("labels.txt", "tags.txt")
     )
-    expected = (network.output_shape["probabilities"][-1], network.input_shape["tags"][-1])
-    if expected != (len(labels), len(tags)):
+    sizes = _sizes(network)
+    if (sizes["labels"], sizes["tags"]) != (len(labels), len(tags)):
         raise UserError(
-            f"the network in {directory} has {expected[0]} classes and {expected[1]} tags, "
+            f"the network in {directory} has {sizes['labels']} classes and {sizes['tags']} tags, "
             f"its labels.txt and tags.txt {len(labels)} and {len(tags)}: they are of different models"
         )
     return Model(network, labels, tags, read_json(directory / "model.json"))
+
+
+def _sizes(network: keras.Model) -> dict[str, int]:
+    """S of the image, T and C."""
+    inputs = {tensor.name: tensor.shape[1] for tensor in network.inputs}
+    return inputs | {"labels": network.get_layer("probabilities").output.shape[-1]}

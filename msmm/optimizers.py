@@ -16,10 +16,14 @@ class Momentum(keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient, variable, learning_rate):
-        if self.l2 and variable.name.endswith("kernel"):
-            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
-        super().update_step(gradient, variable, learning_rate)
+    def apply(self, grads, trainable_variables=None):
+        # Here and not in update_step, which on TensorFlow is given variables of other names.
+        variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        decayed = [
+            g + self.l2 * keras.ops.cast(v, g.dtype) if g is not None and v.name.endswith("kernel") else g
+            for g, v in zip(grads, variables, strict=True)
+        ]
+        super().apply(decayed, trainable_variables)
 
     def get_config(self):
         return {**super().get_config(), "l2": self.l2}

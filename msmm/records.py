@@ -59,7 +59,7 @@ class Dataset:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits, "train" first."""
-        return tuple(sorted(self.builder.info.splits, reverse=True))
+        return tuple(sorted(self.builder.info.splits, key=lambda split: (split != "train", split)))
 
     @property
     def description(self) -> str:
@@ -136,12 +136,17 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     Raises UserError where there is none, or where it is not one of ours.
     """
     data_dir = pathlib.Path(data_dir)
+    if not data_dir.is_dir():
+        raise UserError(
+            f"no folder {data_dir} of packed data sets: choose another --data_dir, or pack {name!r} "
+            "with python -m tfrecords_tools.pack"
+        )
     versions = _versions(data_dir / name) if name else []
     if not versions:
         found = sorted(path.name for path in data_dir.glob("*") if _versions(path))
         choice = f", or choose one of: {', '.join(found)}" if found else ""
         raise UserError(
-            f"no data set {name!r} in {data_dir}: pack it with python -m tfrecords_tools.pack --help{choice}"
+            f"no data set {name!r} in {data_dir}: pack it with python -m tfrecords_tools.pack{choice}"
         )
     import tensorflow_datasets as tfds
 
@@ -152,6 +157,10 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {versions[-1]}, found "
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
+    for info in builder.info.splits.values():
+        for path in info.filepaths:
+            if not path.exists():
+                raise UserError(f"{path} is missing: pack {name!r} again with --overwrite, or copy it whole")
     return Dataset(
         name=name,
         directory=versions[-1],

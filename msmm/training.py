@@ -171,6 +171,9 @@ class _Training:
             total, images = total + loss * len(y), images + len(y)
             if step % 10 == 0:
                 bar.set_postfix_str(f"loss {total / images:.3f}", refresh=False)
+        # A ReLU can turn NaN into 0, so that the loss of a network full of NaN looks healthy.
+        if not all(np.isfinite(v).all() for v in _values(self.model.trainable_variables)):
+            raise DivergedError(f"a weight was not finite after epoch {epoch + 1}")
         return total / images, images
 
     def _groups(self):

@@ -7,7 +7,9 @@ split has, and yields `Row`s. Checking images, writing, counting and finishing a
 import collections
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -97,6 +99,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 total=total, desc=f"packing {self.name}", unit=" images", disable=None
             ) as self._bar:
                 self.download_and_prepare(download_config=config)
+        except RuntimeError as error:  # what TFDS makes of TensorFlow's errors
+            if "No space left on device" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.data_dir) from None
         finally:
             tfds.enable_progress_bar()
         broken = collections.Counter()
@@ -191,7 +197,7 @@ def pack(
         builder = builder_class(name=name, data_dir=staging, **arguments)
         builder.prepare()
         dataset = records.open_dataset(staging, name)
-        content = report.report(dataset, builder)
+        content = report.report(dataset, builder, arguments)
         text = json.dumps(content, ensure_ascii=False, indent=1)
         (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
         _replace(final, dataset.directory, staging / "replaced")
@@ -202,7 +208,7 @@ def pack(
 @contextlib.contextmanager
 def _staging(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder in `data_dir` for what is not finished; nothing of it stays, whatever happens."""
-    fresh = not data_dir.exists()
+    fresh = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -214,8 +220,9 @@ def _staging(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
         yield staging
     finally:
         shutil.rmtree(staging)
-        if fresh and not any(data_dir.iterdir()):
-            data_dir.rmdir()
+        for path in fresh:
+            if not any(path.iterdir()):
+                path.rmdir()
 
 
 def _replace(final: pathlib.Path, finished: pathlib.Path, aside: pathlib.Path) -> None:

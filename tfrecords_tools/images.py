@@ -5,13 +5,23 @@ import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 # Pillow's EPS and PDF readers start other programs: only what photographs come in.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_500  # pixels; libjpeg's own limit
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 QUALITY = 95  # of what is encoded again, without subsampling of the colours
 
 
@@ -46,14 +56,15 @@ def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
             raise BrokenImage("too many pixels")
         try:
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            pixels = _rgb(upright)
+            pixels = _rgb(opened)
         except Exception:  # the same on damaged pixels
             raise BrokenImage("does not decode") from None
+        turn = TURNS.get(_orientation(opened))
     shrink = short_side is not None and min(pixels.size) > short_side
-    turned = opened.getexif().get(0x0112, 1) in range(2, 9)
-    if opened.format in ("JPEG", "MPO") and opened.mode == "RGB" and not turned and not shrink:
+    if opened.format in ("JPEG", "MPO") and opened.mode == "RGB" and turn is None and not shrink:
         return data
+    if turn is not None:
+        pixels = pixels.transpose(turn)
     if shrink:
         scale = short_side / min(pixels.size)
         pixels = pixels.resize([max(1, round(side * scale)) for side in pixels.size], Image.LANCZOS)
@@ -75,6 +86,13 @@ def _read(path: pathlib.Path) -> bytes:
         raise BrokenImage("missing file") from None
     except OSError:
         raise BrokenImage("unreadable file") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF data is no reason to lose the picture
+        return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -32,6 +32,7 @@ SCENES = {
 }
 MANIFEST = {
     "manifest": flags.DEFINE_string("manifest", None, "The list of photographs (.jsonl or .csv)."),
+    "name": flags.DEFINE_string("name", None, "Name to pack it under. [the file's, or its folder's]"),
     "labels_file": flags.DEFINE_string(
         "labels_file",
         None,
@@ -50,7 +51,6 @@ DATASETS = {"scenes": SCENES, "manifest": MANIFEST}
 
 _DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "What to pack.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the packed data sets.")
-_NAME = flags.DEFINE_string("name", None, "Name of the packed manifest. [the file's, or its folder's]")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Pack again what is there; it stays until this is done.")
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         raise UserError("expected --manifest=FILE, the list of photographs (.jsonl or .csv)")
     from tfrecords_tools import builder, manifest
 
-    name = _NAME.value or manifest.default_name(arguments["manifest"])
+    name = arguments.pop("name") or manifest.default_name(arguments["manifest"])
     builder.pack(manifest.Manifest, name, _DATA_DIR.value, overwrite=_OVERWRITE.value, **arguments)
 
 

@@ -1,20 +1,30 @@
-"""What is in a packed data set, counted: the packer's report and the words for it."""
+"""What is in a packed data set, counted, in words and as a picture: the packer's report and more."""
 
 import collections
+import io
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
-from msmm import records
+from msmm import contact_sheet, records
+from msmm.errors import UserError
 
 NO_LABEL = "no label of the vocabulary"
 NO_TAG = "no tag of the vocabulary"
 FILTERS = (NO_LABEL, NO_TAG)  # causes of dropping that are no fault of the image
 BAR = 40  # characters of the longest bar
+TOP_TAGS = 30  # in the overview
+SHEET_IMAGES, SHEET_COLUMNS = 24, 6
+BLACK, GREY = "#000000", "#666666"  # labels, tags
 
 
-def report(dataset: records.Dataset, builder) -> dict:
-    """The content of `report.json`, from the records as written and what `builder` counted."""
+def report(dataset: records.Dataset, builder, settings: dict) -> dict:
+    """The content of `report.json`, from the records as written and what `builder` counted.
+
+    settings: the arguments that the data set was packed with.
+    """
     splits = {}
     for split in dataset.splits:
         splits[split] = {
@@ -28,11 +38,7 @@ def report(dataset: records.Dataset, builder) -> dict:
     return {
         "name": dataset.name,
         "description": dataset.description,
-        "settings": {
-            "resize": builder.resize,
-            "max_skipped": builder.max_skipped,
-            "drop_untagged": builder.drop_untagged,
-        },
+        "settings": {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in settings.items()},
         "num_labels": len(dataset.labels),
         "num_tags": len(dataset.tags),
         "splits": splits,
@@ -78,6 +84,76 @@ def statistics_in_words(counts: dict, top: int = 8) -> list[str]:
         lines += [f"  tags an image: mean {tags['mean']:.2f}; {without / images:.1%} of the images have none"]
         lines += [f"  most frequent tags: {in_words(counts['tag_frequency'], top)}"]
     return lines
+
+
+def overview(dataset: records.Dataset, split: str) -> str:
+    """The statistics of one split in words and text bars."""
+    counts = statistics(dataset, split)
+    sizes = ", ".join(f"{dataset.num_examples(name):,} {name}" for name in dataset.splits)
+    lines = [
+        f"{dataset.name}: {dataset.description}",
+        f"{dataset.directory}, fingerprint {dataset.fingerprint[:16]}",
+        f"{sizes} images; {len(dataset.labels)} labels; {len(dataset.tags)} tags",
+        "",
+        f"{split}: {counts['labels_per_image']['mean']:.2f} labels an image",
+        *histogram(counts["labels_per_image"]["histogram"]),
+        "",
+        "images with each label",
+        *histogram(counts["label_frequency"]),
+    ]
+    if dataset.tags:
+        tags = counts["tags_per_image"]
+        without = tags["histogram"].get("0", 0) / dataset.num_examples(split)
+        top = dict(list(counts["tag_frequency"].items())[:TOP_TAGS])
+        lines += ["", f"{tags['mean']:.2f} tags an image; {without:.1%} of the images have none"]
+        lines += histogram(tags["histogram"])
+        lines += ["", f"images with each of the {len(top)} most frequent tags", *histogram(top)]
+    dropped = dataset.report().get("splits", {}).get(split, {}).get("dropped", {})
+    if dropped:
+        causes = in_words({cause: len(ids) for cause, ids in dropped.items()})
+        lines += ["", f"left out when it was packed: {causes} (listed in {dataset.directory})"]
+    return "\n".join(lines)
+
+
+def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
+    """The record with the id `wanted`, or else with that number, in words."""
+    image_ids, tags, labels = dataset.annotations(split)
+    found = np.flatnonzero(image_ids == wanted)
+    if len(found):
+        index = int(found[0])
+    elif wanted.isdecimal() and int(wanted) < len(image_ids):
+        index = int(wanted)
+    else:
+        raise UserError(
+            f"no record {wanted!r} in {split} of {dataset.name}: expected an image id, "
+            f"or a number from 0 to {len(image_ids) - 1}"
+        )
+    data = next(dataset.read(split).skip(index).as_numpy_iterator())[records.IMAGE]
+    width, height = Image.open(io.BytesIO(data)).size
+    lines = [
+        f"record {index} of {len(image_ids):,} in {split} of {dataset.name}: {image_ids[index]}",
+        f"  image: JPEG, {width} x {height} pixels, {len(data):,} bytes",
+    ]
+    for kind, names, present in (("labels", dataset.labels, labels), ("tags", dataset.tags, tags)):
+        said = [names[i] for i in np.flatnonzero(present[index])]
+        lines.append(f"  {len(said)} {kind}: {', '.join(said)}" if said else f"  no {kind}")
+    return "\n".join(lines)
+
+
+def sheet(dataset: records.Dataset, split: str) -> Image.Image:
+    """The first records (their order is a hash's, so they are a fair sample) as a picture."""
+    images, captions = [], []
+    for record in dataset.read(split).take(SHEET_IMAGES).as_numpy_iterator():
+        images.append(Image.open(io.BytesIO(record[records.IMAGE])))
+        runs = [
+            [(names[i] + ("" if i == ids[-1] else ", "), colour) for i in ids]
+            for ids, names, colour in (
+                (record[records.LABELS], dataset.labels, BLACK),
+                (record[records.TAGS], dataset.tags, GREY),
+            )
+        ]
+        captions.append([run for run in runs if run])
+    return contact_sheet.contact_sheet(images, captions, SHEET_COLUMNS)
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:

@@ -1,9 +1,5 @@
 """The data set `scenes`: pictures drawn from a seed, with labels and noisy tags, on any machine."""
 
-import concurrent.futures
-import functools
-import multiprocessing
-import os
 import pathlib
 from collections.abc import Iterable
 
@@ -13,7 +9,6 @@ from tfrecords_tools import builder, images, scene_drawing
 NAME = "scenes"
 QUALITY = 90  # of the JPEG files
 FIRST_INDEX = {"train": 0, "test": 1_000_000}  # apart, so that one split grows without the other
-CHUNK = 50  # scenes that a worker process draws before it hands them over
 
 
 class Scenes(builder.Builder, skip_registration=True):
@@ -39,7 +34,7 @@ class Scenes(builder.Builder, skip_registration=True):
             )
         if image_size < 8 or scenes_seed < 0:
             raise UserError(
-                f"expected scenes of 8 pixels or more and a seed of 0 or more, got {image_size}, {scenes_seed}"
+                f"expected at least 8 pixels and a seed of 0 or more, got {image_size}, {scenes_seed}"
             )
         self.description = f"Scenes of {image_size} pixels drawn from seed {scenes_seed}"
         self.labels, self.tags = scene_drawing.CONCEPTS, scene_drawing.TAGS
@@ -48,14 +43,11 @@ class Scenes(builder.Builder, skip_registration=True):
         super().__init__(**common)
 
     def rows(self, split: str) -> Iterable[builder.Row]:
-        indices = range(FIRST_INDEX[split], FIRST_INDEX[split] + self.num_rows[split])
-        draw = functools.partial(scene_drawing.draw, self._seed, size=self._size)
-        # Forked children of a process that runs TensorFlow can hang: fresh ones import no TensorFlow.
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            for index, scene in zip(indices, pool.map(draw, indices, chunksize=CHUNK), strict=True):
-                data = images.encode(scene.image, QUALITY)
-                yield builder.Row(f"scene-{index:07d}", data, scene.labels, scene.tags)
+        first = FIRST_INDEX[split]
+        for index in range(first, first + self.num_rows[split]):
+            scene = scene_drawing.draw(self._seed, index, self._size)
+            data = images.encode(scene.image, QUALITY)
+            yield builder.Row(f"scene-{index:07d}", data, scene.labels, scene.tags)
 
 
 def pack_scenes(data_dir: str | pathlib.Path, *, overwrite: bool = False, **arguments) -> None:

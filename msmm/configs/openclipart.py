@@ -23,4 +23,9 @@ class Config(custom.Config):
         "the block outputs of EfficientNet-Lite0 at strides 2 to 32",
     )
     finetune_trunk: bool = setting(False, "only the head: 2,741 images are few for a trunk")
-    finetune_epochs: int = setting(30, "at most; the head alone is cheap")
+    bn_batches: int = setting(30, "decision 8; the set has 77 batches")
+    finetune_learning_rate: float = setting(0.01, "a step; a linear head, chosen on held-out images")
+    visual_learning_rate: float = setting(0.003, "a step; chosen on held-out images")
+    finetune_epochs: int = setting(60, "at most; the head alone is cheap")
+    visual_epochs: int = setting(12, "at most; the held-out loss is lowest before")
+    patience: int = setting(10, "epochs; held-out figures of so few images are noisy")

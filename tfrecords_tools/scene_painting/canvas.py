@@ -79,8 +79,9 @@ class Canvas:
         return self._ids.setdefault(shows, len(self._ids))
 
     def lit(self, colour, glow: bool = False) -> tuple[int, int, int]:
-        tint = (1.0, 1.0, 1.0) if glow else self.light.tint
-        return tuple(min(255, max(0, int(c * t))) for c, t in zip(colour, tint, strict=True))
+        r, g, b = (1.0, 1.0, 1.0) if glow else self.light.tint
+        lit = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
+        return lit if min(lit) >= 0 and max(lit) <= 255 else tuple(min(255, max(0, c)) for c in lit)
 
     def polygon(self, points, colour, shows: tuple = (), glow: bool = False):
         self._pen.polygon([v * self.side for point in points for v in point], fill=self.lit(colour, glow))
@@ -101,7 +102,7 @@ class Canvas:
         field = field if glow else field * np.array(self.light.tint)
         picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
         mask = _mask(self.side, within, alpha)
-        self.image.paste(picture.resize((self.side, self.side), Image.Resampling.BICUBIC), mask=mask)
+        self.image.paste(picture.resize((self.side, self.side), Image.Resampling.BILINEAR), mask=mask)
         seen = _mask(MAP_SIDE, within, alpha)
         self.map.paste(self._id(shows), (0, 0, MAP_SIDE, MAP_SIDE), seen and seen.point(_HALF))
 
@@ -153,7 +154,7 @@ def pick(rng, options):
 def _spectrum(slope: float, stretch: int) -> np.ndarray:
     waves = np.hypot(np.fft.fftfreq(GRID)[:, None], np.fft.rfftfreq(GRID)[None] * stretch) * GRID
     waves[0, 0] = np.inf  # no constant part
-    return waves**-slope
+    return (waves**-slope).astype(np.float32)
 
 
 def noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
@@ -162,8 +163,8 @@ def noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
     A slope of 1.5 is rough and 3 smooth; `stretch` > 1 draws the noise out sideways.
     """
     spectrum = _spectrum(slope, stretch)
-    parts = rng.standard_normal((2, *spectrum.shape))
-    field = np.fft.irfft2((parts[0] + 1j * parts[1]) * spectrum)
+    parts = rng.standard_normal((2, *spectrum.shape), dtype=np.float32)
+    field = np.fft.irfft2((parts[0] + np.complex64(1j) * parts[1]) * spectrum)
     return np.clip(0.5 + 0.22 * field / field.std(), 0, 1)
 
 

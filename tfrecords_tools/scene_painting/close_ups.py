@@ -7,38 +7,36 @@ from tfrecords_tools.scene_painting.canvas import Canvas, between, noise, pick, 
 from tfrecords_tools.scene_painting.objects import Stamp
 
 LIGHT_SHARES = (0.70, 0.25, 0.0, 0.05, 0.0)  # of the keys of LIGHTS
-BACKDROPS = {  # of a close-up: probability, two colours (None: any), what it shows in SHARP_BACKDROP of the cases
+SHARP = 0.7  # of the backdrops can be told; the others are blurred until they show nothing
+BACKDROPS = {  # the probability, two colours (None: any of a list), what a sharp one shows
     "leaves": (0.35, (50, 85, 40), (140, 165, 85), ("grass",)),
     "wall": (0.20, (190, 172, 150), (212, 198, 180), ()),
     "air": (0.12, (100, 150, 210), (215, 228, 240), ("sky",)),
     "dark": (0.13, (22, 22, 25), (75, 66, 62), ()),
     "lights": (0.20, None, None, ()),
 }
-SHARP_BACKDROP = 0.5
 
 
 def _backdrop(canvas: Canvas, rng, name: str | None):
     name = name or str(rng.choice(list(BACKDROPS), p=[row[0] for row in BACKDROPS.values()]))
     _, dark, bright, shows = BACKDROPS[name]
     dark, bright = dark or pick(rng, objects.PAINTS), bright or pick(rng, objects.PETALS)
-    field = noise(rng, rng.choice((1.6, 2.2, 3.0)))
-    shows = shows if rng.random() < SHARP_BACKDROP else ()
-    canvas.texture(between(field, vary(rng, dark, 20), vary(rng, bright, 20)), shows)
+    sharp = rng.random() < SHARP
+    texture = between(noise(rng, 1.5 if sharp else 2.8), vary(rng, dark, 20), vary(rng, bright, 20))
+    canvas.texture(texture, shows if sharp else ())
 
 
 def _subject(canvas: Canvas, rng, painter, shows: tuple, x: tuple, y: tuple, height: tuple):
     """One object, somewhere in the given ranges."""
-    flip = 1 if rng.random() < 0.5 else -1
-    stamp = Stamp(
-        canvas, rng.uniform(*x), rng.uniform(*y), rng.uniform(*height), shows, flip, rng.normal(0, 0.08)
-    )
-    painter(stamp, rng)
+    at = rng.uniform(*x), rng.uniform(*y), rng.uniform(*height)
+    flip, lean = 1 if rng.random() < 0.5 else -1, rng.normal(0, 0.08)
+    painter(Stamp(canvas, *at, shows, flip, lean), rng)
 
 
 def _portrait(canvas: Canvas, rng):
     for _ in range(1 + int(2.2 * rng.random() ** 3)):
         _subject(canvas, rng, creatures.bust, ("person",), (0.2, 0.8), (1.0, 1.08), (0.55, 1.0))
-    if rng.random() < 0.1:
+    if rng.random() < 0.15:
         _subject(canvas, rng, objects.flower, ("flowers",), (0.1, 0.9), (0.6, 0.9), (0.1, 0.25))
 
 
@@ -64,11 +62,16 @@ def _indoors(canvas: Canvas, rng):
     if rng.random() < 0.5:  # a picture on the wall
         canvas.panel(0.1, 0.1, rng.uniform(0.2, 0.5), 0.5, np.full((1, 1, 3), rng.uniform(60, 240, 3)))
     if rng.random() < 0.45:
-        _subject(canvas, rng, objects.vase, ("flowers",), (0.1, 0.9), (floor, floor + 0.1), (0.3, 0.8))
+        _subject(canvas, rng, objects.vase, (), (0.1, 0.9), (floor, floor + 0.1), (0.3, 0.8))
     if rng.random() < 0.35:
         _subject(canvas, rng, creatures.pet, ("animal",), (0.1, 0.9), (floor, floor + 0.15), (0.15, 0.5))
     for _ in range(int(rng.integers(0, 4))):
         _subject(canvas, rng, creatures.bust, ("person",), (0.1, 0.9), (0.9, 1.1), (0.35, 0.8))
 
 
-CLOSE_UPS = {"portrait": _portrait, "flower": _flower, "animal": _animal, "indoors": _indoors}
+_SUBJECTS = {"portrait": _portrait, "flower": _flower, "animal": _animal, "indoors": _indoors}
+
+
+def paint_close_up(canvas: Canvas, rng, kind: str):
+    _backdrop(canvas, rng, "wall" if kind == "indoors" else None)
+    _SUBJECTS[kind](canvas, rng)

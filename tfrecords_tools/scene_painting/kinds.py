@@ -7,8 +7,8 @@ from tfrecords_tools.scene_painting.canvas import LIGHTS, Canvas
 from tfrecords_tools.scene_painting.landscapes import LANDSCAPES, paint_landscape
 
 # From the most frequent to the rarest: the kind at rank r = 0, 1, ... has the weight 1 / (r + 2).
-KINDS = ("street", "coast", "countryside", "portrait", "flower", "mountains", "animal", "park", "lake",
-         "open sky", "night city", "winter", "harbour", "indoors", "desert")  # fmt: skip
+KINDS = ("street", "coast", "countryside", "mountains", "portrait", "park", "flower", "lake", "animal",
+         "open sky", "winter", "night city", "harbour", "indoors", "desert")  # fmt: skip
 _WEIGHTS = [1 / (rank + 2) for rank in range(len(KINDS))]
 KIND_SHARES = {kind: weight / sum(_WEIGHTS) for kind, weight in zip(KINDS, _WEIGHTS, strict=True)}
 

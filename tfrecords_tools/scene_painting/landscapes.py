@@ -8,12 +8,12 @@ from tfrecords_tools.scene_painting import creatures, objects, stuff
 from tfrecords_tools.scene_painting.canvas import Canvas, pick, ridge
 from tfrecords_tools.scene_painting.objects import Stamp
 
-LOOKING_DOWN = 0.25  # of the landscapes with ground below are seen without a horizon
-CLOUDY = 0.42  # of the skies have clouds; OVERCAST_CLOUDY of the overcast ones
+LOOKING_DOWN = 0.22  # of the landscapes, but open skies, are seen from above, without a horizon
+CLOUDY = 0.38  # of the skies have clouds; OVERCAST_CLOUDY of the overcast ones
 OVERCAST_CLOUDY = 0.85
 MOONLIT = 0.18  # of the skies at dusk and at night have a moon
 OPEN_WATER = 0.28  # of the waters have no near shore
-BUSY = 0.45  # the spread (of the logarithm) of how crowded scenes are
+BUSY = -0.22, 0.60  # mean and spread of the logarithm of how crowded a scene is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +107,19 @@ LANDSCAPES = {
     ),
 }  # fmt: skip
 # What the ground of a landscape is: one of these, with even chances.
-SURFACES = {"meadow": ("grass",), "snowfield": ("snow",), "dunes": ("sand",), "alpine": ("grass", "rock", "snow"),
-            "street": ("pavement",), "shore": ("beach", "beach", "beach", "rock"), "lake": ("grass", "grass", "rock"),
-            "river": ("pavement", "grass")}  # fmt: skip
+SURFACES = {
+    "meadow": ("grass",),
+    "snowfield": ("snow",),
+    "dunes": ("sand",),
+    "street": ("pavement",),
+    "alpine": ("grass", "rock", "snow"),
+    "shore": ("beach", "beach", "beach", "rock"),
+    "lake": ("grass", "grass", "rock"),
+    "river": ("pavement", "grass"),
+}
 WATERS = {"shore": "ocean", "lake": "lake", "river": "river"}
-# A thing's painter, its height (least, most) where a person is about 1, the most of the picture, what it shows.
+# A thing's painter, its height (least, most) where a person is about 1, its greatest height in
+# the picture, what it shows.
 THINGS = {
     "tree": (objects.tree, (1.8, 4.5), 0.95, ("tree",)),
     "palm": (objects.palm, (2.5, 4.5), 0.95, ("tree",)),
@@ -127,7 +135,7 @@ THINGS = {
 def paint_landscape(canvas: Canvas, rng, landscape: Landscape, light: str):
     down = landscape.horizon[1] < 0.9 and rng.random() < LOOKING_DOWN
     horizon = rng.uniform(-0.5, -0.03) if down else rng.uniform(*landscape.horizon)
-    busy = rng.lognormal(0, BUSY)
+    busy = rng.lognormal(*BUSY)
     things = []
     for name, (chance, most) in landscape.things.items():
         if rng.random() < chance * busy:

@@ -107,7 +107,7 @@ def ground(canvas: Canvas, rng, horizon: float, kind: str, line=None):
     base = np.array(vary(rng, pick(rng, GROUNDS[kind]), 12))
     contrast = {"grass": 0.42, "snow": 0.10, "pavement": 0.08, "rock": 0.4}.get(kind, 0.15)
     field = plain(rng, horizon, stretch=rng.uniform(0.6, 2.0), fine=rng.uniform(0.7, 1.6))
-    drift = noise(rng, 2.6)[..., None] * rng.normal(0, 14, 3)
+    drift = (noise(rng, 2.6)[..., None] - 0.5) * rng.normal(0, 12, 3)
     shows = (kind,) if kind in ("grass", "snow", "beach") else ()
     within = under(np.full(2, horizon) if line is None else line)
     canvas.texture(between(field, base * (1 - contrast), base * (1 + contrast)) + drift, shows, within)
@@ -164,10 +164,8 @@ def bridge(canvas: Canvas, rng, deck: float, foot: float):
         count = int(rng.integers(2, 6))
         for i in range(count):
             left, right = i / count, (i + 1) / count
-            tall = 0.9 * (foot - deck)
-            arch = [
-                (left + (right - left) * (0.5 - 0.5 * p), foot - tall * max(q, 0)) for p, q in CIRCLE[:10]
-            ]
+            wide, tall = (right - left) / 2, 0.9 * (foot - deck)
+            arch = [(left + wide * (1 - p), foot - tall * max(q, 0)) for p, q in CIRCLE[:10]]
             canvas.polygon([(left - 0.02, deck), *arch, (right + 0.02, deck)], colour, shows)
     else:
         rise = rng.uniform(0.12, 0.25)

@@ -1,0 +1,138 @@
+"""Shows the model of a data set, part by part: shapes, parameters, and what each stage trains, and how.
+
+    python -m msmm.describe --dataset=nus_wide            the paper's model at a glance
+    python -m msmm.describe --dataset=scenes --json
+
+Of a packed data set it counts the classes and tags; otherwise it takes the paper's (81 or 80 classes,
+1,000 tags). No weights are downloaded.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import flags
+
+from msmm import command_line
+from msmm.configs import base
+
+_JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of tables.")
+_CLASSES = flags.DEFINE_integer("classes", None, "C, instead of the data set's.", lower_bound=1)
+_TAGS = flags.DEFINE_integer("tags", None, "T, instead of the data set's.", lower_bound=1)
+command_line.define_run_flags()
+command_line.define_dataclass_flags(base.Config)
+
+_PAPER_SIZES = {"nus_wide": (81, 1000), "mscoco": (80, 1000)}  # IV-A1
+
+
+def main() -> None:
+    name = command_line.FLAGS.dataset
+    classes, tags = _sizes(name)
+    description = describe(name, command_line.config(), _CLASSES.value or classes, _TAGS.value or tags)
+    print(json.dumps(description, indent=1) if _JSON.value else as_text(description))
+
+
+def _sizes(name: str) -> tuple[int, int]:
+    from msmm.errors import UserError
+
+    if (pathlib.Path(command_line.FLAGS.data_dir) / name).exists():
+        dataset = command_line.open_dataset()
+        return len(dataset.labels), len(dataset.tags)
+    if name in _PAPER_SIZES:
+        return _PAPER_SIZES[name]
+    if name == "scenes":
+        from tfrecords_tools import scene_drawing
+
+        return len(scene_drawing.CONCEPTS), len(scene_drawing.TAGS)
+    if _CLASSES.value and _TAGS.value:
+        return _CLASSES.value, _TAGS.value
+    raise UserError(
+        f"no data set {name!r} in {command_line.FLAGS.data_dir}: pack it, or give --classes and --tags"
+    )
+
+
+def describe(name: str, config: base.Config, num_classes: int, num_tags: int) -> dict:
+    """The model of a data set as plain data: its maps, its parts and its stages."""
+    import keras
+
+    from msmm import parts
+    from msmm.stages import STAGES
+
+    config = dataclasses.replace(config, weights="none")
+    models = {part: parts.build(part, config, num_classes, num_tags) for part in parts.STAGE_OF}
+    described = {}
+    for part, model in models.items():
+        norms = [
+            layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        described[part] = {
+            "input": _shapes(model.inputs),
+            "output": _shapes(model.outputs),
+            "parameters": model.count_params(),
+            "trainable": sum(int(keras.ops.size(v)) for v in model.trainable_variables),
+            "BN layers": len(norms),
+            "BN momentum": sorted({layer.momentum for layer in norms}),
+        }
+    stages = {}
+    for stage, specification in STAGES.items():
+        trained = [part for part, trainer in parts.STAGE_OF.items() if trainer == stage]
+        if stage == "finetune" and not config.finetune_trunk:
+            trained.remove("backbone")
+        base_name = "quantity" if stage == "quantity_visual" else stage
+        stages[stage] = {
+            "needs": list(specification.needs),
+            "trains": trained,
+            "trainable parameters": sum(described[part]["trainable"] for part in trained),
+            "loss": "eq. 5" if base_name == "quantity" else "eq. 4",
+            "optimiser": f"SGD, momentum {config.momentum:g}, L2 {config.weight_decay:g}",
+            "learning rate": getattr(config, f"{base_name}_learning_rate"),
+            "epochs at most": getattr(config, f"{base_name}_epochs"),
+            "batch": config.batch_size,
+        }
+    return {
+        "data set": name,
+        "classes": num_classes,
+        "tags": num_tags,
+        "backbone": config.backbone,
+        "image size": config.image_size,
+        "maps": {f"M{i}": list(shape) for i, shape in enumerate(parts.map_shapes(config), 1)},
+        "parts": described,
+        "stages": stages,
+    }
+
+
+def _shapes(tensors) -> list[list[int]]:
+    return [list(t.shape[1:]) for t in tensors]
+
+
+def as_text(description: dict) -> str:
+    """`describe`'s data as tables for a terminal."""
+    d = description
+    lines = [
+        f"{d['data set']}: {d['classes']} classes, {d['tags']} tags, {d['backbone']} at {d['image size']} px",
+        "",
+        "feature maps (eq. 1)   " + "   ".join(f"{m} {_by(shape)}" for m, shape in d["maps"].items()),
+        "",
+        f"{'part':<16}{'input':<22}{'output':<22}{'parameters':>12}{'trainable':>12}  BN layers, momentum",
+    ]
+    for part, p in d["parts"].items():
+        shapes = ("M1 … M5" if len(p[side]) > 1 else _by(p[side][0]) for side in ("input", "output"))
+        norms = f"{p['BN layers']}, {', '.join(map(str, p['BN momentum']))}" if p["BN layers"] else ""
+        columns = "".join(f"{shape:<22}" for shape in shapes)
+        lines.append(f"{part:<16}{columns}{p['parameters']:>12,}{p['trainable']:>12,}  {norms}")
+    lines += ["", f"{'stage':<16}{'trains':<28}{'parameters':>12}  {'loss':<6}{'rate':>8}  epochs  needs"]
+    for stage, s in d["stages"].items():
+        lines.append(
+            f"{stage:<16}{' + '.join(s['trains']):<28}{s['trainable parameters']:>12,}  {s['loss']:<6}"
+            f"{s['learning rate']:>8g}  {s['epochs at most']:>6}  {', '.join(s['needs'])}"
+        )
+    first = next(iter(d["stages"].values()))
+    return "\n".join([*lines, "", f"every stage: {first['optimiser']}, batches of {first['batch']}"])
+
+
+def _by(shape) -> str:
+    return "x".join(map(str, shape))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

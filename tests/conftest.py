@@ -1,0 +1,69 @@
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+# Settings under which every stage trains in seconds.
+TINY = {
+    "backbone": "resnet-1-1-1-1-w4",
+    "weights": "none",
+    "image_size": 32,
+    "batch_size": 16,
+    "bn_momentum": 0.9,
+    "bn_batches": 3,
+    "textual_units": 16,
+    "finetune_epochs": 2,
+    "visual_epochs": 2,
+    "textual_epochs": 2,
+    "classifier_epochs": 2,
+    "quantity_epochs": 2,
+    "finetune_learning_rate": 0.01,
+    "quantity_learning_rate": 0.001,
+}
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A directory with a small data set `scenes`: 100 training and 40 test images of 32 pixels."""
+    from tfrecords_tools import scenes
+
+    directory = tmp_path_factory.mktemp("data")
+    scenes.pack_scenes(directory, num_train=100, num_test=40, image_size=32)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def dataset(data_dir):
+    from msmm import records
+
+    return records.open_dataset(data_dir, "scenes")
+
+
+@pytest.fixture
+def make_run(dataset, tmp_path):
+    """Makes runs of the small data set, by default all in one work directory."""
+    from msmm.configs.base import Config
+    from msmm.run import Run
+
+    def make(workdir="run", seed=0, **settings):
+        return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(dataset, tmp_path_factory):
+    """A run with every stage finished. Tests must not change it."""
+    from msmm import stages
+    from msmm.configs.base import Config
+    from msmm.run import Run
+
+    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
+    for stage in stages.STAGES:
+        stages.train(run, stage)
+    return run

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from msmm.input_pipeline import Images, batches_of, epoch_flips, epoch_rows, held_out
+
+
+@pytest.fixture(scope="module")
+def kept(dataset):
+    return Images(dataset, "train", 32, cache_gib=1)
+
+
+@pytest.fixture(scope="module")
+def streamed(dataset):
+    return Images(dataset, "train", 32, cache_gib=0)
+
+
+def test_held_out_images_depend_on_id_and_seed_and_not_on_order():
+    ids = np.array([f"image{i}" for i in range(200)])
+    mask = held_out(ids, 15, seed=1)
+    assert mask.sum() == 15
+    shuffled = np.random.default_rng(0).permutation(200)
+    np.testing.assert_array_equal(held_out(ids[shuffled], 15, seed=1), mask[shuffled])
+    assert (held_out(ids, 15, seed=2) != mask).any()
+
+
+def test_at_most_a_tenth_is_held_out():
+    assert held_out(np.array([f"{i}" for i in range(55)]), 5000, seed=0).sum() == 5
+
+
+def test_an_epoch_has_every_row_once_in_an_order_of_its_own():
+    rows = np.arange(10, 60)
+    first, second = epoch_rows(rows, 0, 0), epoch_rows(rows, 0, 1)
+    assert sorted(first) == sorted(second) == list(rows)
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, epoch_rows(rows, 0, 0))
+    assert 400 < epoch_flips(1000, 0, 0).sum() < 600
+
+
+def test_the_short_last_batch_is_dropped_unless_it_is_the_only_one():
+    rows = np.arange(10)
+    assert [len(b) for b in batches_of(rows, 4)] == [4, 4, 2]
+    assert [len(b) for b in batches_of(rows, 4, drop_remainder=True)] == [4, 4]
+    assert [len(b) for b in batches_of(rows, 16, drop_remainder=True)] == [10]
+    assert [len(b) for b in batches_of(rows, 5, drop_remainder=True)] == [5, 5]
+
+
+def test_images_read_anew_are_those_kept_in_memory(kept, streamed):
+    for flip in (False, True):
+        a, b = (np.concatenate(list(images.ordered(16, flip))) for images in (kept, streamed))
+        np.testing.assert_array_equal(a, b)
+    rows = np.array([7, 3, 50])
+    np.testing.assert_array_equal(kept.take(rows), streamed.take(rows))
+
+
+def test_ordered_images_are_the_records_decoded_by_pillow(dataset, kept):
+    import io
+
+    from PIL import Image
+
+    encoded = [example["image"].numpy() for example in dataset.read("train").take(5)]
+    pillow = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
+    ours = next(kept.ordered(5))
+    assert np.abs(ours - pillow).max() <= 2  # two versions of one JPEG library
+
+
+@pytest.mark.parametrize("which", ["kept", "streamed"])
+def test_epochs_are_a_function_of_seed_and_epoch(which, request):
+    images, plain = request.getfixturevalue(which), request.getfixturevalue("kept")._in_memory()
+    rows = np.arange(0, 100, 2)
+
+    def epoch(number, flip=True):
+        return list(images.epoch(rows, 16, 5, number, flip))
+
+    again = zip(epoch(0), epoch(0), strict=True)
+    assert all((xa == xb).all() and (ra == rb).all() for (xa, ra), (xb, rb) in again)
+    seen = np.concatenate([r for _, r in epoch(0)])
+    assert len(seen) == 48 and set(seen) <= set(rows) and len(set(seen)) == 48
+    assert (seen != np.concatenate([r for _, r in epoch(1)])).any()
+    flips = epoch_flips(100, 5, 0)
+    for x, r in epoch(0):
+        expected = np.where(flips[r][:, None, None, None], plain[r][:, :, ::-1], plain[r])
+        np.testing.assert_array_equal(x, expected)
+    for x, r in epoch(0, flip=False):
+        np.testing.assert_array_equal(x, plain[r])
+
+
+def test_resizing_keeps_a_gradient_and_the_size():
+    from msmm import preprocessing
+
+    gradient = np.tile(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], (48, 1, 3))
+    resized = np.asarray(preprocessing.resize(gradient, 32))
+    assert resized.shape == (32, 32, 3) and resized.dtype == np.uint8
+    expected = gradient.reshape(48, 32, 3, 3).mean(axis=(0, 2))  # three columns into one
+    assert np.abs(resized[16] - expected).max() <= 2
+    assert preprocessing.resize(resized, 32) is resized

@@ -1,0 +1,186 @@
+import keras
+import numpy as np
+import pytest
+
+from msmm.errors import UserError
+from msmm.models import annotator, backbone, heads, multi_scale, textual
+
+
+def trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+@pytest.fixture(scope="module")
+def resnet101():
+    return backbone.build("resnet101", image_size=224)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return backbone.build("resnet-1-1-1-1-w8", image_size=64)
+
+
+def test_resnet101_gives_the_maps_of_fig_4(resnet101):
+    shapes = [tuple(o.shape[1:]) for o in resnet101.outputs]
+    assert shapes == [(112, 112, 64), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048)]
+    assert resnet101.count_params() == 42_658_176
+
+
+def test_taps_found_by_stride_are_the_papers(resnet101):
+    trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
+    assert backbone.find_taps(trunk, 224) == [
+        "conv1_relu",
+        "conv2_block3_out",
+        "conv3_block4_out",
+        "conv4_block23_out",
+        "conv5_block3_out",
+    ]
+
+
+def test_every_bn_layer_has_the_papers_momentum(resnet101):
+    norms = [x for x in resnet101._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(norms) == 104
+    assert {layer.momentum for layer in norms} == {0.9997}
+
+
+def test_own_resnet_is_keras_applications_at_other_depths():
+    own = backbone.resnet((3, 4, 6, 3), 64, 64)
+    theirs = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    by_name = {layer.name: layer for layer in theirs.layers}
+    for layer in own.layers:
+        if layer.weights:
+            layer.set_weights(by_name[layer.name].get_weights())
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    said, expected = own.predict_on_batch(image), theirs.predict_on_batch(image)
+    assert np.abs(expected).max() > 0.1  # not a comparison of zeros
+    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
+def test_preprocessing_is_that_of_keras_applications(mode):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    x = keras.Input((32, 32, 3))
+    ours = keras.Model(x, backbone._preprocess(x, mode)).predict_on_batch(image)
+    theirs = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_saved_keras_model_is_a_backbone(tmp_path, small):
+    path = str(tmp_path / "trunk.keras")
+    trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
+    trunk.save(path)
+    found = backbone.build(path, image_size=64)
+    named = backbone.build(path, image_size=64, taps=tuple(backbone.find_taps(trunk, 64)))
+    image = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    for a, b in zip(found.predict_on_batch(image), named.predict_on_batch(image), strict=True):
+        np.testing.assert_array_equal(a, b)
+    top = trunk.predict_on_batch(image)  # what the file says of raw RGB: no preprocessing is added
+    np.testing.assert_allclose(found.predict_on_batch(image)[-1], top, rtol=1e-5)
+
+
+def test_weights_files_are_loaded(tmp_path):
+    trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
+    trunk.save_weights(tmp_path / "w.weights.h5")
+    built = backbone.build("resnet-1-1-1-1-w8", image_size=64, weights=str(tmp_path / "w.weights.h5"))
+    loaded = built.get_layer("maps").get_layer("conv1_conv").get_weights()[0]
+    np.testing.assert_array_equal(loaded, trunk.get_layer("conv1_conv").get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"name": "resnet102"}, "unknown backbone"),
+        ({"name": "no.keras"}, "expected a file at no.keras"),
+        ({"name": "resnet-1-1-1-1-w8", "weights": "no.h5"}, "expected a file at no.h5"),
+        ({"name": "resnet-1-1-1-1-w8", "taps": ("a", "b")}, "five layer names"),
+        ({"name": "resnet-1-1-1-1-w8", "taps": ("conv1_relu",) * 5}, "at stride 4"),
+        ({"name": "resnet-1-1-1-1-w8", "preprocessing": "pytorch"}, "expected preprocessing"),
+    ],
+)
+def test_a_wrong_backbone_is_refused_in_words(how, says):
+    with pytest.raises(UserError, match=says):
+        backbone.build(image_size=64, **how)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    (tmp_path / "bad.keras").write_bytes(b"not a zip")
+    with pytest.raises(UserError, match="cannot read"):
+        backbone.build(str(tmp_path / "bad.keras"), image_size=64)
+
+
+def test_fusion_has_the_papers_size(resnet101):
+    model = multi_scale.multi_scale([o.shape[1:] for o in resnet101.outputs])
+    assert (model.count_params(), trainable(model)) == (15_214_848, 15_203_456)
+    assert model.output_shape == (None, 2048)
+
+
+def test_fusion_is_eq_2_and_3():
+    """Against eq. 2-3 written out with TensorFlow's own convolution and NumPy."""
+    import tensorflow as tf
+
+    shapes = [(16, 16, 3), (8, 8, 4), (4, 4, 5), (2, 2, 6), (1, 1, 7)]
+    model = multi_scale.multi_scale(shapes)
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [
+            rng.uniform(0.1, 1, w.shape) * rng.choice([-1, 1], w.shape) ** (w.ndim > 1)
+            for w in model.get_weights()
+        ]
+    )
+    maps = [rng.normal(size=(2, *shape)).astype(np.float32) for shape in shapes]
+
+    def phi(x, name, stride):
+        kernel = model.get_layer(f"{name}_conv").get_weights()[0]
+        gamma, beta, mean, variance = model.get_layer(f"{name}_bn").get_weights()
+        y = tf.nn.conv2d(x, kernel, stride, "SAME").numpy()
+        return np.maximum(gamma * (y - mean) / np.sqrt(variance + 1e-3) + beta, 0)
+
+    fused = maps[0]
+    for scale in range(2, 6):
+        fused = maps[scale - 1] + phi(phi(fused, f"fusion{scale}_1", 2), f"fusion{scale}_2", 1)
+    np.testing.assert_allclose(model.predict_on_batch(maps), fused.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
+
+
+def test_odd_maps_fit_together():
+    model = backbone.build("resnet-1-1-1-1-w8", image_size=75)
+    shapes = [tuple(o.shape[1:]) for o in model.outputs]
+    assert [s[0] for s in shapes] == [38, 19, 10, 5, 3]
+    assert multi_scale.multi_scale(shapes).output_shape == (None, 256)
+
+
+def test_textual_and_heads_have_the_papers_sizes():
+    assert textual.textual(1000).count_params() == 6_246_400
+    assert heads.classifier(4096, 81).count_params() == 331_857
+    assert heads.quantity(4096).count_params() == 2_229_249
+
+
+def test_quantity_starts_at_the_mean_count():
+    model = heads.quantity(16, mean_count=2.5)
+    assert model.predict_on_batch(np.zeros((1, 16), np.float32)).item() == pytest.approx(2.5)
+
+
+def test_quantity_drops_half_of_its_hidden_units_in_training_only():
+    model = heads.quantity(16)
+    x = np.ones((4, 16), np.float32)
+    assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.5}
+    np.testing.assert_array_equal(model.predict_on_batch(x), model.predict_on_batch(x))
+    assert np.ptp(keras.ops.convert_to_numpy(model(x, training=True))) > 0
+
+
+def test_annotator_is_its_parts(small):
+    fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
+    mlp, classifier, quantity = (
+        textual.textual(10, 16),
+        heads.classifier(256 + 16, 5),
+        heads.quantity(256 + 16),
+    )
+    model = annotator.annotator(small, fusion, mlp, classifier, quantity)
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    tags = rng.integers(0, 2, (2, 10)).astype(np.float32)
+    said = model.predict_on_batch({"image": image, "tags": tags})
+    f_v = fusion.predict_on_batch(small.predict_on_batch(image))
+    f = np.concatenate([f_v, mlp.predict_on_batch(tags)], axis=1)
+    expected = 1 / (1 + np.exp(-classifier.predict_on_batch(f).astype(np.float64)))
+    np.testing.assert_allclose(said["probabilities"], expected, rtol=1e-4)
+    np.testing.assert_allclose(said["quantity"], quantity.predict_on_batch(f), rtol=1e-4)

@@ -1,0 +1,186 @@
+"""Algorithm 1 on a small data set: what each stage trains, leaves alone, finds and refuses."""
+
+import dataclasses
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from msmm import parts, stages
+from msmm.errors import UserError
+from msmm.run import Run
+from msmm.stages import STAGES
+
+
+def values(model):
+    return [keras.ops.convert_to_numpy(v) for v in model.variables]
+
+
+def test_every_stage_finishes_with_its_evidence(trained_run):
+    for stage in STAGES:
+        record = trained_run.stage_record(stage)
+        assert 1 <= record["best_epoch"] <= len(record["history"]) == 2
+        assert record["weights"].keys() == {p for p, s in parts.STAGE_OF.items() if s == stage}
+        assert not (trained_run.stage_directory(stage) / "state.npz").exists()
+        for part, digest in record["weights"].items():
+            assert parts.weights_hash(parts.load(trained_run, part)) == digest
+
+
+@pytest.fixture
+def copy(trained_run, make_run):
+    """A run of its own in which every stage has finished."""
+    run = make_run()
+    shutil.copytree(trained_run.workdir, run.workdir, dirs_exist_ok=True)
+    return run
+
+
+def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
+    frozen = [part for part, stage in parts.STAGE_OF.items() if stage in ("finetune", "visual", "textual")]
+    before = {part: parts.weights_hash(parts.load(copy, part)) for part in frozen}
+    old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
+    other = Run(
+        copy.workdir, copy.dataset, dataclasses.replace(copy.config, classifier_epochs=1, quantity_epochs=1)
+    )
+    for stage in ("classifier", "quantity"):
+        stages.train(other, stage, restart=True)
+    assert (copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]) != old
+    assert {part: parts.weights_hash(parts.load(copy, part)) for part in frozen} == before
+
+
+@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
+def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
+    copy, make_run, maps_cache_gib, monkeypatch
+):
+    """Looks at the very model that trains, not at what was saved before."""
+    run = make_run(maps_cache_gib=maps_cache_gib)
+    digest = run.stage_record("finetune")["weights"]["backbone"]
+    loaded = []
+    load = parts.load
+    monkeypatch.setattr(parts, "load", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1])
+    shutil.rmtree(run.features_directory)
+    stages.train(run, "visual", restart=True)
+    backbones = [model for part, model in loaded if part == "backbone"]
+    assert backbones and all(parts.weights_hash(model) == digest for model in backbones)
+
+
+def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
+    fresh = stages._fresh(trained_run, "finetune", "backbone")[0]
+    trained = parts.load(trained_run, "backbone")
+    moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
+    assert moved == {v.path for v in fresh.weights}
+
+
+def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
+    run = make_run(finetune_trunk=False)
+    fresh = parts.weights_hash(stages._fresh(run, "finetune", "backbone")[0])
+    stages.train(run, "visual")
+    assert run.stage_record("finetune")["weights"]["backbone"] == fresh
+    assert parts.weights_hash(parts.load(run, "backbone")) == fresh
+
+
+def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
+    _, trained = STAGES["visual"].task(trained_run).build()
+    for a, b in zip(values(trained["visual_head"]), values(parts.load(trained_run, "cnn_head")), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_stage_trains_what_it_needs_first(make_run, capsys):
+    run = make_run()
+    stages.train(run, "quantity_visual")
+    assert all(run.stage_record(s) for s in ("finetune", "visual", "quantity_visual"))
+    assert not run.stage_record("textual")
+    capsys.readouterr()
+    stages.train(run, "visual")
+    assert "visual: finished earlier" in capsys.readouterr().out
+
+
+def test_restart_trains_again_to_the_same_bits(make_run):
+    run = make_run()
+    stages.train(run, "textual")
+    first = run.stage_record("textual")
+    stages.train(run, "textual", restart=True)
+    again = run.stage_record("textual")
+    assert again["weights"] == first["weights"]
+    assert again["seconds"] != first["seconds"]  # it did train
+
+
+def test_seeds_differ(make_run):
+    a, b = make_run(seed=0), make_run(seed=1)
+    for run in (a, b):
+        stages.train(run, "textual")
+    assert a.directory != b.directory
+    assert a.stage_record("textual")["weights"] != b.stage_record("textual")["weights"]
+    assert set(a.held_out_rows) != set(b.held_out_rows)
+
+
+def test_other_settings_are_refused_only_by_the_stages_that_depend_on_them(make_run):
+    stages.train(make_run(), "textual")
+    stages.train(make_run(visual_epochs=9), "textual")
+    with pytest.raises(UserError, match=r"textual_epochs=2, and now textual_epochs=3: --restart"):
+        stages.train(make_run(textual_epochs=3), "textual")
+
+
+def test_a_stage_is_trained_again_when_what_it_builds_on_has_changed(copy, make_run, capsys):
+    inputs = copy.stage_record("quantity_visual")["inputs"]
+    changed = make_run(visual_learning_rate=0.0005)
+    stages.train(changed, "visual", restart=True)
+    capsys.readouterr()
+    stages.train(changed, "quantity_visual")
+    assert "quantity_visual: what it builds on has been trained anew" in capsys.readouterr().out
+    assert copy.stage_record("quantity_visual")["inputs"] != inputs
+
+
+def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
+    run = make_run()
+    other = dataclasses.replace(dataset, labels=(*dataset.labels[:-1], "unicorn"))
+    with pytest.raises(UserError, match="labels differs from that of 'scenes' now: choose another --workdir"):
+        Run(run.workdir, other, run.config)
+    other = dataclasses.replace(dataset, name="other")
+    with pytest.raises(UserError, match="belongs to data set 'scenes'"):
+        Run(run.workdir, other, run.config)
+
+
+def test_damaged_weights_are_named(copy):
+    path = copy.stage_directory("textual") / "textual.weights.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
+        parts.load(copy, "textual")
+
+
+def test_batch_norm_statistics_are_taken_anew_as_plain_means():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
+    stages._reestimate_batch_norm(model, iter(batches), 6)
+    layer = model.layers[0]
+    np.testing.assert_allclose(
+        layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        layer.moving_variance, np.mean([b.var(0) for b in batches[:6]], axis=0), rtol=1e-4
+    )
+    assert layer.momentum == 0.9997
+
+
+def test_tensorboard_has_what_a_stage_shows(trained_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for stage in ("finetune", "quantity"):
+        events = EventAccumulator(
+            str(trained_run.stage_directory(stage) / "log"), {"tensors": 0, "images": 0}
+        )
+        events.Reload()
+        tags = events.Tags()
+        assert tags["graph"]
+        scalars = {t for t in tags["tensors"] if t.startswith(("train/", "held-out/"))}
+        held_out = {"C-F1", "I-F1", "H-F1"} if stage == "finetune" else {"Accuracy", "MSE"}
+        assert scalars == {f"held-out/{name}" for name in held_out | {"loss"}} | {
+            "train/loss",
+            "train/learning rate",
+            "train/images per second",
+        }
+        assert [e.step for e in events.Tensors("train/loss")] == [1, 2]
+        assert any("examples" in t for t in tags["tensors"])
+        per_class = {t for t in tags["tensors"] if t.startswith("F1 by class/")}
+        assert len(per_class) == (len(trained_run.dataset.labels) if stage == "finetune" else 0)

@@ -1,0 +1,130 @@
+"""The training loop on a regression small enough to be run many times."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from msmm import losses
+from msmm.configs.base import Config
+from msmm.errors import UserError
+from msmm.input_pipeline import batches_of, epoch_rows
+from msmm.training import Task, fit
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 5)).astype(np.float32)
+Y = (X @ RNG.normal(size=5) + 3).astype(np.float32)
+CONFIG = Config(batch_size=8, patience=20)
+SETTINGS = {"what": "a test"}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
+    def build():
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((5,))
+        x = keras.layers.Dense(8, activation="relu")(inputs)
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.Dropout(0.3)(x)
+        model = keras.Model(inputs, keras.layers.Dense(1)(x))
+        return model, {"regressor": model}
+
+    def epoch(number):
+        for step, rows in enumerate(batches_of(epoch_rows(np.arange(64), 0, number), 8)):
+            if killed_at == (number, step):
+                raise Killed
+            yield X[rows] * scale, Y[rows]
+
+    return Task(
+        name="test",
+        build=build,
+        loss=losses.squared_error,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps_per_epoch=8,
+        epoch=epoch,
+        predict=lambda model: np.asarray(model.predict_on_batch(X)),
+        held_out_y=Y,
+        figures=lambda raw: {"MSE": float(((raw[:, 0] - Y) ** 2).mean())},
+        select="MSE",
+        smaller_is_better=True,
+    )
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(v) for v in model.variables]
+
+
+def test_training_fits_and_returns_the_best_epoch(tmp_path):
+    model, parts, progress = fit(make_task(epochs=30), CONFIG, tmp_path, SETTINGS)
+    by_epoch = [row["held-out"]["MSE"] for row in progress.history]
+    assert progress.best_epoch == 1 + int(np.argmin(by_epoch))
+    raw = model.predict_on_batch(X)[:, 0]
+    assert ((raw - Y) ** 2).mean() == pytest.approx(min(by_epoch), rel=1e-4)
+    assert min(by_epoch) < Y.var() / 2
+    assert parts["regressor"] is model
+
+
+@pytest.mark.parametrize("killed_at", [(0, 3), (1, 0), (3, 5), (5, 7)])
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at):
+    whole, _, progress = fit(make_task(), CONFIG, tmp_path / "whole", SETTINGS)
+    with pytest.raises(Killed):
+        fit(make_task(killed_at=killed_at), CONFIG, tmp_path / "killed", SETTINGS)
+    resumed, _, again = fit(make_task(), CONFIG, tmp_path / "killed", SETTINGS)
+    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert again.best_epoch == progress.best_epoch
+    assert [r["held-out"] for r in again.history] == [r["held-out"] for r in progress.history]
+    assert len(again.history) == 6
+
+
+def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
+    task = make_task(epochs=50)
+    task = dataclasses.replace(task, figures=lambda raw: {"MSE": 1.0})
+    progress = fit(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
+    assert (progress.epoch, progress.best_epoch) == (4, 1)
+
+
+def test_divergence_falls_back_visibly_and_survives_a_kill(tmp_path, capsys):
+    task = make_task(learning_rate=30.0, epochs=3, scale=100.0)
+    model, _, progress = fit(task, CONFIG, tmp_path, SETTINGS)
+    assert progress.learning_rate < 30 and progress.fallbacks
+    assert "the stage begins again at" in capsys.readouterr().out
+    assert all(np.isfinite(w).all() for w in weights(model))
+    killed = dataclasses.replace(task, epoch=make_task(killed_at=(1, 0), scale=100.0).epoch)
+    with pytest.raises(Killed):
+        fit(killed, CONFIG, tmp_path / "killed", SETTINGS)
+    again = fit(task, CONFIG, tmp_path / "killed", SETTINGS)
+    assert again[2].fallbacks == progress.fallbacks
+    for a, b in zip(weights(model), weights(again[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bad", ["x", "y"])
+def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
+    """With NaN in y the loss is NaN; with NaN in x the ReLU hides it and only the weights show it."""
+    x, y = (X * np.nan, Y) if bad == "x" else (X, Y * np.nan)
+    task = dataclasses.replace(make_task(learning_rate=0.1), epoch=lambda number: [(x, y)])
+    with pytest.raises(UserError, match=r"from 0.1 down to"):
+        fit(task, CONFIG, tmp_path, SETTINGS)
+    meta = json.loads(str(np.load(tmp_path / "state.npz")["meta"]))
+    rates = [float(f.rsplit(" ", 1)[1]) for f in meta["progress"]["fallbacks"]]
+    assert rates == [0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003]
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        fit(make_task(killed_at=(2, 0)), CONFIG, tmp_path, {"k": 3})
+    with pytest.raises(UserError, match="k=3, and now k=4"):
+        fit(make_task(), CONFIG, tmp_path, {"k": 4})
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    (tmp_path / "state.npz").write_bytes(b"PK not really")
+    with pytest.raises(UserError, match=r"state\.npz is damaged"):
+        fit(make_task(), CONFIG, tmp_path, SETTINGS)

@@ -1,0 +1,258 @@
+"""The packer with the real manifest builder: what is written, what is counted, what a failure leaves."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm import records
+from msmm.errors import UserError
+from tests.tfrecords_tools.conftest import picture
+from tfrecords_tools import builder, manifest
+
+
+def files(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """Packs a manifest to tmp_path/data and opens it."""
+
+    def run(path, name="mine", data_dir=tmp_path / "data", **arguments):
+        builder.pack(manifest.Manifest, name, data_dir, manifest=path, **arguments)
+        return records.open_dataset(data_dir, name)
+
+    return run
+
+
+def row(image, split="train", labels=("a",), tags=(), **more):
+    return {"image": image, "labels": list(labels), "tags": list(tags), "split": split, **more}
+
+
+def test_records_say_what_the_manifest_says(pack, write_manifest, folder):
+    rows = [
+        row("1.jpg", labels=["sky", "sea"], tags=["Blue", "BLUE ", "nikon"]),
+        row("ein Foto ü.jpg", labels=["land"], tags=["blue"], id="photo/ü"),
+        row("sub/3.jpg", "test", labels=["sea", "sea"], tags=["nikon", "unknown in train"]),
+    ]
+    dataset = pack(write_manifest(rows))
+    assert dataset.labels == ("land", "sea", "sky")
+    assert dataset.tags == ("blue", "nikon")
+    assert dataset.splits == ("train", "test")
+    said = {}
+    for split in dataset.splits:
+        for record in dataset.read(split).as_numpy_iterator():
+            said[record["image_id"].decode()] = (
+                split,
+                record["image"],
+                record["labels"].tolist(),
+                record["tags"].tolist(),
+            )
+    assert said == {
+        "1.jpg": ("train", (folder / "1.jpg").read_bytes(), [1, 2], [0, 1]),
+        "photo/ü": ("train", (folder / "ein Foto ü.jpg").read_bytes(), [0], [0]),
+        "sub/3.jpg": ("test", (folder / "sub/3.jpg").read_bytes(), [1], [1]),
+    }
+
+
+def test_every_format_comes_back_as_its_pixels(pack, write_manifest, folder):
+    image = Image.fromarray(picture())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "plain.jpg", quality=95)
+    image.save(folder / "progressive.jpg", quality=95, progressive=True)
+    image.save(folder / "turned.jpg", quality=95, exif=exif)
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    image.convert("L").save(folder / "grey.jpg", quality=95)
+    image.save(folder / "opaque.png")
+    image.convert("RGBA").save(folder / "alpha.png")
+    image.quantize(256).save(folder / "palette.gif")
+    image.save(folder / "frames.gif", save_all=True, append_images=[Image.new("RGB", image.size)])
+    image.save(folder / "some.webp", lossless=True)
+    image.save(folder / "some.tiff")
+    (folder / "named wrongly.jpg").write_bytes((folder / "opaque.png").read_bytes())
+    names = sorted(path.name for path in folder.iterdir())
+    dataset = pack(write_manifest([row(name) for name in names] + [row("plain.jpg", "test", id="t")]))
+    expected = {name: picture() for name in names}
+    expected["turned.jpg"] = np.rot90(picture(), -1)
+    expected["grey.jpg"] = np.repeat(np.asarray(image.convert("L"))[..., None], 3, axis=2)
+    found = 0
+    for record in dataset.read("train").as_numpy_iterator():
+        name = record["image_id"].decode()
+        pixels = np.asarray(Image.open(io.BytesIO(record["image"])))
+        assert pixels.shape == expected[name].shape, name
+        off = np.abs(pixels.astype(int) - expected[name]).mean()
+        assert off < (6 if name.endswith(".gif") else 2), name
+        assert (record["image"] == (folder / name).read_bytes()) == (name in ("plain.jpg", "progressive.jpg"))
+        found += 1
+    assert found == len(names) == 12
+
+
+def test_the_report_counts(pack, write_manifest, folder, capsys):
+    for name, content in {"empty.jpg": b"", "page.jpg": b"<html>", "cut.jpg": None, "gone.jpg": b""}.items():
+        (folder / name).write_bytes(content or b"")
+    Image.fromarray(picture(99, 99)).save(folder / "whole.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:700])
+    (folder / "labels.txt").write_text("sea\nsky\nland\n")
+    (folder / "tags.txt").write_text("blue\nnikon\n")
+    path = write_manifest(
+        [
+            row("1.jpg", labels=["sky", "sea"], tags=["blue", "nikon", "holiday"]),
+            row("2.jpg", labels=["sky"], tags=["blue", "holiday"]),
+            row("3.jpg", labels=["sky"], tags=["holiday"]),
+            row("empty.jpg", tags=["blue"], labels=["sky"]),
+            row("page.jpg", tags=["blue"], labels=["sky"]),
+            row("cut.jpg", tags=["blue"], labels=["sky"]),
+            row("4.jpg", "test", labels=["land", "sea", "sky"], tags=["blue"]),
+            row("gone.jpg", "test", labels=["sky"], tags=["blue"]),
+        ]
+    )
+    dataset = pack(
+        path,
+        labels_file=folder / "labels.txt",
+        tags_file=folder / "tags.txt",
+        drop_untagged=True,
+        max_skipped=0.5,
+    )
+    report = dataset.report()
+    train, test = report["splits"]["train"], report["splits"]["test"]
+    assert (train["rows"], train["kept"], test["rows"], test["kept"]) == (6, 2, 2, 1)
+    assert train["dropped"] == {
+        "no tag of the vocabulary": ["3.jpg"],
+        "empty file": ["empty.jpg"],
+        "not an image of a known format": ["page.jpg"],
+        "does not decode": ["cut.jpg"],
+    }
+    assert test["dropped"] == {"empty file": ["gone.jpg"]}
+    assert train["labels_per_image"] == {"mean": 1.5, "histogram": {"1": 1, "2": 1}}
+    assert train["tags_per_image"] == {"mean": 1.5, "histogram": {"1": 1, "2": 1}}
+    assert train["label_frequency"] == {"sky": 2, "sea": 1, "land": 0}
+    assert train["tag_frequency"] == {"blue": 2, "nikon": 1}
+    assert train["tags_outside_vocabulary"] == 3
+    assert test["labels_per_image"] == {"mean": 3.0, "histogram": {"3": 1}}
+    assert report["checksums"] == dataset.checksums()
+    printed = capsys.readouterr().out
+    assert "train: 2 of 6 rows kept" in printed
+    assert "test: 1 of 2 rows kept" in printed
+    assert "does not decode: 1, empty file: 1, no tag of the vocabulary: 1" in printed
+
+
+def test_the_same_input_gives_the_same_bytes(pack, write_manifest, tmp_path):
+    path = write_manifest([row(f"{i}.jpg", "test" if i % 3 else "train") for i in range(30)])
+    first = pack(path, data_dir=tmp_path / "one")
+    second = pack(path, data_dir=tmp_path / "two")
+    assert files(first.directory) == files(second.directory)
+
+
+def test_the_order_is_shuffled_and_does_not_hang_on_the_manifests(pack, write_manifest, tmp_path):
+    rows = [row(f"{i}.jpg") for i in range(30)] + [row("t.jpg", "test")]
+    first = pack(write_manifest(rows), data_dir=tmp_path / "one")
+    second = pack(write_manifest(rows[::-1], "turned.jsonl"), data_dir=tmp_path / "two")
+    ids = first.annotations("train")[0].tolist()
+    assert ids != sorted(ids)
+    assert ids == second.annotations("train")[0].tolist()
+    assert first.fingerprint == second.fingerprint
+
+
+def test_ids_with_either_slash_are_two_images(pack, write_manifest):
+    rows = [row("1.jpg", id="a/b"), row("2.jpg", id="a\\b"), row("3.jpg", "test")]
+    assert set(pack(write_manifest(rows)).annotations("train")[0]) == {"a/b", "a\\b"}
+
+
+def test_too_many_broken_images_fail_and_leave_nothing(pack, write_manifest, folder, tmp_path):
+    (folder / "broken.jpg").write_bytes(b"<html>")
+    rows = [row(f"{i}.jpg") for i in range(17)] + [row("t.jpg", "test"), row("broken.jpg")]
+    with pytest.raises(UserError, match=r"^1 of 19 images are broken \(not an image of a known format: 1\)"):
+        pack(write_manifest(rows))
+    assert not (tmp_path / "data").exists()
+    rows.append(row("one more.jpg"))  # 1 of 20 is 5 %, which may be skipped
+    assert pack(write_manifest(rows)).num_examples("train") == 18
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_path, split):
+    (folder / "broken.jpg").write_bytes(b"")
+    (tmp_path / "data" / "other").mkdir(parents=True)
+    other = "test" if split == "train" else "train"
+    with pytest.raises(UserError, match=f"no image of the {split} split is left of 1 rows .empty file: 1"):
+        pack(write_manifest([row("broken.jpg", split), row("1.jpg", other)]), max_skipped=1.0)
+    assert [path.name for path in (tmp_path / "data").rglob("*")] == ["other"]
+
+
+def test_a_finished_data_set_is_left_alone(pack, write_manifest, capsys):
+    dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
+    before = files(dataset.directory)
+    again = pack(write_manifest([row("1.jpg"), row("2.jpg", "test"), row("3.jpg")]))
+    assert files(again.directory) == before
+    assert "is there already; --overwrite packs it again" in capsys.readouterr().out
+
+
+def test_overwrite_keeps_the_old_data_until_the_new_are_complete(pack, write_manifest, folder, tmp_path):
+    dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
+    before = files(tmp_path / "data")
+    (folder / "broken.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="are broken"):  # after all records are written
+        pack(write_manifest([row("1.jpg"), row("2.jpg", "test"), row("broken.jpg")]), overwrite=True)
+    assert files(tmp_path / "data") == before
+
+    class Interrupted(manifest.Manifest, skip_registration=True):
+        def rows(self, split):
+            yield from list(super().rows(split))[:1]
+            assert dataset.num_examples("train") == len(list(dataset.read("train"))) == 1
+            raise KeyboardInterrupt
+
+    path = write_manifest([row("1.jpg"), row("2.jpg", "test"), row("3.jpg")])
+    with pytest.raises(KeyboardInterrupt):
+        builder.pack(Interrupted, "mine", tmp_path / "data", manifest=path, overwrite=True)
+    assert files(tmp_path / "data") == before
+    assert pack(path, overwrite=True).num_examples("train") == 2
+    assert [path.name for path in (tmp_path / "data").rglob("*") if path.is_dir()] == ["mine", "1.0.0"]
+
+
+def test_resize(pack, write_manifest, folder):
+    Image.fromarray(picture(90, 60)).save(folder / "1.jpg")
+    dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]), resize=30)
+    (record,) = dataset.read("train").as_numpy_iterator()
+    assert Image.open(io.BytesIO(record["image"])).size == (30, 45)
+
+
+def test_mistakes_in_arguments(pack, write_manifest, tmp_path):
+    path = write_manifest([row("1.jpg"), row("2.jpg", "test")])
+    for arguments, message in [
+        ({"name": "my-photos"}, "expected a data set name of letters, digits and underscores"),
+        ({"name": "../up"}, "expected a data set name"),
+        ({"resize": 0}, "expected a short side of at least 1 pixel"),
+        ({"max_skipped": 1.5}, "expected a share of 0 to 1"),
+        ({"data_dir": path}, "is a file"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            pack(path, **arguments)
+    assert not (tmp_path / "data").exists()
+
+
+def test_two_rows_of_one_id_fail(tmp_path):
+    class Twice(builder.Builder, skip_registration=True):
+        description, labels, tags, num_rows = "Twice", ("a",), (), {"train": 2, "test": 2}
+
+        def rows(self, split):
+            buffer = io.BytesIO()
+            Image.fromarray(picture()).save(buffer, "JPEG")
+            yield builder.Row(f"{split}-1", buffer.getvalue(), ("a",), ())
+            yield builder.Row("both", buffer.getvalue(), ("a",), ())
+
+    with pytest.raises(UserError, match="expected every image id once, got 'both' again"):
+        builder.pack(Twice, "twice", tmp_path / "data")
+
+
+def test_the_report_is_plain_json_beside_the_records(pack, write_manifest):
+    dataset = pack(write_manifest([row("1.jpg", labels=["ü"]), row("2.jpg", "test", labels=["ü"])]))
+    text = (dataset.directory / "report.json").read_text(encoding="utf-8")
+    assert '"ü"' in text
+    assert json.loads(text)["num_labels"] == 1

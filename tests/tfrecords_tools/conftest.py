@@ -1,0 +1,40 @@
+"""Photographs and manifests as users have them."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def picture(height=24, width=32, seed=0):
+    """A smooth uint8 [height, width, 3] picture that JPEG changes little and whose turns differ."""
+    y, x = np.mgrid[0:height, 0:width]
+    shift = 40 * np.random.default_rng(seed).random(3)
+    planes = [x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)]
+    return (np.stack(planes, -1) + shift).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder for images and manifests, beside where data sets are packed."""
+    path = tmp_path / "photos of mine"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def write_manifest(folder):
+    """Writes rows (dicts) as JSON lines; makes a small JPEG for every image that is not there."""
+
+    def write(rows, name="my_photos.jsonl"):
+        for number, row in enumerate(rows):
+            path = folder / row["image"]
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture(seed=number)).save(path)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / name).write_text(text, encoding="utf-8")
+        return folder / name
+
+    return write

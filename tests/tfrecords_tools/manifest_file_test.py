@@ -1,0 +1,224 @@
+import json
+import pathlib
+
+import pytest
+
+from msmm.errors import UserError
+from tfrecords_tools import manifest_file
+from tfrecords_tools.manifest_file import normalise_label, normalise_tag
+
+GOOD = {"image": "a.jpg", "labels": ["sky"], "tags": ["Blue"], "split": "train", "id": "1"}
+
+
+@pytest.fixture
+def write(folder):
+    for name in ("a.jpg", "b.jpg", "ein Foto ü.jpg"):
+        (folder / name).write_bytes(b"only its being there counts here")
+
+    def write(content, name="list.jsonl"):
+        path = folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def message(path):
+    with pytest.raises(UserError) as caught:
+        manifest_file.read(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text.replace(str(path), path.name)
+
+
+def lines(*rows):
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def test_json_lines(write, folder):
+    (entry,) = manifest_file.read(write(lines(GOOD)))
+    assert entry == manifest_file.Entry(1, "1", folder / "a.jpg", ("sky",), ("blue",), "train")
+
+
+def test_only_image_and_labels_are_needed(write, folder):
+    (entry,) = manifest_file.read(write(lines({"image": "ein Foto ü.jpg", "labels": ["b", "a"]})))
+    assert entry == manifest_file.Entry(1, "ein Foto ü.jpg", folder / "ein Foto ü.jpg", ("b", "a"), (), None)
+
+
+def test_absolute_paths(write, folder, tmp_path):
+    (tmp_path / "far.jpg").write_bytes(b"x")
+    (entry,) = manifest_file.read(write(lines({"image": str(tmp_path / "far.jpg"), "labels": ["a"]})))
+    assert entry.image == tmp_path / "far.jpg"
+
+
+def test_csv_says_the_same_as_json_lines(write):
+    rows = [
+        {
+            "id": "1",
+            "image": "a.jpg",
+            "labels": ["big sky", "sea"],
+            "tags": ["Blue", "a, b"],
+            "split": "train",
+        },
+        {"id": "2", "image": "ein Foto ü.jpg", "labels": ["sea"], "tags": [], "split": "test"},
+    ]
+    table = (
+        'id,image,labels,tags,split\n1,a.jpg,big sky; sea,"Blue;a, b;",train\n2,ein Foto ü.jpg,sea,,test\n'
+    )
+    from_csv = manifest_file.read(write(table, "list.csv"))
+    from_json = manifest_file.read(write(lines(*rows)))
+    assert [entry.line for entry in from_csv] == [2, 3]
+    assert [vars(entry) | {"line": 0} for entry in from_csv] == [vars(e) | {"line": 0} for e in from_json]
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.csv"])
+def test_byte_order_mark_windows_line_ends_and_blank_lines(write, name):
+    text = (
+        lines(GOOD, "", {**GOOD, "id": "2"})
+        if name == "list.jsonl"
+        else "id,image,labels\n1,a.jpg,x\n\n2,a.jpg,y\n"
+    )
+    entries = manifest_file.read(write(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(), name))
+    assert [(entry.id, entry.line) for entry in entries] == (
+        [("1", 1), ("2", 3)] if name == "list.jsonl" else [("1", 2), ("2", 4)]
+    )
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(write):
+    row = json.dumps({"image": "a.jpg", "labels": ["big\u2028sky"]}, ensure_ascii=False)
+    assert manifest_file.read(write(row))[0].labels == ("big sky",)
+
+
+def but(**changes):
+    return {**GOOD, **changes}
+
+
+def without(field):
+    return {key: value for key, value in GOOD.items() if key != field}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (lines(GOOD, '{"image": "b.jpg", "labels"'), "list.jsonl:2: broken JSON: "),
+        (lines(GOOD, "[1, 2]"), "list.jsonl:2: expected a JSON object"),
+        ("[\n]\n", "list.jsonl:1: broken JSON"),
+        ('"text"', "list.jsonl:1: expected a JSON object"),
+        ("[" * 100_000, "list.jsonl:1: broken JSON"),
+        (lines(GOOD, but(id="2", image="c.jpg")), "list.jsonl:2: image: no such file: 'c.jpg' in "),
+        (lines(but(image="../photos of mine")), "list.jsonl:1: image: is a folder"),
+        (lines(but(image="")), "list.jsonl:1: image: "),
+        (lines(but(image="a\0.jpg")), "list.jsonl:1: image: no such file"),
+        (lines(but(image="a" * 5000)), "list.jsonl:1: image: no such file"),
+        (lines(but(image=7)), "list.jsonl:1: image: expected a text, got 7"),
+        (lines(without("image")), "list.jsonl:1: image: is missing"),
+        (lines(without("labels")), "list.jsonl:1: labels: is missing"),
+        (lines(but(labels=[])), "list.jsonl:1: labels: expected at least one label"),
+        (lines(but(labels=["sky", " "])), "list.jsonl:1: labels: expected labels with a name"),
+        (lines(but(labels="sky")), 'list.jsonl:1: labels: expected a list of texts, got "sky"'),
+        (lines(but(labels=[3])), "list.jsonl:1: labels: expected a list of texts, got [3]"),
+        (lines(but(labels={"sky": 1})), "list.jsonl:1: labels: expected a list of texts"),
+        (lines(but(labels=["\ud800"])), "list.jsonl:1: labels: expected valid Unicode"),
+        (lines(but(tags="blue")), "list.jsonl:1: tags: expected a list of texts"),
+        (lines(but(tags=None)), "list.jsonl:1: tags: expected a list of texts, got null"),
+        (lines(but(split="val")), "list.jsonl:1: split: expected train or test, got 'val'"),
+        (lines(but(split=None)), "list.jsonl:1: split: expected a text, got null"),
+        (
+            lines(GOOD, {"image": "b.jpg", "labels": ["sea"]}),
+            "list.jsonl:2: split: expected a split in every row",
+        ),
+        (lines(without("split"), but(id="2")), "list.jsonl:2: split: expected a split in every row"),
+        (lines(but(id="")), "list.jsonl:1: id: expected a text, got an empty one"),
+        (lines(but(id=5)), "list.jsonl:1: id: expected a text, got 5"),
+        (lines(GOOD, "", but(image="b.jpg")), "list.jsonl:3: id: '1' is on line 1 already"),
+        (lines(without("id"), without("id")), "list.jsonl:2: id: 'a.jpg' is on line 1 already"),
+        (lines(but(label=["sky"])), "list.jsonl:1: label: unknown field, expected image, labels, tags"),
+        ('{"image": "a.jpg", "labels": ["x"], "labels": ["y"]}', "list.jsonl:1: labels: is there twice"),
+        ("", "list.jsonl has no rows"),
+        ("\n \n", "list.jsonl has no rows"),
+        (
+            lines(GOOD).encode() + b'{"image": "b\xff.jpg"}',
+            "list.jsonl:2: expected UTF-8 text, got byte 0xff",
+        ),
+        (lines(GOOD).encode("utf-16"), "list.jsonl:1: expected UTF-8 text"),
+    ],
+)
+def test_mistakes_in_json_lines(write, content, expected):
+    assert message(write(content)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("image,labels\na.jpg,\n", "list.csv:2: labels: expected at least one label"),
+        ("image,labels\na.jpg, ; \n", "list.csv:2: labels: expected at least one label"),
+        ("image,labels\n,sky\n", "list.csv:2: image: "),
+        ("image,labels\na.jpg,sky\nc.jpg,sky\n", "list.csv:3: image: no such file: 'c.jpg'"),
+        ("image,labels\na.jpg,sky,sea\n", "list.csv:2: expected 2 cells as in the header, got 3"),
+        ("image,labels\na.jpg\n", "list.csv:2: expected 2 cells as in the header, got 1"),
+        ("image,label\na.jpg,sky\n", "list.csv:1: label: unknown field"),
+        ("image;labels\na.jpg;sky\n", "list.csv:1: image;labels: unknown field"),
+        ("a.jpg,sky\n", "list.csv:1: a.jpg: unknown field"),
+        ("image\na.jpg\n", "list.csv:1: labels: is missing"),
+        ("image,labels,labels\na.jpg,x,y\n", "list.csv:1: labels: is there twice"),
+        ('image,labels\na.jpg,"sky\n', "list.csv:2: broken CSV"),
+        ('image,labels\n"a.jpg"x,sky\n', "list.csv:2: broken CSV"),
+        (
+            "image,labels,split\na.jpg,sky,train\nb.jpg,sky,\n",
+            "list.csv:3: split: expected a split in every row",
+        ),
+        ("image,labels,split\na.jpg,sky,Train\n", "list.csv:2: split: expected train or test, got 'Train'"),
+        ('image,labels\n"a.jpg","sky;\nsea"\na.jpg,sky\n', "list.csv:4: id: 'a.jpg' is on line 2 already"),
+        ("image,labels\n", "list.csv has no rows"),
+        ("", "list.csv has no rows"),
+    ],
+)
+def test_mistakes_in_csv(write, content, expected):
+    assert message(write(content, "list.csv")).startswith(expected)
+
+
+def test_not_a_manifest(folder, write):
+    assert message(folder / "nowhere.jsonl").startswith("cannot read nowhere.jsonl: No such file")
+    (folder / "folder.csv").mkdir()
+    assert message(folder / "folder.csv") == "cannot read folder.csv: Is a directory"
+    assert (
+        message(write("x", "list.xlsx")) == "expected a manifest that ends in .jsonl or .csv, got list.xlsx"
+    )
+
+
+def test_labels_keep_their_case_but_not_their_spelling_of_accents():
+    assert normalise_label("  Cafe\u0301   au\tlait \n") == "Café au lait"
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        (" Golden  Gate ", "golden gate"),
+        ("ＦＵＬＬ width", "full width"),
+        ("Straße", "strasse"),
+        ("ﬁne\u00a0art", "fine art"),
+        ("①", "1"),
+        ("  ", ""),
+    ],
+)
+def test_tags_are_folded(text, tag):
+    assert normalise_tag(text) == tag
+    assert normalise_tag(tag) == tag
+
+
+def test_names_of_a_vocabulary_keep_their_order(folder):
+    path = folder / "labels.txt"
+    path.write_bytes(b"\xef\xbb\xbfzebra\r\n\r\n  big  sky \r\n")
+    assert manifest_file.read_names(path, normalise_label) == ("zebra", "big sky")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("sky\nSea\n\nsea\n", "labels.txt:4: 'sea' is on line 2 already"), ("\n", "labels.txt has no names")],
+)
+def test_mistakes_in_a_vocabulary(folder, content, expected):
+    path = pathlib.Path(folder / "labels.txt")
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        manifest_file.read_names(path, normalise_tag)
+    assert str(caught.value).replace(str(path), path.name).startswith(expected)

@@ -1,0 +1,227 @@
+"""What the manifest builder makes of a checked manifest: splits, vocabularies, filters."""
+
+import hashlib
+import pathlib
+import shutil
+
+import pytest
+from PIL import Image
+
+from msmm import records
+from msmm.errors import UserError
+from tests.tfrecords_tools.conftest import picture
+from tfrecords_tools import builder, manifest
+
+SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture
+def pack(tmp_path):
+    def run(path, name="mine", **arguments):
+        builder.pack(manifest.Manifest, name, tmp_path / "data", manifest=path, **arguments)
+        return records.open_dataset(tmp_path / "data", name)
+
+    return run
+
+
+@pytest.fixture
+def build(tmp_path):
+    """The builder alone, which has read everything but written nothing."""
+
+    def run(path, **arguments):
+        return manifest.Manifest(name="mine", data_dir=tmp_path / "data", manifest=path, **arguments)
+
+    return run
+
+
+def row(image, split="train", labels=("a",), tags=()):
+    return {"image": image, "labels": list(labels), "tags": list(tags), "split": split}
+
+
+def unsplit(*names):
+    return [{"image": name, "labels": ["a"]} for name in names]
+
+
+def test_csv_and_json_lines_give_the_same_data_set(pack, write_manifest, folder):
+    path = write_manifest(
+        [
+            row("1.jpg", labels=["sky", "big sea"], tags=["Blue", "nikon"]),
+            row("ü 2.jpg", labels=["sky"]),
+            row("3.jpg", "test", labels=["big sea"], tags=["blue"]),
+        ]
+    )
+    table = (
+        "labels,tags,image,split\n"
+        "sky;big sea,Blue;nikon,1.jpg,train\n"
+        "sky,,ü 2.jpg,train\n"
+        "big sea,blue,3.jpg,test\n"
+    )
+    (folder / "table.csv").write_text(table, encoding="utf-8")
+    one, two = pack(path, "one"), pack(folder / "table.csv", "two")
+    assert one.fingerprint == two.fingerprint
+    assert (one.labels, one.tags) == (two.labels, two.tags)
+
+
+def test_rows_without_a_split_are_divided_by_the_hash_of_their_id(build, write_manifest):
+    names = [f"{i}.jpg" for i in range(200)]
+    packed = build(write_manifest(unsplit(*names)), test_share=0.3)
+    test = {entry.id for entry in packed.rows("test")}
+    below = {name for name in names if int(hashlib.sha256(name.encode()).hexdigest(), 16) < 0.3 * 2**256}
+    assert test == below
+    assert 40 < len(test) < 80
+    more = build(write_manifest(unsplit(*names, "a.jpg", "b.jpg", "c.jpg")), test_share=0.3)
+    assert test == {entry.id for entry in more.rows("test")} - {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_a_manifest_may_have_nothing_to_test_on(pack, write_manifest):
+    dataset = pack(write_manifest([row("1.jpg")]))
+    assert dataset.splits == ("train",)
+
+
+def test_labels_are_those_of_the_training_rows(pack, write_manifest):
+    dataset = pack(
+        write_manifest(
+            [
+                row("1.jpg", labels=["b", "a"]),
+                row("2.jpg", "test", labels=["only here", "a"]),
+                row("3.jpg", "test", labels=["only here"]),
+            ]
+        )
+    )
+    assert dataset.labels == ("a", "b")
+    counts = dataset.report()["splits"]["test"]
+    assert counts["labels_outside_vocabulary"] == {"only here": 2}
+    assert counts["dropped"] == {"no label of the vocabulary": ["3.jpg"]}
+
+
+def test_labels_file_gives_the_class_ids(pack, write_manifest, folder):
+    (folder / "labels.txt").write_text("zebra\nape\nnever seen\n")
+    rows = [row("1.jpg", labels=["ape"]), row("2.jpg", "test", labels=["zebra"])]
+    dataset = pack(write_manifest(rows), labels_file=folder / "labels.txt")
+    assert dataset.labels == ("zebra", "ape", "never seen")
+    assert dataset.annotations("train")[2].tolist() == [[False, True, False]]
+
+
+def test_a_label_outside_of_the_labels_file(build, write_manifest, folder):
+    (folder / "labels.txt").write_text("ape\n")
+    path = write_manifest([row("1.jpg", labels=["ape"]), row("2.jpg", "test", labels=["ape", "Ape"])])
+    with pytest.raises(UserError, match=r"my_photos.jsonl:2: labels: 'Ape' is not in .*labels.txt"):
+        build(path, labels_file=folder / "labels.txt")
+
+
+def test_the_most_frequent_tags_by_images_ties_in_alphabetical_order(build, write_manifest):
+    path = write_manifest(
+        [
+            row("1.jpg", tags=["often", "c", "C", "c "]),
+            row("2.jpg", tags=["often", "b"]),
+            row("3.jpg", tags=["OFTEN", "b", "a"]),
+            row("4.jpg", "test", tags=["c", "c", "d"]),
+        ]
+    )
+    assert build(path).tags == ("often", "b", "a", "c")
+    assert build(path, num_tags=3).tags == ("often", "b", "a")
+    assert build(path, num_tags=0).tags == ()
+
+
+def test_tags_file_is_folded_like_the_tags(pack, write_manifest, folder):
+    (folder / "tags.txt").write_text("Golden Gate\nfog\n")
+    rows = [row("1.jpg", tags=["golden  gate"]), row("2.jpg", "test", tags=["FOG", "sun"])]
+    dataset = pack(write_manifest(rows), tags_file=folder / "tags.txt")
+    assert dataset.tags == ("golden gate", "fog")
+    assert dataset.annotations("train")[1].tolist() == [[True, False]]
+    assert dataset.annotations("test")[1].tolist() == [[False, True]]
+
+
+def test_photographs_without_any_tags(pack, write_manifest):
+    dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
+    assert dataset.tags == ()
+    assert dataset.annotations("train")[1].shape == (1, 0)
+    assert [record["tags"].tolist() for record in dataset.read("test").as_numpy_iterator()] == [[]]
+
+
+def test_empty_classes_are_counted_after_all_filters(pack, write_manifest, folder):
+    (folder / "broken.jpg").write_bytes(b"")
+    path = write_manifest(
+        [
+            row("1.jpg", labels=["both", "train only"], tags=["t"]),
+            row("2.jpg", labels=["both"], tags=["t"]),
+            row("3.jpg", labels=["train only"], tags=["t"]),
+            row("4.jpg", labels=["tested broken", "tested untagged"], tags=["t"]),
+            row("5.jpg", "test", labels=["both"], tags=["t"]),
+            row("broken.jpg", "test", labels=["tested broken"], tags=["t"]),
+            row("6.jpg", "test", labels=["tested untagged"], tags=["other"]),
+        ]
+    )
+    (folder / "tags.txt").write_text("t\n")
+    everything = pack(path, "everything", tags_file=folder / "tags.txt", max_skipped=0.5)
+    assert everything.labels == ("both", "tested broken", "tested untagged", "train only")
+    dataset = pack(
+        path,
+        tags_file=folder / "tags.txt",
+        max_skipped=0.5,
+        drop_untagged=True,
+        drop_empty_classes=True,
+    )
+    assert dataset.labels == ("both",)
+    train, test = (dataset.report()["splits"][split] for split in ("train", "test"))
+    assert train["dropped"] == {"no label of the vocabulary": ["3.jpg", "4.jpg"]}
+    assert (train["kept"], test["kept"]) == (2, 1)
+    assert all(dataset.annotations(split)[2].any(0).all() for split in dataset.splits)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"test_share": 0.0}, "expected a test share between 0 and 1, got 0.0"),
+        ({"test_share": 1e-9, "rows": [row("1.jpg", "test")]}, "has no train rows"),
+        ({"num_tags": -1}, "expected a number of tags of 0 or more, got -1"),
+        ({"labels_file": "nowhere.txt"}, "cannot read nowhere.txt: No such file"),
+        (
+            {"drop_empty_classes": True, "rows": [row("1.jpg"), row("2.jpg", "test", labels=["b"])]},
+            "no class has usable images in every split",
+        ),
+    ],
+)
+def test_mistakes_in_arguments(build, write_manifest, arguments, message):
+    path = write_manifest(arguments.pop("rows", [row("1.jpg")]))
+    with pytest.raises(UserError, match=message):
+        build(path, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("x/my_photos.jsonl", "my_photos"),
+        ("x/my photos-2.csv", "my_photos_2"),
+        ("summer in Rome/manifest.jsonl", "summer_in_Rome"),
+        ("x/фото.csv", "_"),  # which is refused, with the advice to choose one
+    ],
+)
+def test_default_name(path, name):
+    assert manifest.default_name(path) == name
+
+
+def test_real_photographs_as_they_come_from_the_net(pack, folder):
+    coco = sorted(SHARED.glob("coco_tiny/train2017/*.jpg"))[:20]
+    flickr = sorted(SHARED.glob("nus_wide_sample/Flickr/actor/*.jpg"))
+    if not coco or not flickr:
+        pytest.skip("the sample photographs are not there")
+    for path in coco + flickr:
+        shutil.copy(path, folder / path.name)
+    lines = [f"{p.name},photo,{'test' if i % 4 == 0 else 'train'}" for i, p in enumerate(coco + flickr)]
+    (folder / "list.csv").write_text("\n".join(["image,labels,split", *lines]))
+    dataset = pack(folder / "list.csv", max_skipped=0.2)
+    kept = sum(dataset.num_examples(split) for split in dataset.splits)
+    dropped = [
+        ids for split in dataset.splits for ids in dataset.report()["splits"][split]["dropped"].values()
+    ]
+    assert kept + sum(map(len, dropped)) == len(coco + flickr)
+    for record in dataset.read("train").as_numpy_iterator():
+        name = record["image_id"].decode()
+        stored = Image.open(folder / name)
+        verbatim = record["image"] == (folder / name).read_bytes()
+        assert verbatim == (stored.format == "JPEG" and stored.mode == "RGB"), name
+
+
+def test_pictures_differ_as_the_tests_assume():
+    assert (picture(seed=0) != picture(seed=1)).any()

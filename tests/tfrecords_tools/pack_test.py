@@ -1,0 +1,120 @@
+"""The doors as people use them: exit status, one line on standard error, nothing left behind."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def door(name, *arguments):
+    command = [sys.executable, "-m", f"tfrecords_tools.{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def assert_refused(result, message):
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize("name", ["pack", "inspect"])
+def test_help_is_there_at_once(name):
+    start = time.perf_counter()
+    result = door(name, "--help")
+    assert time.perf_counter() - start < 2
+    assert result.returncode == 0
+    assert f"python -m tfrecords_tools.{name}" in result.stdout
+    assert "--dataset" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            '{"image": "1.jpg", "labels": ["a"]}\n{"image": "2.jpg", "labels": ["a"]}\n',
+            "list.jsonl:2: image: no such",
+        ),
+        ('{"image": "1.jpg", "labels": []}', "list.jsonl:1: labels: expected at least one label"),
+        ('{"image": "1.jpg", "labels": ["a"]}\n' * 2, "list.jsonl:2: id: '1.jpg' is on line 1 already"),
+        ('{"image": "1.jpg", "labels": ["a"', "list.jsonl:1: broken JSON"),
+    ],
+)
+def test_mistakes_in_a_manifest(folder, tmp_path, rows, message):
+    Image.new("RGB", (8, 8)).save(folder / "1.jpg")
+    (folder / "list.jsonl").write_text(rows)
+    data_dir = tmp_path / "data"
+    result = door(
+        "pack", "--dataset=manifest", f"--manifest={folder / 'list.jsonl'}", f"--data_dir={data_dir}"
+    )
+    assert_refused(result, message)
+    assert not data_dir.exists()
+
+
+def test_all_images_broken(folder, tmp_path):
+    rows = []
+    for i in range(10):
+        (folder / f"{i}.jpg").write_text("<html>")
+        rows.append(json.dumps({"image": f"{i}.jpg", "labels": ["a"]}))
+    (folder / "list.jsonl").write_text("\n".join(rows))
+    result = door(
+        "pack", "--dataset=manifest", f"--manifest={folder / 'list.jsonl'}", f"--data_dir={tmp_path / 'd'}"
+    )
+    assert_refused(result, "not an image of a known format: ")
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("pack", ["--dataset=flowers"], "<scenes|manifest>"),
+        ("pack", [], "expected --dataset, one of scenes, manifest"),
+        ("pack", ["--dataset=manifest"], "expected --manifest=FILE"),
+        (
+            "pack",
+            ["--dataset=manifest", "--manifest=no/where.csv", "--data_dir=/nonexistent/x"],
+            "where.csv: No such",
+        ),
+        ("pack", ["--dataset=scenes", "--manifest=x.csv"], "--manifest belongs to --dataset=manifest"),
+        ("pack", ["--dataset=scenes", "--name=mine"], "--name belongs to --dataset=manifest"),
+        (
+            "inspect",
+            ["--dataset=scenes", "--data_dir=/nonexistent"],
+            "no folder /nonexistent of packed data sets",
+        ),
+        ("inspect", [], "expected --dataset=NAME"),
+        (
+            "inspect",
+            ["--dataset=scenes", "--contact_sheet=/nonexistent/x.png"],
+            "expected a .png file in a folder",
+        ),
+    ],
+)
+def test_mistakes_on_the_command_line(name, arguments, message):
+    assert_refused(door(name, *arguments), message)
+
+
+def test_pack_and_inspect(write_manifest, folder, tmp_path):
+    rows = [
+        {"image": f"{i}.jpg", "labels": ["sky", "sea"][: 1 + i % 2], "tags": ["Blue"], "split": split}
+        for i, split in enumerate(["train"] * 5 + ["test"] * 2)
+    ]
+    where = f"--data_dir={tmp_path / 'data'}"
+    result = door("pack", "--dataset=manifest", f"--manifest={write_manifest(rows)}", where)
+    assert result.returncode == 0, result.stderr
+    assert "train: 5 of 5 rows kept" in result.stdout
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["my_photos"]
+
+    result = door("inspect", "--dataset=my_photos", where, f"--contact_sheet={tmp_path / 'sheet.png'}")
+    assert result.returncode == 0, result.stderr
+    assert "5 train, 2 test images; 2 labels; 1 tags" in result.stdout
+    assert "train: 1.40 labels an image" in result.stdout
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.width > 5 * 160

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from msmm import records
+from msmm.errors import UserError
+from tfrecords_tools import builder, manifest, report
+
+
+@pytest.fixture
+def dataset(write_manifest, tmp_path):
+    labels = [["sky"], ["sky", "sea"], ["sky"], ["sky", "sea", "land"], ["sky"]]
+    tags = [["blue"], [], ["blue", "nikon"], [], []]
+    rows = [
+        {"image": f"{i}.jpg", "labels": labels[i], "tags": tags[i], "split": "train"}
+        for i in range(len(labels))
+    ]
+    rows += [{"image": f"t{i}.jpg", "id": str(i), "labels": ["sky"], "split": "test"} for i in range(3)]
+    path = write_manifest(rows)
+    builder.pack(manifest.Manifest, "mine", tmp_path / "data", manifest=path)
+    return records.open_dataset(tmp_path / "data", "mine")
+
+
+def test_overview(dataset):
+    text = report.overview(dataset, "train")
+    assert "\n5 train, 3 test images; 3 labels; 2 tags\n" in text
+    assert "\ntrain: 1.60 labels an image\n" in text
+    assert "\n0.60 tags an image; 60.0% of the images have none\n" in text
+    lines = [line.split() for line in text.split("\n")]
+    bars = {
+        line[0]: (int(line[1]), len(line[2])) for line in lines if len(line) == 3 and set(line[2]) == {"█"}
+    }
+    assert {name: bars[name] for name in ("sky", "sea", "land")} == {
+        "sky": (5, 40),
+        "sea": (2, 16),
+        "land": (1, 8),
+    }
+    assert (bars["blue"][0], bars["nikon"][0]) == (2, 1)
+
+
+def test_histograms_leave_no_value_out():
+    assert [line.split()[:2] for line in report.histogram({"1": 2000, "2": 0, "13": 1})] == [
+        ["1", "2,000"],
+        ["2", "0"],
+        ["13", "1"],
+    ]
+    assert report.histogram({"1": 2000, "2": 0, "13": 1})[2].endswith("  █")  # one is not none
+
+
+def test_one_record_by_id_or_number(dataset):
+    by_id = report.record_in_words(dataset, "train", "3.jpg")
+    number = dataset.annotations("train")[0].tolist().index("3.jpg")
+    size = len(list(dataset.read("train").as_numpy_iterator())[number]["image"])
+    assert by_id.split("\n") == [
+        f"record {number} of 5 in train of mine: 3.jpg",
+        f"  image: JPEG, 32 x 24 pixels, {size:,} bytes",
+        "  3 labels: land, sea, sky",
+        "  no tags",
+    ]
+    assert report.record_in_words(dataset, "train", str(number)) == by_id
+
+
+def test_an_id_that_is_a_number_comes_before_the_number(dataset):
+    for number in "012":
+        assert f" in test of mine: {number}\n" in report.record_in_words(dataset, "test", number)
+
+
+@pytest.mark.parametrize("wanted", ["5", "-1", "4.jpeg", ""])
+def test_no_such_record(dataset, wanted):
+    with pytest.raises(UserError, match="expected an image id, or a number from 0 to 4"):
+        report.record_in_words(dataset, "train", wanted)
+
+
+def test_sheet_shows_labels_in_black_and_tags_in_grey(dataset):
+    sheet = report.sheet(dataset, "train")
+    below = np.asarray(sheet)[10 + 120 :]  # 32 x 24 pixels become 160 x 120
+    assert (below == 0).all(-1).any()
+    assert (below == 0x66).all(-1).any()
