@@ -1,10 +1,12 @@
+import pathlib
+
 from setuptools import find_packages, setup
 
 setup(
     name="msmm",
     version="0.1.0",
     description="Multi-modal multi-scale deep learning for large-scale image annotation, in Keras",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
@@ -18,6 +20,7 @@ setup(
         "pillow>=10.3",
         "absl-py>=2.1",
         "tqdm>=4.66",
+        "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
     extras_require={"dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4"]},
 )

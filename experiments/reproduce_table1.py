@@ -27,14 +27,14 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
 
 
 def main() -> None:
+    runs = [command_line.open_run(seed) for seed in _seeds()]
     from experiments import report
     from msmm import features, variants
 
     rows = variants.VARIANTS | variants.TAGS_ONLY
     chosen, figures, notes, models = [], [], [], []
-    for seed in range(command_line.FLAGS.seed, command_line.FLAGS.seed + _SEEDS.value):
-        print(f"seed {seed}", flush=True)
-        run = command_line.open_run(seed)
+    for run in runs:
+        print(f"seed {run.seed}", flush=True)
         for variant in rows.values():
             variants.train(run, variant)
         measured = {name: variants.measure(run, variant) for name, variant in rows.items()}
@@ -51,6 +51,10 @@ def main() -> None:
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={run.workdir}")
     print(f"model:       {models[0]}")
+
+
+def _seeds() -> range:
+    return range(command_line.FLAGS.seed, command_line.FLAGS.seed + _SEEDS.value)
 
 
 def _fallbacks(run) -> list[str]:
@@ -73,10 +77,11 @@ def _report(run, rows, chosen, figures, notes):
         return Table(heading, found, **how)
 
     counts = {split: run.dataset.num_examples(split) for split in run.dataset.splits}
+    backbone, many = pathlib.Path(run.config.backbone).stem, "s" * (len(figures) > 1)
     what = (
         f"Measured: {run.dataset.name} ({counts['train']:,} training and {counts['test']:,} test images, "
-        f"{len(run.dataset.labels)} classes, {len(run.dataset.tags)} tags), {pathlib.Path(run.config.backbone).stem} "
-        f"at {run.config.image_size} px, {len(figures)} seed{'s' * (len(figures) > 1)}"
+        f"{len(run.dataset.labels)} classes, {len(run.dataset.tags)} tags), "
+        f"{backbone} at {run.config.image_size} px, {len(figures)} seed{many}"
     )
     counting = [name for name, variant in rows.items() if variant.counter in ("quantity", "visual_quantity")]
     truth = run.split("test").labels

@@ -8,7 +8,9 @@ import dataclasses
 import errno
 import os
 import pathlib
+import re
 import sys
+import tempfile
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -54,10 +56,40 @@ def _guarded(main: Callable[[], None], argv: list[str]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             fail(f"cannot write {error.filename or ''}: {error.strerror}; what was finished is kept")
         raise
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up chatter; what else it writes to standard error is passed on.
+
+    Its C++ side writes before it can be told not to, so the file descriptor itself is diverted.
+    """
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+            tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            lines = said.read().decode(errors="replace").splitlines()
+            print(*[x for x in lines if not _CHATTER.match(x)], sep="\n", end="", file=sys.stderr)
+
+
+# Notices, and the complaint of a machine that has no GPU.
+_CHATTER = re.compile(
+    r"(I\d{4} |WARNING: All log messages before absl|E\d{4} .*cuInit|To enable the following)"
+)
 
 
 def define_dataclass_flags(dataclass: type) -> None:
@@ -92,6 +124,9 @@ def open_dataset():
     from msmm import records
 
     name, data_dir = FLAGS.dataset, pathlib.Path(FLAGS.data_dir)
+    if name != "scenes":
+        records.find_dataset(data_dir, name)  # before TensorFlow takes its seconds
+    import_tensorflow()
     if name == "scenes" and not (data_dir / name).exists():
         from tfrecords_tools import scenes
 
@@ -110,8 +145,9 @@ def config():
 
 def open_run(seed: int | None = None):
     """The run that the flags name, with `seed` instead of theirs if given."""
+    settings = config()  # before any data is drawn: a wrong one should be said at once
+    dataset = open_dataset()
     from msmm.run import Run
 
-    settings = config()  # before any data is drawn: a wrong one should be said at once
     workdir = FLAGS.workdir or f"runs/{FLAGS.dataset}"
-    return Run(workdir, open_dataset(), settings, FLAGS.seed if seed is None else seed)
+    return Run(workdir, dataset, settings, FLAGS.seed if seed is None else seed)

@@ -26,9 +26,10 @@ _PAPER_SIZES = {"nus_wide": (81, 1000), "mscoco": (80, 1000)}  # IV-A1
 
 
 def main() -> None:
-    name = command_line.FLAGS.dataset
+    name, config = command_line.FLAGS.dataset, command_line.config()
     classes, tags = _sizes(name)
-    description = describe(name, command_line.config(), _CLASSES.value or classes, _TAGS.value or tags)
+    command_line.import_tensorflow()
+    description = describe(name, config, _CLASSES.value or classes, _TAGS.value or tags)
     print(json.dumps(description, indent=1) if _JSON.value else as_text(description))
 
 

@@ -1,10 +1,8 @@
 """Measures a trained model on a split of its data set: eq. 6-7, and the predicted label quantities.
 
-    python -m msmm.evaluate                                the complete model on the test split of `scenes`
-    python -m msmm.evaluate --model=MS-CNN                 a row of Table I
-    python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
-
-Models: "Upper bound", MS-CNN+Tags+LQP, MS-CNN+LQP, MS-CNN+Tags, MS-CNN, CNN.
+python -m msmm.evaluate                                the complete model on the test split of `scenes`
+python -m msmm.evaluate --model=MS-CNN                 a row of Table I
+python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 """
 
 import csv
@@ -15,7 +13,8 @@ from absl import flags
 from msmm import command_line
 from msmm.configs import base
 
-_MODEL = flags.DEFINE_string("model", "MS-CNN+Tags+LQP", "Which row of Table I.")
+MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
+_MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
 _SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
@@ -24,13 +23,11 @@ command_line.define_dataclass_flags(base.Config)
 
 
 def main() -> None:
+    run = command_line.open_run()
     from msmm import variants
     from msmm.errors import UserError
 
-    if _MODEL.value not in variants.VARIANTS:
-        raise UserError(f"unknown model {_MODEL.value!r}: expected one of {', '.join(variants.VARIANTS)}")
     variant = variants.VARIANTS[_MODEL.value]
-    run = command_line.open_run()
     for stage in variant.stages:
         if not run.stage_record(stage):
             raise UserError(

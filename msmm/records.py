@@ -130,10 +130,10 @@ class Dataset:
         return self.builder.info.splits[split]
 
 
-def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
-    """Opens the newest version of the data set `name` in `data_dir`.
+def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
+    """The directory of the newest version of the data set `name` in `data_dir`.
 
-    Raises UserError where there is none, or where it is not one of ours.
+    Raises UserError where there is none, without importing TensorFlow.
     """
     data_dir = pathlib.Path(data_dir)
     if not data_dir.is_dir():
@@ -148,13 +148,22 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
         raise UserError(
             f"no data set {name!r} in {data_dir}: pack it with python -m tfrecords_tools.pack{choice}"
         )
+    return versions[-1]
+
+
+def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
+    """Opens the newest version of the data set `name` in `data_dir`.
+
+    Raises UserError where there is none, or where it is not one of ours.
+    """
+    directory = find_dataset(data_dir, name)
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(versions[-1])
+    builder = tfds.builder_from_directory(directory)
     present = builder.info.features
     if not {IMAGE, TAGS, LABELS, IMAGE_ID} <= set(present):
         raise UserError(
-            f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {versions[-1]}, found "
+            f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {directory}, found "
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
     for info in builder.info.splits.values():
@@ -163,7 +172,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
                 raise UserError(f"{path} is missing: pack {name!r} again with --overwrite, or copy it whole")
     return Dataset(
         name=name,
-        directory=versions[-1],
+        directory=directory,
         labels=tuple(present[LABELS].feature.names),
         tags=tuple(present[TAGS].feature.names),
         builder=builder,

@@ -63,8 +63,9 @@ class Run:
             if found.get(what) != identity[what]:
                 raise UserError(
                     f"{self.workdir} belongs to data set {found.get('dataset')!r} with "
-                    f"{len(found.get('labels', []))} classes and {len(found.get('tags', []))} tags, and its {what} differs from that of "
-                    f"{self.dataset.name!r} now: choose another --workdir or delete that one"
+                    f"{len(found.get('labels', []))} classes and {len(found.get('tags', []))} tags, and "
+                    f"its {what} differs from that of {self.dataset.name!r} now: "
+                    "choose another --workdir or delete that one"
                 )
 
     @property

@@ -15,8 +15,8 @@ from absl import flags
 from msmm import command_line
 from msmm.configs import base
 
-_STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
-_STAGE = flags.DEFINE_enum("stage", None, [*_STAGES, "all"], "What to train.", required=True)
+STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
+_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "What to train.", required=True)
 _RESTART = flags.DEFINE_boolean(
     "restart", False, "Discard what the stage has done before; with all, every stage."
 )
@@ -25,10 +25,10 @@ command_line.define_dataclass_flags(base.Config)
 
 
 def main() -> None:
+    run = command_line.open_run()
     from msmm import stages, variants
 
-    run = command_line.open_run()
-    for stage in _STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value,):
+    for stage in STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value,):
         stages.train(run, stage, _RESTART.value)
     if run.stage_record("classifier") and run.stage_record("quantity"):
         print(f"model:       {variants.save_model(run)}")

@@ -45,6 +45,16 @@ class _Info(tfds.core.DatasetInfo):
         """Never asks TFDS's public bucket whether it knows a data set of this name."""
 
 
+class _Writer(tfds.core.ExampleWriter):
+    """Writes the fields of every example in one order; protobuf's own differs from process to process."""
+
+    def write(self, path, examples):
+        import tensorflow as tf
+
+        parse = tf.train.Example.FromString
+        return super().write(path, ((k, parse(e).SerializeToString(deterministic=True)) for k, e in examples))
+
+
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A raw data set on its way to TFRecords; `pack` runs it.
 
@@ -162,6 +172,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _known(names: Iterable[str], ids: dict[str, int], outside: collections.Counter) -> list[int]:
         outside.update({name for name in names if name not in ids})
         return sorted({ids[name] for name in names if name in ids})
+
+    def _example_writer(self):
+        return _Writer(self.info.file_format)
 
     def _log_download_bytes(self):
         """TFDS prints a line here; the progress bar says it better."""

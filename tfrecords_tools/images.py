@@ -57,9 +57,9 @@ def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
         try:
             opened.load()
             pixels = _rgb(opened)
+            turn = TURNS.get(opened.getexif().get(ORIENTATION))
         except Exception:  # the same on damaged pixels
             raise BrokenImage("does not decode") from None
-        turn = TURNS.get(_orientation(opened))
     shrink = short_side is not None and min(pixels.size) > short_side
     if opened.format in ("JPEG", "MPO") and opened.mode == "RGB" and turn is None and not shrink:
         return data
@@ -67,7 +67,9 @@ def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
         pixels = pixels.transpose(turn)
     if shrink:
         scale = short_side / min(pixels.size)
-        pixels = pixels.resize([max(1, round(side * scale)) for side in pixels.size], Image.LANCZOS)
+        pixels = pixels.resize(
+            [max(1, round(side * scale)) for side in pixels.size], Image.Resampling.LANCZOS
+        )
     return encode(pixels, QUALITY, subsampling=0)
 
 
@@ -86,13 +88,6 @@ def _read(path: pathlib.Path) -> bytes:
         raise BrokenImage("missing file") from None
     except OSError:
         raise BrokenImage("unreadable file") from None
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged EXIF data is no reason to lose the picture
-        return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 `draw(seed, index, size)` is a pure function: the same arguments give the same pixels, labels and
 tags in any process and order (with the same versions of NumPy and Pillow); labels and tags do
 not depend on the size. It needs no download, and it is a recipe, stated here and in the tables
-that it names; nothing in it was fitted to what a method scores on it.
+that it names, and was not tuned towards a claim of the paper or any score.
 
 1. A kind of scene is drawn out of 15, Zipf-like (street 21 %, coast 14 %, …, desert 2.6 %:
    `scene_painting.kinds`). 11 are landscapes (`scene_painting.landscapes`): a horizon, a light
@@ -26,6 +26,11 @@ that it names; nothing in it was fitted to what a method scores on it.
 What makes it hard, on purpose: unlabelled look-alikes (desert sand and beach, rivers and
 lakes, poles with lamps and the moon, dusk and sunset, rocks, parasols, balls), objects of a few
 pixels, occlusion, light, and labels that are missing.
+
+Measured on the first 4,000 scenes of seed 0: 3.2 labels an image (19 % have one, 19 % two, 18 %
+three, 19 % four, 14 % five, 10 % six to nine); sky on 59 % of the images, tree on 27 %, bridge,
+moon and plane on about 1 % each; 4.2 tags an image, 8 % without any; about 3 ms an image at 64
+pixels on one core.
 """
 
 import dataclasses
@@ -50,6 +55,8 @@ LEAST_STUFF = 0.025  # the share of the picture from which stuff counts as visib
 LEAST_OBJECT = 0.0007  # … and an object: 3 pixels of 64 x 64
 MOST_LABELS = 9
 DROPPED = 0.08  # of the labels are missing from the ground truth
+ASKEW = 0.035  # radians, the standard deviation of how the camera is held
+MOST_ZOOM = 1.18
 BLURRED, HAZY, GREY = 0.20, 0.10, 0.05  # shares of photographs
 
 
@@ -69,30 +76,20 @@ def draw(seed: int, index: int, size: int) -> Scene:
     while not labels:
         kind = str(rng.choice(kinds.KINDS, p=list(kinds.KIND_SHARES.values())))
         canvas, light = kinds.paint(rng, kind, size * SUPERSAMPLING)
-        image, canvas.map = _frame(rng, canvas, size)
+        _frame(rng, canvas, size)
         visible = _visible(canvas, light)
         labels = _labels(rng, visible)
     tags = scene_tags.sample(rng, kind, [c for c in CONCEPTS if c in visible])
-    return Scene(_photograph(rng, image), labels, tags)
+    return Scene(_photograph(rng, canvas.image), labels, tags)
 
 
-def _frame(rng, canvas: Canvas, size: int) -> tuple[Image.Image, Image.Image]:
-    """The picture and the map as a camera held a little askew sees them."""
-    angle = float(np.clip(rng.normal(0, 0.035), -0.1, 0.1))
-    cos, sin = math.cos(angle), math.sin(angle)
-    zoom = (cos + abs(sin)) * rng.uniform(1.0, 1.18)
-    slack = 0.5 - 0.5 * (cos + abs(sin)) / zoom
-    x, y = 0.5 + slack * rng.uniform(-1, 1, 2)
-    framed = []
-    for picture, side, how in (
-        (canvas.image, size, Image.Resampling.BILINEAR),
-        (canvas.map, canvas.map.width, Image.Resampling.NEAREST),
-    ):
-        c, s = (v / zoom * picture.width / side for v in (cos, sin))
-        corner = x * picture.width - side / 2 * (c - s), y * picture.width - side / 2 * (s + c)
-        turn = (c, -s, corner[0], s, c, corner[1])
-        framed.append(picture.transform((side, side), Image.Transform.AFFINE, turn, how))
-    return tuple(framed)
+def _frame(rng, canvas: Canvas, size: int):
+    """Frames the scene as a camera held a little askew does, without a corner beyond the canvas."""
+    angle = float(np.clip(rng.normal(0, ASKEW), -3 * ASKEW, 3 * ASKEW))
+    reach = math.cos(angle) + abs(math.sin(angle))
+    zoom = reach * rng.uniform(1.0, MOST_ZOOM)
+    slack = 0.5 - 0.5 * reach / zoom
+    canvas.frame(size, 0.5 + slack * rng.uniform(-1, 1, 2), angle, zoom)
 
 
 def _visible(canvas: Canvas, light: str) -> dict[str, float]:

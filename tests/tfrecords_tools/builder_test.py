@@ -62,6 +62,12 @@ def test_records_say_what_the_manifest_says(pack, write_manifest, folder):
     }
 
 
+def test_ids_are_in_the_order_of_the_vocabulary(pack, write_manifest):
+    rows = [row("1.jpg", labels="abcdefghi"), row("2.jpg", "test", labels="ib")]
+    (record,) = pack(write_manifest(rows)).read("test").as_numpy_iterator()
+    assert record["labels"].tolist() == [1, 8]
+
+
 def test_every_format_comes_back_as_its_pixels(pack, write_manifest, folder):
     image = Image.fromarray(picture())
     exif = Image.Exif()

@@ -9,6 +9,8 @@ import time
 import pytest
 from PIL import Image
 
+from tfrecords_tools import builder, manifest
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -111,6 +113,13 @@ def test_pack_and_inspect(write_manifest, folder, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "train: 5 of 5 rows kept" in result.stdout
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["my_photos"]
+
+    # The same bytes from another process.
+    builder.pack(manifest.Manifest, "my_photos", tmp_path / "again", manifest=folder / "my_photos.jsonl")
+    shards = [path.relative_to(tmp_path / "data") for path in (tmp_path / "data").rglob("*.tfrecord*")]
+    assert len(shards) == 2
+    for shard in shards:
+        assert (tmp_path / "data" / shard).read_bytes() == (tmp_path / "again" / shard).read_bytes()
 
     result = door("inspect", "--dataset=my_photos", where, f"--contact_sheet={tmp_path / 'sheet.png'}")
     assert result.returncode == 0, result.stderr

@@ -154,6 +154,14 @@ def test_cameras_and_chatter_say_nothing_of_the_labels(drawn):
             assert abs(tagged[has].mean() - tagged.mean()) < 4.5 * spread
 
 
+def test_words_of_what_is_not_there_are_written_too(drawn):
+    rare = ["plane", "bridge", "moon"]  # so rarely there that dropped labels cannot explain it
+    words = [word for concept in rare for word in scene_tags.CONCEPT_WORDS[concept].split()]
+    elsewhere = {word for text in scene_tags.EVENT_WORDS.values() for word in text.split()}
+    there = np.any([drawn.has(concept) for concept in rare], axis=0)
+    assert 0.01 < drawn.tagged(set(words) - elsewhere)[~there].mean() < 0.05
+
+
 def test_places_and_misspellings(drawn):
     coast, desert = (
         [word for word in TAGS if word in scene_tags._PLACE_TOPICS[k].shares] for k in ("coast", "desert")
@@ -180,5 +188,21 @@ def test_a_covered_thing_is_not_visible():
     assert canvas.shares()["car"] == pytest.approx(0.25, abs=0.02)
     canvas.polygon([(x + 0.25, y) for x, y in square], (0, 255, 0), ("tree",))  # hides half of it
     assert canvas.shares() == pytest.approx({"car": 0.125, "tree": 0.25}, abs=0.02)
+    canvas.polygon([(0.25, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)], (0, 0, 255))  # without a label
+    assert canvas.shares() == pytest.approx({"car": 0.0625, "tree": 0.25}, abs=0.02)
     stuff.ground(canvas, np.random.default_rng(0), 0.2, "grass")
     assert set(canvas.shares()) == {"grass"} and canvas.shares()["grass"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_camera_frames_the_picture_and_the_map_alike_and_nothing_beyond():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        canvas = Canvas(192, LIGHTS["day"])
+        canvas.polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
+        canvas.polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
+        scene_drawing._frame(rng, canvas, 96)
+        picture, seen = np.asarray(canvas.image), np.asarray(canvas.map)
+        assert picture.shape == (96, 96, 3) and seen.shape == (96, 96)
+        red, boat = picture[..., 1] < 128, seen == 2
+        assert (red & boat).sum() > 0.92 * (red | boat).sum()
+        assert picture[..., 0].min() == 255 and (seen > 0).all()

@@ -7,6 +7,7 @@ size. Colours are RGB, 0..255. `rng` is everywhere a `numpy.random.Generator`.
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
@@ -115,6 +116,22 @@ class Canvas:
             self.image.paste(picture.resize(size, Image.Resampling.NEAREST), box[:2])
         corners = [v * MAP_SIDE for v in (left, top, right, bottom)]
         self._map_pen.rectangle(corners, fill=self._id(shows))
+
+    def frame(self, size: int, centre, angle: float, zoom: float):
+        """Keeps a square of 1 / `zoom` of the side around `centre` (x, y), turned by `angle` radians.
+
+        The picture becomes size x size pixels; the map keeps its own size.
+        """
+        framed = []
+        for picture, side, how in (
+            (self.image, size, Image.Resampling.BILINEAR),
+            (self.map, MAP_SIDE, Image.Resampling.NEAREST),
+        ):
+            c, s = (v / zoom * picture.width / side for v in (math.cos(angle), math.sin(angle)))
+            x, y = (float(v) * picture.width for v in centre)
+            turn = (c, -s, x - side / 2 * (c - s), s, c, y - side / 2 * (s + c))
+            framed.append(picture.transform((side, side), Image.Transform.AFFINE, turn, how))
+        self.image, self.map = framed
 
     def shares(self) -> dict[str, float]:
         """The share of the map, 0..1, on which each concept is visible, where it is at all."""

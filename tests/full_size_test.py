@@ -1,0 +1,60 @@
+"""The paper's own sizes on this machine: ResNet-101 at 224 pixels, 81 classes, 1,000 tags."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm import parts, stages, variants
+from msmm.configs import get_config
+from msmm.run import Run
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
+    import json
+
+    from msmm import records
+    from tfrecords_tools import manifest
+
+    home = tmp_path_factory.mktemp("full_size")
+    rng = np.random.default_rng(0)
+    labels, tags = [f"class{i}" for i in range(81)], [f"tag{i}" for i in range(1000)]
+    lines = []
+    for i in range(44):
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(home / f"{i}.jpg")
+        row = {"image": f"{i}.jpg", "split": "train" if i < 36 else "test"}
+        row |= {"labels": list(rng.choice(labels, 3, False)), "tags": list(rng.choice(tags, 5, False))}
+        lines.append(json.dumps(row))
+    for name, words in (("labels.txt", labels), ("tags.txt", tags), ("manifest.jsonl", lines)):
+        (home / name).write_text("\n".join(words))
+    manifest.pack_manifest(
+        home / "data",
+        "noise",
+        manifest=home / "manifest.jsonl",
+        labels_file=home / "labels.txt",
+        tags_file=home / "tags.txt",
+    )
+    return records.open_dataset(home / "data", "noise")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
+def test_every_stage_runs_a_few_steps(dataset, tmp_path, maps_cache_gib):
+    import dataclasses
+
+    config = dataclasses.replace(
+        get_config("nus_wide"),
+        weights="none",
+        batch_size=8,
+        bn_batches=2,
+        maps_cache_gib=maps_cache_gib,
+        **{f"{stage}_epochs": 1 for stage in ("finetune", "visual", "textual", "classifier", "quantity")},
+    )
+    run = Run(tmp_path / "run", dataset, config)
+    for stage in stages.STAGES:
+        stages.train(run, stage)
+        assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
+    assert parts.load(run, "multi_scale").count_params() == 15_214_848
+    chosen, _ = variants.measure(run, variants.VARIANTS[variants.COMPLETE])
+    assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

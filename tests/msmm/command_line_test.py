@@ -1,0 +1,126 @@
+"""The doors as a user meets them: in a process of their own."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, TINY
+
+DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
+         "tfrecords_tools.pack", "tfrecords_tools.inspect")  # fmt: skip
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(pathlib.Path(cwd).parent)},
+        timeout=300,
+    )
+
+
+def refused(result) -> str:
+    """The one line that a user's mistake gets."""
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_help_answers_at_once(door, tmp_path):
+    started = time.monotonic()
+    result = run(door, "--help", cwd=tmp_path)
+    seconds = time.monotonic() - started
+    assert result.returncode == 0 and f"python -m {door}" in result.stdout
+    assert seconds < 2  # it imports no TensorFlow, which takes longer than this by itself
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["msmm.train", "--stage=all", "--dataset=nowhere"], "no folder data of packed data sets"),
+        (
+            ["msmm.train", "--stage=all", "--dataset=nus_wide", "--data_dir=missing"],
+            "no folder missing of packed data sets",
+        ),
+        (["msmm.train", "--stage=vizual"], "vizual"),
+        (["msmm.train", "--stage=all", "visual"], "unexpected argument 'visual'"),
+        (["msmm.train", "--stage=all", "--visual_epoch=3"], "visual_epoch"),
+        (["msmm.train", "--stage=all", "--visual_epochs=many"], "many"),
+        (["msmm.train", "--stage=all", "--visual_epochs=0"], "expected visual_epochs >= 1"),
+        (["msmm.train", "--stage=all", "--config=nuswide"], "unknown config 'nuswide'"),
+        (["msmm.train"], "stage"),
+        (["msmm.describe", "--dataset=nowhere"], "no data set 'nowhere'"),
+        (["msmm.describe", "--backbone=vgg"], "unknown backbone 'vgg'"),
+        (["experiments.reproduce_table1", "--seeds=0"], "seeds"),
+        (["msmm.evaluate", "--model=VGG"], "VGG"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(arguments, says, tmp_path):
+    assert says in refused(run(*arguments, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, data_dir):
+    """A directory with `data/` in it, and with stage textual trained."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "data").symlink_to(data_dir)
+    settings = [f"--{name}={value}" for name, value in TINY.items()]
+    result = run("msmm.train", "--stage=textual", *settings, cwd=home)
+    assert result.returncode == 0, result.stderr
+    return home
+
+
+def test_train_leaves_what_it_says(home):
+    assert (home / "runs/scenes/seed0/textual/stage.json").is_file()
+    assert not (home / "runs/scenes/seed0/finetune").exists()
+
+
+def test_evaluate_says_what_is_missing(home):
+    line = refused(run("msmm.evaluate", cwd=home))
+    assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
+
+
+def test_a_work_directory_of_another_data_set_is_refused(home, tmp_path):
+    from tfrecords_tools import scenes
+
+    scenes.pack_scenes(tmp_path / "data", num_train=20, num_test=10, image_size=32)
+    line = refused(run("msmm.train", "--stage=textual", f"--workdir={home}/runs/scenes", cwd=tmp_path))
+    assert "belongs to data set 'scenes'" in line and "--workdir" in line
+
+
+def test_describe_prints_the_papers_model(tmp_path):
+    result = run("msmm.describe", "--dataset=nus_wide", "--json", cwd=tmp_path)
+    said = json.loads(result.stdout)
+    assert said["maps"] == {"M1": [112, 112, 64], "M2": [56, 56, 256], "M3": [28, 28, 512],
+                            "M4": [14, 14, 1024], "M5": [7, 7, 2048]}  # fmt: skip
+    parameters = {part: p["parameters"] for part, p in said["parts"].items()}
+    assert parameters["backbone"] == 42_658_176
+    assert parameters["multi_scale"] == 15_214_848
+    assert parameters["textual"] == 6_246_400
+    assert parameters["classifier"] == 331_857
+    assert parameters["quantity"] == 2_229_249
+    assert said["parts"]["multi_scale"]["trainable"] == 15_203_456
+    assert said["parts"]["backbone"]["BN momentum"] == said["parts"]["multi_scale"]["BN momentum"] == [0.9997]
+    rates = {stage: s["learning rate"] for stage, s in said["stages"].items()}
+    assert rates == {"finetune": 1e-3, "visual": 1e-3, "textual": 0.1, "classifier": 1e-3, "quantity": 0.1,
+                     "quantity_visual": 0.1}  # fmt: skip
+
+
+def test_the_names_on_the_command_line_are_those_of_the_library():
+    """The doors repeat them, so that --help needs no TensorFlow."""
+    from msmm import evaluate, train
+    from msmm.stages import STAGES
+    from msmm.variants import VARIANTS
+
+    assert tuple(STAGES) == train.STAGES
+    assert tuple(VARIANTS) == evaluate.MODELS

@@ -1,0 +1,73 @@
+"""Real photographs and a real pretrained network, where they are at hand."""
+
+import collections
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED
+
+COCO = SHARED / "data" / "coco_tiny"
+WEIGHTS = SHARED / "weights" / "efficientnet_lite0_imagenet.keras"
+
+pytestmark = pytest.mark.skipif(
+    not (COCO.exists() and WEIGHTS.exists()),
+    reason=f"needs {COCO.name} and {WEIGHTS.name} beside the project",
+)
+
+
+def coco_manifest(directory):
+    """100 COCO photographs as a manifest: 80 labels from their objects, words of their captions as tags."""
+    rows, categories = [], None
+    for split, name in (("train", "train2017"), ("test", "val2017")):
+        instances = json.loads((COCO / "annotations" / f"instances_{name}.json").read_text())
+        captions = json.loads((COCO / "annotations" / f"captions_{name}.json").read_text())
+        categories = {c["id"]: c["name"] for c in instances["categories"]}
+        labels, words = collections.defaultdict(set), collections.defaultdict(set)
+        for a in instances["annotations"]:
+            labels[a["image_id"]].add(categories[a["category_id"]])
+        for a in captions["annotations"]:
+            words[a["image_id"]] |= {w for w in re.findall("[a-z]+", a["caption"].lower()) if len(w) > 3}
+        for image in instances["images"]:
+            if labels[image["id"]]:
+                row = {"image": str(COCO / name / image["file_name"]), "split": split}
+                rows.append(row | {"labels": sorted(labels[image["id"]]), "tags": sorted(words[image["id"]])})
+    (directory / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (directory / "labels.txt").write_text("".join(f"{name}\n" for name in categories.values()))
+    return rows
+
+
+@pytest.mark.slow
+def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
+    """Packed, trained through every stage with the pretrained backbone at 224 px, and annotated."""
+    from PIL import Image
+
+    from msmm import model_dir, records, stages, variants
+    from msmm.configs import openclipart
+    from msmm.run import Run
+    from tfrecords_tools import manifest
+
+    rows = coco_manifest(tmp_path)
+    manifest.pack_manifest(
+        tmp_path / "data", "coco", manifest=tmp_path / "manifest.jsonl", labels_file=tmp_path / "labels.txt"
+    )
+    dataset = records.open_dataset(tmp_path / "data", "coco")
+    assert len(dataset.labels) == 80
+    assert sum(dataset.num_examples(s) for s in dataset.splits) == len(rows)
+    taps = openclipart.Config().backbone_taps
+    config = openclipart.Config(
+        backbone=str(WEIGHTS), finetune_trunk=True, bn_batches=5, finetune_epochs=2, visual_epochs=2
+    )
+    assert config.backbone_taps == taps
+    run = Run(tmp_path / "run", dataset, config)
+    for stage in stages.STAGES:
+        stages.train(run, stage)
+    model = model_dir.load(variants.save_model(run))
+    test = [row for row in rows if row["split"] == "test"]
+    photographs = [np.asarray(Image.open(row["image"]).convert("RGB")) for row in test]
+    said = model.annotate(photographs, [row["tags"] for row in test])
+    right = np.mean([label in row["labels"] for row, a in zip(test, said, strict=True) for label in a.labels])
+    prior = np.mean([len(row["labels"]) for row in test]) / 80
+    assert right > 3 * prior  # of fifty training photographs
