@@ -54,7 +54,7 @@ def _guarded(main: Callable[[], None], argv: list[str]) -> None:
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
+        print("\ninterrupted: run the same command again; what was finished is kept", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

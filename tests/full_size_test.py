@@ -15,7 +15,7 @@ def dataset(tmp_path_factory):
     import json
 
     from msmm import records
-    from tfrecords_tools import manifest
+    from tfrecords_tools import builder, manifest
 
     home = tmp_path_factory.mktemp("full_size")
     rng = np.random.default_rng(0)
@@ -28,9 +28,10 @@ def dataset(tmp_path_factory):
         lines.append(json.dumps(row))
     for name, words in (("labels.txt", labels), ("tags.txt", tags), ("manifest.jsonl", lines)):
         (home / name).write_text("\n".join(words))
-    manifest.pack_manifest(
-        home / "data",
+    builder.pack(
+        manifest.Manifest,
         "noise",
+        home / "data",
         manifest=home / "manifest.jsonl",
         labels_file=home / "labels.txt",
         tags_file=home / "tags.txt",

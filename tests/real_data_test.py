@@ -47,11 +47,15 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     from msmm import model_dir, records, stages, variants
     from msmm.configs import openclipart
     from msmm.run import Run
-    from tfrecords_tools import manifest
+    from tfrecords_tools import builder, manifest
 
     rows = coco_manifest(tmp_path)
-    manifest.pack_manifest(
-        tmp_path / "data", "coco", manifest=tmp_path / "manifest.jsonl", labels_file=tmp_path / "labels.txt"
+    builder.pack(
+        manifest.Manifest,
+        "coco",
+        tmp_path / "data",
+        manifest=tmp_path / "manifest.jsonl",
+        labels_file=tmp_path / "labels.txt",
     )
     dataset = records.open_dataset(tmp_path / "data", "coco")
     assert len(dataset.labels) == 80

@@ -30,6 +30,8 @@ def main() -> None:
     from msmm import records
     from tfrecords_tools import report
 
+    records.find_dataset(_DATA_DIR.value, _DATASET.value)  # before TensorFlow takes its seconds
+    command_line.import_tensorflow()
     dataset = records.open_dataset(_DATA_DIR.value, _DATASET.value)
     dataset.num_examples(_SPLIT.value)  # an unknown split ends here
     if _RECORD.value is not None:

@@ -63,13 +63,14 @@ def main() -> None:
             if other != dataset and flags.FLAGS[name].present:
                 raise UserError(f"--{name} belongs to --dataset={other}, not to {dataset}")
     arguments = {name: flag.value for name, flag in {**COMMON, **DATASETS[dataset]}.items()}
+    if dataset == "manifest" and not arguments["manifest"]:
+        raise UserError("expected --manifest=FILE, the list of photographs (.jsonl or .csv)")
+    command_line.import_tensorflow()
     if dataset == "scenes":
         from tfrecords_tools import scenes
 
         scenes.pack_scenes(_DATA_DIR.value, overwrite=_OVERWRITE.value, **arguments)
         return
-    if not arguments["manifest"]:
-        raise UserError("expected --manifest=FILE, the list of photographs (.jsonl or .csv)")
     from tfrecords_tools import builder, manifest
 
     name = arguments.pop("name") or manifest.default_name(arguments["manifest"])

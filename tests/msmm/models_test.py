@@ -154,6 +154,16 @@ def test_textual_and_heads_have_the_papers_sizes():
     assert heads.quantity(4096).count_params() == 2_229_249
 
 
+def test_a_model_without_tags_trains_and_saves(tmp_path):
+    mlp = textual.textual(0, 4)
+    model = keras.Model(mlp.input, heads.classifier(4, 2)(mlp.output))
+    model.compile("sgd", "mse")
+    assert np.isfinite(float(model.train_on_batch(np.zeros((3, 0), np.float32), np.ones((3, 2)))))
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras").predict_on_batch(np.zeros((3, 0), np.float32))
+    np.testing.assert_array_equal(again, model.predict_on_batch(np.zeros((3, 0), np.float32)))
+
+
 def test_quantity_starts_at_the_mean_count():
     model = heads.quantity(16, mean_count=2.5)
     assert model.predict_on_batch(np.zeros((1, 16), np.float32)).item() == pytest.approx(2.5)
