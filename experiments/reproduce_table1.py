@@ -8,6 +8,7 @@ Packs `scenes` if it is not there, trains every stage that has not finished, mea
 split, and writes a report (HTML, Markdown, CSV). Interrupted, the same command goes on.
 """
 
+import dataclasses
 import importlib.metadata
 import pathlib
 import platform
@@ -47,7 +48,8 @@ def main() -> None:
 
     page = _report(run, rows, chosen, figures, notes)
     paths = report.write(page, run.workdir / "table1", "table1")
-    print(f"\n{report.as_text(page)}\n")
+    short = dataclasses.replace(page, settings=(), versions={}, command="")  # they are in the report
+    print(f"\n{report.as_text(short)}\n")
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={run.workdir}")
     print(f"model:       {models[0]}")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from msmm import optimizers
 from msmm.errors import UserError
+from msmm.files import remove
 from msmm.training_log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
@@ -102,9 +103,11 @@ def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[ke
         try:
             with TrainingLog(directory / "log") as log:
                 log.graph(model)
+                log.notes(progress.fallbacks)
                 training.run(progress, log)
         except DivergedError as diverged:
             progress, saved = _fall_back(task, progress, diverged), {}
+            remove(directory / "log")  # of a training that does not count
             _save(state, {}, progress, settings)
             continue
         _assign(variables, training.best)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFont
 
 from msmm.contact_sheet import contact_sheet
 
@@ -30,6 +31,12 @@ class TrainingLog:
                 tf.summary.scalar(f"held-out/{name}", value)
         self._writer.flush()
 
+    def notes(self, lines: list[str]) -> None:
+        """What a reader of the curves should know."""
+        if lines:
+            with self._writer.as_default(step=0):
+                tf.summary.text("notes", "\n\n".join(lines))
+
     def graph(self, model: keras.Model) -> None:
         """The TensorFlow graph of a model."""
         if keras.backend.backend() != "tensorflow":
@@ -43,12 +50,12 @@ class TrainingLog:
             tf.summary.graph(traced.graph)
 
     def per_class(self, step: int, labels, f1) -> None:
-        """F1 of every class, in percent, [C]: one scalar each and a table sorted by it."""
+        """F1 of every class, in percent, [C]: a bar chart and a table, the best class first."""
+        order = np.argsort(-np.asarray(f1), kind="stable")
+        names, values = [labels[i] for i in order], [float(f1[i]) for i in order]
+        rows = [f"| {name} | {value:.2f} |" for name, value in zip(names, values, strict=True)]
         with self._writer.as_default(step=step):
-            for label, value in zip(labels, f1, strict=True):
-                tf.summary.scalar(f"F1 by class/{label}", value)
-            order = np.argsort(-np.asarray(f1), kind="stable")
-            rows = [f"| {labels[i]} | {f1[i]:.2f} |" for i in order]
+            tf.summary.image("F1 by class (%)", np.asarray(bar_chart(names, values))[None])
             tf.summary.text("F1 by class", "\n".join(["| class | F1 (%) |", "|---|---|", *rows]))
 
     def examples(self, step: int, images, captions) -> None:
@@ -62,4 +69,20 @@ def label_lines(truth, chosen, labels):
     """The caption of one image, truth and chosen bool [C]: lines of (text, colour)."""
     said = [(labels[i], GREEN if truth[i] else BLUE) for i in np.flatnonzero(chosen)]
     missed = [(labels[i], GREY) for i in np.flatnonzero(truth & ~chosen)]
-    return [[(f"{text} ", colour) for text, colour in run] for run in (said, missed) if run]
+    lines = [line for line in (said, missed) if line]
+    return [[(f"{text}, ", colour) for text, colour in line[:-1]] + [line[-1]] for line in lines]
+
+
+def bar_chart(names, values, width: int = 640) -> Image.Image:
+    """Horizontal bars of values in 0 … 100, a row each."""
+    font, row = ImageFont.load_default(14), 20
+    chart = Image.new("RGB", (width, row * len(names) + 10), "white")
+    draw = ImageDraw.Draw(chart)
+    left = int(max(draw.textlength(name, font) for name in names)) + 20
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        y = 5 + row * i
+        right = left + (width - left - 60) * value / 100
+        draw.text((left - 10, y), name, "#333333", font, anchor="ra")
+        draw.rectangle((left, y + 2, right, y + row - 5), BLUE)
+        draw.text((right + 6, y), f"{value:.1f}", "#333333", font)
+    return chart

@@ -23,7 +23,7 @@ TINY = {
     "classifier_epochs": 2,
     "quantity_epochs": 2,
     "finetune_learning_rate": 0.01,
-    "quantity_learning_rate": 0.001,
+    "quantity_learning_rate": 1e-5,  # features of a hardly trained network are large
 }
 
 

@@ -11,6 +11,7 @@ from msmm import parts, stages
 from msmm.errors import UserError
 from msmm.run import Run
 from msmm.stages import STAGES
+from msmm.training_log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 
 
 def values(model):
@@ -182,5 +183,29 @@ def test_tensorboard_has_what_a_stage_shows(trained_run):
         }
         assert [e.step for e in events.Tensors("train/loss")] == [1, 2]
         assert any("examples" in t for t in tags["tensors"])
-        per_class = {t for t in tags["tensors"] if t.startswith("F1 by class/")}
-        assert len(per_class) == (len(trained_run.dataset.labels) if stage == "finetune" else 0)
+        assert ("F1 by class (%)" in tags["tensors"]) == (stage == "finetune")
+
+
+def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    names, f1 = ["dog", "a very long class name", "cat"], np.array([20.0, 0.0, 90.0])
+    with TrainingLog(tmp_path) as log:
+        log.per_class(3, names, f1)
+    events = EventAccumulator(str(tmp_path), {"tensors": 0})
+    events.Reload()
+    (event,) = events.Tensors("F1 by class")
+    text = event.tensor_proto.string_val[0].decode()
+    assert event.step == 3 and text.index("cat | 90.00") < text.index("dog | 20.00") < text.index(
+        "name | 0.00"
+    )
+    chart = np.asarray(bar_chart(["cat", "dog"], [90.0, 20.0])).astype(int)
+    blue = (chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1)
+    assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
+
+
+def test_label_lines_are_right_wrong_and_missed():
+    names = ["a", "b", "c", "d"]
+    lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)
+    assert lines == [[("a, ", GREEN), ("b", BLUE)], [("c", GREY)]]
+    assert label_lines(np.zeros(4, bool), np.zeros(4, bool), names) == []
