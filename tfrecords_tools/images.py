@@ -32,45 +32,51 @@ class BrokenImage(Exception):
 def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes:
     """The image as upright RGB JPEG bytes; a file that is one already comes back byte for byte.
 
-    Every pixel is decoded. Other formats, colour modes and orientations are encoded again
+    The whole file is decoded. Other formats, colour modes and orientations are encoded again
     (quality 95, 4:4:4): the first frame, transparency over white, 16 bits to 8. With
     `short_side` (pixels) a larger image is scaled down to it, aspect kept.
 
     Raises BrokenImage with the cause.
     """
     data = image if isinstance(image, bytes) else _read(image)
-    if not data:
-        raise BrokenImage("empty file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
+        opened = _open(data)
+        size = opened.size
+        if short_side is not None and min(size) > short_side:
+            size = tuple(max(1, round(side * short_side / min(opened.size))) for side in opened.size)
         try:
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.DecompressionBombError:
-            raise BrokenImage("too many pixels") from None
-        except UnidentifiedImageError:
-            cut_off = data.startswith(BEGINNINGS)
-            raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
-        except Exception:  # Pillow's readers raise many types on damaged headers
-            raise BrokenImage("does not decode") from None
-        if opened.width * opened.height > MAX_PIXELS or max(opened.size) > MAX_SIDE:
-            raise BrokenImage("too many pixels")
-        try:
+            upright_rgb = opened.mode == "RGB" and _turn(opened) is None
+            kept = opened.format in ("JPEG", "MPO") and upright_rgb and size == opened.size
+            # A JPEG is decoded as a whole, but no more pixels are painted than are of use.
+            opened.draft(None, (1, 1) if kept else [2 * side for side in size])
             opened.load()
-            pixels = _rgb(opened)
-            turn = TURNS.get(opened.getexif().get(ORIENTATION))
-        except Exception:  # the same on damaged pixels
+            turn = _turn(opened)  # again: Pillow turns a TIFF as it loads it
+            pixels = None if kept else _rgb(opened)
+        except Exception:  # Pillow's readers raise many types on damaged pixels
             raise BrokenImage("does not decode") from None
-    shrink = short_side is not None and min(pixels.size) > short_side
-    if opened.format in ("JPEG", "MPO") and opened.mode == "RGB" and turn is None and not shrink:
+    if kept:
         return data
-    if turn is not None:
-        pixels = pixels.transpose(turn)
-    if shrink:
-        scale = short_side / min(pixels.size)
-        pixels = pixels.resize(
-            [max(1, round(side * scale)) for side in pixels.size], Image.Resampling.LANCZOS
-        )
-    return encode(pixels, QUALITY, subsampling=0)
+    if pixels.size != size:
+        pixels = pixels.resize(size, Image.Resampling.LANCZOS)
+    return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise BrokenImage("empty file")
+    try:
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise BrokenImage("too many pixels") from None
+    except UnidentifiedImageError:
+        cut_off = data.startswith(BEGINNINGS)
+        raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
+    except Exception:  # Pillow's readers raise many types on damaged headers
+        raise BrokenImage("does not decode") from None
+    if opened.width * opened.height > MAX_PIXELS or max(opened.size) > MAX_SIDE:
+        raise BrokenImage("too many pixels")
+    return opened
 
 
 def encode(image: Image.Image, quality: int, subsampling: int = -1) -> bytes:
@@ -88,6 +94,10 @@ def _read(path: pathlib.Path) -> bytes:
         raise BrokenImage("missing file") from None
     except OSError:
         raise BrokenImage("unreadable file") from None
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    return TURNS.get(image.getexif().get(ORIENTATION))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -137,7 +137,7 @@ def upright(stored, orientation):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
 def test_exif_orientation(orientation, format):
     exif = Image.Exif()
     exif[images.ORIENTATION] = orientation
@@ -166,6 +166,13 @@ def test_resize_never_enlarges():
     assert images.to_jpeg(data, 24) == data
     assert images.to_jpeg(data, 200) == data
     assert images.to_jpeg(data, 23) != data
+
+
+def test_a_much_larger_photograph_keeps_its_proportions_and_colours():
+    """Pillow decodes a JPEG at a fraction of its size where that is enough."""
+    large, small = (np.asarray(Image.fromarray(picture(h, w))) for h, w in ((801, 1203), (100, 150)))
+    data = images.to_jpeg(encoded(Image.fromarray(large), format="JPEG", quality=95), 100)
+    assert_close(data, small, tolerance=8)
 
 
 def test_resize_after_turning():

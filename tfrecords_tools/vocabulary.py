@@ -1,0 +1,80 @@
+"""Which tags and labels a packed data set knows: chosen by count, without class names, or reused."""
+
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+
+from msmm import records
+from msmm.errors import UserError
+from tfrecords_tools import manifest_file
+
+# Of "breads and carbs", "and" is no class.
+JOINING = frozenset("a an and at by for from in of on or the to with".split())
+# Plurals that no rule below makes; a compound ends like its last word.
+IRREGULAR = {
+    "children": "child",
+    "feet": "foot",
+    "geese": "goose",
+    "mice": "mouse",
+    "people": "person",
+    "teeth": "tooth",
+}
+PLURALS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("men", "man"), ("es", ""), ("s", ""))
+
+
+def most_frequent(counts: Mapping[str, int], size: int) -> tuple[str, ...]:
+    """The `size` names counted most, ties in alphabetical order."""
+    return tuple(sorted(counts, key=lambda name: (-counts[name], name))[:size])
+
+
+def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
+    """The tags that equal a class name, singular or plural, or a word of one (decision 27).
+
+    Of the class `traffic lights`: traffic, light, lights, traffic light(s), traffic-light(s),
+    trafficlight(s); not trafficking. Of `person`: people. Of `signs and symbols`: not and.
+    """
+    names = set()
+    for label in labels:
+        words = _words(label)
+        names |= {" ".join(words), "".join(words), *words} - JOINING
+    names = {form for name in names for form in _singulars(name)}
+    return frozenset(tag for tag in tags if _singulars(" ".join(_words(tag))) & names)
+
+
+def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels and the tags of a packed data set, `<data_dir>/<name>` or its version's folder.
+
+    Raises UserError if it is none.
+    """
+    directory = pathlib.Path(directory).absolute()
+    if (directory / "dataset_info.json").exists():
+        directory = directory.parent
+    dataset = records.open_dataset(directory.parent, directory.name)
+    return dataset.labels, dataset.tags
+
+
+def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:
+    """Sets the final `labels` and `tags` of a builder that has set its own."""
+    if drop_class_tags and vocabulary_from:
+        raise UserError("--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out")
+    if vocabulary_from:
+        builder.labels, builder.tags = reused(vocabulary_from)
+    elif drop_class_tags:
+        dropped = class_tags(builder.tags, builder.labels)
+        builder.tags = tuple(tag for tag in builder.tags if tag not in dropped)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", manifest_file.normalise_tag(name))
+
+
+def _singulars(name: str) -> set[str]:
+    """The name and what it may be the plural of: of `knives` knive, knif and knife as well."""
+    found = {name}
+    for plural, singular in IRREGULAR.items():
+        if re.search(rf"\b{plural}$", name):
+            found.add(name.removesuffix(plural) + singular)
+    for ending, instead in PLURALS:
+        if name.endswith(ending) and not name.endswith("ss") and len(name) > len(ending) + 1:
+            found.add(name.removesuffix(ending) + instead)
+    return found
