@@ -24,7 +24,7 @@ from msmm.files import remove
 from msmm.training_log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
-_RUNGS = 7
+_RUNGS = 9
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The paper's own sizes on this machine: ResNet-101 at 224 pixels, 81 classes, 1,000 tags."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,14 +40,28 @@ def dataset(tmp_path_factory):
     return records.open_dataset(home / "data", "noise")
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weights file of a ResNet-101 with random kernels and the batch statistics that belong to them.
+
+    Without those, a hundred layers in inference mode would multiply the activations without end.
+    """
+    trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
+    noise = np.random.default_rng(0).normal(0, 70, (8, 224, 224, 3)).astype(np.float32)
+    stages._reestimate_batch_norm(trunk, [noise], 1)
+    path = tmp_path_factory.mktemp("weights") / "resnet101.weights.h5"
+    trunk.save_weights(path)
+    return str(path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_every_stage_runs_a_few_steps(dataset, tmp_path, maps_cache_gib):
+def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib):
     import dataclasses
 
     config = dataclasses.replace(
         get_config("nus_wide"),
-        weights="none",
+        weights=weights,
         batch_size=8,
         bn_batches=2,
         maps_cache_gib=maps_cache_gib,

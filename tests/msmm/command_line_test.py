@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -14,15 +15,15 @@ DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_
          "tfrecords_tools.pack", "tfrecords_tools.inspect")  # fmt: skip
 
 
+def process(cwd) -> dict:
+    """How a door is started: as from a shell in `cwd`."""
+    env = {"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(pathlib.Path(cwd).parent)}
+    return {"cwd": cwd, "text": True, "env": env}
+
+
 def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(pathlib.Path(cwd).parent)},
-        timeout=300,
-    )
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=300, **process(cwd))
 
 
 def refused(result) -> str:
@@ -83,6 +84,32 @@ def home(tmp_path_factory, data_dir):
 def test_train_leaves_what_it_says(home):
     assert (home / "runs/scenes/seed0/textual/stage.json").is_file()
     assert not (home / "runs/scenes/seed0/finetune").exists()
+
+
+def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
+    """kill -9 after the first epoch whose state is on disk."""
+    (tmp_path / "data").symlink_to(data_dir)
+    settings = {**TINY, "textual_epochs": 12}
+    command = ["msmm.train", "--stage=textual", *(f"--{name}={value}" for name, value in settings.items())]
+    training = subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, **process(tmp_path)
+    )
+    state = tmp_path / "runs/scenes/seed0/textual/state.npz"
+    while not state.exists():
+        assert training.poll() is None
+        time.sleep(0.005)
+    training.kill()
+    training.wait()
+    assert not (state.parent / "stage.json").exists()
+    result = run(*command, cwd=tmp_path)
+    assert re.search(r"textual: goes on after epoch \d+", result.stdout), result.stdout + result.stderr
+    whole = run(*command, "--workdir=whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    records = [
+        json.loads((tmp_path / d / "seed0/textual/stage.json").read_text()) for d in ("runs/scenes", "whole")
+    ]
+    assert records[0]["weights"] == records[1]["weights"]
+    assert [e["held-out"] for e in records[0]["history"]] == [e["held-out"] for e in records[1]["history"]]
 
 
 def test_evaluate_says_what_is_missing(home):

@@ -114,7 +114,7 @@ def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
         fit(task, CONFIG, tmp_path, SETTINGS)
     meta = json.loads(str(np.load(tmp_path / "state.npz")["meta"]))
     rates = [float(f.rsplit(" ", 1)[1]) for f in meta["progress"]["fallbacks"]]
-    assert rates == [0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003]
+    assert rates == [0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 3e-5, 1e-5, 3e-6]
 
 
 def test_a_state_of_other_settings_is_refused(tmp_path):

@@ -1,0 +1,55 @@
+"""The door in a process of its own, over a run whose stages have finished."""
+
+import csv
+import re
+import shutil
+
+import pytest
+
+from msmm import variants
+from tests.conftest import TINY
+from tests.msmm.command_line_test import run
+
+
+@pytest.fixture(scope="module")
+def said(trained_run, data_dir, tmp_path_factory):
+    home = tmp_path_factory.mktemp("table1")
+    (home / "data").symlink_to(data_dir)
+    shutil.copytree(trained_run.workdir, home / "runs" / "scenes")
+    settings = [f"--{name}={value}" for name, value in TINY.items()]
+    result = run("experiments.reproduce_table1", *settings, cwd=home)
+    assert result.returncode == 0, result.stderr
+    return home, result.stdout
+
+
+def test_finished_stages_are_not_trained_again(said):
+    assert "finetune: finished earlier" in said[1] and "epoch 1/" not in said[1]
+
+
+def test_it_ends_with_the_table_and_the_paths_of_what_it_left(said):
+    home, out = said
+    for name in variants.VARIANTS:
+        assert re.search(rf"^{re.escape(name)} +(yes|no) +(yes|no) ", out, re.MULTILINE)
+    paths = dict(re.findall(r"^(report|model): +(\S+)", out, re.MULTILINE))
+    assert (home / paths["report"]).is_file() and (home / paths["model"] / "model.keras").is_file()
+    assert "tensorboard --logdir=runs/scenes" in out
+    assert not list((home / "runs/scenes/features").glob("maps-*"))  # gigabytes on real data
+
+
+def test_its_numbers_are_the_runs(said, trained_run):
+    with open(said[0] / "runs/scenes/table1/table1.csv", newline="") as file:
+        rows = {
+            row["row"]: row for row in csv.DictReader(file) if row["table"].startswith("Measured: scenes")
+        }
+    assert list(rows) == list(variants.VARIANTS)
+    for name, variant in variants.VARIANTS.items():
+        figures = variants.measure(trained_run, variant)[1]
+        for metric in ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1"):
+            assert float(rows[name][metric]) == pytest.approx(figures[metric], abs=1e-9)
+    with open(said[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:
+        claims = list(csv.DictReader(file))
+    assert len(claims) == 5
+    for claim in claims:
+        gain = float(rows[claim["better"]]["H-F1"]) - float(rows[claim["worse"]]["H-F1"])
+        assert float(claim["gain"]) == pytest.approx(gain, abs=1e-9)
+        assert claim["verdict"].startswith("holds" if gain > 0 else "does not hold")
