@@ -75,7 +75,8 @@ def annotate(run: Run, variant: Variant, split: str = "test") -> Annotations:
         counts = round_counts(raw_quantity(run, variant, split), logits.shape[1])
     else:
         counts = np.full(len(logits), run.config.k, np.int32)
-    return Annotations(1 / (1 + np.exp(-logits)), counts)
+    probabilities = np.exp(-np.logaddexp(0, -logits))  # σ, without overflow
+    return Annotations(probabilities, counts)
 
 
 def raw_quantity(run: Run, variant: Variant, split: str = "test") -> np.ndarray:

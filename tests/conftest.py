@@ -47,7 +47,7 @@ def dataset(data_dir):
 @pytest.fixture
 def make_run(dataset, tmp_path):
     """Makes runs of the small data set, by default all in one work directory."""
-    from msmm.configs.base import Config
+    from msmm.configs.scenes import Config
     from msmm.run import Run
 
     def make(workdir="run", seed=0, **settings):
@@ -60,7 +60,7 @@ def make_run(dataset, tmp_path):
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
     from msmm import stages
-    from msmm.configs.base import Config
+    from msmm.configs.scenes import Config
     from msmm.run import Run
 
     run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
