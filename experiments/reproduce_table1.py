@@ -31,13 +31,14 @@ def main() -> None:
     runs = [command_line.open_run(seed) for seed in _seeds()]
     from experiments import report
     from msmm import features, variants
+    from msmm.stages import STAGES, train
 
     rows = variants.VARIANTS | variants.TAGS_ONLY
     chosen, figures, notes, models = [], [], [], []
     for run in runs:
         print(f"seed {run.seed}", flush=True)
-        for variant in rows.values():
-            variants.train(run, variant)
+        for stage in STAGES:
+            train(run, stage)
         measured = {name: variants.measure(run, variant) for name, variant in rows.items()}
         chosen.append({name: labels for name, (labels, _) in measured.items()})
         figures.append({name: values for name, (_, values) in measured.items()})

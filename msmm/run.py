@@ -104,4 +104,10 @@ class Run:
 
     @functools.cached_property
     def _is_held_out(self) -> np.ndarray:
-        return input_pipeline.held_out(self.split("train").ids, self.config.held_out, self.seed)
+        mask = input_pipeline.held_out(self.split("train").ids, self.config.held_out, self.seed)
+        if not mask.any():
+            raise UserError(
+                f"{self.dataset.name} has {len(mask)} training images: expected at least 10, "
+                "of which one is held out for selection"
+            )
+        return mask

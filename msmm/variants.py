@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 import msmm
-from msmm import configs, features, model_dir, parts, stages
+from msmm import configs, features, model_dir, parts
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.input_pipeline import batches_of
 from msmm.metrics import annotation_metrics, quantity_metrics
@@ -55,12 +55,6 @@ _FEATURE_OF = {
     "quantity": features.joint,
     "visual_quantity": features.visual,
 }
-
-
-def train(run: Run, variant: Variant, restart: bool = False) -> None:
-    """Trains every stage that a row needs and that has not finished."""
-    for stage in variant.stages:
-        stages.train(run, stage, restart)
 
 
 def annotate(run: Run, variant: Variant, split: str = "test") -> Annotations:

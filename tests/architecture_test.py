@@ -16,6 +16,7 @@ FLOORS = (
     ("msmm.run", "msmm.training"),
     ("msmm.parts",),
     ("msmm.features",),
+    ("msmm.tasks",),
     ("msmm.stages",),
     ("msmm.variants",),
     ("msmm.command_line",),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import parts, stages, variants
+from msmm import parts, stages, tasks, variants
 from msmm.configs import get_config
 from msmm.run import Run
 
@@ -48,7 +48,7 @@ def weights(tmp_path_factory):
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     noise = np.random.default_rng(0).normal(0, 70, (8, 224, 224, 3)).astype(np.float32)
-    stages._reestimate_batch_norm(trunk, [noise], 1)
+    tasks.reestimate_batch_norm(trunk, [noise], 1)
     path = tmp_path_factory.mktemp("weights") / "resnet101.weights.h5"
     trunk.save_weights(path)
     return str(path)

@@ -71,8 +71,8 @@ class Config:
 _AT_LEAST = {
     name: low
     for low, names in {
-        0: "textual_units weight_decay bn_batches held_out image_cache_gib maps_cache_gib",
-        1: "batch_size patience k "
+        0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib",
+        1: "batch_size patience k held_out "
         "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs",
         32: "image_size",
     }.items()

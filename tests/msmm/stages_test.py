@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import parts, stages
+from msmm import parts, stages, tasks
 from msmm.errors import UserError
 from msmm.run import Run
 from msmm.stages import STAGES
@@ -66,7 +66,7 @@ def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
 
 
 def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
-    fresh = stages._fresh(trained_run, "finetune", "backbone")[0]
+    fresh = tasks.fresh_parts(trained_run, "finetune", "backbone")[0]
     trained = parts.load(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
@@ -74,7 +74,7 @@ def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
 
 def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
     run = make_run(finetune_trunk=False)
-    fresh = parts.weights_hash(stages._fresh(run, "finetune", "backbone")[0])
+    fresh = parts.weights_hash(tasks.fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
     assert parts.weights_hash(parts.load(run, "backbone")) == fresh
@@ -142,6 +142,14 @@ def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
         Run(run.workdir, other, run.config)
 
 
+def test_too_few_images_to_hold_any_out_are_refused(make_run):
+    run = make_run()
+    few = run.split("train")
+    run.split = lambda name: dataclasses.replace(few, ids=few.ids[:9])
+    with pytest.raises(UserError, match="has 9 training images: expected at least 10"):
+        _ = run.train_rows
+
+
 def test_damaged_weights_are_named(copy):
     path = copy.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
@@ -153,7 +161,7 @@ def test_batch_norm_statistics_are_taken_anew_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
-    stages._reestimate_batch_norm(model, iter(batches), 6)
+    tasks.reestimate_batch_norm(model, iter(batches), 6)
     layer = model.layers[0]
     np.testing.assert_allclose(
         layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4

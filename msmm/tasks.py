@@ -1,0 +1,243 @@
+"""What each stage of Algorithm 1 trains, on what, and how it is judged: run -> `training.Task`."""
+
+import functools
+import zlib
+
+import keras
+import numpy as np
+
+from msmm import features, losses, parts
+from msmm.annotations import Annotations, choose
+from msmm.input_pipeline import batches_of, epoch_flips, epoch_rows
+from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.run import Run
+from msmm.training import Task
+
+
+def finetune(run: Run) -> Task:
+    if not run.config.finetune_trunk:
+        return _head_on_frozen_trunk(run)
+    images, labels = run.images("train"), run.split("train").labels
+
+    def build():
+        backbone, head = fresh_parts(run, "finetune", "backbone", "cnn_head")
+        pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
+        return keras.Model(backbone.input, head(pooled)), {"backbone": backbone, "cnn_head": head}
+
+    def epoch(number):
+        config = run.config
+        batches = images.epoch(run.train_rows, config.batch_size, _seed(run, "finetune"), number, config.flip)
+        return ((x, labels[rows]) for x, rows in batches)
+
+    return _classification(run, "finetune", build, epoch, functools.partial(_predict_images, run))
+
+
+def _head_on_frozen_trunk(run: Run) -> Task:
+    """Stage finetune where the trunk stays as its weights file has it: a linear head on pooled M_5."""
+    backbone = fresh_parts(run, "finetune", "backbone")[0]
+    backbone.trainable = False
+    pooled = features.pretrained(run, backbone, "train")
+
+    def build():
+        head = fresh_parts(run, "finetune", "cnn_head")[0]
+        return head, {"backbone": backbone, "cnn_head": head}
+
+    return _on_features(run, "finetune", build, pooled)
+
+
+def visual(run: Run) -> Task:
+    labels, seed, config = run.split("train").labels, _seed(run, "visual"), run.config
+    views = [features.maps(run, "train", flip) for flip in ([False, True] if config.flip else [False])]
+    streaming = views[0] is None
+    backbone = parts.load(run, "backbone") if streaming else None
+    images = run.images("train")
+
+    def build():
+        multi_scale, head = fresh_parts(run, "visual", "multi_scale", "visual_head")
+        head.set_weights(parts.load(run, "cnn_head").get_weights())  # decision 16
+        inputs = backbone.input if streaming else multi_scale.input
+        maps = backbone.output if streaming else multi_scale.input
+        return keras.Model(inputs, head(multi_scale(maps))), {"multi_scale": multi_scale, "visual_head": head}
+
+    def epoch(number):
+        if streaming:
+            batches = images.epoch(run.train_rows, config.batch_size, seed, number, config.flip)
+            return ((x, labels[rows]) for x, rows in batches)
+        return (
+            (_take_maps(views, rows, seed, number), labels[rows])
+            for rows in _epoch_batches(run, seed, number)
+        )
+
+    def predict(model):
+        if streaming:
+            return _predict_images(run, model)
+        held_out = batches_of(run.held_out_rows, features.BATCH)
+        return _concatenate(
+            model.predict_on_batch([m[rows].astype(np.float32) for m in views[0]]) for rows in held_out
+        )
+
+    def reestimate(trained, number):
+        batches = (x for x, _ in epoch(number))
+        if streaming:
+            batches = (backbone.predict_on_batch(x) for x in batches)
+        reestimate_batch_norm(trained["multi_scale"], batches, config.bn_batches)
+
+    return _classification(run, "visual", build, epoch, predict, reestimate if config.bn_batches else None)
+
+
+def textual(run: Run) -> Task:
+    def build():
+        textual, head = fresh_parts(run, "textual", "textual", "textual_head")
+        return keras.Model(textual.input, head(textual.output)), {"textual": textual, "textual_head": head}
+
+    return _on_features(run, "textual", build, run.split("train").tags)
+
+
+def classifier(run: Run) -> Task:
+    def build():
+        head = fresh_parts(run, "classifier", "classifier")[0]
+        return head, {"classifier": head}
+
+    return _on_features(run, "classifier", build, features.joint(run, "train"))
+
+
+def quantity(run: Run) -> Task:
+    return _regression(run, "quantity", "quantity", features.joint(run, "train"))
+
+
+def quantity_visual(run: Run) -> Task:
+    return _regression(run, "quantity_visual", "visual_quantity", features.visual(run, "train"))
+
+
+def fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
+    """Parts with new weights, the same at each call."""
+    keras.utils.set_random_seed(_seed(run, stage))
+    mean = float(run.split("train").counts[run.train_rows].mean())
+    return [
+        parts.build(name, run.config, len(run.dataset.labels), len(run.dataset.tags), mean) for name in names
+    ]
+
+
+def _on_features(run: Run, stage: str, build, x: np.ndarray) -> Task:
+    """A classification task on one array [N, D] over the training split."""
+    labels = run.split("train").labels
+
+    def epoch(number):
+        return (
+            (x[rows].astype(np.float32), labels[rows])
+            for rows in _epoch_batches(run, _seed(run, stage), number)
+        )
+
+    return _classification(run, stage, build, epoch, functools.partial(_predict_array, run, x))
+
+
+def _classification(run: Run, stage: str, build, epoch, predict, before_evaluation=None) -> Task:
+    truth = run.split("train").labels[run.held_out_rows]
+
+    def figures(logits):
+        metrics = annotation_metrics(truth, choose_top_k(run, logits))
+        return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
+
+    return Task(
+        **_schedule(run, stage),
+        build=build,
+        loss=losses.sigmoid_cross_entropy,
+        epoch=epoch,
+        predict=predict,
+        held_out_y=truth,
+        figures=figures,
+        select="H-F1",
+        before_evaluation=before_evaluation,
+    )
+
+
+def _regression(run: Run, stage: str, part: str, x: np.ndarray) -> Task:
+    counts = run.split("train").counts.astype(np.float32)
+    m = counts[run.held_out_rows]
+
+    def build():
+        model = fresh_parts(run, stage, part)[0]
+        return model, {part: model}
+
+    def epoch(number):
+        return ((x[rows], counts[rows]) for rows in _epoch_batches(run, _seed(run, stage), number))
+
+    def figures(raw):
+        metrics = quantity_metrics(m, raw[:, 0])
+        return {name: metrics[name] for name in ("Accuracy", "MSE")}
+
+    return Task(
+        **_schedule(run, stage),
+        build=build,
+        loss=losses.squared_error,
+        epoch=epoch,
+        predict=functools.partial(_predict_array, run, x),
+        held_out_y=m,
+        figures=figures,
+        select="MSE",
+        smaller_is_better=True,
+    )
+
+
+def _schedule(run: Run, stage: str) -> dict:
+    rate, epochs = (
+        getattr(run.config, f"{settings_prefix(stage)}_{what}") for what in ("learning_rate", "epochs")
+    )
+    steps = max(1, len(run.train_rows) // run.config.batch_size)
+    return {"name": stage, "learning_rate": rate, "epochs": epochs, "steps_per_epoch": steps}
+
+
+def _epoch_batches(run: Run, seed: int, epoch: int):
+    return batches_of(epoch_rows(run.train_rows, seed, epoch), run.config.batch_size, drop_remainder=True)
+
+
+def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
+    """The five maps of `rows`, each plain or mirrored as the epoch has it, float32."""
+    taken = [m[rows].astype(np.float32) for m in views[0]]
+    if len(views) > 1:
+        flips = epoch_flips(len(views[0][0]), seed, epoch)[rows]
+        for plain, mirrored in zip(taken, views[1], strict=True):
+            plain[flips] = mirrored[rows[flips]]
+    return taken
+
+
+def _predict_images(run: Run, model: keras.Model) -> np.ndarray:
+    images = run.images("train")
+    batches = batches_of(run.held_out_rows, features.BATCH)
+    return _concatenate(model.predict_on_batch(images.take(rows).astype(np.float32)) for rows in batches)
+
+
+def _predict_array(run: Run, x: np.ndarray, model: keras.Model) -> np.ndarray:
+    batches = batches_of(run.held_out_rows, 256)
+    return _concatenate(model.predict_on_batch(x[rows].astype(np.float32)) for rows in batches)
+
+
+def _concatenate(batches) -> np.ndarray:
+    return np.concatenate([keras.ops.convert_to_numpy(batch) for batch in batches])
+
+
+def reestimate_batch_norm(model: keras.Model, batches, limit: int) -> None:
+    """Sets the moving statistics of a model's BN layers to the plain mean over `limit` batches (decision 8).
+
+    At momentum 0.9997 they lag thousands of steps behind the weights, and held-out figures with them.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for i, (batch, _) in enumerate(zip(batches, range(limit))):  # noqa: B905 - whichever ends first
+        for layer in norms:
+            layer.momentum = i / (i + 1)  # makes the moving average a cumulative one
+        model(batch, training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def choose_top_k(run: Run, logits: np.ndarray) -> np.ndarray:
+    return choose(Annotations(logits), k=run.config.k)
+
+
+def settings_prefix(stage: str) -> str:
+    return "quantity" if stage == "quantity_visual" else stage
+
+
+def _seed(run: Run, stage: str) -> int:
+    return zlib.crc32(f"{run.seed}/{stage}".encode())
