@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from msmm import parts
+from msmm.errors import UserError
 from msmm.files import remove, write_json
 from msmm.input_pipeline import batches_of
 from msmm.run import Run
@@ -54,6 +55,11 @@ def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, 
                     path = directory / f"{i}.npy"
                     arrays.append(np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape))
                 arrays[i][start : start + len(piece)] = piece
+                if not np.isfinite(arrays[i][start : start + len(piece)]).all():
+                    raise UserError(
+                        f"the {kind} of image {start} or one soon after are not finite in {np.dtype(dtype)}: "
+                        "train what they come from longer, or with --maps_cache_gib=0 keep no maps"
+                    )
             start += len(pieces[0])
             progress.update(len(pieces[0]))
         if start != num_rows:

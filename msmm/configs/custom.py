@@ -12,4 +12,7 @@ from msmm.configs.base import setting
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
+    bn_momentum: float = setting(
+        0.99, "share kept a step; 0.9997 would leave the trunk's averages behind on a small set"
+    )
     quantity_learning_rate: float = setting(1e-3, "a step; decision 5")

@@ -23,6 +23,7 @@ class Config(custom.Config):
         "the block outputs of EfficientNet-Lite0 at strides 2 to 32",
     )
     finetune_trunk: bool = setting(False, "only the head: 2,741 images are few for a trunk")
+    bn_momentum: float = setting(0.9997, "share kept a step; IV-A3")
     bn_batches: int = setting(30, "decision 8; the set has 77 batches")
     finetune_learning_rate: float = setting(0.01, "a step; a linear head, chosen on held-out images")
     visual_learning_rate: float = setting(0.003, "a step; chosen on held-out images")

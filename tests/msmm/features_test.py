@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from msmm import features, parts, stages
+from msmm.errors import UserError
 from msmm.features import cached
 
 
@@ -30,6 +31,12 @@ def test_an_interrupted_computation_leaves_nothing(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path, "test", {}, 7, compute, np.float32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_too_large_for_float16_are_refused(tmp_path):
+    with pytest.raises(UserError, match="not finite in float16.*--maps_cache_gib=0"):
+        cached(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [70_000.0]])]], np.float16)
     assert list(tmp_path.iterdir()) == []
 
 
