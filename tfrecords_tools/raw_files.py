@@ -50,9 +50,7 @@ class RawFiles:
         """Whether there is an image folder, of this name if one is given, or a zip file with such images."""
         folders = {path.name for path in self.image_folders}
         for places in self._photographs.values():
-            folders |= {
-                member.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for _, member in places
-            }
+            folders |= {member.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for _, member in places}
         return bool(folders if folder is None else folder in folders)
 
     def where(self, name: str) -> str:

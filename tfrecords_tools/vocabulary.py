@@ -56,9 +56,7 @@ def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, .
 def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:
     """Sets the final `labels` and `tags` of a builder that has set its own."""
     if drop_class_tags and vocabulary_from:
-        raise UserError(
-            "--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out"
-        )
+        raise UserError("--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out")
     if vocabulary_from:
         builder.labels, builder.tags = reused(vocabulary_from)
     elif drop_class_tags:
