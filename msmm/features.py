@@ -57,8 +57,10 @@ def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, 
                 arrays[i][start : start + len(piece)] = piece
                 if not np.isfinite(arrays[i][start : start + len(piece)]).all():
                     raise UserError(
-                        f"the {kind} of image {start} or one soon after are not finite in {np.dtype(dtype)}: "
-                        "train what they come from longer, or with --maps_cache_gib=0 keep no maps"
+                        f"the features {kind} of image {start} or one soon after are not finite in "
+                        f"{np.dtype(dtype)}: train what they come from with a lower learning rate"
+                        + ", or keep no maps with --maps_cache_gib=0"
+                        * kind.startswith("maps")
                     )
             start += len(pieces[0])
             progress.update(len(pieces[0]))

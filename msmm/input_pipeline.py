@@ -63,13 +63,16 @@ class Images:
         self._fits = self.num_rows * size * size * 3 <= cache_gib * 2**30
         self._decoded = None
 
-    def ordered(self, batch_size: int, flip: bool = False) -> Iterator[np.ndarray]:
-        """Yields float32 [B, S, S, 3] in 0 … 255, in record order, all of them mirrored if `flip`."""
+    def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
+        """Yields float32 [B, S, S, 3] in 0 … 255, in record order, all of them mirrored if `flip`.
+
+        rows: ascending row numbers, instead of all.
+        """
         if self._fits:
-            decoded = self._in_memory()
-            images = (decoded[rows] for rows in batches_of(np.arange(self.num_rows), batch_size))
+            decoded, wanted = self._in_memory(), np.arange(self.num_rows) if rows is None else rows
+            images = (decoded[batch] for batch in batches_of(wanted, batch_size))
         else:
-            images = (x.numpy() for x, _ in self._decode(self._read()).batch(batch_size).prefetch(2))
+            images = (x.numpy() for x, _ in self._decode(self._read(rows)).batch(batch_size).prefetch(2))
         for batch in images:
             yield (batch[:, :, ::-1] if flip else batch).astype(np.float32)
 

@@ -54,6 +54,7 @@ def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> No
     model, trained, progress = fit(task, run.config, directory, settings)
     outputs, figures = task.evaluate(model)
     _log_end(run, task, outputs, progress.best_epoch)
+    trained |= task.kept
     for name, part in trained.items():
         part.save_weights(directory / f"{name}.weights.h5")
     write_json(

@@ -1,5 +1,6 @@
 """What each stage of Algorithm 1 trains, on what, and how it is judged: run -> `training.Task`."""
 
+import dataclasses
 import functools
 import zlib
 
@@ -15,6 +16,7 @@ from msmm.training import Task
 
 
 def finetune(run: Run) -> Task:
+    """Algorithm 1, line 1: the backbone and a linear head on its pooled M_5, on images; or the head alone."""
     if not run.config.finetune_trunk:
         return _head_on_frozen_trunk(run)
     images, labels = run.images("train"), run.split("train").labels
@@ -40,12 +42,14 @@ def _head_on_frozen_trunk(run: Run) -> Task:
 
     def build():
         head = fresh_parts(run, "finetune", "cnn_head")[0]
-        return head, {"backbone": backbone, "cnn_head": head}
+        return head, {"cnn_head": head}
 
-    return _on_features(run, "finetune", build, pooled)
+    task = _on_features(run, "finetune", build, pooled)
+    return dataclasses.replace(task, kept={"backbone": backbone})
 
 
 def visual(run: Run) -> Task:
+    """Algorithm 1, lines 2-3: the fusion blocks and their head, on the frozen backbone's maps."""
     labels, seed, config = run.split("train").labels, _seed(run, "visual"), run.config
     views = [features.maps(run, "train", flip) for flip in ([False, True] if config.flip else [False])]
     streaming = views[0] is None
@@ -86,6 +90,8 @@ def visual(run: Run) -> Task:
 
 
 def textual(run: Run) -> Task:
+    """Algorithm 1, line 4: the MLP and its head, on tags."""
+
     def build():
         textual, head = fresh_parts(run, "textual", "textual", "textual_head")
         return keras.Model(textual.input, head(textual.output)), {"textual": textual, "textual_head": head}
@@ -94,6 +100,8 @@ def textual(run: Run) -> Task:
 
 
 def classifier(run: Run) -> Task:
+    """Algorithm 1, line 5: the classifier, on [f_v, f_t]."""
+
     def build():
         head = fresh_parts(run, "classifier", "classifier")[0]
         return head, {"classifier": head}
@@ -102,10 +110,12 @@ def classifier(run: Run) -> Task:
 
 
 def quantity(run: Run) -> Task:
+    """Algorithm 1, line 5: the regressor, on [f_v, f_t]."""
     return _regression(run, "quantity", "quantity", features.joint(run, "train"))
 
 
 def quantity_visual(run: Run) -> Task:
+    """The regressor of the rows without tags, on f_v."""
     return _regression(run, "quantity_visual", "visual_quantity", features.visual(run, "train"))
 
 
@@ -202,9 +212,8 @@ def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.
 
 
 def _predict_images(run: Run, model: keras.Model) -> np.ndarray:
-    images = run.images("train")
-    batches = batches_of(run.held_out_rows, features.BATCH)
-    return _concatenate(model.predict_on_batch(images.take(rows).astype(np.float32)) for rows in batches)
+    images = run.images("train").ordered(features.BATCH, rows=run.held_out_rows)
+    return _concatenate(model.predict_on_batch(batch) for batch in images)
 
 
 def _predict_array(run: Run, x: np.ndarray, model: keras.Model) -> np.ndarray:

@@ -38,6 +38,7 @@ class Task:
     predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
     figures: outputs -> held-out figures by name; `select` names the one that decides, larger
         better unless `smaller_is_better`.
+    kept: parts that belong to the stage as they are, untrained.
     before_evaluation: called with (the parts, the epoch) after each epoch's last step.
     """
 
@@ -53,11 +54,14 @@ class Task:
     figures: Callable[[np.ndarray], dict[str, float]]
     select: str
     smaller_is_better: bool = False
+    kept: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     before_evaluation: Callable[[dict, int], None] | None = None
 
     def evaluate(self, model: keras.Model) -> tuple[np.ndarray, dict[str, float]]:
         """Held-out outputs and figures, the loss among them."""
         outputs = self.predict(model)
+        if not np.isfinite(outputs).all():
+            raise DivergedError("the outputs for held-out images were not finite")
         loss = float(keras.ops.mean(self.loss(self.held_out_y, keras.ops.convert_to_tensor(outputs))))
         return outputs, {"loss": loss, **self.figures(outputs)}
 

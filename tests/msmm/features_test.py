@@ -36,7 +36,7 @@ def test_an_interrupted_computation_leaves_nothing(tmp_path):
 
 def test_numbers_too_large_for_float16_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"not finite in float16.*--maps_cache_gib=0"):
-        cached(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [70_000.0]])]], np.float16)
+        cached(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [7e4]])]], np.float16)
     assert list(tmp_path.iterdir()) == []
 
 

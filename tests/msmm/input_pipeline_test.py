@@ -50,6 +50,10 @@ def test_images_read_anew_are_those_kept_in_memory(kept, streamed):
         np.testing.assert_array_equal(a, b)
     rows = np.array([7, 3, 50])
     np.testing.assert_array_equal(kept.take(rows), streamed.take(rows))
+    rows = np.arange(1, 100, 3)
+    for images in (kept, streamed):
+        some = np.concatenate(list(images.ordered(16, rows=rows)))
+        np.testing.assert_array_equal(some, kept.take(rows))
 
 
 def test_ordered_images_are_the_records_decoded_by_pillow(dataset, kept):

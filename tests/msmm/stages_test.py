@@ -77,6 +77,7 @@ def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
     fresh = parts.weights_hash(tasks.fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
+    assert "backbone" not in tasks.finetune(run).build()[1]  # nor is it written after every epoch
     assert parts.weights_hash(parts.load(run, "backbone")) == fresh
 
 
