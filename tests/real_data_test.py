@@ -45,7 +45,7 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     from PIL import Image
 
     from msmm import model_dir, records, stages, variants
-    from msmm.configs import openclipart
+    from msmm.configs import custom, openclipart
     from msmm.run import Run
     from tfrecords_tools import builder, manifest
 
@@ -61,10 +61,14 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     assert len(dataset.labels) == 80
     assert sum(dataset.num_examples(s) for s in dataset.splits) == len(rows)
     taps = openclipart.Config().backbone_taps
-    config = openclipart.Config(
-        backbone=str(WEIGHTS), finetune_trunk=True, bn_batches=5, finetune_epochs=2, visual_epochs=2
+    config = custom.Config(
+        backbone=str(WEIGHTS),
+        backbone_taps=taps,
+        batch_size=8,
+        bn_batches=5,
+        finetune_epochs=4,
+        visual_epochs=4,
     )
-    assert config.backbone_taps == taps
     run = Run(tmp_path / "run", dataset, config)
     for stage in stages.STAGES:
         stages.train(run, stage)
@@ -72,6 +76,10 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     test = [row for row in rows if row["split"] == "test"]
     photographs = [np.asarray(Image.open(row["image"]).convert("RGB")) for row in test]
     said = model.annotate(photographs, [row["tags"] for row in test])
+    print(
+        *[(row["labels"], a.labels, round(a.quantity, 2)) for row, a in zip(test, said, strict=True)][:8],
+        sep="\n",
+    )
     right = np.mean([label in row["labels"] for row, a in zip(test, said, strict=True) for label in a.labels])
     prior = np.mean([len(row["labels"]) for row in test]) / 80
     assert right > 3 * prior  # of fifty training photographs
