@@ -22,5 +22,8 @@ setup(
         "tqdm>=4.66",
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
-    extras_require={"dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4"]},
+    extras_require={
+        "beam": ["apache-beam>=2.60"],
+        "dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4"],
+    },
 )

@@ -1,27 +1,25 @@
 """The base of every builder: rows of a raw data set in, TFRecords and a report out.
 
 A raw data set is a subclass of `Builder` that sets its vocabularies and how many rows each
-split has, and yields `Row`s. Checking images, writing, counting and finishing are done here.
+split has, and yields `Row`s. Having the images checked, writing, counting and finishing are
+done here.
 """
 
 import collections
-import contextlib
 import dataclasses
 import errno
 import json
 import os
 import pathlib
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow_datasets as tfds
 import tqdm
 
 from msmm import records
 from msmm.errors import UserError
-from tfrecords_tools import images, report
+from tfrecords_tools import beam_pipeline, images, report, staging, vocabulary, workers
 
 VERSION = "1.0.0"
 
@@ -31,13 +29,15 @@ class Row:
     """One image of a raw data set.
 
     id: unique in the data set. image: the file, or its bytes. labels, tags: names; those
-    outside of the vocabularies are left out and counted.
+    outside of the vocabularies are left out and counted. cause: why it is left out, if its
+    data set knows that already.
     """
 
     id: str
     image: bytes | pathlib.Path
     labels: tuple[str, ...]
     tags: tuple[str, ...]
+    cause: str | None = None
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -67,6 +67,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     labels: tuple[str, ...]
     tags: tuple[str, ...]
     num_rows: dict[str, int]
+    oddities: Sequence[str] = ()  # sentences for the report
+    paper: report.Paper | None = None  # what the paper says of this data set
 
     def __init__(
         self,
@@ -75,46 +77,73 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         data_dir: pathlib.Path,
         resize: int | None = None,
         max_skipped: float = 0.05,
+        drop_unlabelled: bool = True,
         drop_untagged: bool = False,
+        drop_class_tags: bool = False,
+        vocabulary_from: str | pathlib.Path | None = None,
+        workers: int | None = None,
     ):
         """
         resize: scale larger images down to this short side, in pixels; None keeps the files.
         max_skipped: the share of all rows (0 … 1) whose images may be broken.
-        drop_untagged: leave out images without a tag of the vocabulary.
+        drop_unlabelled, drop_untagged: leave out images without a label, a tag of the vocabulary.
+        drop_class_tags: leave tags that equal a class name out of the vocabulary (decision 27).
+        vocabulary_from: a packed data set whose labels and tags to keep to, in their order.
+        workers: how many processes check images, by default one a core; the records do not
+            depend on it.
         """
         if resize is not None and resize < 1:
             raise UserError(f"expected a short side of at least 1 pixel to resize to, got {resize}")
         if not 0 <= max_skipped <= 1:
             raise UserError(f"expected a share of 0 to 1 of images that may be skipped, got {max_skipped}")
         self.name = name
-        self.resize, self.max_skipped, self.drop_untagged = resize, max_skipped, drop_untagged
+        self.resize, self.max_skipped = resize, max_skipped
+        self.drop_unlabelled, self.drop_untagged = drop_unlabelled, drop_untagged
+        self.drop_class_tags = drop_class_tags
+        vocabulary.choose(self, drop_class_tags, vocabulary_from)
+        self.workers = workers
         self.dropped = {split: collections.defaultdict(list) for split in self.num_rows}
         self.outside = {
             split: {"labels": collections.Counter(), "tags": collections.Counter()} for split in self.num_rows
         }
         self._seen = set()
+        self._folder, self._beam_dir = pathlib.Path(data_dir), None
         super().__init__(data_dir=data_dir)
 
     def rows(self, split: str) -> Iterable[Row]:
         """The rows of `split`, `num_rows[split]` of them, always in the same order."""
         raise NotImplementedError
 
-    def prepare(self) -> None:
-        """Writes the records to `data_dir`; UserError if too many images are broken."""
+    def prepare(self, runner: str | None = None, beam_options: Sequence[str] = ()) -> None:
+        """Writes the records to `data_dir`; UserError if too many images are broken.
+
+        runner: of an Apache Beam pipeline that does the work, with its `beam_options` ("name=value");
+            None does it with worker processes of this machine.
+        """
         config = tfds.download.DownloadConfig(try_download_gcs=False)
+        if runner:
+            config.beam_runner, config.beam_options = beam_pipeline.runner_and_options(runner, beam_options)
+            self._beam_dir = self._folder / "beam"
         tfds.disable_progress_bar()
         total = sum(self.num_rows.values())
         try:
-            with tqdm.tqdm(
-                total=total, desc=f"packing {self.name}", unit=" images", disable=None
-            ) as self._bar:
+            with (
+                tqdm.tqdm(
+                    total=total, desc=f"packing {self.name}", unit=" images", disable=None
+                ) as self._bar,
+                workers.Workers(self.workers) as self._workers,
+            ):
                 self.download_and_prepare(download_config=config)
-        except RuntimeError as error:  # what TFDS makes of TensorFlow's errors
-            if "No space left on device" not in str(error):
-                raise
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.data_dir) from None
+        except (RuntimeError, ValueError) as error:  # what TFDS and Beam make of every error
+            if "No space left on device" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.data_dir) from None
+            if empty := re.search(r"generated examples is 0 for split (\w+)", str(error)):
+                self._collect_broken()
+                raise self._nothing_left(empty[1]) from None
+            raise
         finally:
             tfds.enable_progress_bar()
+        self._collect_broken()
         broken = collections.Counter()
         for causes in self.dropped.values():
             broken.update({c: len(ids) for c, ids in causes.items() if c not in report.FILTERS})
@@ -131,10 +160,40 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager):
         label_ids = {name: index for index, name in enumerate(self.labels)}
         tag_ids = {name: index for index, name in enumerate(self.tags)}
-        return {split: self._generate_examples(split, label_ids, tag_ids) for split in self.num_rows}
+        wanted = {split: self._wanted(split, label_ids, tag_ids) for split in self.num_rows}
+        if self._beam_dir:
+            return {
+                split: beam_pipeline.examples(rows, self.resize, self._beam_dir / split)
+                for split, rows in wanted.items()
+            }
+        return {split: self._generate_examples(split, rows) for split, rows in wanted.items()}
 
-    def _generate_examples(self, split, label_ids, tag_ids):
+    def _generate_examples(self, split, wanted):
         kept = 0
+        for example, image in self._workers.map(images.checked, wanted, self.resize):
+            if isinstance(image, str):
+                self.dropped[split][image].append(example[records.IMAGE_ID])
+                continue
+            kept += 1
+            yield beam_pipeline.keyed(example, image)
+        if not kept:
+            raise self._nothing_left(split)
+
+    def _nothing_left(self, split: str) -> UserError:
+        causes = {cause: len(ids) for cause, ids in self.dropped[split].items()}
+        return UserError(
+            f"no image of the {split} split is left of {self.num_rows[split]} rows "
+            f"({report.in_words(causes) or 'there are none'}): mend them, or check the filters"
+        )
+
+    def _collect_broken(self) -> None:
+        """What a Beam pipeline found broken; without one, it is counted as it is found."""
+        for split in self.num_rows if self._beam_dir else ():
+            for image_id, cause in beam_pipeline.broken(self._beam_dir / split):
+                self.dropped[split][cause].append(image_id)
+
+    def _wanted(self, split, label_ids, tag_ids) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
+        """The rows that no filter leaves out, as examples that lack the image, and their images."""
         for row in self.rows(split):
             self._bar.update()
             if row.id in self._seen:
@@ -142,31 +201,15 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             self._seen.add(row.id)
             labels = self._known(row.labels, label_ids, self.outside[split]["labels"])
             tags = self._known(row.tags, tag_ids, self.outside[split]["tags"])
-            cause = None
-            if not labels:
-                cause = report.NO_LABEL
+            if self.drop_unlabelled and not labels:
+                self.dropped[split][report.NO_LABEL].append(row.id)
             elif self.drop_untagged and not tags:
-                cause = report.NO_TAG
+                self.dropped[split][report.NO_TAG].append(row.id)
+            elif row.cause:
+                self.dropped[split][row.cause].append(row.id)
             else:
-                try:
-                    image = images.to_jpeg(row.image, self.resize)
-                except images.BrokenImage as error:
-                    cause = str(error)
-            if cause:
-                self.dropped[split][cause].append(row.id)
-                continue
-            kept += 1
-            # Bytes as the key: of text, TFDS would take a\b and a/b for the same.
-            yield (
-                row.id.encode(),
-                {records.IMAGE: image, records.TAGS: tags, records.LABELS: labels, records.IMAGE_ID: row.id},
-            )
-        if not kept:
-            causes = {cause: len(ids) for cause, ids in self.dropped[split].items()}
-            raise UserError(
-                f"no image of the {split} split is left of {self.num_rows[split]} rows "
-                f"({report.in_words(causes) or 'there are none'}): mend them, or check the filters"
-            )
+                example = {records.TAGS: tags, records.LABELS: labels, records.IMAGE_ID: row.id}
+                yield example, row.image
 
     @staticmethod
     def _known(names: Iterable[str], ids: dict[str, int], outside: collections.Counter) -> list[int]:
@@ -189,12 +232,15 @@ def pack(
     data_dir: str | pathlib.Path,
     *,
     overwrite: bool = False,
+    runner: str | None = None,
+    beam_options: Sequence[str] = (),
     **arguments,
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
     A finished data set is left alone unless `overwrite`; nothing of an unfinished one stays,
-    and the old one stays until the new one is complete. `arguments` go to `builder_class`.
+    not even of a killed run's, and the old one stays until the new one is complete. `runner`
+    and `beam_options` are those of `Builder.prepare`; `arguments` go to `builder_class`.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
@@ -203,50 +249,18 @@ def pack(
         )
     data_dir = pathlib.Path(data_dir)
     final = data_dir / name / VERSION
+    staging.clean(data_dir)
     if final.exists() and not overwrite:
         print(f"{final} is there already; --overwrite packs it again")
         return
-    with _staging(data_dir) as staging:
-        builder = builder_class(name=name, data_dir=staging, **arguments)
-        builder.prepare()
-        dataset = records.open_dataset(staging, name)
-        content = report.report(dataset, builder, arguments)
+    with staging.folder(data_dir) as unfinished:
+        builder = builder_class(name=name, data_dir=unfinished, **arguments)
+        builder.prepare(runner, beam_options)
+        dataset = records.open_dataset(unfinished, name)
+        settings = {key: value for key, value in arguments.items() if key != "workers"}
+        content = report.report(dataset, builder, settings)
         text = json.dumps(content, ensure_ascii=False, indent=1)
         (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
-        _replace(final, dataset.directory, staging / "replaced")
+        staging.finish(unfinished, dataset.directory, final)
     print(report.summary(content))
     print(f"\npacked to {final}; what was left out is listed in its {records.REPORT}")
-
-
-@contextlib.contextmanager
-def _staging(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder in `data_dir` for what is not finished; nothing of it stays, whatever happens."""
-    fresh = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"expected a folder to pack to, {data_dir} is a file: choose another --data_dir"
-        ) from None
-    staging = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=data_dir))
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging)
-        for path in fresh:
-            if not any(path.iterdir()):
-                path.rmdir()
-
-
-def _replace(final: pathlib.Path, finished: pathlib.Path, aside: pathlib.Path) -> None:
-    """Puts the folder `finished` in the place of `final`, which is moved to `aside` if it is there."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if not final.exists():
-        finished.rename(final)
-        return
-    final.rename(aside)
-    try:
-        finished.rename(final)
-    except BaseException:
-        aside.rename(final)
-        raise

@@ -58,8 +58,16 @@ def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
     if kept:
         return data
     if pixels.size != size:
-        pixels = pixels.resize(size, Image.Resampling.LANCZOS)
+        pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
+
+
+def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str:
+    """The same, but where the image is broken, the cause as a text."""
+    try:
+        return to_jpeg(image, short_side)
+    except BrokenImage as error:
+        return str(error)
 
 
 def _open(data: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import tqdm
 
 from msmm.errors import UserError
-from tfrecords_tools import builder, images, manifest_file
+from tfrecords_tools import builder, images, manifest_file, vocabulary, workers
 
 
 class Manifest(builder.Builder, skip_registration=True):
@@ -55,16 +55,19 @@ class Manifest(builder.Builder, skip_registration=True):
         if tags_file:
             self.tags = manifest_file.read_names(pathlib.Path(tags_file), manifest_file.normalise_tag)
         else:
-            self.tags = _most_frequent_tags(train, num_tags)
+            counts = collections.Counter(tag for row in train for tag in set(row.tags))
+            classes = self.labels if common.get("drop_class_tags") else ()
+            self.tags = vocabulary.most_frequent(counts, num_tags, unlike=classes)
         if drop_empty_classes:
-            self.labels = self._labels_everywhere(common.get("drop_untagged", False))
+            with workers.Workers(common.get("workers")) as pool:
+                self.labels = self._labels_everywhere(common.get("drop_untagged", False), pool)
         super().__init__(**common)
 
     def rows(self, split: str) -> Iterable[builder.Row]:
         for entry in self._rows[split]:
             yield builder.Row(entry.id, entry.image, entry.labels, entry.tags)
 
-    def _labels_everywhere(self, drop_untagged: bool) -> tuple[str, ...]:
+    def _labels_everywhere(self, drop_untagged: bool, pool: workers.Workers) -> tuple[str, ...]:
         """The labels that a usable image of every split has.
 
         An image that keeps no label counts for none of the others: one pass is enough.
@@ -72,8 +75,10 @@ class Manifest(builder.Builder, skip_registration=True):
         found = {split: set() for split in self._rows}
         known_tags = set(self.tags)
         for split, rows in self._rows.items():
-            for row in tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None):
-                if (not drop_untagged or known_tags & set(row.tags)) and _decodes(row.image):
+            bar = tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None)
+            wanted = ((row, row.image) for row in bar if not drop_untagged or known_tags & set(row.tags))
+            for row, image in pool.map(images.checked, wanted):
+                if isinstance(image, bytes):
                     found[split].update(row.labels)
         labels = tuple(label for label in self.labels if all(label in seen for seen in found.values()))
         if not labels:
@@ -107,17 +112,3 @@ def _check_labels(path, entries: list[manifest_file.Entry], labels: tuple[str, .
         for label in entry.labels:
             if label not in known:
                 raise UserError(f"{path}:{entry.line}: labels: {label!r} is not in {labels_file}")
-
-
-def _most_frequent_tags(rows: list[manifest_file.Entry], num_tags: int) -> tuple[str, ...]:
-    """By the number of images, ties in alphabetical order."""
-    counts = collections.Counter(tag for row in rows for tag in set(row.tags))
-    ordered = sorted(counts, key=lambda tag: (-counts[tag], tag))
-    return tuple(ordered[:num_tags])
-
-
-def _decodes(image: pathlib.Path) -> bool:
-    try:
-        return bool(images.to_jpeg(image))
-    except images.BrokenImage:
-        return False

@@ -50,7 +50,9 @@ class RawFiles:
         """Whether there is an image folder, of this name if one is given, or a zip file with such images."""
         folders = {path.name for path in self.image_folders}
         for places in self._photographs.values():
-            folders |= {member.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for _, member in places}
+            folders |= {
+                member.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for _, member in places
+            }
         return bool(folders if folder is None else folder in folders)
 
     def where(self, name: str) -> str:
@@ -64,12 +66,9 @@ class RawFiles:
     def open(self, name: str) -> Iterator[io.BufferedIOBase]:
         """A file of `names` as a stream of bytes. Raises UserError where it cannot be read."""
         try:
-            if name in self._files:
-                file = open(self._files[name], "rb")
-            else:
-                archive, member = self._members[name]
-                file = archive.open(member)
-            with file:
+            archive, member = self._members.get(name, (None, None))
+            path = self._files.get(name)
+            with open(path, "rb") if path else archive.open(member) as file:
                 yield file
         except UNREADABLE as error:
             raise UserError(f"cannot read {self.where(name)} ({error}): download it again") from None
@@ -94,9 +93,9 @@ class RawFiles:
         """
         name = path.rpartition("/")[2]
         for folder in self.image_folders:
-            for candidate in (folder / path, folder / name):
+            for candidate in (f"{folder}/{path}", f"{folder}/{name}"):
                 if os.path.isfile(candidate):
-                    return candidate
+                    return pathlib.Path(candidate)
         places = self._photographs.get(name, ())
         for archive, member in sorted(places, key=lambda place: not place[1].endswith(path)):
             try:

@@ -1,6 +1,8 @@
 """What is in a packed data set, counted, in words and as a picture: the packer's report and more."""
 
 import collections
+import concurrent.futures
+import dataclasses
 import io
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,14 +12,25 @@ from PIL import Image
 
 from msmm import contact_sheet, records
 from msmm.errors import UserError
+from tfrecords_tools import vocabulary
 
 NO_LABEL = "no label of the vocabulary"
 NO_TAG = "no tag of the vocabulary"
-FILTERS = (NO_LABEL, NO_TAG)  # causes of dropping that are no fault of the image
+LISTED_BEFORE = "listed a second time"
+FILTERS = (NO_LABEL, NO_TAG, LISTED_BEFORE)  # causes of dropping that are no fault of the image
 BAR = 40  # characters of the longest bar
 TOP_TAGS = 30  # in the overview
 SHEET_IMAGES, SHEET_COLUMNS = 24, 6
 BLACK, GREY = "#000000", "#666666"  # labels, tags
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """What the paper says of a data set, by split: its images, its labels an image, and what is open."""
+
+    images: Mapping[str, int]
+    labels_per_image: Mapping[str, float]
+    note: str
 
 
 def report(dataset: records.Dataset, builder, settings: dict) -> dict:
@@ -25,25 +38,43 @@ def report(dataset: records.Dataset, builder, settings: dict) -> dict:
 
     settings: the arguments that the data set was packed with.
     """
+    for name in ("max_skipped", "drop_unlabelled", "drop_untagged"):
+        settings = {**settings, name: getattr(builder, name)}
+    thread = concurrent.futures.ThreadPoolExecutor(1)  # hashing takes as long as all the rest
+    checksums = thread.submit(dataset.checksums)
     splits = {}
     for split in dataset.splits:
         splits[split] = {
             "rows": builder.num_rows[split],
             "kept": dataset.num_examples(split),
-            "dropped": dict(builder.dropped[split]),
+            "dropped": {cause: sorted(ids) for cause, ids in sorted(builder.dropped[split].items())},
             "labels_outside_vocabulary": _sorted_counts(builder.outside[split]["labels"]),
             "tags_outside_vocabulary": builder.outside[split]["tags"].total(),
+            "class_tags_dropped": _class_tags(builder, split),
             **statistics(dataset, split),
         }
-    return {
+    content = {
         "name": dataset.name,
         "description": dataset.description,
         "settings": {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in settings.items()},
         "num_labels": len(dataset.labels),
         "num_tags": len(dataset.tags),
+        "oddities": list(builder.oddities),
         "splits": splits,
-        "checksums": dataset.checksums(),
+        "checksums": checksums.result(),
     }
+    if builder.paper:
+        content["paper"] = dataclasses.asdict(builder.paper)
+    return content
+
+
+def _class_tags(builder, split: str) -> dict[str, int]:
+    """The tags that --drop_class_tags has dropped, with their images, those of unwanted rows too."""
+    if not builder.drop_class_tags:
+        return {}
+    outside = builder.outside[split]["tags"]
+    named = vocabulary.class_tags(outside, builder.labels)
+    return _sorted_counts({tag: outside[tag] for tag in named})
 
 
 def statistics(dataset: records.Dataset, split: str) -> dict:
@@ -69,8 +100,26 @@ def summary(content: dict) -> str:
             lines += [f"  labels not in the vocabulary: {in_words(counts['labels_outside_vocabulary'], 8)}"]
         if counts["tags_outside_vocabulary"]:
             lines += [f"  tags not in the vocabulary: {counts['tags_outside_vocabulary']:,} mentions"]
+        if counts["class_tags_dropped"]:
+            lines += [f"  of these, equal to a class name: {in_words(counts['class_tags_dropped'], 8)}"]
         lines += statistics_in_words(counts)
+    if content["oddities"]:
+        lines += ["", "worth knowing:", *(f"  {oddity}" for oddity in content["oddities"])]
+    if "paper" in content:
+        lines += ["", *_beside_the_paper(content)]
     return "\n".join(lines)
+
+
+def _beside_the_paper(content: dict) -> list[str]:
+    """Images and labels an image as published, and beside them as packed."""
+    paper = content["paper"]
+    lines = ["beside the paper     published           here", "              images  labels   images  labels"]
+    for split, counts in content["splits"].items():
+        labels = paper["labels_per_image"].get(split)
+        published = f"{paper['images'][split]:,}", f"{labels:.3f}" if labels else "-"
+        here = f"{counts['kept']:,}", f"{counts['labels_per_image']['mean']:.3f}"
+        lines.append("  {:<9}{:>9}{:>8}{:>9}{:>8}".format(split, *published, *here))
+    return [*lines, f"  labels: the mean of an image; {paper['note']}"]
 
 
 def statistics_in_words(counts: dict, top: int = 8) -> list[str]:

@@ -9,7 +9,9 @@ from msmm.errors import UserError
 from tfrecords_tools import manifest_file
 
 # Of "breads and carbs", "and" is no class.
-JOINING = frozenset("a an and at by for from in of on or the to with".split())
+JOINING = frozenset(
+    ("a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with")
+)
 # Plurals that no rule below makes; a compound ends like its last word.
 IRREGULAR = {
     "children": "child",
@@ -22,9 +24,10 @@ IRREGULAR = {
 PLURALS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("men", "man"), ("es", ""), ("s", ""))
 
 
-def most_frequent(counts: Mapping[str, int], size: int) -> tuple[str, ...]:
-    """The `size` names counted most, ties in alphabetical order."""
-    return tuple(sorted(counts, key=lambda name: (-counts[name], name))[:size])
+def most_frequent(counts: Mapping[str, int], size: int, unlike: Iterable[str] = ()) -> tuple[str, ...]:
+    """The `size` tags counted most, ties in alphabetical order, without class tags of the labels `unlike`."""
+    tags = counts.keys() - class_tags(counts, unlike)
+    return tuple(sorted(tags, key=lambda tag: (-counts[tag], tag))[:size])
 
 
 def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
@@ -56,7 +59,9 @@ def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, .
 def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:
     """Sets the final `labels` and `tags` of a builder that has set its own."""
     if drop_class_tags and vocabulary_from:
-        raise UserError("--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out")
+        raise UserError(
+            "--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out"
+        )
     if vocabulary_from:
         builder.labels, builder.tags = reused(vocabulary_from)
     elif drop_class_tags:
@@ -75,6 +80,6 @@ def _singulars(name: str) -> set[str]:
         if re.search(rf"\b{plural}$", name):
             found.add(name.removesuffix(plural) + singular)
     for ending, instead in PLURALS:
-        if name.endswith(ending) and not name.endswith("ss") and len(name) > len(ending) + 1:
+        if name.endswith(ending) and not name.endswith(("ss", "us")) and len(name) > len(ending) + 1:
             found.add(name.removesuffix(ending) + instead)
     return found

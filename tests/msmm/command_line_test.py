@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import ROOT, TINY
 
 DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
-         "tfrecords_tools.pack", "tfrecords_tools.inspect")  # fmt: skip
+         "experiments.figure5", "experiments.benchmark_packing", "tfrecords_tools.pack",
+         "tfrecords_tools.inspect")  # fmt: skip
 
 
 def process(cwd) -> dict:

@@ -10,7 +10,7 @@ from PIL import Image
 from msmm import records
 from msmm.errors import UserError
 from tests.tfrecords_tools.conftest import picture
-from tfrecords_tools import builder, manifest
+from tfrecords_tools import builder, manifest, workers
 
 
 def files(directory):
@@ -155,6 +155,32 @@ def test_the_same_input_gives_the_same_bytes(pack, write_manifest, tmp_path):
     first = pack(path, data_dir=tmp_path / "one")
     second = pack(path, data_dir=tmp_path / "two")
     assert files(first.directory) == files(second.directory)
+
+
+def some_of_all(folder):
+    """Rows of photographs, some of them broken, in both splits."""
+    (folder / "page.jpg").write_text("<html>")
+    rows = [row(f"{i}.jpg", "test" if i % 3 else "train", labels=["a", "b"][: 1 + i % 2]) for i in range(60)]
+    for number, split in enumerate(["train", "test"] * 3):
+        rows.insert(7 * number, row("page.jpg", split, id=f"page {9 - number}"))
+        rows.insert(9 * number, row("gone.jpg", split, id=f"gone {number}"))
+    return rows
+
+
+@pytest.mark.parametrize("resize", [None, 16])
+def test_any_number_of_workers_gives_the_same_files(
+    pack, write_manifest, folder, tmp_path, monkeypatch, resize
+):
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
+    path = write_manifest(some_of_all(folder))
+    (folder / "gone.jpg").write_bytes(b"")
+    packed = [
+        files(pack(path, data_dir=tmp_path / str(n), workers=n, resize=resize, max_skipped=0.5).directory)
+        for n in (1, 2, 5)
+    ]
+    assert packed[0] == packed[1] == packed[2]
+    dropped = json.loads(packed[0]["report.json"])["splits"]["train"]["dropped"]
+    assert dropped["not an image of a known format"] == ["page 5", "page 7", "page 9"]
 
 
 def test_the_order_is_shuffled_and_does_not_hang_on_the_manifests(pack, write_manifest, tmp_path):

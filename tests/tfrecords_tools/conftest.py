@@ -38,3 +38,15 @@ def write_manifest(folder):
         return folder / name
 
     return write
+
+
+def said(dataset, split):
+    """What the records say: {image id: (names of its labels, names of its tags)}."""
+    ids, tags, labels = dataset.annotations(split)
+    return {
+        str(image_id): (
+            {dataset.labels[i] for i in np.flatnonzero(labels[row])},
+            {dataset.tags[i] for i in np.flatnonzero(tags[row])},
+        )
+        for row, image_id in enumerate(ids)
+    }

@@ -173,6 +173,10 @@ def test_a_much_larger_photograph_keeps_its_proportions_and_colours():
     large, small = (np.asarray(Image.fromarray(picture(h, w))) for h, w in ((801, 1203), (100, 150)))
     data = images.to_jpeg(encoded(Image.fromarray(large), format="JPEG", quality=95), 100)
     assert_close(data, small, tolerance=8)
+    small = np.random.default_rng(0).integers(60, 196, (60, 80, 3)).astype(np.uint8)
+    large = small.repeat(9, axis=0).repeat(9, axis=1)
+    data = images.to_jpeg(encoded(Image.fromarray(large), format="JPEG", quality=95, subsampling=0), 60)
+    assert np.abs(decoded(data) - small).mean() < 12  # decoded at 90 x 68 it would be off by 17
 
 
 def test_resize_after_turning():

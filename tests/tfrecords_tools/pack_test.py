@@ -76,7 +76,7 @@ def test_all_images_broken(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("pack", ["--dataset=flowers"], "<scenes|manifest>"),
+        ("pack", ["--dataset=flowers"], "<scenes|manifest|nus_wide|mscoco|openclipart>"),
         ("pack", [], "expected --dataset, one of scenes, manifest"),
         ("pack", ["--dataset=manifest"], "expected --manifest=FILE"),
         (
@@ -85,7 +85,14 @@ def test_all_images_broken(folder, tmp_path):
             "where.csv: No such",
         ),
         ("pack", ["--dataset=scenes", "--manifest=x.csv"], "--manifest belongs to --dataset=manifest"),
-        ("pack", ["--dataset=scenes", "--name=mine"], "--name belongs to --dataset=manifest"),
+        ("pack", ["--dataset=scenes", "--name=mine"], "--name belongs to --dataset=manifest or nus_wide"),
+        ("pack", ["--dataset=nus_wide"], "expected --raw_dir=DIR, where the official files of NUS-WIDE are"),
+        (
+            "pack",
+            ["--dataset=mscoco", "--vocabulary_from=data/mscoco", "--num_tags=10"],
+            "leave --num_tags out",
+        ),
+        ("pack", ["--dataset=scenes", "--beam_options=direct_num_workers=2"], "expected --runner"),
         (
             "inspect",
             ["--dataset=scenes", "--data_dir=/nonexistent"],

@@ -1,0 +1,140 @@
+"""How fast packing is, beside plain copying and beside a loop that decodes, resizes and encodes.
+
+    python -m experiments.benchmark_packing
+    python -m experiments.benchmark_packing --images=photos --num_images=5000
+
+Every way works on the same files, read once before, in one run and in turn; the best of --repeats
+counts. Packing includes all it does: checking, writing, counting, checksums and the report.
+"""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [60 scenes of 480 pixels, drawn for it]")
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 2000, "How many; files are repeated to get there.", 10)
+_RESIZE = flags.DEFINE_integer("resize", 256, "Short side, in pixels, to resize to.", 1)
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that check images. [one a core]")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "How often; the best counts.", 1)
+_FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up after. [the system's]")
+
+DRAWN, DRAWN_SIDE = 60, 480  # scenes, pixels
+LOOP = "decode, resize, encode in a loop"
+
+
+def main() -> None:
+    given = _files(pathlib.Path(_IMAGES.value)) if _IMAGES.value else None
+    command_line.import_tensorflow()
+    from tfrecords_tools import manifest  # noqa: F401  # so that no way pays for the imports
+
+    with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
+        folder = pathlib.Path(folder)
+        files = given or _drawn(folder / "drawn")
+        files = list(itertools.islice(itertools.cycle(files), _NUM_IMAGES.value))
+        size = sum(len(path.read_bytes()) for path in files)
+        ways = {
+            "copy": lambda out: _copy(files, out),
+            LOOP: lambda out: _loop(files, out),
+            "pack, verbatim": lambda out: _pack(files, out, None),
+            f"pack, --resize={_RESIZE.value}": lambda out: _pack(files, out, _RESIZE.value),
+        }
+        seconds = {name: [] for name in ways}
+        for _ in range(_REPEATS.value):
+            for name, way in ways.items():
+                seconds[name].append(_timed(way, folder / "out"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(
+        f"{len(files):,} images ({len(set(files)):,} different files) of {size / len(files) / 1024:.0f} KiB "
+        f"on average, to a short side of {_RESIZE.value} px; {cores} cores; best of {_REPEATS.value}\n"
+    )
+    print(_table({name: min(found) for name, found in seconds.items()}, len(files), size))
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    found = sorted(p.absolute() for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise UserError(f"expected a folder with JPEG files, found none in --images={folder}")
+    return found
+
+
+def _drawn(folder: pathlib.Path) -> list[pathlib.Path]:
+    from tfrecords_tools import images, scene_drawing
+
+    folder.mkdir()
+    for index in range(DRAWN):
+        scene = scene_drawing.draw(0, index, DRAWN_SIDE)
+        (folder / f"{index}.jpg").write_bytes(images.encode(scene.image, 90))
+    return _files(folder)
+
+
+def _timed(way: Callable[[pathlib.Path], None], out: pathlib.Path) -> float:
+    out.mkdir()
+    start = time.perf_counter()
+    way(out)
+    elapsed = time.perf_counter() - start
+    shutil.rmtree(out)
+    return elapsed
+
+
+def _copy(files: list[pathlib.Path], out: pathlib.Path) -> None:
+    for number, path in enumerate(files):
+        shutil.copyfile(path, out / f"{number}.jpg")
+
+
+def _loop(files: list[pathlib.Path], out: pathlib.Path) -> None:
+    """What a packer without workers and without checks would do to every image, and no more."""
+    from PIL import Image
+
+    from tfrecords_tools.images import QUALITY
+
+    for number, path in enumerate(files):
+        image = Image.open(path).convert("RGB")
+        scale = min(1.0, _RESIZE.value / min(image.size))
+        size = [max(1, round(side * scale)) for side in image.size]
+        image = image.resize(size, Image.Resampling.LANCZOS)
+        image.save(out / f"{number}.jpg", quality=QUALITY, subsampling=0)
+
+
+def _pack(files: list[pathlib.Path], out: pathlib.Path, resize: int | None) -> None:
+    from tfrecords_tools import builder, manifest
+
+    rows = [
+        json.dumps(
+            {"id": str(n), "image": str(path), "labels": [f"label {n % 10}"], "tags": [f"tag {n % 7}"]}
+        )
+        for n, path in enumerate(files)
+    ]
+    (out / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        builder.pack(
+            manifest.Manifest,
+            "benchmark",
+            out / "data",
+            manifest=out / "rows.jsonl",
+            resize=resize,
+            workers=_WORKERS.value,
+        )
+
+
+def _table(seconds: dict[str, float], images: int, size: int) -> str:
+    lines = ["| | images/s | MB/s read | times the loop |", "|---|---:|---:|---:|"]
+    for name, elapsed in seconds.items():
+        times = f"{seconds[LOOP] / elapsed:.2f}"
+        lines.append(f"| {name} | {images / elapsed:,.0f} | {size / elapsed / 1e6:,.0f} | {times} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

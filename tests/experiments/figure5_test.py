@@ -1,0 +1,56 @@
+"""Figure 5 as a user draws it."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+
+
+def figure5(*arguments, cwd):
+    command = [sys.executable, "-m", "experiments.figure5", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_it_draws_what_it_says(data_dir, tmp_path):
+    result = figure5(f"--data_dir={data_dir}", "--num_images=6", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "wrote runs/scenes/figure5.png: 6 images of scenes (train)\n"
+    sheet = Image.open(tmp_path / "runs/scenes/figure5.png")
+    assert sheet.width == 10 + 5 * 210 and sheet.height > 2 * 200
+
+
+@pytest.mark.slow
+def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
+    from msmm.records import IMAGE_ID, LABELS, TAGS
+
+    records = list(dataset.read("test").as_numpy_iterator())
+    fit = [r[IMAGE_ID].decode() for r in records if len(r[LABELS]) >= 2 and len(r[TAGS]) >= 2]
+    assert 7 < len(fit) < len(records)
+    where = f"--data_dir={data_dir}"
+    result = figure5(where, "--split=test", "--skip=1", "--num_images=6", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    named = f"--image_ids={','.join(fit[1:7])}"
+    result = figure5(where, "--split=test", named, "--output=b.png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    sheets = [Image.open(tmp_path / path) for path in ("runs/scenes/figure5.png", "b.png")]
+    assert sheets[0].tobytes() == sheets[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dataset=nowhere"], "no data set 'nowhere'"),
+        (["--output=figure.pdf"], "expected a .png file"),
+        pytest.param(["--image_ids=nobody"], "no image 'nobody' in train of scenes", marks=pytest.mark.slow),
+        pytest.param(["--least=30"], "no image of scenes (train) with 30 labels", marks=pytest.mark.slow),
+        pytest.param(["--split=dev"], "no split 'dev'", marks=pytest.mark.slow),
+    ],
+)
+def test_mistakes(data_dir, tmp_path, arguments, says):
+    result = figure5(f"--data_dir={data_dir}", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,81 @@
+"""An Apache Beam pipeline packs what worker processes pack."""
+
+import importlib.util
+
+import pytest
+
+from msmm import records
+from msmm.errors import UserError
+from tests.tfrecords_tools.builder_test import files, row, some_of_all
+from tfrecords_tools import beam_pipeline, builder, manifest
+
+needs_beam = pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None,
+    reason="Apache Beam is not installed: pip install 'msmm[beam]'",
+)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    def pack(path, name, **arguments):
+        arguments = {"manifest": path, "max_skipped": 0.5, **arguments}
+        builder.pack(manifest.Manifest, "mine", tmp_path / name, **arguments)
+        return files(records.open_dataset(tmp_path / name, "mine").directory)
+
+    return pack
+
+
+@needs_beam
+def test_the_same_files_as_without(pack, write_manifest, folder, monkeypatch):
+    monkeypatch.setattr(beam_pipeline, "ROWS", 8)
+    rows = [*some_of_all(folder), row("0.jpg", id="a/b"), row("1.jpg", id="a\\b")]
+    path = write_manifest(rows)
+    (folder / "gone.jpg").write_bytes(b"")
+    local = pack(path, "local", resize=20)
+    assert pack(path, "beam", resize=20, runner="DirectRunner") == local
+
+
+@needs_beam
+@pytest.mark.slow
+def test_the_same_files_from_processes_of_beam(pack, write_manifest, folder):
+    path = write_manifest(some_of_all(folder))
+    options = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
+    assert pack(path, "beam", runner="DirectRunner", beam_options=options) == pack(path, "local")
+
+
+@needs_beam
+def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_path):
+    (folder / "page.jpg").write_text("<html>")
+    path = write_manifest([row("0.jpg"), row("page.jpg", "test")])
+    with pytest.raises(UserError, match=r"no image of the test split is left of 1 rows .not an image of"):
+        pack(path, "beam", runner="DirectRunner", max_skipped=1.0)
+    assert not (tmp_path / "beam").exists()
+
+
+@needs_beam
+@pytest.mark.parametrize(
+    ("runner", "options", "message"),
+    [
+        ("FastRunner", [], "expected a Beam runner, got FastRunner: .*DirectRunner"),
+        (
+            "DirectRunner",
+            ["direct_num_workers=many"],
+            r"--beam_options: argument --direct_num_workers: invalid int",
+        ),
+    ],
+)
+def test_mistakes(pack, write_manifest, tmp_path, runner, options, message):
+    path = write_manifest([row("0.jpg"), row("1.jpg", "test")])
+    with pytest.raises(UserError, match=message):
+        pack(path, "beam", runner=runner, beam_options=options)
+    assert not (tmp_path / "beam").exists()
+
+
+@pytest.mark.skipif(not needs_beam.args[0], reason="Apache Beam is installed")
+def test_without_beam_it_says_what_to_install(pack, write_manifest, tmp_path):
+    path = write_manifest([row("0.jpg"), row("1.jpg", "test")])
+    with pytest.raises(
+        UserError, match=r"--runner=DirectRunner needs Apache Beam .*pip install 'msmm\[beam\]'"
+    ):
+        pack(path, "beam", runner="DirectRunner")
+    assert not (tmp_path / "beam").exists()

@@ -1,0 +1,69 @@
+"""Files of zeros and ones against reading them value by value."""
+
+import io
+
+import numpy as np
+import pytest
+
+from msmm.errors import UserError
+from tfrecords_tools import matrix_file
+
+
+def read(text, columns):
+    packed, odd = matrix_file.read(io.BytesIO(text.encode()), "f.dat", columns)
+    return matrix_file.unpack(packed, columns).astype(int).tolist(), odd
+
+
+@pytest.mark.parametrize("separator", ["\t", " ", "  "])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\t\n", " \r\n"])
+def test_separators_and_line_ends(separator, line_end):
+    rows = [[0, 1, 1], [1, 0, 0]]
+    text = "".join(separator.join(map(str, row)) + line_end for row in rows)
+    assert read(text, 3) == (rows, [])
+    assert read(text.rstrip(), 3) == (rows, [])  # no line end after the last
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000, 1 << 22])
+@pytest.mark.parametrize("columns", [1, 8, 13])
+def test_whatever_the_block(monkeypatch, block, columns):
+    monkeypatch.setattr(matrix_file, "BLOCK", block)
+    rows = np.random.default_rng(columns).integers(0, 2, (57, columns)).tolist()
+    text = "".join("\t".join(map(str, row)) + "\t\n" for row in rows)
+    assert read(text, columns) == (rows, [])
+
+
+def test_blank_lines_are_no_rows():
+    assert read("1\n\n0\n\r\n", 1) == ([[1], [0]], [])
+    assert read("", 5) == ([], [])
+
+
+def test_odd_values_are_read_as_zero_and_named():
+    assert read("0\n-1130179\n1\n", 1) == ([[0], [0], [1]], ["f.dat:2 says -1130179, read as 0"])
+    assert read("0 1\n1 01\n2 1\n", 2) == (
+        [[0, 1], [1, 0], [0, 1]],
+        ["f.dat:2, column 2, says 01, read as 0", "f.dat:3, column 1, says 2, read as 0"],
+    )
+
+
+def test_odd_values_after_the_first_block(monkeypatch):
+    monkeypatch.setattr(matrix_file, "BLOCK", 10)
+    values, odd = read("1\n" * 30 + "x\n" + "1\n" * 30, 1)
+    assert values == [[1]] * 30 + [[0]] + [[1]] * 30
+    assert odd == ["f.dat:31 says x, read as 0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("0 1\n0 1 1\n", 2, "f.dat:2: expected 2 values of 0 or 1 in the line, got 3"),
+        ("0 1\n\n0\n", 2, "f.dat:3: expected 2 values of 0 or 1 in the line, got 1"),
+        ("0 1\n0 x 1\n", 2, "f.dat:2: expected 2 values of 0 or 1 in the line, got 3"),
+        ("0101\n", 4, "f.dat:1: expected 4 values of 0 or 1 in the line, got 1"),
+        ("5\n" * 20, 1, "f.dat:1 says 5, and 10 or more others are like it: expected zeros and ones"),
+        ("<html>\n", 3, "f.dat:1: expected 3 values of 0 or 1 in the line, got 1"),
+    ],
+)
+def test_what_is_no_such_file(text, columns, message):
+    with pytest.raises(UserError) as failure:
+        read(text, columns)
+    assert str(failure.value) == message

@@ -1,0 +1,118 @@
+"""MSCOCO against an independent reading of its JSON."""
+
+import collections
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from experiments import published
+from msmm import records
+from tests.conftest import SHARED
+from tests.tfrecords_tools.conftest import said
+from tfrecords_tools import builder, mscoco, vocabulary
+
+COCO = SHARED / "data" / "coco_tiny"
+needs_coco = pytest.mark.skipif(not COCO.exists(), reason=f"needs {COCO.name} beside the project")
+PARTS = {"train": "train2017", "test": "val2017"}
+
+
+def load(kind, part):
+    return json.loads((COCO / "annotations" / f"{kind}_{part}.json").read_text())
+
+
+def labels_of(part, crowds=True):
+    """{file name: names of its objects} of the images that have some."""
+    content = load("instances", part)
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    files = {image["id"]: image["file_name"] for image in content["images"]}
+    found = collections.defaultdict(set)
+    for a in content["annotations"]:
+        if crowds or a["iscrowd"] == 0:
+            found[files[a["image_id"]]].add(names[a["category_id"]])
+    return dict(found)
+
+
+def words_of(part):
+    """{file name: all its captions' words that are no stop words}."""
+    files = {image["id"]: image["file_name"] for image in load("instances", part)["images"]}
+    found = collections.defaultdict(set)
+    for a in load("captions", part)["annotations"]:
+        for word in re.split("[^a-z]", a["caption"].lower()):
+            if len(word) >= 2 and word not in mscoco.STOP_WORDS:
+                found[files[a["image_id"]]].add(word)
+    return found
+
+
+@pytest.fixture
+def pack(tmp_path):
+    def run(raw_dir=COCO, data_dir="data", **arguments):
+        builder.pack(mscoco.MsCoco, "mscoco", tmp_path / data_dir, raw_dir=raw_dir, **arguments)
+        return records.open_dataset(tmp_path / data_dir, "mscoco")
+
+    return run
+
+
+@needs_coco
+def test_both_splits_of_real_photographs(pack, capsys):
+    dataset = pack()
+    counts = collections.Counter(word for words in words_of("train2017").values() for word in words)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:1000]
+    assert list(dataset.tags) == frequent
+    assert dataset.labels == tuple(c["name"] for c in load("instances", "train2017")["categories"])
+    for split, part in PARTS.items():
+        expected = labels_of(part)
+        assert len(expected) == {"train": 49, "test": 48}[split]  # of 50: the others show no object
+        found = said(dataset, split)
+        assert {image: labels for image, (labels, _) in found.items()} == expected
+        assert {image: tags for image, (_, tags) in found.items()} == {
+            image: words & set(frequent) for image, words in words_of(part).items() if image in expected
+        }
+        for record in dataset.read(split).as_numpy_iterator():
+            photograph = (COCO / part / record["image_id"].decode()).read_bytes()
+            if Image.open(io.BytesIO(photograph)).mode == "RGB":
+                assert record["image"] == photograph
+    printed = capsys.readouterr().out
+    assert "left out: no label of the vocabulary: 1\n" in printed
+    assert "test        30,774   2.813       48 " in printed
+    assert "they nearly say the labels" in printed
+    # The vocabularies lie beside the records.
+    assert (dataset.directory / "tags.labels.txt").read_text().split() == frequent
+
+
+@needs_coco
+def test_images_without_objects_may_be_kept(pack):
+    dataset = pack(drop_unlabelled=False)
+    assert [dataset.num_examples(split) for split in PARTS] == [50, 50]
+
+
+@needs_coco
+def test_without_class_tags(pack):
+    everything, dataset = pack(data_dir="all", num_tags=200), pack(num_tags=200, drop_class_tags=True)
+    assert len(dataset.tags) == 200
+    gone = set(everything.tags) - set(dataset.tags)
+    assert {"person", "people", "sink", "sinks", "toilet", "bicycle", "table"} <= gone
+    assert gone == vocabulary.class_tags(everything.tags, everything.labels)
+
+
+@needs_coco
+def test_a_vocabulary_is_reused(pack, tmp_path):
+    first = pack(data_dir="first", num_tags=50, keep_stop_words=True)
+    assert "the" in first.tags
+    again = pack(vocabulary_from=tmp_path / "first" / "mscoco")
+    assert (again.labels, again.tags) == (first.labels, first.tags)
+
+
+def test_words():
+    captions = ["A man's ＣＡＴ, a hot-dog!  ", "The dog; 2 dogs on a surf-board."]
+    assert mscoco.words(captions, mscoco.STOP_WORDS) == {"man", "cat", "dog", "hot", "dogs", "surf", "board"}
+    assert "the" in mscoco.words(captions, frozenset())
+    assert len(mscoco.STOP_WORDS) > 200
+    assert not mscoco.STOP_WORDS & {"man", "woman", "two", "top", "front", "red", "sitting", "left", "right"}
+
+
+def test_the_papers_mean_is_what_its_tables_imply():
+    assert mscoco.PAPER.labels_per_image["test"] == published.MEAN_LABELS["MSCOCO"]
+    assert mscoco.PAPER.images["test"] == published.TEST_IMAGES["MSCOCO"]

@@ -1,0 +1,178 @@
+"""What is never seen half-finished: folders of living packers, of killed ones, and old data."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from msmm import records
+from tests.conftest import ROOT
+from tfrecords_tools import scenes, staging
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def hold(data_dir, then="pass"):
+    """Another process in a folder of `data_dir`; it waits there until it is killed."""
+    code = f"""
+import pathlib, sys
+from tfrecords_tools import staging
+data_dir = pathlib.Path({str(data_dir)!r})
+with staging.folder(data_dir) as folder:
+    {then}
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return process, pathlib.Path(process.stdout.readline().strip())
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_a_living_packers_folder_stays_and_a_killed_ones_goes(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    process, folder = hold(tmp_path)
+    try:
+        staging.clean(tmp_path)
+        assert folder.is_dir()
+        assert capsys.readouterr().out == ""
+    finally:
+        kill(process)
+    assert folder.is_dir()
+    staging.clean(tmp_path)
+    assert names(tmp_path) == ["mine"]
+    assert str(folder) in capsys.readouterr().out
+
+
+def test_a_folder_without_a_lock_is_a_killed_packers(tmp_path):
+    (tmp_path / "incomplete.old" / "scenes").mkdir(parents=True)
+    staging.clean(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_packer_begins_anew_where_another_takes_its_new_folder_for_an_old_one(tmp_path, monkeypatch):
+    """Between making its folder and locking it, anything may happen."""
+    made = []
+    mkdtemp = staging.tempfile.mkdtemp
+
+    def interrupted(**arguments):
+        made.append(mkdtemp(**arguments))
+        if len(made) < 3:
+            staging.clean(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr(staging.tempfile, "mkdtemp", interrupted)
+    with staging.folder(tmp_path) as folder:
+        assert str(folder) == made[2]
+        assert names(tmp_path) == [folder.name, f"{folder.name}/lock"]
+    assert names(tmp_path) == []
+
+
+HALF_WAY = """
+    new = folder / "mine" / "1.0.0"
+    new.mkdir(parents=True)
+    rename = pathlib.Path.rename
+
+    def only_the_first(path, target):
+        if path == new:
+            print(folder, flush=True)
+            sys.stdin.read()
+        rename(path, target)
+
+    pathlib.Path.rename = only_the_first
+    staging.finish(folder, new, data_dir / "mine" / "1.0.0")
+"""
+
+
+def test_old_data_come_back_if_their_successor_was_killed_on_the_way(tmp_path):
+    old = tmp_path / "mine" / "1.0.0"
+    old.mkdir(parents=True)
+    (old / "data").write_text("old")
+    process, _ = hold(tmp_path, HALF_WAY)
+    assert not old.exists()
+    kill(process)
+    staging.clean(tmp_path)
+    assert names(tmp_path) == ["mine", "mine/1.0.0", "mine/1.0.0/data"]
+
+
+def test_finish_replaces(tmp_path):
+    old = tmp_path / "mine" / "1.0.0"
+    for content in ("first", "second"):
+        with staging.folder(tmp_path) as folder:
+            new = folder / "mine" / "1.0.0"
+            new.mkdir(parents=True)
+            (new / "data").write_text(content)
+            staging.finish(folder, new, old)
+        assert (old / "data").read_text() == content
+        assert names(tmp_path) == ["mine", "mine/1.0.0", "mine/1.0.0/data"]
+
+
+# Imports TensorFlow once; then every folder that it is told is packed to by a fork of it.
+PACKERS = """
+import os, sys
+import tensorflow, tensorflow_datasets
+from tfrecords_tools import scenes, workers
+workers.PATIENCE = 0.0
+for folder in sys.stdin:
+    packer = os.fork()
+    if not packer:
+        sys.stdin.close()
+        sys.stdout = open(os.devnull, "w")
+        scenes.pack_scenes(folder.strip(), num_train=150, num_test=50, image_size=16)
+        os._exit(0)
+    print(packer, flush=True)
+    print(os.waitpid(packer, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_pack_killed_at_any_moment_leaves_nothing_or_all(tmp_path, times):
+    """SIGKILL to real processes, at moments that differ from run to run and are told in a failure."""
+    packers = subprocess.Popen(
+        [sys.executable, "-c", PACKERS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def pack(folder, kill_after=None):
+        """Packs, or is killed after so many seconds; returns how long it took."""
+        print(folder, file=packers.stdin, flush=True)
+        packer, begin = int(packers.stdout.readline()), time.monotonic()
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(packer, signal.SIGKILL)
+        status = int(packers.stdout.readline())
+        assert status in ((0,) if kill_after is None else (0, signal.SIGKILL))
+        return time.monotonic() - begin
+
+    def fingerprint(folder):
+        return records.open_dataset(folder, "scenes").fingerprint
+
+    duration = pack(tmp_path / "whole")
+    moments = [round(random.uniform(n, n + 1) * 1.3 * duration / times, 3) for n in range(times)]
+    half_way, told = 0, f"of {duration:.1f} s, killed after {moments}"
+    for number, moment in enumerate(moments):
+        folder = tmp_path / str(number)
+        pack(folder, kill_after=moment)
+        if (folder / "scenes" / "1.0.0").exists():
+            assert fingerprint(folder) == fingerprint(tmp_path / "whole"), told
+        else:
+            half_way += folder.exists()
+            pack(folder)
+        scenes.pack_scenes(folder, num_train=150, num_test=50, image_size=16)
+        assert fingerprint(folder) == fingerprint(tmp_path / "whole"), told
+        assert [path.name for path in folder.iterdir()] == ["scenes"], told
+    print(f"half way: {half_way} of {times}; {told}")
+    kill(packers)

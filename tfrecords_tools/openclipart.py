@@ -1,0 +1,160 @@
+"""The Open Clip Art Library 0.18: free drawings with the directories and keywords of their uploaders.
+
+`--raw_dir` is where Debian's packages openclipart-svg and openclipart-png (1:0.18+dfsg-19) are
+unpacked, or by default where they are installed. Every SVG file says its licence and keywords,
+and the PNG file of the same path is what it looks like. From them come
+
+  images  the PNG files, but only of drawings that are in the public domain. Files of the same bytes
+          are one image, with the labels and the keywords of all places where they are filed.
+          SKIPPED names directories that hold no motifs, or one motif in hundreds of variants.
+  labels  the names of all directories on the path, those above included, that have 20 images;
+          NO_LABELS are left out
+  tags    the keywords less NO_KEYWORDS, and of them the 500 that are on the most training images
+  split   a quarter to test on, by a hash: near-duplicates (see `near_duplicates`) go together
+"""
+
+import collections
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+
+from msmm.errors import UserError
+from tfrecords_tools import builder, manifest_file, near_duplicates, svg_metadata, vocabulary, workers
+
+NAME = "openclipart"
+INSTALLED = pathlib.Path("/usr/share/openclipart")
+PLACES = (".", "usr/share/openclipart", "share/openclipart", "openclipart")  # of png/ and svg/ in raw_dir
+SKIPPED = {
+    "unsorted": "nobody has said what they show",
+    "special": "gradients, patterns and examples",
+    "shapes/stars": "1,378 stars drawn by a program",
+    "computer/icons/etiquette-theme": "buttons of a desktop",
+    "computer/icons/flat-theme": "the same",
+    "computer/icons/lemon-theme": "the same",
+}
+NO_LABELS = {"applications", "bordered", "ornamental", "simple", "white"}  # say nothing of the motif
+NO_KEYWORDS = re.compile(r"unsorted|hash(\(0x[0-9a-f]+\))?")  # nor do these; hash is a slip of a program
+LEAST_IMAGES = 20  # that a label has
+NUM_TAGS = 500
+TEST_PERCENT = 25
+
+
+@dataclasses.dataclass
+class _Drawing:
+    """id: the path without its ending; of several places the first."""
+
+    id: str
+    image: pathlib.Path
+    labels: set[str]
+    tags: set[str]
+
+
+class OpenClipart(builder.Builder, skip_registration=True):
+    """Public-domain drawings; images without a tag are left out by default, as in the paper (IV-A1)."""
+
+    description = "Open Clip Art Library 0.18, public-domain drawings"
+
+    def __init__(self, *, raw_dir: str | pathlib.Path = INSTALLED, drop_untagged: bool = True, **common):
+        """common: the arguments of `builder.Builder`. Raises UserError where a package is not there."""
+        root = _root(pathlib.Path(raw_dir))
+        drawings, self.oddities = _drawings(root)
+        with workers.Workers(common.get("workers")) as pool:
+            thumbnails = near_duplicates.thumbnails([drawing.image for drawing in drawings], pool)
+        self._blank = {drawing.id for drawing, t in zip(drawings, thumbnails, strict=True) if t.min() == 255}
+        families = near_duplicates.families(thumbnails)
+        self._splits = {"train": [], "test": []}
+        for drawing, first in zip(drawings, families, strict=True):
+            self._splits[_split(drawings[first].id)].append(drawing)
+        self.num_rows = {split: len(found) for split, found in self._splits.items()}
+        sizes = collections.Counter(label for drawing in drawings for label in drawing.labels)
+        self.labels = tuple(sorted(label for label, count in sizes.items() if count >= LEAST_IMAGES))
+        if not self.labels:
+            raise UserError(
+                f"no directory of {root / 'svg'} has {LEAST_IMAGES} images: unpack the packages whole"
+            )
+        tied = len(families) - len(set(families))
+        self.oddities.append(f"{tied:,} images are near-duplicates of another, and in the same split")
+        self.tags = self._most_frequent_tags(common.get("drop_class_tags", False))
+        super().__init__(drop_untagged=drop_untagged, **common)
+
+    def rows(self, split: str) -> Iterable[builder.Row]:
+        for drawing in self._splits[split]:
+            labels, tags = sorted(drawing.labels), sorted(drawing.tags)
+            cause = "blank picture" if drawing.id in self._blank else None
+            yield builder.Row(drawing.id, drawing.image, tuple(labels), tuple(tags), cause)
+
+    def _most_frequent_tags(self, drop_class_tags: bool) -> tuple[str, ...]:
+        known = set(self.labels)
+        kept = [drawing for drawing in self._splits["train"] if drawing.labels & known]
+        counts = collections.Counter(tag for drawing in kept for tag in drawing.tags)
+        return vocabulary.most_frequent(counts, NUM_TAGS, unlike=self.labels if drop_class_tags else ())
+
+
+def _root(raw_dir: pathlib.Path) -> pathlib.Path:
+    """The folder with svg/ and png/ in it."""
+    if not raw_dir.is_dir():
+        raise UserError(
+            f"no folder {raw_dir}: expected Debian's packages openclipart-svg and openclipart-png installed, "
+            "or unpacked in --raw_dir=DIR"
+        )
+    for place in PLACES:
+        missing = [kind for kind in ("svg", "png") if not (raw_dir / place / kind).is_dir()]
+        if not missing:
+            return raw_dir / place
+        if len(missing) == 1:
+            raise UserError(
+                f"expected svg/ and png/ in {raw_dir / place}, {missing[0]}/ is missing: unpack Debian's "
+                f"package openclipart-{missing[0]} there too"
+            )
+    raise UserError(
+        f"expected svg/ and png/ in {raw_dir} or its usr/share/openclipart/: unpack Debian's packages "
+        "openclipart-svg and openclipart-png there (dpkg-deb -x PACKAGE.deb DIR)"
+    )
+
+
+def _drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
+    """The images with all that is filed of them, by id, and what else there was, in sentences."""
+    found: dict[bytes, _Drawing] = {}
+    left_out, places = collections.Counter(), 0
+    for path in sorted((root / "svg").rglob("*.svg")):
+        place = path.relative_to(root / "svg").with_suffix(".png")
+        name = os.fsencode(place.with_suffix("")).decode(errors="replace")
+        if any(name.startswith(f"{folder}/") for folder in SKIPPED):
+            left_out["in directories without motifs"] += 1
+            continue
+        try:
+            metadata = svg_metadata.read(path)
+        except svg_metadata.Unreadable as error:
+            left_out[str(error)] += 1
+            continue
+        if not metadata.public_domain:
+            left_out["not in the public domain"] += 1
+            continue
+        labels = {folder.replace("_", " ") for folder in name.split("/")[:-1]} - NO_LABELS
+        tags = {manifest_file.normalise_tag(keyword.replace("_", " ")) for keyword in metadata.keywords}
+        tags = {tag for tag in tags if tag and not NO_KEYWORDS.fullmatch(tag)}
+        image = root / "png" / place
+        drawing = found.setdefault(_digest(image), _Drawing(name, image, set(), set()))
+        drawing.labels |= labels
+        drawing.tags |= tags
+        places += 1
+    if not found:
+        raise UserError(f"no drawing in the public domain in {root / 'svg'}: unpack openclipart-svg again")
+    oddities = [f"{count:,} drawings left out: {cause}" for cause, count in sorted(left_out.items())]
+    return list(found.values()), [*oddities, f"{places:,} drawings are {len(found):,} different images"]
+
+
+def _digest(image: pathlib.Path) -> bytes:
+    try:
+        return hashlib.sha256(image.read_bytes()).digest()
+    except OSError:
+        return str(image).encode()  # a row of its own, which the packer finds broken
+
+
+def _split(family: str) -> str:
+    """family: the id of its first image, so that a family stays where it is when others come."""
+    position = int.from_bytes(hashlib.sha256(family.encode()).digest(), "big") % 100
+    return "train" if position < 100 - TEST_PERCENT else "test"

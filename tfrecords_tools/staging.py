@@ -1,0 +1,104 @@
+"""Where a data set lies while it is not finished, so that nobody ever finds a part of one.
+
+A packer works in `<data_dir>/incomplete.*` and holds the file `lock` there locked as long as
+it lives. A folder whose lock nobody holds was left by a killed packer: `clean` removes it.
+"""
+
+import contextlib
+import errno
+import fcntl
+import io
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from msmm.errors import UserError
+
+PREFIX = "incomplete."
+LOCK = "lock"
+REPLACED = "replaced"  # what a finished data set is about to take the place of
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without locks say
+
+
+@contextlib.contextmanager
+def folder(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder in `data_dir` for what is not finished; nothing of it stays, whatever happens."""
+    fresh = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"expected a folder to pack to, {data_dir} is a file: choose another --data_dir"
+        ) from None
+    staging, lock = _make(data_dir)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging)
+        if lock:
+            lock.close()
+        for path in fresh:
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
+def finish(staging: pathlib.Path, directory: pathlib.Path, final: pathlib.Path) -> None:
+    """Puts `directory`, which is in `staging`, in the place of `final`, in the folder of `staging`.
+
+    An old `final` is set aside in `staging`, where `clean` finds it if this is killed half way.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if not final.exists():
+        directory.rename(final)
+        return
+    aside = staging / REPLACED / final.relative_to(staging.parent)
+    aside.parent.mkdir(parents=True)
+    final.rename(aside)
+    try:
+        directory.rename(final)
+    except BaseException:
+        aside.rename(final)
+        raise
+
+
+def clean(data_dir: pathlib.Path) -> None:
+    """Removes what killed packers left in `data_dir`; an old data set that one had set aside comes back."""
+    for left in data_dir.glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):  # a folder of someone else's stays
+            lock = _lock(left)
+            if lock is None:
+                continue
+            with lock:
+                for old in (left / REPLACED).glob("*/*"):
+                    final = data_dir / old.relative_to(left / REPLACED)
+                    if not final.exists():
+                        old.rename(final)
+                shutil.rmtree(left)
+                print(f"removed {left}, which a killed packer had left")
+
+
+def _make(data_dir: pathlib.Path) -> tuple[pathlib.Path, io.BufferedIOBase | None]:
+    while True:
+        staging = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=data_dir))
+        try:
+            lock = _lock(staging)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return staging, None
+        if lock is not None:  # else another packer was quicker, took it for a killed one's and removes it
+            return staging, lock
+
+
+def _lock(staging: pathlib.Path) -> io.BufferedIOBase | None:
+    """The folder's lock, to be closed, or None where a living packer holds it."""
+    with contextlib.ExitStack() as closing:
+        try:
+            lock = closing.enter_context(open(staging / LOCK, "ab"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (staging / LOCK).stat()  # whoever had it locked before may have removed it
+        except (FileNotFoundError, NotADirectoryError, BlockingIOError):
+            return None
+        closing.pop_all()
+    return lock

@@ -1,0 +1,65 @@
+"""What an SVG file says of itself in RDF: its licence and its keywords.
+
+Read with expat, the XML parser of Python's standard library, without a tree. Files come from
+anywhere, so nothing outside of them is opened, and one that declares entities is refused.
+"""
+
+import dataclasses
+import pathlib
+import xml.parsers.expat
+
+
+class Unreadable(Exception):
+    """A file without metadata to read; the message is the cause, one of a few fixed phrases."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """licences: what cc:license refers to. keywords: the rdf:li of dc:subject; may be blank."""
+
+    licences: list[str]
+    keywords: list[str]
+
+    @property
+    def public_domain(self) -> bool:
+        """Whether there is a licence, and all say so."""
+        said = [licence.lower().replace(" ", "") for licence in self.licences]
+        return bool(said) and all("publicdomain" in licence for licence in said)
+
+
+def read(path: pathlib.Path) -> Metadata:
+    """The metadata of an SVG file. Raises Unreadable."""
+    metadata, inside, texts = Metadata([], []), [], []
+
+    def start(name, attributes):
+        inside.append(_local(name))
+        if inside[-1] == "license":
+            metadata.licences.append(
+                {_local(n): value for n, value in attributes.items()}.get("resource", "")
+            )
+        elif inside[-1] == "li":
+            texts.clear()
+
+    def end(name):
+        if inside.pop() == "li" and "subject" in inside:
+            metadata.keywords.append("".join(texts))
+
+    def refuse(*_):
+        raise Unreadable("XML that declares entities")
+
+    parser = xml.parsers.expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = texts.append
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except xml.parsers.expat.ExpatError:
+        raise Unreadable("broken XML") from None
+    except OSError:
+        raise Unreadable("unreadable file") from None
+    return metadata
+
+
+def _local(name: str) -> str:
+    """An XML name without its namespace."""
+    return name.rpartition(" ")[2]
