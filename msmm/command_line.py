@@ -23,7 +23,11 @@ FLAGS = flags.FLAGS
 def run(main: Callable[[], None]) -> None:
     """Parses the command line, calls `main()` and turns what happens into an exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
-    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    try:
+        app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def fail(message: str) -> None:
@@ -56,9 +60,6 @@ def _guarded(main: Callable[[], None], argv: list[str]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again; what was finished is kept", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             fail(f"cannot write {error.filename or ''}: {error.strerror}; what was finished is kept")

@@ -63,9 +63,7 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
     models = {part: parts.build(part, config, num_classes, num_tags) for part in parts.STAGE_OF}
     described = {}
     for part, model in models.items():
-        norms = [
-            layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)
-        ]
+        norms = [x for x in _layers(model) if isinstance(x, keras.layers.BatchNormalization)]
         described[part] = {
             "input": _shapes(model.inputs),
             "output": _shapes(model.outputs),
@@ -100,6 +98,12 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
         "parts": described,
         "stages": stages,
     }
+
+
+def _layers(model):
+    """The layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield from _layers(layer) if hasattr(layer, "layers") else [layer]
 
 
 def _shapes(tensors) -> list[list[int]]:

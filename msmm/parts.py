@@ -1,6 +1,7 @@
 """The trained parts of a run: which stage trains each, how it is built, how it is loaded."""
 
 import dataclasses
+import functools
 import hashlib
 
 import keras
@@ -52,17 +53,15 @@ def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count
     return heads.classifier(size, num_classes, name=part)
 
 
-_map_shapes: dict[tuple, list] = {}
-
-
 def map_shapes(config: Config) -> list[tuple[int, int, int]]:
     """(height, width, channels) of M_1 … M_5."""
-    key = (config.backbone, config.backbone_taps, config.image_size)
-    if key not in _map_shapes:
-        without = dict(weights="none", taps=config.backbone_taps, image_size=config.image_size)
-        outputs = backbone.build(config.backbone, **without).outputs
-        _map_shapes[key] = [tuple(o.shape[1:]) for o in outputs]
-    return _map_shapes[key]
+    return _map_shapes(config.backbone, config.backbone_taps, config.image_size)
+
+
+@functools.cache
+def _map_shapes(name: str, taps: tuple, image_size: int) -> list[tuple[int, int, int]]:
+    outputs = backbone.build(name, weights="none", taps=taps, image_size=image_size).outputs
+    return [tuple(o.shape[1:]) for o in outputs]
 
 
 def load(run: Run, part: str) -> keras.Model:

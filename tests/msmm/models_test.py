@@ -178,6 +178,7 @@ def test_quantity_drops_half_of_its_hidden_units_in_training_only():
 
 
 def test_annotator_is_its_parts(small):
+    keras.utils.set_random_seed(0)
     fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
     mlp, classifier, quantity = (
         textual.textual(10, 16),
@@ -188,9 +189,12 @@ def test_annotator_is_its_parts(small):
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     tags = rng.integers(0, 2, (2, 10)).astype(np.float32)
+    for head in (classifier, quantity):  # features of a random network are large: keep σ from 0 and 1
+        head.set_weights([w / 1000 for w in head.get_weights()])
     said = model.predict_on_batch({"image": image, "tags": tags})
     f_v = fusion.predict_on_batch(small.predict_on_batch(image))
     f = np.concatenate([f_v, mlp.predict_on_batch(tags)], axis=1)
     expected = 1 / (1 + np.exp(-classifier.predict_on_batch(f).astype(np.float64)))
-    np.testing.assert_allclose(said["probabilities"], expected, rtol=1e-4)
-    np.testing.assert_allclose(said["quantity"], quantity.predict_on_batch(f), rtol=1e-4)
+    assert 0.01 < expected.min() < expected.max() < 0.99
+    np.testing.assert_allclose(said["probabilities"], expected, rtol=1e-3)
+    np.testing.assert_allclose(said["quantity"], quantity.predict_on_batch(f), rtol=1e-3, atol=1e-3)
