@@ -63,7 +63,10 @@ class Task:
         if not np.isfinite(outputs).all():
             raise DivergedError("the outputs for held-out images were not finite")
         loss = float(keras.ops.mean(self.loss(self.held_out_y, keras.ops.convert_to_tensor(outputs))))
-        return outputs, {"loss": loss, **self.figures(outputs)}
+        figures = {"loss": loss, **self.figures(outputs)}
+        if not np.isfinite(np.array(list(figures.values()), np.float32)).all():
+            raise DivergedError("a held-out figure was beyond float32")
+        return outputs, figures
 
 
 @dataclasses.dataclass

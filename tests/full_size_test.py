@@ -7,6 +7,7 @@ from PIL import Image
 
 from msmm import parts, stages, tasks, variants
 from msmm.configs import get_config
+from msmm.input_pipeline import Images
 from msmm.run import Run
 
 
@@ -41,14 +42,14 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(dataset, tmp_path_factory):
     """A weights file of a ResNet-101 with random kernels and the batch statistics that belong to them.
 
     Without those, a hundred layers in inference mode would multiply the activations without end.
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
-    noise = np.random.default_rng(0).normal(0, 70, (8, 224, 224, 3)).astype(np.float32)
-    tasks.reestimate_batch_norm(trunk, [noise], 1)
+    images = next(Images(dataset, "train", 224, cache_gib=1).ordered(16))
+    tasks.reestimate_batch_norm(trunk, [keras.applications.resnet.preprocess_input(images)], 1)
     path = tmp_path_factory.mktemp("weights") / "resnet101.weights.h5"
     trunk.save_weights(path)
     return str(path)
