@@ -7,8 +7,8 @@ and the PNG file of the same path is what it looks like. From them come
   images  the PNG files, but only of drawings that are in the public domain. Files of the same bytes
           are one image, with the labels and the keywords of all places where they are filed.
           SKIPPED names directories that hold no motifs, or one motif in hundreds of variants.
-  labels  the names of all directories on the path, those above included, that have 20 images;
-          NO_LABELS are left out
+  labels  the names of all directories on the path, those above included, that have 20 images,
+          not counting any that is left out for want of a tag; NO_LABELS are left out
   tags    the keywords less NO_KEYWORDS, and of them the 500 that are on the most training images
   split   a quarter to test on, by a hash: near-duplicates (see `near_duplicates`) go together
 """
@@ -69,15 +69,17 @@ class OpenClipart(builder.Builder, skip_registration=True):
         for drawing, first in zip(drawings, families, strict=True):
             self._splits[_split(drawings[first].id)].append(drawing)
         self.num_rows = {split: len(found) for split, found in self._splits.items()}
-        sizes = collections.Counter(label for drawing in drawings for label in drawing.labels)
-        self.labels = tuple(sorted(label for label, count in sizes.items() if count >= LEAST_IMAGES))
+        tied = len(families) - len(set(families))
+        self.oddities.append(f"{tied:,} images are near-duplicates of another, and in the same split")
+        self.labels = _large(drawings)
+        self.tags = self._most_frequent_tags(common.get("drop_class_tags", False))
+        if drop_untagged:
+            known = set(self.tags)
+            self.labels = _large(drawing for drawing in drawings if drawing.tags & known)
         if not self.labels:
             raise UserError(
                 f"no directory of {root / 'svg'} has {LEAST_IMAGES} images: unpack the packages whole"
             )
-        tied = len(families) - len(set(families))
-        self.oddities.append(f"{tied:,} images are near-duplicates of another, and in the same split")
-        self.tags = self._most_frequent_tags(common.get("drop_class_tags", False))
         super().__init__(drop_untagged=drop_untagged, **common)
 
     def rows(self, split: str) -> Iterable[builder.Row]:
@@ -91,6 +93,12 @@ class OpenClipart(builder.Builder, skip_registration=True):
         kept = [drawing for drawing in self._splits["train"] if drawing.labels & known]
         counts = collections.Counter(tag for drawing in kept for tag in drawing.tags)
         return vocabulary.most_frequent(counts, NUM_TAGS, unlike=self.labels if drop_class_tags else ())
+
+
+def _large(drawings: Iterable[_Drawing]) -> tuple[str, ...]:
+    """The labels that enough drawings have."""
+    sizes = collections.Counter(label for drawing in drawings for label in drawing.labels)
+    return tuple(sorted(label for label, count in sizes.items() if count >= LEAST_IMAGES))
 
 
 def _root(raw_dir: pathlib.Path) -> pathlib.Path:
