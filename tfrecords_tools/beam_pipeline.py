@@ -100,7 +100,10 @@ def _read_rows(file: str) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
 
 def _check(row: tuple[dict, bytes | pathlib.Path], short_side: int | None) -> tuple[dict, bytes | str]:
     example, image = row
-    return example, images.checked(image, short_side)
+    try:
+        return example, images.to_jpeg(image, short_side)
+    except images.BrokenImage as error:
+        return example, str(error)
 
 
 def _is_broken(row: tuple[dict, bytes | str]) -> bool:

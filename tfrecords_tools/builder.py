@@ -170,7 +170,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, split, wanted):
         kept = 0
-        for example, image in self._workers.map(images.checked, wanted, self.resize):
+        pairs = (((example, image), image) for example, image in wanted)
+        for (example, source), image in self._workers.map(images.checked, pairs, self.resize):
+            image = images.read(source) if image is None else image
             if isinstance(image, str):
                 self.dropped[split][image].append(example[records.IMAGE_ID])
                 continue

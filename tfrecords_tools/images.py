@@ -62,10 +62,23 @@ def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
     return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
 
 
-def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str:
-    """The same, but where the image is broken, the cause as a text."""
+def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str | None:
+    """What `to_jpeg` says of an image, made to be sent from process to process.
+
+    New bytes, or None where the image stays as it is (see `read`), or the cause why it is broken.
+    """
     try:
-        return to_jpeg(image, short_side)
+        data = image if isinstance(image, bytes) else _read(image)
+        jpeg = to_jpeg(data, short_side)
+    except BrokenImage as error:
+        return str(error)
+    return None if jpeg is data else jpeg
+
+
+def read(image: bytes | pathlib.Path) -> bytes | str:
+    """The bytes of an image, or the cause why it cannot be read."""
+    try:
+        return image if isinstance(image, bytes) else _read(image)
     except BrokenImage as error:
         return str(error)
 

@@ -78,7 +78,7 @@ class Manifest(builder.Builder, skip_registration=True):
             bar = tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None)
             wanted = ((row, row.image) for row in bar if not drop_untagged or known_tags & set(row.tags))
             for row, image in pool.map(images.checked, wanted):
-                if isinstance(image, bytes):
+                if not isinstance(image, str):
                     found[split].update(row.labels)
         labels = tuple(label for label in self.labels if all(label in seen for seen in found.values()))
         if not labels:

@@ -61,8 +61,9 @@ def similar(thumbnails: np.ndarray) -> list[tuple[int, int]]:
 
 def thumbnail(picture: bytes | pathlib.Path) -> bytes | None:
     """RGB bytes of SIDE x SIDE pixels; None where the picture is broken."""
-    jpeg = images.checked(picture, 2 * SIDE)
-    if isinstance(jpeg, str):
+    try:
+        jpeg = images.to_jpeg(picture, 2 * SIDE)
+    except images.BrokenImage:
         return None
     return Image.open(io.BytesIO(jpeg)).resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 

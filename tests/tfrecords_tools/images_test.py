@@ -205,6 +205,18 @@ def test_causes(tmp_path):
     assert cause(tmp_path) == "unreadable file"
 
 
+def test_what_is_sent_from_process_to_process(tmp_path):
+    jpeg, png = encoded(RGB, format="JPEG"), encoded(RGB, format="PNG")
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    assert images.checked(jpeg) is None
+    assert images.checked(tmp_path / "a.jpg", 24) is None
+    assert images.checked(tmp_path / "a.jpg", 12) == images.to_jpeg(jpeg, 12)
+    assert images.checked(png) == images.to_jpeg(png)
+    assert images.checked(b"<html>") == "not an image of a known format"
+    assert images.checked(tmp_path / "b.jpg") == images.read(tmp_path / "b.jpg") == "missing file"
+    assert images.read(tmp_path / "a.jpg") == images.read(jpeg) == jpeg
+
+
 def png_that_claims(width, height):
     """A PNG file of one pixel whose header says another size."""
     data = encoded(Image.new("1", (1, 1)), format="PNG")
