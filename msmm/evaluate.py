@@ -2,6 +2,7 @@
 
 python -m msmm.evaluate                                the complete model on the test split of `scenes`
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
+python -m msmm.evaluate --method=warp                  a method of Tables III and IV
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 """
 
@@ -15,6 +16,8 @@ from msmm.configs import base
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
 _MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
+METHODS = ("logistic", "softmax", "warp")
+_METHOD = flags.DEFINE_enum("method", None, METHODS, "A compared method instead.")
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
 _SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
@@ -24,18 +27,23 @@ command_line.define_dataclass_flags(base.Config)
 
 def main() -> None:
     run = command_line.open_run()
-    from msmm import variants
+    from msmm import compared, variants
     from msmm.errors import UserError
 
-    variant = variants.VARIANTS[_MODEL.value]
-    for stage in variant.stages:
+    method, variant = _METHOD.value, variants.VARIANTS[_MODEL.value]
+    for stage in (method,) if method else variant.stages:
         if not run.stage_record(stage):
+            flag = "method" if method else "stage"
             raise UserError(
-                f"{run.directory} has no finished stage {stage}: python -m msmm.train --stage={stage}"
+                f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
     truth = run.split(_SPLIT.value)
-    chosen, figures = variants.measure(run, variant, _SPLIT.value)
-    print(f"{_MODEL.value} on {run.dataset.name}/{_SPLIT.value}, {len(chosen)} images, seed {run.seed}")
+    if method:
+        chosen, figures = compared.measure(run, method, _SPLIT.value)
+    else:
+        chosen, figures = variants.measure(run, variant, _SPLIT.value)
+    name, split = method or _MODEL.value, f"{run.dataset.name}/{_SPLIT.value}"
+    print(f"{name} on {split}, {len(chosen)} images, seed {run.seed}")
     for name, value in figures.items():
         print(f"{name:>24}  {value:.2f}" if isinstance(value, float) else f"{name:>24}  {value}")
     if _CSV.value:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import pathlib
 
 import keras
 import numpy as np
@@ -30,14 +31,7 @@ STAGE_OF = {
 def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0) -> keras.Model:
     """A part with fresh weights (the backbone: those that `config.weights` names)."""
     if part == "backbone":
-        return backbone.build(
-            config.backbone,
-            image_size=config.image_size,
-            weights=config.weights,
-            taps=config.backbone_taps,
-            preprocessing=config.preprocessing,
-            bn_momentum=config.bn_momentum,
-        )
+        return build_backbone(config)
     maps = map_shapes(config)
     f_v = maps[-1][-1]
     f_t = config.textual_units or f_v
@@ -51,6 +45,18 @@ def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count
         return heads.quantity(f_v, mean_count, name=part)
     size = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "classifier": f_v + f_t}[part]
     return heads.classifier(size, num_classes, name=part)
+
+
+def build_backbone(config: Config) -> keras.Model:
+    """The backbone with the weights that `config.weights` names."""
+    return backbone.build(
+        config.backbone,
+        image_size=config.image_size,
+        weights=config.weights,
+        taps=config.backbone_taps,
+        preprocessing=config.preprocessing,
+        bn_momentum=config.bn_momentum,
+    )
 
 
 def map_shapes(config: Config) -> list[tuple[int, int, int]]:
@@ -70,15 +76,25 @@ def load(run: Run, part: str) -> keras.Model:
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
     model = build(part, config, len(run.dataset.labels), len(run.dataset.tags))
-    path = run.stage_directory(STAGE_OF[part]) / f"{part}.weights.h5"
+    load_weights(model, run.stage_directory(STAGE_OF[part]), part)
+    return model
+
+
+def load_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:
+    """Reads the weights of a part that the stage of this directory has trained, and freezes it."""
+    path = directory / f"{part}.weights.h5"
     try:
         model.load_weights(path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
         raise UserError(
-            f"cannot load {path} ({error}): train stage {STAGE_OF[part]} again with --restart"
+            f"cannot load {path} ({error}): train {directory.name} again with --restart"
         ) from error
     model.trainable = False
-    return model
+
+
+def is_pretrained(config: Config) -> bool:
+    """Whether the backbone comes with weights that have learnt something."""
+    return config.backbone.endswith(".keras") or config.weights != "none"
 
 
 def weights_hash(model: keras.Model) -> str:

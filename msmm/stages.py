@@ -8,16 +8,21 @@
 | classifier | line 5 | classifier | backbone, multi_scale, textual | eq. 4 |
 | quantity | line 5 | quantity | the same | eq. 5 |
 | quantity_visual | rows without tags of Tables I, V | visual_quantity | backbone, multi_scale | eq. 5 |
+
+The methods of Tables III and IV (`methods.METHODS`) are stages too, which need stage finetune or nothing.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
-from msmm import parts, tasks
+from msmm import compared, parts, tasks
 from msmm.files import read_json, remove, write_json
+from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
 from msmm.run import Run
 from msmm.training import Task, check_settings, fit
@@ -30,7 +35,7 @@ def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> No
     A stage whose inputs have been trained anew since is trained again. `restart` discards what
     this stage (not what it needs) has done before. Not `asked` for, a finished stage says nothing.
     """
-    for needed in STAGES[stage].needs:
+    for needed in stage_of(run, stage).needs:
         train(run, needed, asked=False)
     directory = run.stage_directory(stage)
     settings, inputs = _settings(run, stage), _inputs(run, stage)
@@ -50,10 +55,10 @@ def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> No
     if (directory / "inputs.json").exists() and read_json(directory / "inputs.json") != inputs:
         remove(directory)  # interrupted, and its inputs are no longer those
     write_json(directory / "inputs.json", inputs)
-    task = STAGES[stage].task(run)
+    task = stage_of(run, stage).task(run)
     model, trained, progress = fit(task, run.config, directory, settings)
     outputs, figures = task.evaluate(model)
-    _log_end(run, task, outputs, progress.best_epoch)
+    _log_end(run, task, model, outputs, progress.best_epoch)
     trained |= task.kept
     for name, part in trained.items():
         part.save_weights(directory / f"{name}.weights.h5")
@@ -75,29 +80,30 @@ def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> No
 
 
 def _settings(run: Run, stage: str) -> dict:
-    own = [f"{tasks.settings_prefix(stage)}_{what}" for what in ("learning_rate", "epochs")]
-    names = (*_COMMON, *STAGES[stage].settings, *own)
+    names = (*_COMMON, *stage_of(run, stage).settings)
+    if stage in STAGES:
+        names += tuple(f"{tasks.settings_prefix(stage)}_{what}" for what in ("learning_rate", "epochs"))
     values = {name: getattr(run.config, name) for name in names}
     return json.loads(json.dumps({"seed": run.seed, **values}))  # tuples to lists, as read back
 
 
 def _inputs(run: Run, stage: str) -> dict:
-    needed = [part for part, trainer in parts.STAGE_OF.items() if trainer in STAGES[stage].needs]
+    needed = [part for part, trainer in parts.STAGE_OF.items() if trainer in stage_of(run, stage).needs]
     return {part: parts.trained_hash(run, part) for part in needed}
 
 
-def _log_end(run: Run, task: Task, outputs: np.ndarray, step: int) -> None:
+def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step: int) -> None:
     """Per-class F1 and example images of the finished stage, on held-out images."""
     rows = run.held_out_rows[:16]
     with TrainingLog(run.stage_directory(task.name) / "log") as log:
-        if outputs.shape[1] == 1:  # a regressor
+        if task.chosen is None:  # a regressor
             m = run.split("train").counts[rows]
             captions = [
                 [[(f"m = {t}, predicted {p:.2f}", GREEN)]] for t, p in zip(m, outputs[:16, 0], strict=True)
             ]
         else:
             labels, truth = run.dataset.labels, run.split("train").labels
-            chosen = tasks.choose_top_k(run, outputs)
+            chosen = task.chosen(model, outputs)
             log.per_class(step, labels, per_class_f1(truth[run.held_out_rows], chosen))
             captions = [label_lines(t, c, labels) for t, c in zip(truth[rows], chosen[:16], strict=True)]
         log.examples(step, run.images("train").take(rows), captions)
@@ -122,3 +128,12 @@ STAGES: dict[str, Stage] = {
     "quantity": Stage(("visual", "textual"), tasks.quantity),
     "quantity_visual": Stage(("visual",), tasks.quantity_visual),
 }
+
+
+def stage_of(run: Run, name: str) -> Stage:
+    """A stage of Algorithm 1, or a compared method as one."""
+    if name not in METHODS:
+        return STAGES[name]
+    needs = ("finetune",) if compared.trunk(run, name) == "finetuned" else ()
+    settings = (*_IMAGE, "finetune_trunk", *compared.settings(name))
+    return Stage(needs, functools.partial(compared.task, name=name), settings)

@@ -28,10 +28,12 @@ def finetune(run: Run) -> Task:
 
     def epoch(number):
         config = run.config
-        batches = images.epoch(run.train_rows, config.batch_size, _seed(run, "finetune"), number, config.flip)
+        batches = images.epoch(
+            run.train_rows, config.batch_size, stage_seed(run, "finetune"), number, config.flip
+        )
         return ((x, labels[rows]) for x, rows in batches)
 
-    return _classification(run, "finetune", build, epoch, functools.partial(_predict_images, run))
+    return _classification(run, "finetune", build, epoch, functools.partial(predict_images, run))
 
 
 def _head_on_frozen_trunk(run: Run) -> Task:
@@ -50,7 +52,7 @@ def _head_on_frozen_trunk(run: Run) -> Task:
 
 def visual(run: Run) -> Task:
     """Algorithm 1, lines 2-3: the fusion blocks and their head, on the frozen backbone's maps."""
-    labels, seed, config = run.split("train").labels, _seed(run, "visual"), run.config
+    labels, seed, config = run.split("train").labels, stage_seed(run, "visual"), run.config
     views = [features.maps(run, "train", flip) for flip in ([False, True] if config.flip else [False])]
     streaming = views[0] is None
     backbone = parts.load(run, "backbone") if streaming else None
@@ -74,7 +76,7 @@ def visual(run: Run) -> Task:
 
     def predict(model):
         if streaming:
-            return _predict_images(run, model)
+            return predict_images(run, model)
         held_out = batches_of(run.held_out_rows, features.BATCH)
         return _concatenate(
             model.predict_on_batch([m[rows].astype(np.float32) for m in views[0]]) for rows in held_out
@@ -121,7 +123,8 @@ def quantity_visual(run: Run) -> Task:
 
 def fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     """Parts with new weights, the same at each call."""
-    keras.utils.set_random_seed(_seed(run, stage))
+    parts.map_shapes(run.config)  # builds a backbone, once a process: not between the seed and the weights
+    keras.utils.set_random_seed(stage_seed(run, stage))
     mean = float(run.split("train").counts[run.train_rows].mean())
     return [
         parts.build(name, run.config, len(run.dataset.labels), len(run.dataset.tags), mean) for name in names
@@ -135,7 +138,7 @@ def _on_features(run: Run, stage: str, build, x: np.ndarray) -> Task:
     def epoch(number):
         return (
             (x[rows].astype(np.float32), labels[rows])
-            for rows in _epoch_batches(run, _seed(run, stage), number)
+            for rows in _epoch_batches(run, stage_seed(run, stage), number)
         )
 
     return _classification(run, stage, build, epoch, functools.partial(_predict_array, run, x))
@@ -144,8 +147,11 @@ def _on_features(run: Run, stage: str, build, x: np.ndarray) -> Task:
 def _classification(run: Run, stage: str, build, epoch, predict, before_evaluation=None) -> Task:
     truth = run.split("train").labels[run.held_out_rows]
 
-    def figures(logits):
-        metrics = annotation_metrics(truth, choose_top_k(run, logits))
+    def chosen(model, logits):
+        return choose(Annotations(logits), k=run.config.k)
+
+    def figures(model, logits):
+        metrics = annotation_metrics(truth, chosen(model, logits))
         return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
 
     return Task(
@@ -156,6 +162,7 @@ def _classification(run: Run, stage: str, build, epoch, predict, before_evaluati
         predict=predict,
         held_out_y=truth,
         figures=figures,
+        chosen=chosen,
         select="H-F1",
         before_evaluation=before_evaluation,
     )
@@ -170,9 +177,9 @@ def _regression(run: Run, stage: str, part: str, x: np.ndarray) -> Task:
         return model, {part: model}
 
     def epoch(number):
-        return ((x[rows], counts[rows]) for rows in _epoch_batches(run, _seed(run, stage), number))
+        return ((x[rows], counts[rows]) for rows in _epoch_batches(run, stage_seed(run, stage), number))
 
-    def figures(raw):
+    def figures(model, raw):
         metrics = quantity_metrics(m, raw[:, 0])
         return {name: metrics[name] for name in ("Accuracy", "MSE")}
 
@@ -211,7 +218,8 @@ def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.
     return taken
 
 
-def _predict_images(run: Run, model: keras.Model) -> np.ndarray:
+def predict_images(run: Run, model: keras.Model) -> np.ndarray:
+    """The outputs of a model of images for the held-out ones."""
     images = run.images("train").ordered(features.BATCH, rows=run.held_out_rows)
     return _concatenate(model.predict_on_batch(batch) for batch in images)
 
@@ -240,13 +248,9 @@ def reestimate_batch_norm(model: keras.Model, batches, limit: int) -> None:
         layer.momentum = momentum
 
 
-def choose_top_k(run: Run, logits: np.ndarray) -> np.ndarray:
-    return choose(Annotations(logits), k=run.config.k)
-
-
 def settings_prefix(stage: str) -> str:
     return "quantity" if stage == "quantity_visual" else stage
 
 
-def _seed(run: Run, stage: str) -> int:
+def stage_seed(run: Run, stage: str) -> int:
     return zlib.crc32(f"{run.seed}/{stage}".encode())

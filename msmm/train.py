@@ -5,6 +5,8 @@
     python -m msmm.train --dataset=nus_wide --stage=all --weights=resnet101.h5
     python -m msmm.train --stage=textual --textual_epochs=40 --restart
 
+    python -m msmm.train --method=warp                    a method of Tables III and IV
+
 Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
 Tables I and V). A finished stage is left alone, an interrupted one goes on. Watch it with
 `tensorboard --logdir=runs`.
@@ -16,7 +18,10 @@ from msmm import command_line
 from msmm.configs import base
 
 STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
-_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "What to train.", required=True)
+METHODS = ("logistic", "softmax", "warp")
+_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
+_METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
+flags.mark_flags_as_mutual_exclusive(["stage", "method"], required=True)
 _RESTART = flags.DEFINE_boolean(
     "restart", False, "Discard what the stage has done before; with all, every stage."
 )
@@ -28,9 +33,10 @@ def main() -> None:
     run = command_line.open_run()
     from msmm import stages, variants
 
-    for stage in STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value,):
+    wanted = STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
+    for stage in wanted:
         stages.train(run, stage, _RESTART.value)
-    if run.stage_record("classifier") and run.stage_record("quantity"):
+    if _STAGE.value and run.stage_record("classifier") and run.stage_record("quantity"):
         print(f"model:       {variants.save_model(run)}")
     print(f"work:        {run.directory}")
     print(f"tensorboard: tensorboard --logdir={run.directory}")

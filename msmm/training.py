@@ -36,8 +36,10 @@ class Task:
     loss: of (y, output) -> [B].
     epoch: epoch number -> batches (x, y).
     predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
-    figures: outputs -> held-out figures by name; `select` names the one that decides, larger
+    figures: (model, outputs) -> held-out figures by name; `select` names the one that decides, larger
         better unless `smaller_is_better`.
+    chosen: (model, outputs) -> the labels chosen for held-out images, bool [n, C]; None for a regressor.
+    optimizer: (learning rate, steps in all) -> optimiser; None: the paper's (IV-A3).
     kept: parts that belong to the stage as they are, untrained.
     before_evaluation: called with (the parts, the epoch) after each epoch's last step.
     """
@@ -51,9 +53,11 @@ class Task:
     epoch: Callable[[int], Iterable]
     predict: Callable[[keras.Model], np.ndarray]
     held_out_y: np.ndarray
-    figures: Callable[[np.ndarray], dict[str, float]]
+    figures: Callable[[keras.Model, np.ndarray], dict[str, float]]
     select: str
     smaller_is_better: bool = False
+    chosen: Callable[[keras.Model, np.ndarray], np.ndarray] | None = None
+    optimizer: Callable[[float, int], keras.optimizers.Optimizer] | None = None
     kept: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     before_evaluation: Callable[[dict, int], None] | None = None
 
@@ -63,7 +67,7 @@ class Task:
         if not np.isfinite(outputs).all():
             raise DivergedError("the outputs for held-out images were not finite")
         loss = float(keras.ops.mean(self.loss(self.held_out_y, keras.ops.convert_to_tensor(outputs))))
-        figures = {"loss": loss, **self.figures(outputs)}
+        figures = {"loss": loss, **self.figures(model, outputs)}
         if not np.isfinite(np.array(list(figures.values()), np.float32)).all():
             raise DivergedError("a held-out figure was beyond float32")
         return outputs, figures
@@ -96,11 +100,12 @@ def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[ke
     for _ in range(_RUNGS):
         model, parts = task.build()
         variables = [v for part in parts.values() for v in part.variables]
-        optimizer = optimizers.Momentum(
-            optimizers.schedule(progress.learning_rate, task.epochs * task.steps_per_epoch),
-            config.momentum,
-            config.weight_decay,
-        )
+        steps = task.epochs * task.steps_per_epoch
+        if task.optimizer:
+            optimizer = task.optimizer(progress.learning_rate, steps)
+        else:
+            rate = optimizers.schedule(progress.learning_rate, steps)
+            optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
         model.compile(optimizer, loss=task.loss, jit_compile=False)
         optimizer.build(model.trainable_variables)
         training = _Training(task, config, model, parts, variables, optimizer, state, settings)

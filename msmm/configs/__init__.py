@@ -1,8 +1,9 @@
 """One file of settings a data set."""
 
 import dataclasses
+from collections.abc import Sequence
 
-from msmm.configs import base, custom, mscoco, nus_wide, openclipart, scenes
+from msmm.configs import base, baselines, custom, mscoco, nus_wide, openclipart, scenes
 from msmm.errors import UserError
 
 CONFIGS: dict[str, type[base.Config]] = {
@@ -21,10 +22,17 @@ def get_config(name: str) -> base.Config:
     return CONFIGS[name]()
 
 
-def describe(config: base.Config) -> list[tuple[str, str, str]]:
-    """(setting, value, unit and source) of every field; a changed value says so."""
+def describe(config: base.Config, methods: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """(setting, value, unit and source) of every field; a changed value says so.
+
+    methods: the compared methods whose settings come too, after the others.
+    """
     rows = []
-    for field in dataclasses.fields(config):
+    own = {f.name for f in dataclasses.fields(baselines.Baselines)}
+    fields = [f for f in dataclasses.fields(config) if f.name not in own]
+    for method in methods:
+        fields += [f for f in dataclasses.fields(config) if f.name in own and f.name.startswith(f"{method}_")]
+    for field in fields:
         value = getattr(config, field.name)
         source = (
             field.metadata["help"] if value == field.default else f"set by hand (default {field.default})"

@@ -6,16 +6,12 @@ command line may change any (`--visual_epochs=3`). "Decision N" is in WORKSPACE.
 
 import dataclasses
 
+from msmm.configs.baselines import Baselines, setting
 from msmm.errors import UserError
 
 
-def setting(default, help: str):
-    """A field with its unit and source."""
-    return dataclasses.field(default=default, metadata={"help": help})
-
-
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Baselines):
     backbone: str = setting(
         "resnet101", "resnet101, resnet-D-D-D-D-wW (depths, width) or a saved .keras file; section III-A"
     )
@@ -60,6 +56,10 @@ class Config:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if value not in _CHOICES.get(field.name, (value,)):
+                raise UserError(
+                    f"expected {field.name} of {', '.join(_CHOICES[field.name])}. Received: {value!r}"
+                )
             if field.name in _AT_LEAST and value < _AT_LEAST[field.name]:
                 raise UserError(f"expected {field.name} >= {_AT_LEAST[field.name]}. Received: {value}")
             if field.name in _SHARES and not 0 <= value < 1:
@@ -73,9 +73,16 @@ _AT_LEAST = {
     for low, names in {
         0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib",
         1: "batch_size patience k held_out "
-        "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs",
+        "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs "
+        "logistic_epochs softmax_epochs warp_epochs cnn_rnn_epochs cnn_rnn_beam ria_epochs ria_beam "
+        "tag_neighbour_epochs sinn_epochs sr_cnn_rnn_epochs sr_cnn_rnn_beam",
         32: "image_size",
     }.items()
     for name in names.split()
+}
+_CHOICES = {
+    "cnn_rnn_order": ("frequent_first", "rare_first"),
+    "ria_order": ("frequent_first", "rare_first"),
+    "tag_neighbour_pool": ("all", "train"),
 }
 _SHARES = ("momentum", "bn_momentum", "textual_dropout")

@@ -218,3 +218,12 @@ def test_label_lines_are_right_wrong_and_missed():
     lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)
     assert lines == [[("a, ", GREEN), ("b", BLUE)], [("c", GREY)]]
     assert label_lines(np.zeros(4, bool), np.zeros(4, bool), names) == []
+
+
+def test_weights_do_not_depend_on_what_was_built_before(make_run):
+    from msmm import parts, tasks
+
+    run = make_run()
+    parts._map_shapes.cache_clear()
+    first, again = (tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
+    assert [parts.weights_hash(p) for p in first] == [parts.weights_hash(p) for p in again]

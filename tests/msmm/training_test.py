@@ -50,7 +50,7 @@ def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
         epoch=epoch,
         predict=lambda model: np.asarray(model.predict_on_batch(X)),
         held_out_y=Y,
-        figures=lambda raw: {"MSE": float(((raw[:, 0] - Y) ** 2).mean())},
+        figures=lambda model, raw: {"MSE": float(((raw[:, 0] - Y) ** 2).mean())},
         select="MSE",
         smaller_is_better=True,
     )
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at):
 
 def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
     task = make_task(epochs=50)
-    task = dataclasses.replace(task, figures=lambda raw: {"MSE": 1.0})
+    task = dataclasses.replace(task, figures=lambda model, raw: {"MSE": 1.0})
     progress = fit(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
     assert (progress.epoch, progress.best_epoch) == (4, 1)
 

@@ -1,0 +1,121 @@
+"""What every compared method keeps to, on a small data set with a small backbone."""
+
+import numpy as np
+import pytest
+
+from msmm import compared, features, parts, stages
+from msmm.annotations import Annotations, choose
+from msmm.configs.scenes import Config
+from msmm.methods import METHODS
+from msmm.metrics import annotation_metrics
+from msmm.run import Run
+from tests.conftest import TINY
+
+SETTINGS = {**TINY, "backbone": "resnet-1-1-1-1-w8", "finetune_epochs": 6, "finetune_learning_rate": 0.02}
+SETTINGS |= {f"{name}_epochs": 8 for name in METHODS}
+SETTINGS |= {"softmax_learning_rate": 0.1, "warp_learning_rate": 0.01}
+SETTINGS |= {"patience": 8}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    from msmm import records
+    from tfrecords_tools import scenes
+
+    directory = tmp_path_factory.mktemp("data")
+    scenes.pack_scenes(directory, num_train=640, num_test=200, image_size=32)
+    return records.open_dataset(directory, "scenes")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def run(scenes, workdir):
+    """One work directory for all methods: the trunk is trained once."""
+    return Run(workdir / "run", scenes, Config(**SETTINGS))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
+    stages.train(run, name)
+    annotated = compared.annotate(run, name)
+    truth = run.split("test").labels
+    assert annotated.scores.shape == truth.shape
+    assert annotated.scores.dtype == np.float32
+    assert (annotated.scores < np.inf).all()
+    assert (annotated.counts is not None) == METHODS[name].quantity
+    chosen, figures = compared.measure(run, name)
+    assert chosen.any(axis=1).all()
+    if annotated.counts is None:
+        assert (chosen.sum(axis=1) == run.config.k).all()
+    else:
+        np.testing.assert_array_equal(chosen.sum(axis=1), annotated.counts)
+    prior = run.split("train").labels.mean(axis=0, keepdims=True).repeat(len(truth), axis=0)
+    mean = round(float(run.split("train").counts.mean()))
+    by_prior = choose(Annotations(prior), k=run.config.k if annotated.counts is None else mean)
+    assert figures["H-F1"] > annotation_metrics(truth, by_prior)["H-F1"] + 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loaded_method_says_what_the_trained_one_said(run, name):
+    stages.train(run, name)
+    record = run.stage_record(name)
+    chosen, _ = compared.measure(run, name, "train")
+    held_out = run.held_out_rows
+    again = annotation_metrics(run.split("train").labels[held_out], chosen[held_out])
+    assert again["H-F1"] == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypatch, name):
+    settings = {f"{name}_epochs": 3}
+    whole = make_run("whole", **settings)
+    stages.train(whole, name)
+
+    class Killed(BaseException):
+        pass
+
+    def dies(task):
+        def epoch(number):
+            if number == 2:
+                raise Killed
+            return task.epoch(number)
+
+        return epoch
+
+    killed = make_run("killed", **settings)
+    with monkeypatch.context() as patch:
+        task = compared.task
+        patch.setattr(compared, "task", lambda run, name: _replace(task(run, name), dies))
+        with pytest.raises(Killed):
+            stages.train(killed, name)
+    stages.train(killed, name)
+    assert killed.stage_record(name)["weights"] == whole.stage_record(name)["weights"]
+    assert killed.stage_record(name)["history"][-1]["epoch"] == 3
+
+
+def _replace(task, dies):
+    import dataclasses
+
+    return dataclasses.replace(task, epoch=dies(task))
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.trunk != "own"])
+def test_a_trunk_stays_as_it_was(run, name):
+    stages.train(run, "finetune")
+    before = parts.weights_hash(parts.load(run, "backbone"))
+    stages.train(run, name)
+    assert parts.weights_hash(parts.load(run, "backbone")) == before
+    assert list(run.features_directory.glob("cnn-train-*"))
+
+
+def test_methods_of_one_trunk_share_their_features(run):
+    for name in ("logistic", *(n for n, m in METHODS.items() if m.trunk == "finetuned")):
+        compared.create(run, name)
+    assert len(list(run.features_directory.glob("cnn-train-*"))) == 1
+    np.testing.assert_array_equal(
+        compared.create(run, "logistic").splits["test"].features, features.cnn(run, "test")
+    )
