@@ -49,6 +49,7 @@ sup {{ position: absolute; line-height: 1; }}
 }}
 ul {{ margin: .5rem 0; padding-left: 1.1rem; max-width: 48rem; }}
 img, svg {{ display: block; max-width: 100%; height: auto; }}
+svg {{ min-width: 30rem; }}
 pre {{ padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 4px; overflow-x: auto; }}
 </style>
 </head>
@@ -187,7 +188,7 @@ def _html_block(block: Block) -> str:
 def _html_picture(picture: Picture) -> str:
     """SVG stays part of the page, so that it follows the page's colours and shows its tooltips."""
     if isinstance(picture.content, str):
-        return picture.content
+        return f'<div class="scroll">{picture.content}</div>'
     encoded = base64.b64encode(picture.content).decode()
     return f'<img src="data:image/png;base64,{encoded}" alt="{_escape_html(picture.alt)}">'
 
