@@ -141,7 +141,7 @@ def classes(study: Study) -> Figure:
     for i, name in enumerate(study.run.dataset.labels):
         if len(f1) > 1:
             ends = [(at_least_one[i], y) for y in (mean[i] - spread[i], mean[i] + spread[i])]
-            panel.line([(x, min(max(y, -4), 104)) for x, y in ends], "grid")
+            panel.line([(x, min(max(y, -4), 104)) for x, y in ends], "spread")
         panel.dot(
             at_least_one[i], mean[i], "s0", f"{name}: {frequency[i]} training images, F1 {mean[i]:.2f} %"
         )
@@ -175,12 +175,17 @@ def _labels(panel: Panel, x: np.ndarray, y: np.ndarray, names: Sequence[str]) ->
             (px - wide / 2, py + 17),
         ):
             box = (left, below - 10, left + wide, below + 2)
-            inside = panel.left <= box[0] and box[2] <= panel.left + panel.width
+            inside = _within(box, panel)
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 found.append(drawing.text(left, below, name, "soft"))
                 break
     return found
+
+
+def _within(box: tuple, panel: Panel) -> bool:
+    right, bottom = panel.left + panel.width, panel.top + panel.height
+    return panel.left <= box[0] and panel.top <= box[1] and box[2] <= right and box[3] <= bottom
 
 
 def _overlap(a: tuple, b: tuple) -> bool:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from experiments.rendering import clean
 
+LEAST_WIDTH = 640  # pixels; on a narrower screen a picture scrolls
 SERIES = 5  # colours of lines: classes s0 … s4
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {width:g} {height:g}" \
-width="{width:g}" height="{height:g}" role="img" aria-label="{alt}">
+width="{width:g}" height="{height:g}" style="min-width: {least:g}px" role="img" aria-label="{alt}">
 <style>
 .plot {{ --paper: #fff; --ink: #1c1e21; --soft: #666c75; --grid: #e3e6ea; --cell: #4a90e2;
   --s0: #1f5fd0; --s1: #c2570c; --s2: #15803d; --s3: #8b3fc4; --s4: #0e7c86;
@@ -31,6 +32,7 @@ width="{width:g}" height="{height:g}" role="img" aria-label="{alt}">
 .plot .ideal {{ stroke: var(--soft); stroke-dasharray: 2 4; fill: none; }}
 .plot .line {{ fill: none; stroke-width: 1.7; stroke-linejoin: round; }}
 .plot .thin {{ fill: none; stroke-width: 1.1; stroke-dasharray: 4 3; opacity: .75; }}
+.plot .spread {{ stroke: var(--s0); opacity: .3; }}
 .plot .cell {{ fill: var(--cell); }}
 {series}
 </style>
@@ -45,7 +47,12 @@ _COLOURS = "\n".join(
 def svg(width: float, height: float, alt: str, content: Iterable[str]) -> str:
     """A whole picture of `width` by `height` pixels; `alt` says in words what it shows."""
     return _SVG.format(
-        width=width, height=height, alt=escape(alt), series=_COLOURS, content="\n".join(content)
+        width=width,
+        height=height,
+        least=min(width, LEAST_WIDTH),
+        alt=escape(alt),
+        series=_COLOURS,
+        content="\n".join(content),
     )
 
 

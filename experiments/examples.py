@@ -23,8 +23,8 @@ MOST_WORDS = 12  # of the labels, and of the tags, of an image
 BLACK, TAG_BLUE = "#000000", "#1a5fb4"
 KINDS = ("best", "typical", "worst")
 RULE = (
-    "Chosen by rule: images by their F1, ties by a hash of their id; the best from the top, the worst from the "
-    "bottom, the typical ones those closest to the median F1."
+    "Chosen by rule: images by their F1, ties by a hash of their id; the best from the top, the worst from "
+    "the bottom, the typical ones those closest to the median F1."
 )
 
 
@@ -150,7 +150,8 @@ def figure5(study: Study) -> Figure:
         "Figure 5: training images with labels and tags",
         Picture("figure5", "Training images with their labels and tags", png(sheet)),
         [
-            "Black: the labels; blue: the noisy tags. The first images with two of each, in the order of a hash."
+            "Black: the labels; blue: the noisy tags. The first images with two labels and two tags; records "
+            "lie in the order of a hash."
         ],
     )
 

@@ -49,7 +49,6 @@ sup {{ position: absolute; line-height: 1; }}
 }}
 ul {{ margin: .5rem 0; padding-left: 1.1rem; max-width: 48rem; }}
 img, svg {{ display: block; max-width: 100%; height: auto; }}
-svg {{ min-width: 30rem; }}
 pre {{ padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 4px; overflow-x: auto; }}
 </style>
 </head>
