@@ -1,14 +1,16 @@
-"""Pages of small tables as plain text, Markdown and one self-contained HTML file, and CSV.
+"""Pages of small tables and pictures as plain text, Markdown and one self-contained HTML file, and CSV.
 
 What the tables mean is `report`'s business. Every string may hold anything: it is escaped here.
 """
 
+import base64
 import csv
 import dataclasses
 import html
 import io
 import re
 import textwrap
+import urllib.parse
 from collections.abc import Sequence
 
 TEXT_WIDTH = 80
@@ -18,7 +20,8 @@ _HTML = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1e21; --soft: #666c75; --line: #d9dce1; }}
@@ -45,6 +48,7 @@ sup {{ position: absolute; line-height: 1; }}
   th:first-child {{ white-space: normal; }}
 }}
 ul {{ margin: .5rem 0; padding-left: 1.1rem; max-width: 48rem; }}
+img, svg {{ display: block; max-width: 100%; height: auto; }}
 pre {{ padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 4px; overflow-x: auto; }}
 </style>
 </head>
@@ -67,8 +71,27 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture: SVG as text that is safe within a page (as `drawing` makes it), or the bytes of a PNG.
+
+    name: of its file beside the Markdown, without ending; alt: what it shows, in words.
+    """
+
+    name: str
+    alt: str
+    content: str | bytes
+
+    @property
+    def file_name(self) -> str:
+        return self.name + (".svg" if isinstance(self.content, str) else ".png")
+
+    def as_bytes(self) -> bytes:
+        return self.content.encode() if isinstance(self.content, str) else self.content
+
+
+@dataclasses.dataclass(frozen=True)
 class Block:
-    """A headed part of a page: a table (header and rows), then notes or code; each may be empty.
+    """A headed part of a page: a table (header and rows), a picture, notes, code; each may be absent.
 
     The first `left` columns hold words, the others numbers.
     """
@@ -79,6 +102,7 @@ class Block:
     left: int = 1
     notes: Sequence[str] = ()
     code: str = ""
+    picture: Picture | None = None
 
 
 def text(title: str, blocks: Sequence[Block]) -> str:
@@ -118,6 +142,9 @@ def markdown(title: str, blocks: Sequence[Block]) -> str:
             rule = ["---" if i < block.left else "---:" for i in range(len(block.header))]
             rows = [[_markdown_cell(cell) for cell in row] for row in (block.header, *block.rows)]
             lines += ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])] + [""]
+        if block.picture:
+            alt = _escape_markdown(block.picture.alt)
+            lines += [f"![{alt}]({urllib.parse.quote(block.picture.file_name)})", ""]
         lines += [f"- {_escape_markdown(note)}" for note in block.notes] + [""] * bool(block.notes)
         lines += [f"    {clean(line)}" for line in block.code.splitlines()] + [""] * bool(block.code)
     return "\n".join(lines)
@@ -148,11 +175,21 @@ def _html_block(block: Block) -> str:
         )
         parts.append('<div class="scroll"><table>')
         parts += [f"<thead>{head}</thead>", "<tbody>", *rows, "</tbody></table></div>"]
+    if block.picture:
+        parts.append(_html_picture(block.picture))
     if block.notes:
         parts += ["<ul>", *(f"<li>{_escape_html(note)}</li>" for note in block.notes), "</ul>"]
     if block.code:
         parts.append(f"<pre>{html.escape(block.code)}</pre>")
     return "\n".join(parts)
+
+
+def _html_picture(picture: Picture) -> str:
+    """SVG stays part of the page, so that it follows the page's colours and shows its tooltips."""
+    if isinstance(picture.content, str):
+        return f'<div class="scroll">{picture.content}</div>'
+    encoded = base64.b64encode(picture.content).decode()
+    return f'<img src="data:image/png;base64,{encoded}" alt="{_escape_html(picture.alt)}">'
 
 
 def _html_cell(cell: Cell, column: int, left: int, in_head: bool) -> str:

@@ -1,4 +1,4 @@
-"""The one table path: measured rows, the published ones beside them, and the paper's claims.
+"""The one table path: measured rows, the published ones beside them, the paper's claims, pictures.
 
 A `Report` becomes plain text for a terminal, Markdown, CSV and one self-contained HTML file.
 Measured and published numbers stand in tables of their own and never share a column.
@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from experiments import rendering
-from experiments.rendering import Block, Cell
-from msmm.metrics import METRICS, annotation_metrics, bootstrap_difference
+from experiments.rendering import Block, Cell, Picture
+from msmm.files import write_bytes
+from msmm.metrics import METRICS
 
 QUANTITY = ("Accuracy", "MSE")  # columns of Tables V and VI
 LENGTHS = ("mean predicted", "mean true", "classes never predicted", "classes without positives")
-_LOWER_IS_BETTER = ("MSE",)
+LOWER_IS_BETTER = ("MSE",)
 _OF_THE_TRUTH = ("mean true", "classes without positives", "variance of true")  # alike in every run
 _DECIMALS = {"MSE": 3, "variance of true": 3, "classes never predicted": 1}
 _FLAGS = {True: "yes", False: "no", None: ""}
@@ -60,21 +61,22 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """The paper says in `source` that row `better` has a higher H-F1 than row `worse`."""
+    """The paper says in `source` that row `better` is better than row `worse` by `metric`."""
 
     name: str
     source: str
     better: str
     worse: str
+    metric: str = "H-F1"
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A claim as measured; differences are H-F1 of `better` minus `worse`, percentage points.
+    """A claim as measured. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
 
-    differences: one a training seed.
+    differences: the gains, one a training seed; percentage points, or labels^2 for MSE.
     interval: 95 % of the paired bootstrap over test images of their mean over seeds.
-    published: the difference as printed in the paper, or None.
+    published: the gain as printed in the paper, or None.
     """
 
     claim: Claim
@@ -92,7 +94,7 @@ class Outcome:
 
 
 VERDICT_RULE = (
-    "A claim holds where the gain in H-F1, averaged over training seeds, is above 0. "
+    "A claim holds where the gain, averaged over training seeds, is above 0. "
     "It is called within noise where the 95 % interval contains 0 or the seeds disagree about the sign. "
     "The interval is that of a paired bootstrap over the test images, so it holds no training noise; "
     "± is the standard deviation of the gain over training seeds."
@@ -100,11 +102,20 @@ VERDICT_RULE = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Figure:
+    """A picture under a heading, with what a reader must know of it."""
+
+    heading: str
+    picture: Picture
+    notes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """All that a page says.
 
-    settings: (name, value, source) each; notes: what a reader must know of this run;
-    versions: package -> version; command: what to type to get the same.
+    summary: first of all; settings: (name, value, source) each; notes: what a reader must know of
+    this run; versions: package -> version; command: what to type to get the same.
     """
 
     title: str
@@ -114,48 +125,26 @@ class Report:
     notes: Sequence[str] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     command: str = ""
-
-
-def judge(
-    claim: Claim,
-    truth: np.ndarray,
-    chosen: Sequence[Mapping[str, np.ndarray]],
-    published: Table | None = None,
-    resamples: int = 1000,
-) -> Outcome:
-    """Measures `claim`.
-
-    Args:
-        truth: [N, C] bool.
-        chosen: for each training seed, row name -> chosen labels [N, C] bool.
-        published: the paper's table that has both rows, or None.
-        resamples: of the bootstrap, which is a function of the arrays alone.
-    """
-    better, worse = ([seed[name] for seed in chosen] for name in (claim.better, claim.worse))
-    scores = [[annotation_metrics(truth, c)["H-F1"] for c in seeds] for seeds in (better, worse)]
-    drawn = bootstrap_difference(truth, worse, better, "H-F1", resamples)
-    low, high = (float(p) for p in np.percentile(drawn, [2.5, 97.5]))
-    printed = {row.name: row.seeds[0]["H-F1"] for row in published.rows} if published else {}
-    both = claim.better in printed and claim.worse in printed
-    return Outcome(
-        claim,
-        tuple(b - w for b, w in zip(*scores, strict=True)),
-        (low, high),
-        round(printed[claim.better] - printed[claim.worse], 2) if both else None,
-    )
+    figures: Sequence[Figure] = ()
+    summary: Sequence[str] = ()
 
 
 def write(report: Report, directory: str | pathlib.Path, stem: str) -> list[pathlib.Path]:
-    """Writes `stem`.html, .md, .csv and, with claims, `stem`_claims.csv; returns their paths."""
+    """Writes `stem`.html, .md, .csv, with claims `stem`_claims.csv, and the pictures of the Markdown;
+    returns their paths."""
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    texts = {".html": as_html(report), ".md": as_markdown(report), ".csv": as_csv(report)}
+    texts = {
+        f"{stem}.html": as_html(report),
+        f"{stem}.md": as_markdown(report),
+        f"{stem}.csv": as_csv(report),
+    }
     if report.outcomes:
-        texts["_claims.csv"] = claims_as_csv(report)
-    paths = [directory / f"{stem}{end}" for end in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8", newline="")
-    return paths
+        texts[f"{stem}_claims.csv"] = claims_as_csv(report)
+    contents = {name: text.encode() for name, text in texts.items()}
+    contents |= {figure.picture.file_name: figure.picture.as_bytes() for figure in report.figures}
+    for name, content in contents.items():
+        write_bytes(directory / name, content)
+    return [directory / name for name in contents]
 
 
 def as_text(report: Report) -> str:
@@ -191,7 +180,8 @@ def as_csv(report: Report) -> str:
 def claims_as_csv(report: Report) -> str:
     """The claims, unrounded."""
     lines = [
-        ["claim", "source", "better", "worse", "seeds", "gain", "sd", "low", "high", "published", "verdict"]
+        ["claim", "source", "better", "worse", "metric"]
+        + ["seeds", "gain", "sd", "low", "high", "published", "verdict"]
     ]
     for outcome in report.outcomes:
         d = outcome.differences
@@ -211,12 +201,19 @@ def _sd(values: Sequence[float]) -> float:
 
 def _blocks(report: Report, best: str) -> Iterator[Block]:
     """`best` is the format's word for how the best of a column is set off."""
+    if report.summary:
+        yield Block("Summary", notes=report.summary)
     for table in report.tables:
         yield _table_block(table, best)
-    if report.outcomes:
-        header = Cell("Claim"), Cell("H-F1 gain", "(95 % interval)"), Cell("Published"), Cell("Verdict")
-        rows = [_outcome_cells(outcome) for outcome in report.outcomes]
-        yield Block("The paper's claims, as measured", header, rows, notes=[VERDICT_RULE])
+    metrics = list(dict.fromkeys(outcome.claim.metric for outcome in report.outcomes))
+    for metric in metrics:
+        gain = f"{metric} {'drop' if metric in LOWER_IS_BETTER else 'gain'}"
+        header = Cell("Claim"), Cell(gain, "(95 % interval)"), Cell("Published"), Cell("Verdict")
+        rows = [_outcome_cells(o) for o in report.outcomes if o.claim.metric == metric]
+        heading = "The paper's claims, as measured" + f": {metric}" * (metric != "H-F1")
+        yield Block(heading, header, rows, notes=[VERDICT_RULE] * (metric == metrics[-1]))
+    for figure in report.figures:
+        yield Block(figure.heading, notes=figure.notes, picture=figure.picture)
     if report.settings:
         header = Cell("Setting"), Cell("Value"), Cell("Source")
         yield Block("Settings", header, [[Cell(x) for x in s] for s in report.settings], left=3)
@@ -266,7 +263,7 @@ def _best(table: Table, column: str) -> str | None:
     rows = [row for row in table.rows if not row.upper_bound and row.values(column)]
     if len(rows) < 2 or column not in (*METRICS, *QUANTITY):
         return None
-    pick = min if column in _LOWER_IS_BETTER else max
+    pick = min if column in LOWER_IS_BETTER else max
     return _mean_sd(pick(rows, key=lambda row: np.mean(row.values(column))), column)[0]
 
 
@@ -282,17 +279,17 @@ def _mean_sd(row: Row, column: str) -> tuple[str, str]:
 
 def _outcome_cells(outcome: Outcome) -> list[Cell]:
     claim, differences = outcome.claim, outcome.differences
-    gain = _signed(np.mean(differences))
-    if len(differences) > 1:
-        gain += f" ± {_sd(differences):.2f}"
+    decimals = _DECIMALS.get(claim.metric, 2)
+    low, high, mean = (_signed(v, decimals) for v in (*outcome.interval, np.mean(differences)))
+    sd = f" ± {_sd(differences):.{decimals}f}" if len(differences) > 1 else ""
     verdict, _, noise = outcome.verdict.partition(" (")
     return [
         Cell(f"{claim.name} ({claim.source})", f"{claim.better} over {claim.worse}"),
-        Cell(gain, f"({_signed(outcome.interval[0])} to {_signed(outcome.interval[1])})"),
-        Cell(_NONE if outcome.published is None else _signed(outcome.published)),
+        Cell(mean + sd, f"({low} to {high})"),
+        Cell(_NONE if outcome.published is None else _signed(outcome.published, decimals)),
         Cell(verdict, f"({noise}" if noise else ""),
     ]
 
 
-def _signed(value: float) -> str:
-    return f"{round(float(value), 2) + 0.0:+.2f}"  # + 0.0 turns -0.0 into 0.0
+def _signed(value: float, decimals: int) -> str:
+    return f"{round(float(value), decimals) + 0.0:+.{decimals}f}"  # + 0.0 turns -0.0 into 0.0

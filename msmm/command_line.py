@@ -9,12 +9,14 @@ import errno
 import os
 import pathlib
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from msmm.configs import base
 from msmm.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -111,13 +113,20 @@ def overridden(instance):
     return dataclasses.replace(instance, **given)
 
 
-def define_run_flags() -> None:
+def define_run_flags(dataset: str = "scenes") -> None:
     """The flags that name a run: its data set, work directory, settings and seed."""
-    flags.DEFINE_string("dataset", "scenes", "Name of a packed data set in --data_dir.")
+    flags.DEFINE_string("dataset", dataset, "Name of a packed data set in --data_dir.")
     flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
     flags.DEFINE_string("workdir", None, "Where the work goes; default runs/<dataset>.")
     flags.DEFINE_string("config", None, "Settings to start from; default the data set's own, else custom.")
     flags.DEFINE_integer("seed", 0, "Seed of weights, order and held-out images.", lower_bound=0)
+
+
+def define_experiment_flags(dataset: str = "scenes") -> None:
+    """The flags that name several runs, alike but for their seeds, and every setting."""
+    define_run_flags(dataset)
+    flags.DEFINE_integer("seeds", 1, "How many runs, with seeds --seed, --seed+1, …", lower_bound=1)
+    define_dataclass_flags(base.Config)
 
 
 def open_dataset():
@@ -152,3 +161,13 @@ def open_run(seed: int | None = None):
 
     workdir = FLAGS.workdir or f"runs/{FLAGS.dataset}"
     return Run(workdir, dataset, settings, FLAGS.seed if seed is None else seed)
+
+
+def open_runs() -> list:
+    """The runs that the flags of an experiment name, in the order of their seeds."""
+    return [open_run(seed) for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)]
+
+
+def command() -> str:
+    """What was typed to start this door."""
+    return shlex.join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])

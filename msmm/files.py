@@ -20,10 +20,15 @@ def read_json(path) -> dict:
 
 def write_json(path, content) -> None:
     """Writes a JSON file, and its directory if need be."""
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path, content: bytes) -> None:
+    """Writes a file, and its directory if need be."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_bytes(content)
     os.replace(partial, path)
 
 

@@ -145,6 +145,19 @@ def bootstrap_difference(
     return differences
 
 
+def bootstrap_mean(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Bootstrap over test images of the mean of `values` [N], on the draws of `bootstrap_difference`.
+
+    Of a metric that is a mean over images, `values` are one method's minus another's: paired.
+
+    Returns:
+        [resamples] float64, in the unit of `values`.
+    """
+    values = np.asarray(values, np.float64)
+    rng = np.random.default_rng(seed)
+    return np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)])
+
+
 def _drawn_times(rng: np.random.Generator, n: int) -> np.ndarray:
     """How often each of n images is drawn, [N] float32."""
     return np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import published, report
+from experiments.claims import judge
 from experiments.report import Claim, Outcome, Report, Row, Table
 from msmm.metrics import METRICS, annotation_metrics, bootstrap_difference
 
@@ -193,7 +194,7 @@ def full_report():
     return Report(
         "Table I",
         [Table("Measured: noise, 3 seeds", rows), *published.TABLES.values()],
-        [report.judge(claim, truth, chosen, published.TABLES["I"], 50) for claim in published.CLAIMS],
+        [judge(claim, truth, chosen, published.TABLES["I"], 50) for claim in published.CLAIMS],
         [("learning rate", "0.03", "decision 5")],
         ["a note"],
         {"keras": "3.15.0"},
@@ -263,7 +264,7 @@ def noisy_case(flips, n=400, seeds=2):
 )
 def test_a_claim_is_measured_on_the_given_annotations(flips, verdict):
     truth, chosen = noisy_case(flips)
-    outcome = report.judge(CLAIM, truth, chosen, resamples=100)
+    outcome = judge(CLAIM, truth, chosen, resamples=100)
     for seed, difference in zip(chosen, outcome.differences, strict=True):
         better, worse = (annotation_metrics(truth, seed[name])["H-F1"] for name in ("with", "without"))
         assert difference == better - worse
@@ -277,15 +278,15 @@ def test_a_claim_is_measured_on_the_given_annotations(flips, verdict):
 
 def test_like_methods_differ_within_noise():
     truth, chosen = noisy_case({"with": 0.1, "without": 0.1}, n=100)
-    assert report.judge(CLAIM, truth, chosen).verdict.endswith("(within noise)")
+    assert judge(CLAIM, truth, chosen).verdict.endswith("(within noise)")
 
 
 def test_the_published_difference_is_taken_from_the_given_table():
     claim = published.CLAIMS[0]
     truth, chosen = noisy_case({claim.better: 0.1, claim.worse: 0.2}, n=50)
-    assert report.judge(claim, truth, chosen, published.TABLES["I"], 10).published == 10.42
-    assert report.judge(claim, truth, chosen, published.TABLES["II"], 10).published == 6.18
-    assert report.judge(claim, truth, chosen, published.TABLES["III"], 10).published is None
+    assert judge(claim, truth, chosen, published.TABLES["I"], 10).published == 10.42
+    assert judge(claim, truth, chosen, published.TABLES["II"], 10).published == 6.18
+    assert judge(claim, truth, chosen, published.TABLES["III"], 10).published is None
 
 
 def test_claims_are_printed_with_gain_interval_and_verdict():

@@ -1,0 +1,162 @@
+"""Images of a data set under their words: Figures 5 and 6."""
+
+import hashlib
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from experiments.rendering import Picture
+from experiments.report import Figure
+from experiments.study import Study
+from msmm.contact_sheet import Run as Words
+from msmm.contact_sheet import contact_sheet
+from msmm.errors import UserError
+from msmm.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
+from msmm.training_log import BLUE, GREEN, GREY
+from msmm.variants import COMPLETE, VARIANTS, annotate
+
+CELL = 200  # pixels of each image
+MOST_WORDS = 12  # of the labels, and of the tags, of an image
+BLACK, TAG_BLUE = "#000000", "#1a5fb4"
+KINDS = ("best", "typical", "worst")
+RULE = (
+    "Chosen by rule: images by their F1, ties by a hash of their id; the best from the top, the worst from "
+    "the bottom, the typical ones those closest to the median F1."
+)
+
+
+def first(dataset: Dataset, split: str, count: int, skip: int = 0, least: int = 2) -> list[dict]:
+    """The first `count` records with `least` labels and `least` tags, after `skip` of them."""
+    # A data set without tags has examples too.
+    least_tags = min(least, len(dataset.tags))
+    fit = (r for r in _records(dataset, split) if len(r[LABELS]) >= least and len(r[TAGS]) >= least_tags)
+    found = list(itertools.islice(fit, skip, skip + count))
+    if not found:
+        raise UserError(
+            f"no image of {dataset.name} ({split}) with {least} labels and {least_tags} tags "
+            f"after the first {skip}: choose a smaller --least or --skip"
+        )
+    return found
+
+
+def named(dataset: Dataset, split: str, image_ids: Sequence[str]) -> list[dict]:
+    """The records with these ids, each once, in the order given."""
+    wanted, found = set(image_ids), {}
+    for record in _records(dataset, split):
+        image_id = record[IMAGE_ID].decode()
+        if image_id in wanted:
+            found[image_id] = record
+            if len(found) == len(wanted):
+                break
+    if missing := sorted(wanted - found.keys()):
+        raise UserError(f"no image {missing[0]!r} in {split} of {dataset.name}: choose another --image_ids")
+    return [found[image_id] for image_id in dict.fromkeys(image_ids)]
+
+
+def _records(dataset: Dataset, split: str) -> Iterator[dict]:
+    return dataset.read(split).as_numpy_iterator()
+
+
+def with_tags(dataset: Dataset, records: Sequence[dict]) -> Image.Image:
+    """Figure 5: images over their labels (black) and their tags (blue)."""
+    captions = [
+        [_words(record[LABELS], dataset.labels, BLACK), _words(record[TAGS], dataset.tags, TAG_BLUE)]
+        for record in records
+    ]
+    return contact_sheet(_pictures(records), captions, 5, CELL)
+
+
+def _pictures(records: Sequence[dict]) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(record[IMAGE])) for record in records]
+
+
+def _words(ids, names: tuple[str, ...], colour: str) -> list[Words]:
+    """The names of a record's ids as a line of a caption."""
+    shown = [names[i] for i in ids[:MOST_WORDS]]
+    if len(ids) > MOST_WORDS:
+        shown.append(f"and {len(ids) - MOST_WORDS} more")
+    return _line([(word, colour) for word in shown])
+
+
+def _line(words: Sequence[Words]) -> list[Words]:
+    return [(word + ", " * (i < len(words) - 1), colour) for i, (word, colour) in enumerate(words)]
+
+
+def image_f1(truth: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The F1 of each image, [N] float64 in percent; 0 where nothing is right. Both bool [N, C]."""
+    both, either = (truth & chosen).sum(axis=1), truth.sum(axis=1) + chosen.sum(axis=1)
+    return 100 * 2 * both / np.maximum(1, either)
+
+
+def pick(f1: np.ndarray, ids: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Rows of the best, typical and worst images, `count` each at most: see `RULE`.
+
+    f1: [N] float; ids: [N] str. An image is of one kind only, first come in the order best, worst, typical.
+    """
+    tie = [hashlib.sha256(image_id.encode()).hexdigest() for image_id in ids]  # fair, whatever ids mean
+    left, found = np.arange(len(f1)), {}
+    for kind, cost in (("best", -f1), ("worst", f1), ("typical", np.abs(f1 - np.median(f1)))):
+        order = np.lexsort((tie, cost))
+        found[kind] = order[np.isin(order, left)][:count]
+        left = np.setdiff1d(left, found[kind])
+    return {kind: found[kind] for kind in KINDS}
+
+
+def with_annotations(study: Study, count: int = 5) -> Figure:
+    """Figure 6: test images over the ground truth (black) and what the complete model of the first seed
+    says, surest first: green where right, blue where not in the ground truth; grey what it misses."""
+    run = study.run
+    split, chosen = run.split("test"), study.rows[COMPLETE].chosen[0]
+    scores = annotate(run, VARIANTS[COMPLETE]).scores
+    f1 = image_f1(split.labels, chosen)
+    rows = pick(f1, split.ids, count)
+    kinds = [(kind, row) for kind in KINDS for row in rows[kind]]
+    records = named(run.dataset, "test", [split.ids[row] for _, row in kinds])
+    captions = []
+    for kind, row in kinds:
+        captions.append(_annotation(run.dataset.labels, split.labels[row], chosen[row], scores[row]))
+        captions[-1].insert(0, [(f"{kind}, F1 {f1[row]:.0f} %", GREY)])
+    sheet = contact_sheet(_pictures(records), captions, max(map(len, rows.values())), CELL)
+    perfect = int((f1 == 100).sum())
+    return Figure(
+        "Figure 6: annotations of test images",
+        Picture("figure6", "Test images with ground truth and annotations", png(sheet)),
+        [
+            "Black: the ground truth. Below it the annotations, surest first: green in the ground truth, "
+            f"blue not in it; grey: missed. {COMPLETE}, seed {run.seed}.",
+            f"{RULE} {perfect:,} of {len(f1):,} images are annotated without any error; median F1 "
+            f"{np.median(f1):.2f} %.",
+        ],
+    )
+
+
+def _annotation(labels, truth: np.ndarray, chosen: np.ndarray, scores: np.ndarray) -> list[list[Words]]:
+    """The lines under one image: truth and chosen bool [C], scores float [C]."""
+    true = [(labels[i], BLACK) for i in np.flatnonzero(truth)]
+    surest = [i for i in np.argsort(-scores, kind="stable") if chosen[i]]
+    said = [(labels[i], GREEN if truth[i] else BLUE) for i in surest]
+    missed = [(labels[i], GREY) for i in np.flatnonzero(truth & ~chosen)]
+    return [_line(line) for line in (true, said, missed) if line]
+
+
+def figure5(study: Study) -> Figure:
+    """Figure 5 of a study's training images."""
+    dataset = study.run.dataset
+    sheet = with_tags(dataset, first(dataset, "train", 10))
+    return Figure(
+        "Figure 5: training images with labels and tags",
+        Picture("figure5", "Training images with their labels and tags", png(sheet)),
+        [
+            "Black: the labels; blue: the noisy tags. The first images with two labels and two tags; records "
+            "lie in the order of a hash."
+        ],
+    )
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()

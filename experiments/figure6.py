@@ -1,0 +1,32 @@
+"""Figure 6: test images with the ground truth and what the complete model says of them.
+
+    python -m experiments.figure6                              the drawn data set, trained if it is not yet
+    python -m experiments.figure6 --dataset=nus_wide --num_images=8
+
+Green: in the ground truth; blue: not in it; grey: missed. The best, the typical and the worst images are
+chosen by rule: by the F1 of an image, ties by its id; the typical ones are closest to the median.
+"""
+
+from absl import flags
+
+from msmm import command_line
+
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 5, "Images of each kind.", lower_bound=1)
+command_line.define_experiment_flags()
+
+
+def main() -> None:
+    runs = command_line.open_runs()
+    from experiments import examples, study
+    from msmm.files import write_bytes
+
+    figure = examples.with_annotations(study.finish(runs), _NUM_IMAGES.value)
+    output = runs[0].workdir / figure.picture.file_name
+    write_bytes(output, figure.picture.as_bytes())
+    for note in figure.notes:
+        print(note)
+    print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

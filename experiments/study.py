@@ -1,0 +1,154 @@
+"""What the doors share: seeds -> finished runs -> measured rows -> a report."""
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments import report
+from experiments.claims import judge
+from experiments.report import Claim, Figure, Outcome, Report, Row, Table
+from msmm import configs, features, variants
+from msmm.run import Run
+from msmm.stages import STAGES, train
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One row of a table as measured on the test split, with one entry a training seed.
+
+    chosen: the labels that it gives, bool [N, C] each.
+    figures: column -> value, each as `metrics.annotation_metrics` gives them (and `quantity_metrics`).
+    multi_modal, quantity, upper_bound: as in `report.Row`.
+    """
+
+    chosen: Sequence[np.ndarray]
+    figures: Sequence[Mapping[str, float]]
+    multi_modal: bool | None = None
+    quantity: bool | None = None
+    upper_bound: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What one table or figure of the paper adds to a report."""
+
+    tables: Sequence[Table] = ()
+    outcomes: Sequence[Outcome] = ()
+    figures: Sequence[Figure] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Finished runs, alike but for their seeds, and the rows of the paper's own model on them."""
+
+    runs: Sequence[Run]
+    rows: Mapping[str, Measured]
+
+    @property
+    def run(self) -> Run:
+        """The first run, for what all runs share."""
+        return self.runs[0]
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The true labels of the test split, bool [N, C]."""
+        return self.run.split("test").labels
+
+    @property
+    def what(self) -> str:
+        """What was measured, on what and how often."""
+        dataset, config = self.run.dataset, self.run.config
+        counts = {split: dataset.num_examples(split) for split in dataset.splits}
+        seeds = f"{len(self.runs)} seed{'s' * (len(self.runs) > 1)}"
+        return (
+            f"{dataset.name} ({counts['train']:,} training and {counts['test']:,} test images, "
+            f"{len(dataset.labels)} classes, {len(dataset.tags)} tags), "
+            f"{pathlib.Path(config.backbone).stem} at {config.image_size} px, {seeds}"
+        )
+
+    def judge(
+        self, claims: Sequence[Claim], published: Table, rows: Mapping[str, Measured] | None = None
+    ) -> list[Outcome]:
+        """Claims about annotations, measured on `rows` (the study's own if None)."""
+        rows = self.rows if rows is None else rows
+        chosen = [{name: row.chosen[i] for name, row in rows.items()} for i in range(len(self.runs))]
+        return [judge(claim, self.truth, chosen, published) for claim in claims]
+
+    def report(self, title: str, sections: Sequence[Section], command: str, summary=()) -> Report:
+        """One report of several sections; `command` is what was typed."""
+        return Report(
+            title=title,
+            summary=summary,
+            tables=[table for section in sections for table in section.tables],
+            outcomes=[outcome for section in sections for outcome in section.outcomes],
+            figures=[figure for section in sections for figure in section.figures],
+            settings=configs.describe(self.run.config),
+            notes=[note for section in sections for note in section.notes] + self._fallbacks(),
+            versions=versions(),
+            command=command,
+        )
+
+    def _fallbacks(self) -> list[str]:
+        """Where training began again at a lower learning rate (decision 5)."""
+        return [
+            f"Seed {run.seed}, stage {stage}: {fallback}."
+            for run in self.runs
+            for stage in STAGES
+            for fallback in run.stage_record(stage)["fallbacks"]
+        ]
+
+
+def finish(runs: Sequence[Run]) -> Study:
+    """Trains what has not finished of each run, measures every row of the paper's model, and saves the
+    complete model in the run's directory."""
+    wanted = variants.VARIANTS | variants.TAGS_ONLY
+    measured = {name: ([], []) for name in wanted}
+    for run in runs:
+        print(f"seed {run.seed}", flush=True)
+        for stage in STAGES:
+            train(run, stage)
+        for name, variant in wanted.items():
+            chosen, figures = variants.measure(run, variant)
+            measured[name][0].append(chosen)
+            measured[name][1].append(figures)
+        variants.save_model(run)
+        if run.config.finetune_trunk:  # another seed has another trunk
+            features.discard_maps(run)
+        Run.images.cache_clear()  # gigabytes on real data, and of no more use
+    rows = {
+        name: Measured(*measured[name], variant.tags, variant.quantity, variant.counter == "truth")
+        for name, variant in wanted.items()
+    }
+    return Study(runs, rows)
+
+
+def table(heading: str, rows: Mapping[str, Measured], **how) -> Table:
+    """A table of measured rows; `how` is passed on to `report.Table`."""
+    found = [
+        Row(name, row.figures, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
+    ]
+    return Table(heading, found, **how)
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that the numbers depend on."""
+    return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
+
+
+def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
+    """Writes a report to <workdir>/<stem>/, prints its tables and claims, and says where everything is."""
+    workdir = runs[0].workdir
+    paths = report.write(page, workdir / stem, stem)
+    # What follows is in the files.
+    short = dataclasses.replace(page, figures=(), settings=(), versions={}, command="")
+    print(f"\n{report.as_text(short)}\n")
+    print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
+    print(f"tensorboard: tensorboard --logdir={workdir}")
+    print(f"model:       {runs[0].directory / 'model'}")
