@@ -36,12 +36,13 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """What one table or figure of the paper adds to a report."""
+    """What one table or figure of the paper adds to a report; methods: the compared ones that it trains."""
 
     tables: Sequence[Table] = ()
     outcomes: Sequence[Outcome] = ()
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
+    methods: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +84,25 @@ class Study:
 
     def report(self, title: str, sections: Sequence[Section], command: str, summary=()) -> Report:
         """One report of several sections; `command` is what was typed."""
+        methods = [name for section in sections for name in section.methods]
         return Report(
             title=title,
             summary=summary,
             tables=[table for section in sections for table in section.tables],
             outcomes=[outcome for section in sections for outcome in section.outcomes],
             figures=[figure for section in sections for figure in section.figures],
-            settings=configs.describe(self.run.config),
-            notes=[note for section in sections for note in section.notes] + self._fallbacks(),
+            settings=configs.describe(self.run.config, methods),
+            notes=[note for section in sections for note in section.notes] + self._fallbacks(methods),
             versions=versions(),
             command=command,
         )
 
-    def _fallbacks(self) -> list[str]:
+    def _fallbacks(self, methods: Sequence[str]) -> list[str]:
         """Where training began again at a lower learning rate (decision 5)."""
         return [
             f"Seed {run.seed}, stage {stage}: {fallback}."
             for run in self.runs
-            for stage in STAGES
+            for stage in (*STAGES, *methods)
             for fallback in run.stage_record(stage)["fallbacks"]
         ]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments import published, study
 from experiments.claims import judge_quantity
+from experiments.comparison import compared_methods
 from experiments.report import LENGTHS, QUANTITY, Row, Table
 from experiments.study import Section, Study
 from msmm.configs import mscoco
@@ -98,6 +99,8 @@ def sums(run: Run) -> dict[str, np.ndarray]:
 SECTIONS: dict[str, Callable[[Study, str], Section]] = {
     "I": components,
     "II": components,
+    "III": compared_methods,
+    "IV": compared_methods,
     "V": quantities,
     "VI": quantities,
 }

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT, TINY
 
 DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
-         "experiments.reproduce_table2", "experiments.reproduce_table5", "experiments.reproduce_table6",
+         *(f"experiments.reproduce_table{number}" for number in range(2, 7)),
          "experiments.figure5", "experiments.benchmark_packing", "tfrecords_tools.pack",
          "tfrecords_tools.inspect")  # fmt: skip
 

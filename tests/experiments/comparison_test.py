@@ -1,0 +1,76 @@
+"""Tables III and IV over a run whose stages have finished; the methods are trained here, hardly."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from experiments import comparison, published, study
+from msmm.configs.scenes import Config
+from msmm.methods import METHODS
+from msmm.run import Run
+from msmm.variants import COMPLETE, VARIANTS, annotate
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def measured(trained_run, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("table3") / "run"
+    shutil.copytree(trained_run.workdir, workdir)
+    epochs = {f"{name}_epochs": 1 for name in METHODS}
+    whole = study.finish([Run(workdir, trained_run.dataset, Config(**TINY, **epochs))])
+    return whole, comparison.compared_methods(whole, "III")
+
+
+def rows(table):
+    return {row.name: row.seeds[0] for row in table.rows}
+
+
+def test_rows_are_the_papers_in_its_order(measured):
+    assert [row.name for row in measured[1].tables[0].rows] == [
+        row.name for row in published.TABLES["III"].rows
+    ]
+    for ours, theirs in zip(measured[1].tables[0].rows, published.TABLES["III"].rows, strict=True):
+        assert ours.multi_modal == theirs.multi_modal
+
+
+def test_counting_is_apart_from_ranking(measured):
+    whole, section = measured
+    _, _, with_ours, with_true, lengths = section.tables
+    ours = annotate(whole.run, VARIANTS[COMPLETE]).counts.mean()
+    without_tags = annotate(whole.run, VARIANTS["MS-CNN+LQP"]).counts.mean()
+    by_title = {method.title: method for method in METHODS.values()}
+    for name, figures in rows(with_ours).items():
+        method = by_title.get(name.removesuffix(" + our quantity"))
+        expected = ours if method is None or method.multi_modal else without_tags
+        assert figures["mean predicted"] == pytest.approx(expected)
+    for figures in rows(with_true).values():
+        assert figures["I-P"] == figures["I-R"]
+    ratio = whole.run.split("test").counts.mean() / whole.run.config.k
+    fixed = [name.removesuffix(", true quantity") for name in rows(with_true)][1:]
+    for name, figures in rows(lengths).items():
+        if name in fixed:
+            assert figures["mean predicted"] == whole.run.config.k
+            assert figures["I-P"] / figures["I-R"] == pytest.approx(ratio)
+
+
+def test_ours_is_judged_against_every_method(measured):
+    _, section = measured
+    table = rows(section.tables[0])
+    assert [o.claim.worse for o in section.outcomes] == list(table)[2:]
+    printed = rows(published.TABLES["III"])
+    for outcome in section.outcomes:
+        gain = table["Ours"]["H-F1"] - table[outcome.claim.worse]["H-F1"]
+        assert outcome.differences[0] == pytest.approx(gain)
+        there = printed["Ours"]["H-F1"] - printed[outcome.claim.worse]["H-F1"]
+        assert outcome.published == pytest.approx(there, abs=0.006)
+        assert np.isfinite(outcome.interval).all()
+
+
+def test_a_report_names_the_methods_settings_and_trunks(measured):
+    whole, section = measured
+    page = whole.report("Table III", [section], "command")
+    named = [name for name, _, _ in page.settings]
+    for name, method in METHODS.items():
+        assert f"{name}_learning_rate" in named
+        assert any(method.title in note for note in page.notes)
