@@ -142,6 +142,35 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
 
 
+def summed_up(page: Report, study: Study, seconds: float) -> Report:
+    """The report with a summary: what was run and which claims hold; `seconds` is what it took this time."""
+    verdicts = [outcome.verdict for outcome in page.outcomes]
+    fails = [o.claim for o in page.outcomes if o.verdict.startswith("does not")]
+    holding = len(verdicts) - len(fails)
+    noise = sum("noise" in verdict for verdict in verdicts)
+    trained = sum(run.stage_record(stage)["seconds"] for run in study.runs for stage in STAGES)
+    lines = [
+        f"{study.what}.",
+        f"{holding} of the paper's {len(verdicts)} claims that were measured hold on this data; {noise} of "
+        "all are within noise.",
+        *[
+            f"Does not hold: {claim.name}, {claim.better} over {claim.worse} by {claim.metric}."
+            for claim in fails
+        ],
+        f"Training took {_clock(trained)} (the epochs of all stages and seeds); this command "
+        f"{_clock(seconds)}, without what had finished before.",
+        f"Records: SHA-256 {study.run.dataset.fingerprint[:16]}…. {study.run.dataset.description}",
+    ]
+    return dataclasses.replace(page, summary=lines)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min {seconds} s" if minutes >= 60 else f"{minutes} min {seconds} s"
+    )
+
+
 def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
     """Writes a report to <workdir>/<stem>/, prints its tables and claims, and says where everything is."""
     workdir = runs[0].workdir

@@ -26,7 +26,11 @@ DOORS = {
     "msmm": ("train", "evaluate", "describe"),
     "experiments": (
         *(f"reproduce_table{number}" for number in (1, 2, 5, 6)),
+        "reproduce_all",
         "figure5",
+        "figure6",
+        "timing",
+        "ablation",
         "benchmark_packing",
     ),
     "tfrecords_tools": ("pack", "inspect"),

@@ -14,6 +14,7 @@ from tests.conftest import ROOT, TINY
 
 DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
          "experiments.reproduce_table2", "experiments.reproduce_table5", "experiments.reproduce_table6",
+         "experiments.reproduce_all", "experiments.figure6", "experiments.timing", "experiments.ablation",
          "experiments.figure5", "experiments.benchmark_packing", "tfrecords_tools.pack",
          "tfrecords_tools.inspect")  # fmt: skip
 
