@@ -26,7 +26,7 @@ def section(study: Study, again: bool = False) -> Section:
     found = times(study, again)
     rows = [Row(name, [values]) for name, values in found["milliseconds"].items()]
     columns = ("median ms", "p10 ms", "p90 ms")
-    paper = {"training days": published.TRAINING_DAYS, "a test image, ms": 1000 * published.TEST_SECONDS}
+    paper = {"training days": published.TRAINING_DAYS, "image ms": 1000 * published.TEST_SECONDS}
     return Section(
         tables=[
             training(study),

@@ -144,18 +144,15 @@ def versions() -> dict[str, str]:
 
 def summed_up(page: Report, study: Study, seconds: float) -> Report:
     """The report with a summary: what was run and which claims hold; `seconds` is what it took this time."""
-    verdicts = [outcome.verdict for outcome in page.outcomes]
-    fails = [o.claim for o in page.outcomes if o.verdict.startswith("does not")]
-    holding = len(verdicts) - len(fails)
-    noise = sum("noise" in verdict for verdict in verdicts)
+    holding = sum(outcome.verdict.startswith("holds") for outcome in page.outcomes)
+    doubtful = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != "holds"]
     trained = sum(run.stage_record(stage)["seconds"] for run in study.runs for stage in STAGES)
     lines = [
         f"{study.what}.",
-        f"{holding} of the paper's {len(verdicts)} claims that were measured hold on this data; {noise} of "
-        "all are within noise.",
+        f"Of {len(page.outcomes)} claims of the paper that were measured, {holding} hold on this data.",
         *[
-            f"Does not hold: {claim.name}, {claim.better} over {claim.worse} by {claim.metric}."
-            for claim in fails
+            f"{c.name.capitalize()}, {c.better} over {c.worse} by {c.metric}: {verdict}."
+            for c, verdict in doubtful
         ],
         f"Training took {_clock(trained)} (the epochs of all stages and seeds); this command "
         f"{_clock(seconds)}, without what had finished before.",
