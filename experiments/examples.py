@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.rendering import Picture
 from experiments.report import Figure
-from experiments.study import Study
+from experiments.study import Section, Study
 from msmm.contact_sheet import Run as Words
 from msmm.contact_sheet import contact_sheet
 from msmm.errors import UserError
@@ -142,16 +142,24 @@ def _annotation(labels, truth: np.ndarray, chosen: np.ndarray, scores: np.ndarra
     return [_line(line) for line in (true, said, missed) if line]
 
 
+def section(study: Study) -> Section:
+    """Figures 5 and 6."""
+    return Section(figures=[figure5(study), with_annotations(study)])
+
+
 def figure5(study: Study) -> Figure:
     """Figure 5 of a study's training images."""
     dataset = study.run.dataset
-    sheet = with_tags(dataset, first(dataset, "train", 10))
+    split = study.run.split("train")
+    most = (np.minimum(split.counts, split.tags.sum(axis=1)) if dataset.tags else split.counts).max()
+    least = min(2, int(most))
+    sheet = with_tags(dataset, first(dataset, "train", 10, least=least))
     return Figure(
         "Figure 5: training images with labels and tags",
         Picture("figure5", "Training images with their labels and tags", png(sheet)),
         [
-            "Black: the labels; blue: the noisy tags. The first images with two labels and two tags; records "
-            "lie in the order of a hash."
+            f"Black: the labels; blue: the noisy tags. The first images with at least {least} of each; "
+            "records lie in the order of a hash."
         ],
     )
 

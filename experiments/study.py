@@ -144,6 +144,32 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
 
 
+def summed_up(page: Report, study: Study, seconds: float) -> Report:
+    """The report with a summary: what was run and which claims hold; `seconds` is what it took this time."""
+    holding = sum(outcome.verdict.startswith("holds") for outcome in page.outcomes)
+    doubtful = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != "holds"]
+    trained = sum(run.stage_record(stage)["seconds"] for run in study.runs for stage in STAGES)
+    lines = [
+        f"{study.what}.",
+        f"Of {len(page.outcomes)} claims of the paper that were measured, {holding} hold on this data.",
+        *[
+            f"{c.name.capitalize()}, {c.better} over {c.worse} by {c.metric}: {verdict}."
+            for c, verdict in doubtful
+        ],
+        f"Training took {_clock(trained)} (the epochs of all stages and seeds); this command "
+        f"{_clock(seconds)}, without what had finished before.",
+        f"Records: SHA-256 {study.run.dataset.fingerprint[:16]}…. {study.run.dataset.description}",
+    ]
+    return dataclasses.replace(page, summary=lines)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min {seconds} s" if minutes >= 60 else f"{minutes} min {seconds} s"
+    )
+
+
 def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
     """Writes a report to <workdir>/<stem>/, prints its tables and claims, and says where everything is."""
     workdir = runs[0].workdir

@@ -104,7 +104,7 @@ SECTIONS: dict[str, Callable[[Study, str], Section]] = {
     "V": quantities,
     "VI": quantities,
 }
-_FILE = {"I": "table1", "II": "table2", "III": "table3", "IV": "table4", "V": "table5", "VI": "table6"}
+FILES = {"I": "table1", "II": "table2", "III": "table3", "IV": "table4", "V": "table5", "VI": "table6"}
 
 
 def numbers(run: Run) -> tuple[str, ...]:
@@ -118,4 +118,4 @@ def reproduce(number: str, runs: Sequence[Run], command: str) -> None:
     measured = study.finish(runs)
     section = SECTIONS[number](measured, number)
     page = measured.report(f"Table {number} on {measured.run.dataset.name}", [section], command)
-    study.publish(page, runs, _FILE[number])
+    study.publish(page, runs, FILES[number])

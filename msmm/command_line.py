@@ -168,6 +168,6 @@ def open_runs() -> list:
     return [open_run(seed) for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)]
 
 
-def command() -> str:
-    """What was typed to start this door."""
-    return shlex.join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+def command(door: str | None = None) -> str:
+    """What was typed to start this door, or another one with the same flags."""
+    return shlex.join(["python", "-m", door or sys.modules["__main__"].__spec__.name, *sys.argv[1:]])

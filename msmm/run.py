@@ -40,11 +40,14 @@ class Split:
 class Run:
     """A data set under settings and a seed, in a work directory of its own.
 
+    features_directory: of frozen features, which are keyed by all that they depend on, so that runs
+    of other settings may share it; the work directory's own if None.
     Raises UserError where the work directory belongs to another data set or class list.
     """
 
-    def __init__(self, workdir, dataset: Dataset, config: Config, seed: int = 0):
+    def __init__(self, workdir, dataset: Dataset, config: Config, seed: int = 0, features_directory=None):
         self.workdir, self.dataset, self.config, self.seed = pathlib.Path(workdir), dataset, config, seed
+        self.features_directory = pathlib.Path(features_directory or self.workdir / "features")
         self._claim()
 
     def _claim(self) -> None:
@@ -71,10 +74,6 @@ class Run:
     @property
     def directory(self) -> pathlib.Path:
         return self.workdir / f"seed{self.seed}"
-
-    @property
-    def features_directory(self) -> pathlib.Path:
-        return self.workdir / "features"
 
     def stage_directory(self, stage: str) -> pathlib.Path:
         return self.directory / stage

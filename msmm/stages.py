@@ -15,6 +15,7 @@ The methods of Tables III and IV (`methods.METHODS`) are stages too, which need 
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Callable
 
 import keras
@@ -77,6 +78,24 @@ def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> No
         },
     )
     (directory / "state.npz").unlink(missing_ok=True)
+
+
+def adopt(run: Run, other: Run) -> list[str]:
+    """Copies the finished stages of `other`, a run of the same data set and seed, that `run` would train
+    just so: same settings, same inputs. Returns their names."""
+    found = []
+    for stage in STAGES:
+        record, directory = other.stage_record(stage), run.stage_directory(stage)
+        ready = all(run.stage_record(needed) for needed in STAGES[stage].needs)
+        if directory.exists() or not record or not ready:
+            continue
+        if (record["settings"], record["inputs"]) == (_settings(run, stage), _inputs(run, stage)):
+            partial = directory.with_name(f"{stage}.partial")
+            remove(partial)
+            shutil.copytree(other.stage_directory(stage), partial, ignore=shutil.ignore_patterns("log"))
+            partial.rename(directory)
+            found.append(stage)
+    return found
 
 
 def _settings(run: Run, stage: str) -> dict:

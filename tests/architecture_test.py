@@ -28,7 +28,11 @@ DOORS = {
     "msmm": ("train", "evaluate", "describe"),
     "experiments": (
         *(f"reproduce_table{number}" for number in range(1, 7)),
+        "reproduce_all",
         "figure5",
+        "figure6",
+        "timing",
+        "ablation",
         "benchmark_packing",
     ),
     "tfrecords_tools": ("pack", "inspect"),

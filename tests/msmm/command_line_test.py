@@ -10,12 +10,10 @@ import time
 
 import pytest
 
+from tests.architecture_test import IS_DOOR
 from tests.conftest import ROOT, TINY
 
-DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
-         *(f"experiments.reproduce_table{number}" for number in range(2, 7)),
-         "experiments.figure5", "experiments.benchmark_packing", "tfrecords_tools.pack",
-         "tfrecords_tools.inspect")  # fmt: skip
+DOORS = sorted(IS_DOOR)
 
 
 def process(cwd) -> dict:

@@ -1,0 +1,58 @@
+"""What another choice would have given, where the paper leaves one open.
+
+    python -m experiments.ablation --of=k                      lists of 1, 2, … labels; trains nothing more
+    python -m experiments.ablation --of=rounding               of the predicted quantity; trains nothing more
+    python -m experiments.ablation --of=textual_dropout        0 and 0.5 in the textual MLP
+    python -m experiments.ablation --of=weight_decay           0, 0.0001, 0.0003 and, literally, 0.9997
+    python -m experiments.ablation --of=bn_decay               0.9997 as it is, with statistics anew, 0.99
+    python -m experiments.ablation --of=class_tags --dataset=nus_wide --dataset_without=nus_wide_ablation
+
+Other settings train in runs/<dataset>/ablation/; stages that do not depend on them are taken over. class_tags
+compares two packed data sets, the second one packed with --drop_class_tags and trained beside the first.
+"""
+
+import pathlib
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "class_tags")
+_OF = flags.DEFINE_enum("of", None, CHOICES, "The choice.", required=True)
+_WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without them.")
+command_line.define_experiment_flags()
+
+
+def main() -> None:
+    of = _OF.value
+    if (of == "class_tags") != (_WITHOUT.value is not None):
+        raise UserError(
+            f"expected --dataset_without with --of=class_tags, and only then. Received: --of={of} and "
+            f"--dataset_without={_WITHOUT.value}"
+        )
+    runs = command_line.open_runs()
+    from experiments import ablations, study
+
+    measured = study.finish(runs)
+    if of == "class_tags":
+        section = ablations.of_class_tags(measured, study.finish(_runs_without(runs)))
+    elif of in ("k", "rounding"):
+        section = {"k": ablations.of_k, "rounding": ablations.of_rounding}[of](measured)
+    else:
+        section = ablations.of_settings(of, measured)
+    page = measured.report(f"{of} on {measured.run.dataset.name}", [section], command_line.command())
+    study.publish(page, runs, f"ablation_{of}")
+
+
+def _runs_without(runs: list) -> list:
+    """The same runs on the other data set, in a work directory beside theirs."""
+    from msmm import records
+    from msmm.run import Run
+
+    dataset = records.open_dataset(pathlib.Path(command_line.FLAGS.data_dir), _WITHOUT.value)
+    return [Run(run.workdir.parent / dataset.name, dataset, run.config, run.seed) for run in runs]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,153 @@
+"""What other choices would have given where the paper is open: k, rounding, "0.9997", dropout, class tags."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments import study
+from experiments.report import QUANTITY, Row, Table
+from experiments.study import Measured, Section, Study
+from msmm.annotations import Annotations, choose
+from msmm.configs import base
+from msmm.metrics import METRICS, annotation_metrics
+from msmm.run import Run
+from msmm.stages import adopt
+from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, annotate, raw_quantity
+
+LONGEST = 8  # of the fixed lists that are tried
+LQP = ("quantity accuracy", "quantity MSE")
+
+# How a raw quantity becomes a number of labels; decision 21 is the first.
+ROUNDING = {
+    "nearest, at least 1 (decision 21)": lambda raw: np.maximum(1, np.floor(raw + 0.5)),
+    "nearest": lambda raw: np.maximum(0, np.floor(raw + 0.5)),
+    "down, at least 1": lambda raw: np.maximum(1, np.floor(raw)),
+    "up, at least 1": lambda raw: np.maximum(1, np.ceil(raw)),
+}
+
+
+def of_k(measured: Study) -> Section:
+    """Lists of fixed length (decision 24), from the classifier as it is: nothing is trained."""
+    scores = [annotate(run, VARIANTS[COMPLETE]).scores for run in measured.runs]
+    longest = min(LONGEST, measured.truth.shape[1])
+    rows = {}
+    for k in sorted({*range(1, longest + 1), measured.run.config.k}):
+        name = f"k = {k}" + " (as set)" * (k == measured.run.config.k)
+        rows[name] = _chosen(measured, [choose(Annotations(s), k) for s in scores])
+    rows[f"{COMPLETE}, predicted"] = _chosen(measured, measured.rows[COMPLETE].chosen)
+    heading = f"Measured: lists of k labels of MS-CNN+Tags, {measured.what}"
+    note = "The classifier is the same in all rows: its best epoch was chosen at the k that is set."
+    return Section(tables=[study.table(heading, rows, columns=_LISTS, first="Length", notes=[note])])
+
+
+def of_rounding(measured: Study) -> Section:
+    """Other roundings of the predicted quantity (decision 21): nothing is trained."""
+    truth = measured.run.split("test").counts
+    said = [
+        (annotate(r, VARIANTS[COMPLETE]).scores, raw_quantity(r, VARIANTS[COMPLETE])) for r in measured.runs
+    ]
+    rows = {}
+    for name, rule in ROUNDING.items():
+        counts = [np.minimum(rule(raw.astype(np.float64)), s.shape[1]).astype(np.int32) for s, raw in said]
+        row = _chosen(measured, [choose(Annotations(s, c)) for (s, _), c in zip(said, counts, strict=True)])
+        right = [{QUANTITY[0]: float(100 * (c == truth).mean())} for c in counts]
+        rows[name] = dataclasses.replace(
+            row, figures=[f | r for f, r in zip(row.figures, right, strict=True)]
+        )
+    heading = f"Measured: roundings of the quantity of {COMPLETE}, {measured.what}"
+    return Section(tables=[study.table(heading, rows, columns=(*_LISTS, QUANTITY[0]), first="Rounding")])
+
+
+_LISTS = (*METRICS, "mean predicted")
+
+
+def _chosen(measured: Study, chosen: Sequence[np.ndarray]) -> Measured:
+    return Measured(chosen, [annotation_metrics(measured.truth, c) for c in chosen])
+
+
+def settings(of: str, config: base.Config) -> dict[str, dict]:
+    """The choices that are tried, name -> fields of the configuration; the run's own is among them."""
+    anew = config.bn_batches or base.Config.bn_batches
+    tried = {
+        "bn_decay": {
+            "0.9997": {"bn_momentum": 0.9997, "bn_batches": 0},
+            f"0.9997, taken anew over {anew} batches": {"bn_momentum": 0.9997, "bn_batches": anew},
+            "0.99": {"bn_momentum": 0.99, "bn_batches": 0},
+        },
+        "weight_decay": {f"{value:g}": {"weight_decay": value} for value in (0.0, 1e-4, 3e-4, 0.9997)},
+        "textual_dropout": {f"{value:g}": {"textual_dropout": value} for value in (0.0, 0.5)},
+    }[of]
+    own = {name: getattr(config, name) for name in next(iter(tried.values()))}
+    if own not in tried.values():
+        tried[", ".join(f"{name} {value:g}" for name, value in own.items())] = own
+    return tried
+
+
+def of_settings(of: str, measured: Study) -> Section:
+    """Trains runs with other settings, in work directories below the study's, and compares them. Stages
+    that do not depend on the setting are taken over."""
+    rows = []
+    for name, fields in settings(of, measured.run.config).items():
+        own = all(getattr(measured.run.config, field) == value for field, value in fields.items())
+        found = measured if own else study.finish([_variant(of, run, fields) for run in measured.runs])
+        rows.append(_row(name + " (as set)" * own, found))
+    notes = [_FIGURES] + ["0.9997 is the paper's sentence read literally."] * (of == "weight_decay")
+    return Section(
+        tables=[
+            Table(f"Measured: {of}, {measured.what}", rows, _columns(), of.replace("_", " "), notes=notes)
+        ]
+    )
+
+
+def _variant(of: str, run: Run, fields: Mapping) -> Run:
+    """The run with other settings; what it would train as `run` did it has already."""
+    name = ",".join(f"{field}={value:g}" for field, value in fields.items())
+    print(f"\n{of}: {name}", flush=True)
+    workdir = run.workdir / "ablation" / of / name
+    config = dataclasses.replace(run.config, **fields)
+    variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)
+    if taken := adopt(variant, run):
+        print(f"seed {run.seed}: taken over from {run.directory}: {', '.join(taken)}", flush=True)
+    return variant
+
+
+def of_class_tags(measured: Study, without: Study) -> Section:
+    """The data set as tagged, beside itself without the tags that equal a class name (decision 27)."""
+    ids = [set(one.run.split("test").ids) for one in (measured, without)]
+    return Section(
+        tables=[
+            Table(
+                f"Measured: tags that equal a class name, {measured.what}; without them, {without.what}",
+                [_row("with them", measured), _row("without them", without)],
+                _columns(),
+                "Tags",
+                notes=[
+                    _FIGURES,
+                    f"{len(ids[0] & ids[1]):,} test images are in both data sets, {len(ids[0] - ids[1]):,} "
+                    f"only in the first, {len(ids[1] - ids[0]):,} only in the second. Each row is of its own "
+                    "images and classes.",
+                ],
+            )
+        ]
+    )
+
+
+_FIGURES = (
+    "H-F1 (%) of each model; accuracy (%) and MSE (labels²) of the label quantities of " + COMPLETE + "."
+)
+# Row -> its column, in two lines.
+_MODELS = {n: n.replace("MS-CNN+", "MS-CNN +") for n in (*VARIANTS, *TAGS_ONLY) if n != "Upper bound"}
+
+
+def _columns() -> tuple[str, ...]:
+    return (*_MODELS.values(), *LQP)
+
+
+def _row(name: str, measured: Study) -> Row:
+    seeds = [
+        {column: measured.rows[model].figures[i]["H-F1"] for model, column in _MODELS.items()}
+        | dict(zip(LQP, (measured.rows[COMPLETE].figures[i][q] for q in QUANTITY), strict=True))
+        for i in range(len(measured.runs))
+    ]
+    return Row(name, seeds)

@@ -1,0 +1,134 @@
+"""How long training took, and how long a test image takes (IV-D3)."""
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from experiments import published
+from experiments.report import Row, Table
+from experiments.study import Section, Study
+from msmm import model_dir, parts, preprocessing
+from msmm.files import read_json, write_json
+from msmm.records import IMAGE, TAGS
+from msmm.stages import STAGES
+
+IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
+
+
+def section(study: Study, again: bool = False) -> Section:
+    """The times here, and the paper's in a table of their own. What was timed before of the same weights
+    is told as it was, unless `again`."""
+    found = times(study, again)
+    rows = [Row(name, [values]) for name, values in found["milliseconds"].items()]
+    columns = ("median ms", "p10 ms", "p90 ms")
+    paper = {"training days": published.TRAINING_DAYS, "image ms": 1000 * published.TEST_SECONDS}
+    return Section(
+        tables=[
+            training(study),
+            Table(
+                f"Measured: time of a test image, {found['machine']}",
+                rows,
+                columns,
+                "The complete model, warm",
+                notes=[
+                    f"{found['images']} images; median, 10th and 90th percentile. One by one: of images; in "
+                    f"batches of {found['batch']}: of batches, divided by their size. Decoding is from JPEG; "
+                    "annotating includes resizing, the network and the choice of labels."
+                ],
+            ),
+            Table(
+                "Published: IV-D3, NUS-WIDE, ResNet-101 on a Titan X",
+                [Row("the paper's model", [paper])],
+                tuple(paper),
+                "Model",
+            ),
+        ]
+    )
+
+
+def training(study: Study) -> Table:
+    """Seconds and epochs of every stage, a seed each."""
+    records = [{stage: run.stage_record(stage) for stage in STAGES} for run in study.runs]
+
+    def figures(record: dict) -> dict[str, float]:
+        speed = [epoch["train"]["images per second"] for epoch in record["history"]]
+        return {
+            "seconds": record["seconds"],
+            "epochs": float(len(record["history"])),
+            "images a second": float(np.median(speed)),
+        }
+
+    rows = [Row(stage, [figures(seed[stage]) for seed in records]) for stage in STAGES]
+    rows.append(Row("all", [{"seconds": sum(r["seconds"] for r in seed.values())} for seed in records]))
+    return Table(
+        f"Measured: training time, {study.what}",
+        rows,
+        ("seconds", "epochs", "images a second"),
+        "Stage",
+        notes=[
+            "Epochs with their held-out evaluation, on the machine that trained; without reading the data "
+            "and without the features that frozen parts compute once."
+        ],
+    )
+
+
+def times(study: Study, again: bool) -> dict:
+    """Milliseconds of a test image by way of annotating, and on what machine; kept in timing.json."""
+    path = study.run.workdir / "timing" / "timing.json"
+    weights = {part: parts.trained_hash(study.run, part) for part in parts.STAGE_OF}
+    if path.exists() and not again:
+        found = read_json(path)
+        if found.get("weights") == weights:
+            return found
+    found = {"weights": weights, "machine": machine(), "images": IMAGES, "batch": BATCH}
+    found["milliseconds"] = _measure(study)
+    write_json(path, found)
+    return found
+
+
+def machine() -> str:
+    """The processors that TensorFlow sees, in words."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
+    names = [d.get("device_name", "GPU") for d in details] or ["no GPU"]
+    return ", ".join([f"{cores} CPU cores", *names])
+
+
+def _measure(study: Study) -> dict[str, dict[str, float]]:
+    run = study.run
+    model = model_dir.load(run.directory / "model")
+    records = list(itertools.islice(run.dataset.read("test").as_numpy_iterator(), IMAGES))
+    records = list(itertools.islice(itertools.cycle(records), IMAGES))  # a small split more than once
+    tags = [[run.dataset.tags[i] for i in record[TAGS]] for record in records]
+    pixels = [_decode(record) for record in records]
+    ready = [np.asarray(preprocessing.resize(p, model.image_size)) for p in pixels]
+    sources = {
+        "decoding included": lambda rows: [_decode(records[i]) for i in rows],
+        "pixels ready": lambda rows: [ready[i] for i in rows],
+    }
+    found = {}
+    for size, how in ((1, "one by one"), (BATCH, f"in batches of {BATCH}")):
+        batches = [range(start, start + size) for start in range(0, IMAGES, size)]
+        for what, images in sources.items():
+            spent = []
+            for rows in tqdm(batches[:WARM_UP] + batches, f"timing {how}", leave=False, disable=None):
+                started = time.perf_counter()
+                model.annotate(images(rows), [tags[i] for i in rows])
+                spent.append(1000 * (time.perf_counter() - started) / size)
+            found[f"{how}, {what}"] = percentiles(spent[WARM_UP:])
+    return found
+
+
+def _decode(record: dict) -> np.ndarray:
+    return preprocessing.decode(record[IMAGE]).numpy()
+
+
+def percentiles(spent: Sequence[float]) -> dict[str, float]:
+    """What a row says of times in milliseconds."""
+    low, median, high = np.percentile(spent, [10, 50, 90])
+    return {"median ms": float(median), "p10 ms": float(low), "p90 ms": float(high)}

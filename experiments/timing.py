@@ -1,0 +1,26 @@
+"""How long training took by stage, and a test image takes, beside the paper's three days and 10 ms.
+
+    python -m experiments.timing                               the drawn data set, trained if it is not yet
+    python -m experiments.timing --dataset=nus_wide
+
+Times the complete model of the first seed, warm: test images one by one and in batches, with decoding and
+without; median, 10th and 90th percentile.
+"""
+
+from msmm import command_line
+
+command_line.define_experiment_flags()
+
+
+def main() -> None:
+    runs = command_line.open_runs()
+    from experiments import speed, study
+
+    measured = study.finish(runs)
+    section = speed.section(measured, again=True)
+    page = measured.report(f"Timing on {measured.run.dataset.name}", [section], command_line.command())
+    study.publish(page, runs, "timing")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
