@@ -1,0 +1,47 @@
+"""Which concepts go together and which exclude each other, counted in training images.
+
+Of concepts a and b in n_a and n_b of N images, n_ab of them with both:
+
+    PMI = log(N n_ab / (n_a n_b))          z = √N (N n_ab - n_a n_b) / √(n_a n_b (N - n_a) (N - n_b))
+
+z² is the χ² statistic of their 2x2 table; z is 0 where one of them is in no image or in all.
+"""
+
+import numpy as np
+
+SURE = 4.0  # |z| above which a relation is believed
+SHARE = 0.1  # of a row: the highest PMI that may be positive relations
+MOST = 50  # positive relations of a row
+
+
+def relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (positive, negative), bool [R, S], of R concepts and the S that may say something of them.
+
+    positive: z > 4 and PMI among the highest tenth of the row (at most 50; the lower id first of
+    equals). negative: z < -4. A concept with itself is in neither.
+
+    Args:
+        rows: bool [N, R], which images have each concept.
+        columns: bool [N, S]; the same array for relations within one layer.
+    """
+    pmi, z = _statistics(rows, columns)
+    if rows is columns:
+        np.fill_diagonal(pmi, -np.inf)
+        np.fill_diagonal(z, 0)
+    keep = min(MOST, int(np.ceil(SHARE * columns.shape[1])))
+    order = np.argsort(-pmi, axis=1, kind="stable")[:, :keep]
+    high = np.zeros(z.shape, bool)
+    np.put_along_axis(high, order, True, axis=1)
+    return high & (z > SURE), z < -SURE
+
+
+def _statistics(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """PMI (-inf where n_ab is 0) and z, float64 [R, S] each."""
+    total = len(rows)
+    both = (rows.T.astype(np.float32) @ columns.astype(np.float32)).astype(np.float64)
+    n_a, n_b = rows.sum(axis=0, dtype=np.float64)[:, None], columns.sum(axis=0, dtype=np.float64)[None]
+    spread = np.sqrt(n_a * n_b * (total - n_a) * (total - n_b) / total)
+    z = np.divide(total * both - n_a * n_b, spread, out=np.zeros_like(both), where=spread > 0)
+    with np.errstate(divide="ignore"):
+        pmi = np.log(total * both) - np.log(np.maximum(n_a * n_b, 1))
+    return pmi, z
