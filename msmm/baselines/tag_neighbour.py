@@ -46,7 +46,7 @@ _PIECE = 1024  # images
 
 
 class TagNeighbour(Method):
-    title = "TagNeighbour [23]"
+    title = "TagNeighbor [23]"  # as the paper spells it
     multi_modal = True
     batch_size = 64
 
