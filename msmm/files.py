@@ -1,9 +1,13 @@
 """Files of a work directory: each is the old one or the whole new one, never half."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from msmm.errors import UserError
 
@@ -30,6 +34,35 @@ def write_bytes(path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def locked(directory) -> Iterator[None]:
+    """Keeps other processes out of a directory; the lock ends with this process, however that ends.
+
+    Raises UserError where another process has it.
+    """
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"process {lock.read().strip()} is at work in {directory}: wait for it, or choose another "
+                "--workdir or --seed"
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without locks say
 
 
 def remove(directory) -> None:

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 from msmm import compared, parts, tasks
-from msmm.files import read_json, remove, write_json
+from msmm.files import locked, read_json, remove, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
 from msmm.run import Run
@@ -30,14 +30,20 @@ from msmm.training import Task, check_settings, fit
 from msmm.training_log import GREEN, TrainingLog, label_lines
 
 
-def train(run: Run, stage: str, restart: bool = False, asked: bool = True) -> None:
+def train(run: Run, stage: str, restart: bool = False) -> None:
     """Trains a stage, and first whatever it needs that is not there; does nothing if it has finished.
 
     A stage whose inputs have been trained anew since is trained again. `restart` discards what
-    this stage (not what it needs) has done before. Not `asked` for, a finished stage says nothing.
+    this stage (not what it needs) has done before. Raises UserError where another process trains this seed.
     """
+    with locked(run.directory):
+        _train(run, stage, restart, asked=True)
+
+
+def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
+    """Not `asked` for, a finished stage says nothing."""
     for needed in stage_of(run, stage).needs:
-        train(run, needed, asked=False)
+        _train(run, needed, restart=False, asked=False)
     directory = run.stage_directory(stage)
     settings, inputs = _settings(run, stage), _inputs(run, stage)
     record = run.stage_record(stage)

@@ -5,7 +5,6 @@ it lives. A folder whose lock nobody holds was left by a killed packer: `clean` 
 """
 
 import contextlib
-import errno
 import fcntl
 import io
 import pathlib
@@ -14,11 +13,11 @@ import tempfile
 from collections.abc import Iterator
 
 from msmm.errors import UserError
+from msmm.files import NO_LOCKS
 
 PREFIX = "incomplete."
 LOCK = "lock"
 REPLACED = "replaced"  # what a finished data set is about to take the place of
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without locks say
 
 
 @contextlib.contextmanager
