@@ -127,8 +127,8 @@ def of_class_tags(measured: Study, without: Study) -> Section:
                     _FIGURES,
                     f"{len(ids[0] & ids[1]):,} test images are in both data sets, {len(ids[0] - ids[1]):,} "
                     f"only in the first, {len(ids[1] - ids[0]):,} only in the second. The first two rows are "
-                    "of their own images and classes; the others of those that both have, with labels of other "
-                    "classes left out.",
+                    "of their own images and classes, the others of those that both have; labels of other "
+                    "classes are left out.",
                 ],
             )
         ]
