@@ -90,6 +90,8 @@ def of_settings(of: str, measured: Study) -> Section:
     rows = []
     for name, fields in settings(of, measured.run.config).items():
         own = all(getattr(measured.run.config, field) == value for field, value in fields.items())
+        if not own:
+            print(f"\n{of}: {name}", flush=True)
         found = measured if own else study.finish([_variant(of, run, fields) for run in measured.runs])
         rows.append(_row(name + " (as set)" * own, found))
     notes = [_FIGURES] + ["0.9997 is the paper's sentence read literally."] * (of == "weight_decay")
@@ -103,7 +105,6 @@ def of_settings(of: str, measured: Study) -> Section:
 def _variant(of: str, run: Run, fields: Mapping) -> Run:
     """The run with other settings; what it would train as `run` did it has already."""
     name = ",".join(f"{field}={value:g}" for field, value in fields.items())
-    print(f"\n{of}: {name}", flush=True)
     workdir = run.workdir / "ablation" / of / name
     config = dataclasses.replace(run.config, **fields)
     variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)
@@ -119,18 +120,37 @@ def of_class_tags(measured: Study, without: Study) -> Section:
         tables=[
             Table(
                 f"Measured: tags that equal a class name, {measured.what}; without them, {without.what}",
-                [_row("with them", measured), _row("without them", without)],
+                [_row("with them", measured), _row("without them", without), *_shared(measured, without)],
                 _columns(),
                 "Tags",
                 notes=[
                     _FIGURES,
                     f"{len(ids[0] & ids[1]):,} test images are in both data sets, {len(ids[0] - ids[1]):,} "
-                    f"only in the first, {len(ids[1] - ids[0]):,} only in the second. Each row is of its own "
-                    "images and classes.",
+                    f"only in the first, {len(ids[1] - ids[0]):,} only in the second. The first two rows are "
+                    "of their own images and classes, the others of those that both have; labels of other "
+                    "classes are left out.",
                 ],
             )
         ]
     )
+
+
+def _shared(measured: Study, without: Study) -> list[Row]:
+    """Both on the test images, by id, and the classes, by name, that both have."""
+    rows = []
+    for name, one, other in (("with them", measured, without), ("without them", without, measured)):
+        images = np.isin(one.run.split("test").ids, other.run.split("test").ids)
+        classes = np.isin(one.run.dataset.labels, other.run.dataset.labels)
+        part = np.ix_(images, classes)
+        seeds = [
+            {
+                column: annotation_metrics(one.truth[part], one.rows[model].chosen[i][part])["H-F1"]
+                for model, column in _MODELS.items()
+            }
+            for i in range(len(one.runs))
+        ]
+        rows.append(Row(f"{name}, on what both have", seeds))
+    return rows
 
 
 _FIGURES = (
