@@ -5,6 +5,7 @@ import pytest
 from msmm.baselines.label_graph import relations
 from msmm.baselines.method import Examples, predict
 from msmm.baselines.sinn import Sinn
+from msmm.errors import UserError
 
 
 @pytest.fixture
@@ -187,3 +188,10 @@ def test_gradients_are_clipped_and_kernels_decay(make_method):
     optimizer = make_method(Sinn).optimizer(0.01, 90)
     assert optimizer.global_clipnorm == 5
     assert (optimizer.l2, optimizer.momentum) == (5e-4, 0.9)
+
+
+def test_a_data_set_without_tags(make_method):
+    method = make_method(Sinn, tags=0)
+    assert method.annotate(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
+    with pytest.raises(UserError, match="sinn_dense"):
+        make_method(Sinn, tags=0, sinn_dense=True).build()
