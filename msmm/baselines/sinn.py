@@ -34,6 +34,7 @@ from keras import ops
 from msmm import optimizers
 from msmm.baselines.label_graph import relations
 from msmm.baselines.method import Method, predict
+from msmm.errors import UserError
 
 EPSILON = 0.005
 DEVIATION = 0.01
@@ -49,6 +50,8 @@ class Sinn(Method):
     def build(self) -> keras.Model:
         """Features [B, D] and tags [B, T] -> logits of the labels [B, C]."""
         train, num_classes = self.splits["train"], self.num_classes
+        if self.config.sinn_dense and not train.tags.shape[1]:
+            raise UserError("sinn_dense relates labels to tags, and this data set has none: leave it out")
         feature = keras.Input((self.feature_size,), name="feature")
         tags = keras.Input((train.tags.shape[1],), name="tags")
         x_1 = keras.layers.Dense(num_classes, name="labels")(feature)

@@ -1,0 +1,29 @@
+import functools
+
+import numpy as np
+import pytest
+
+from msmm import features
+from msmm.baselines.method import Examples
+from msmm.configs.base import Config
+
+
+@pytest.fixture
+def make_method(tmp_path):
+    """Makes a method on splits of random examples, or on splits given; settings by name."""
+
+    def make(method, splits=None, sizes=(30, 12), classes=5, tags=9, feature_size=4, **settings):
+        if splits is None:
+            rng = np.random.default_rng(0)
+            splits = {
+                split: Examples(
+                    features=rng.normal(3, 2, (size, feature_size)).astype(np.float32),
+                    tags=rng.random((size, tags)) < 0.3,
+                    labels=rng.random((size, classes)) < 0.4,
+                )
+                for split, size in zip(("train", "test"), sizes, strict=True)
+            }
+        feature_size = splits["train"].features.shape[1]
+        return method(Config(**settings), splits, feature_size, functools.partial(features.cached, tmp_path))
+
+    return make

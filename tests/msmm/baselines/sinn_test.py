@@ -1,0 +1,197 @@
+import keras
+import numpy as np
+import pytest
+
+from msmm.baselines.label_graph import relations
+from msmm.baselines.method import Examples, predict
+from msmm.baselines.sinn import Sinn
+from msmm.errors import UserError
+
+
+@pytest.fixture
+def splits():
+    """Labels and tags that follow 4 topics, so that there are relations of both signs."""
+    rng = np.random.default_rng(0)
+    topic = rng.integers(0, 4, 900)[:, None]
+    labels = rng.random((900, 6)) < 0.05 + 0.8 * (np.arange(6) % 4 == topic)
+    tags = rng.random((900, 30)) < 0.01 + 0.6 * (np.arange(30) % 4 == topic)
+    examples = Examples(rng.normal(size=(900, 5)).astype(np.float32), tags, labels)
+    return {"train": examples, "test": examples}
+
+
+def shaken(network):
+    """The network with weights away from their start, so that every term counts."""
+    rng = np.random.default_rng(1)
+    for variable in network.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.3, variable.shape))
+    return network
+
+
+def unrolled(layers, x):
+    """Both passes of the equations over any number of layers, and what joins them.
+
+    layers: a dict a layer, of functions "h→", "h←" (of x_t), "v→", "v←" (of the neighbouring
+    layer) and "u→", "u←", and biases "b→", "b←", "b". x: the activations of each layer [B, n_t].
+    """
+    num = len(layers)
+    forward, backward = [None] * num, [None] * num
+    for t in range(num):
+        forward[t] = layers[t]["h→"](x[t]) + layers[t]["b→"]
+        if t > 0:
+            forward[t] = forward[t] + layers[t]["v→"](forward[t - 1])
+    for t in reversed(range(num)):
+        backward[t] = layers[t]["h←"](x[t]) + layers[t]["b←"]
+        if t < num - 1:
+            backward[t] = backward[t] + layers[t]["v←"](backward[t + 1])
+    return layers[0]["u→"](forward[0]) + layers[0]["u←"](backward[0]) + layers[0]["b"]
+
+
+def weights_of(network):
+    return {
+        f"{layer.name}/{v.name}": keras.ops.convert_to_numpy(v).astype(np.float64)
+        for layer in network.layers
+        for v in layer.weights
+    }
+
+
+def two_layers(weights, term):
+    """The layers of `unrolled` from a network's weights; term: name -> the function of one V or H."""
+
+    def linear(name):
+        return lambda a: a @ weights[f"{name}/kernel"]
+
+    labels = {
+        **{"h→": term("forward_h1"), "b→": weights["forward_h1/bias"]},
+        **{"h←": term("backward_h1"), "b←": weights["backward_h1/bias"], "v←": term("backward_v1")},
+        **{"u→": linear("forward_u1"), "u←": linear("backward_u1"), "b": weights["backward_u1/bias"]},
+    }
+    unused = np.random.default_rng(2).normal(size=(6, 30))  # →V_2: whatever it is
+    tags = {
+        **{"h→": lambda x: x, "b→": 0, "v→": lambda a: a @ unused},
+        **{"h←": term("backward_h2"), "b←": weights["backward_h2/bias"]},
+    }
+    return [labels, tags]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense):
+    method = make_method(Sinn, splits, sinn_dense=dense)
+    network = shaken(method.build())
+    weights = weights_of(network)
+    train = splits["train"]
+    label_masks, tag_masks = (relations(concepts, concepts) for concepts in (train.labels, train.tags))
+    masks = {
+        **{"forward_h1": label_masks, "backward_h1": label_masks, "backward_h2": tag_masks},
+        "backward_v1": relations(train.labels, train.tags),
+    }
+
+    def structured(name):
+        positive, negative = (mask.T.astype(float) for mask in masks[name])
+        if name != "backward_v1":
+            positive += np.eye(len(positive))
+
+        def term(a):
+            plus = a @ (weights[f"{name}/positive_kernel"] * positive)
+            minus = a @ (weights[f"{name}/negative_kernel"] * negative)
+            return np.maximum(plus, 0) - np.maximum(minus, 0)
+
+        return term
+
+    def binn(name):
+        return lambda a: a @ weights[f"{name}/kernel"]
+
+    rows = np.arange(20)
+    x_1 = splits["test"].features[rows] @ weights["labels/kernel"] + weights["labels/bias"]
+    x_2 = np.where(splits["test"].tags[rows], 1, -1) * np.log(0.995 / 0.005)
+    expected = unrolled(two_layers(weights, binn if dense else structured), [x_1, x_2])
+    annotated = method.annotate(network, "test", rows)
+    np.testing.assert_allclose(annotated.scores, expected, rtol=1e-4, atol=1e-3)
+    assert annotated.counts is None
+    assert all(mask.any() for pair in masks.values() for mask in pair)
+
+
+def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
+    dense = shaken(make_method(Sinn, splits, sinn_dense=True).build())
+    structured = make_method(Sinn, splits).build()
+    monkeypatch.setattr("msmm.baselines.sinn.ops.relu", lambda x: x)
+    for layer in (layer for layer in structured.layers if layer.weights):
+        if layer.name not in ("forward_h1", "backward_h1", "backward_h2", "backward_v1"):
+            layer.set_weights(dense.get_layer(layer.name).get_weights())
+            continue
+        kernel = dense.get_layer(layer.name).kernel
+        for variable in layer.weights:
+            value = {"positive_kernel": kernel, "positive_mask": np.ones(kernel.shape)}.get(variable.name)
+            if variable.name == "bias":
+                value = dense.get_layer(layer.name).bias
+            variable.assign(np.zeros(variable.shape) if value is None else value)
+    read = [splits["test"].features, splits["test"].tags.astype(np.float32)]
+    np.testing.assert_allclose(structured(read), predict(dense, read), rtol=1e-4, atol=1e-3)
+
+
+def test_how_many_weights(make_method):
+    """With →a_2 and a_2, which nothing reads, they would be 6,532,578."""
+    sizes = {"classes": 81, "tags": 1000, "feature_size": 2048}
+    network = make_method(Sinn, **sizes).build()
+    count = sum(np.prod(v.shape) for v in network.trainable_variables)
+    forward_v2, forward_h2, joining_2 = 2 * 81 * 1000, 2 * 1000**2 + 1000, 2 * 1000**2 + 1000
+    assert count == 2_368_578
+    assert count + forward_v2 + forward_h2 + joining_2 == 6_532_578
+    assert 6_532_578 + 2048 * 1000 + 1000 == 8_581_578
+    dense = make_method(Sinn, **sizes, sinn_dense=True).build()
+    assert dense.count_params() == count - 2 * 81**2 - 1000**2 - 81 * 1000
+
+
+def test_masks_come_from_the_data_and_are_not_trained(make_method, splits):
+    method = make_method(Sinn, splits)
+
+    def masks(network):
+        return {k: v for k, v in weights_of(network).items() if k.endswith("mask")}
+
+    network = method.build()
+    before = masks(network)
+    assert len(before) == 8
+    network.compile(method.optimizer(0.1, 10), loss=method.loss)
+    rows = np.arange(50)
+    network.train_on_batch(method.inputs(rows, 0, None), method.targets(rows, None))
+    for name, mask in masks(network).items():
+        np.testing.assert_array_equal(mask, before[name])
+        np.testing.assert_array_equal(mask, masks(method.build())[name])
+    assert before["forward_h1/positive_mask"].diagonal().all()
+    assert not before["forward_h1/negative_mask"].diagonal().any()
+
+
+def test_the_start_is_near_the_image_and_depends_on_the_seed_alone(make_method, splits):
+    method = make_method(Sinn, splits)
+    starts = []
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(seed)
+        starts.append(weights_of(method.build()))
+    for name, first in starts[0].items():
+        np.testing.assert_array_equal(first, starts[1][name])
+        if name.endswith("kernel") and "_u1" not in name:
+            assert (first != starts[2][name]).any()
+    np.testing.assert_array_equal(starts[0]["forward_h1/positive_kernel"].diagonal(), 1)
+    np.testing.assert_array_equal(starts[0]["forward_u1/kernel"], np.eye(6) / 2)
+    off = starts[0]["backward_h2/negative_kernel"][~np.eye(30, dtype=bool)]
+    assert off.std() == pytest.approx(0.01, rel=0.1)
+
+
+def test_the_loss_is_over_the_labels_alone(make_method, splits):
+    method = make_method(Sinn, splits)
+    targets = method.targets(np.arange(3), None)
+    np.testing.assert_array_equal(targets, splits["train"].labels[:3])
+    loss = method.loss(targets, np.zeros((3, 6), np.float32))
+    np.testing.assert_allclose(loss, np.full(3, 6 * np.log(2)), rtol=1e-6)
+
+
+def test_gradients_are_clipped_and_kernels_decay(make_method):
+    optimizer = make_method(Sinn).optimizer(0.01, 90)
+    assert optimizer.global_clipnorm == 5
+    assert (optimizer.l2, optimizer.momentum) == (5e-4, 0.9)
+
+
+def test_a_data_set_without_tags(make_method):
+    method = make_method(Sinn, tags=0)
+    assert method.annotate(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
+    with pytest.raises(UserError, match="sinn_dense"):
+        make_method(Sinn, tags=0, sinn_dense=True).build()
