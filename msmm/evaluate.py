@@ -16,7 +16,9 @@ from msmm.configs import base
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
 _MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
-METHODS = ("logistic", "softmax", "warp", "tag_neighbour", "sinn")
+METHODS = (
+    "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
+)  # fmt: skip
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "A compared method instead.")
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")

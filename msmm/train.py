@@ -18,7 +18,9 @@ from msmm import command_line
 from msmm.configs import base
 
 STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
-METHODS = ("logistic", "softmax", "warp", "tag_neighbour", "sinn")
+METHODS = (
+    "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
+)  # fmt: skip
 _STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
 flags.mark_flags_as_mutual_exclusive(["stage", "method"], required=True)

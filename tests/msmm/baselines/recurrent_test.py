@@ -1,0 +1,193 @@
+"""The rooms of CNN-RNN, RIA and SR-CNN-RNN: sizes, equations, and what they can learn."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from msmm.annotations import choose
+from msmm.baselines import sequences
+from msmm.baselines.cnn_rnn import CnnRnn
+from msmm.baselines.method import Examples, predict
+from msmm.baselines.ria import Ria
+from msmm.baselines.sr_cnn_rnn import SrCnnRnn, area, true_tags
+from msmm.configs.base import Config
+
+ROOMS = {"cnn_rnn": CnnRnn, "ria": Ria, "sr_cnn_rnn": SrCnnRnn}
+EPOCHS = {"cnn_rnn": 120, "ria": 40, "sr_cnn_rnn": 80}
+LABELS = np.array(
+    [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [1, 0, 1, 1, 1]],
+    bool,
+)
+
+
+def uncached(kind, key, num_rows, batches, dtype):
+    return [np.concatenate(pieces) for pieces in zip(*batches(), strict=True)]
+
+
+def method(name, labels=LABELS, feature_size=8, tags=0, **settings):
+    """A method on random features; test split = training split."""
+    rng = np.random.default_rng(0)
+    features = rng.random((len(labels), feature_size), np.float32)
+    examples = Examples(features, rng.random((len(labels), tags)) < 0.5, labels)
+    config = Config(**{"sr_cnn_rnn_tags": tags > 0, **settings})
+    return ROOMS[name](config, {"train": examples, "test": examples}, feature_size, uncached)
+
+
+@functools.cache
+def learnt(name, order="rare_first", tags=0):
+    """A network of a method, trained on all images at once."""
+    room = method(name, tags=tags, **{f"{name}_order": order} if name != "sr_cnn_rnn" else {})
+    keras.utils.set_random_seed(0)
+    network = room.build()
+    network.compile(room.optimizer(3e-3, EPOCHS[name]), loss=room.loss, jit_compile=False)
+    rng, rows = np.random.default_rng(0), np.arange(len(LABELS))
+    for epoch in range(EPOCHS[name]):
+        network.train_on_batch(room.inputs(rows, epoch, rng), room.targets(rows, rng))
+    return network
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+@pytest.mark.parametrize(
+    ("name", "order"), [("cnn_rnn", "frequent_first"), ("ria", "rare_first"), ("sr_cnn_rnn", "rare_first")]
+)
+def test_it_learns_six_images_by_heart(name, order, beam):
+    settings = {"cnn_rnn_free_length": True, f"{name}_beam": beam}
+    tags = 4 if name == "sr_cnn_rnn" else 0
+    room, network = method(name, tags=tags, **settings), learnt(name, order, tags)
+    annotated = room.annotate(network, "test", np.arange(6))
+    np.testing.assert_array_equal(choose(annotated), LABELS)
+    np.testing.assert_array_equal(annotated.counts, LABELS.sum(axis=1))
+    in_order = sequences.label_order(LABELS, order)
+    for scores, labels in zip(annotated.scores, LABELS, strict=True):
+        assert np.argsort(-scores)[: labels.sum()].tolist() == in_order[labels[in_order]].tolist()
+    backwards = room.annotate(network, "test", np.arange(6)[::-1])
+    np.testing.assert_array_equal(backwards.scores[::-1], annotated.scores)
+
+
+def test_cnn_rnn_says_exactly_three_different_labels():
+    annotated = method("cnn_rnn", k=3).annotate(learnt("cnn_rnn", "frequent_first"), "test", np.arange(6))
+    assert annotated.counts is None
+    best = -np.sort(-annotated.scores, axis=1)
+    assert best[:, :3].tolist() == [[5, 4, 3]] * 6
+    assert (best[:, 3:] <= 0).all()
+    np.testing.assert_array_equal(choose(annotated, k=3)[3], LABELS[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("ria", 11_709_522), ("cnn_rnn", 1_350_912), ("sr_cnn_rnn", 1_722_194 + 2048 * 81 + 81)],
+)
+def test_sizes_for_nus_wide(name, count):
+    labels = np.eye(81, dtype=bool)
+    assert method(name, labels, 2048).build().count_params() == count
+
+
+def weights(network):
+    return {w.path.removeprefix("speaker/"): np.array(w) for w in network.weights}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(x, h, c, w, activation=np.tanh):
+    """One step with gates i, f, g, o side by side."""
+    i, f, g, o = np.split(x @ w["lstm/kernel"] + h @ w["lstm/recurrent_kernel"] + w["lstm/bias"], 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * activation(g)
+    return sigmoid(o) * activation(c), c
+
+
+def dense(x, w, name):
+    return x @ w[f"{name}/kernel"] + w.get(f"{name}/bias", 0)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_the_logits_are_those_of_the_equations(name):
+    room = method(name, tags=4)
+    keras.utils.set_random_seed(0)
+    network = room.build()
+    for weight in network.weights:  # biases too
+        weight.assign(weight + 0.05 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    f, tokens = room.read("test", np.arange(6)), room.teacher(np.arange(6))[0]
+    w = weights(network)
+    if name == "cnn_rnn":
+        h = c = np.zeros((6, 512))
+    elif name == "ria":
+        h, c = dense(f, w, "image"), np.zeros((6, 1024))
+    else:
+        s = np.concatenate([sigmoid(dense(f[:, :8], w, "concepts")), f[:, 8:]], axis=1)
+        h, c = np.tanh(dense(s, w, "hidden")), np.tanh(dense(s, w, "memory"))
+    said = []
+    for place in range(tokens.shape[1]):
+        x = w["embedding/embeddings"][tokens[:, place]]
+        if name == "cnn_rnn":
+            h, c = lstm(x, h, c, w, activation=lambda v: np.maximum(v, 0))
+            fused = np.maximum(dense(h, w, "output") + dense(f, w, "image"), 0)
+            said.append(fused @ w["embedding/embeddings"][:6].T)
+        elif name == "ria":
+            h, c = lstm(x, h, c, w)
+            said.append(dense(np.maximum(dense(h, w, "hidden"), 0), w, "logits"))
+        else:
+            h, c = lstm(x, h, c, w)
+            said.append(dense(h, w, "logits"))
+    outputs = predict(network, room.inputs(np.arange(6), None, np.random.default_rng(0)))
+    if name == "sr_cnn_rnn":
+        np.testing.assert_allclose(outputs[:, :5], dense(f[:, :8], w, "concepts"), atol=1e-4)
+        outputs = outputs[:, 5:].reshape(6, -1, 6)
+    np.testing.assert_allclose(outputs, np.stack(said, axis=1), atol=1e-4)
+
+
+def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_always():
+    room = method("sr_cnn_rnn", tags=3)
+    keras.utils.set_random_seed(0)
+    network, rng, rows = room.build(), np.random.default_rng(0), np.arange(6)
+    concepts = [w for w in network.trainable_weights if "concepts" in w.path]
+
+    def outputs(epoch):
+        return predict(network, room.inputs(rows, epoch, rng))
+
+    truly, held_out = [outputs(0), outputs(1)], outputs(None)
+    np.testing.assert_array_equal(truly[0], truly[1])
+    np.testing.assert_array_equal(outputs(2), held_out)
+    assert np.abs(truly[0][:, 5:] - held_out[:, 5:]).max() > 1e-4
+    for weight in concepts:
+        weight.assign(weight + 1)
+    moved = outputs(0), outputs(2)
+    np.testing.assert_array_equal(moved[0][:, 5:], truly[0][:, 5:])  # the LSTM saw the labels
+    assert np.abs(moved[1][:, 5:] - held_out[:, 5:]).max() > 1e-4
+    targets = room.targets(rows, rng)
+    unary = room.loss(targets, moved[0]) - room.loss(targets, truly[0])
+    assert np.abs(ops.convert_to_numpy(unary)).min() > 1e-3
+
+
+def test_a_rank_statistic_counts_pairs():
+    rng = np.random.default_rng(1)
+    scores, positive = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.4
+    pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
+    assert area(scores, positive) == pytest.approx(np.mean(pairs))
+    assert area(scores, np.ones(40, bool)) == area(scores, np.zeros(40, bool)) == 0
+
+
+def test_true_tags_are_frequent_and_can_be_seen():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(1000, 12)).astype(np.float32)
+    seen = features[:, 0] + 0.3 * rng.normal(size=1000) > 1
+    tags = np.stack(
+        [seen, rng.random(1000) < 0.3, seen & (np.arange(1000) < 30), ~seen, np.zeros(1000, bool)], 1
+    )
+    assert tags[:, 2].sum() < 10 < tags[:, 0].sum()
+    assert true_tags(features, tags).tolist() == [True, False, False, True, False]
+    assert true_tags(np.zeros_like(features), tags).tolist() == [False] * 5
+
+
+def test_the_interface_reads_true_tags_only():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(1000, 12)).astype(np.float32)
+    tags = np.stack([rng.random(1000) < 0.3, features[:, 0] > 0.5], 1)
+    examples = Examples(features, tags, rng.random((1000, 5)) < 0.4)
+    room = SrCnnRnn(Config(), {"train": examples, "test": examples}, 12, uncached)
+    np.testing.assert_array_equal(room.read("test", np.arange(3)), np.c_[features[:3], tags[:3, 1]])
+    assert room.multi_modal and not method("sr_cnn_rnn").multi_modal
