@@ -169,11 +169,12 @@ def as_csv(report: Report) -> str:
     for table in report.tables:
         for row in table.rows:
             start = [table.heading, row.name, _FLAGS[row.multi_modal], _FLAGS[row.quantity]]
-            lines.append([*start, "mean", *(_statistic(np.mean, row.values(c), 1) for c in columns)])
+            values = [row.values(column) if column in table.columns else [] for column in columns]
+            lines.append([*start, "mean", *(_statistic(np.mean, v, 1) for v in values)])
             if len(row.seeds) > 1:
-                lines.append([*start, "sd", *(_statistic(_sd, row.values(c), 2) for c in columns)])
-                runs = enumerate(row.seeds, start=1)
-                lines += [[*start, f"run {i}", *(seed.get(c, "") for c in columns)] for i, seed in runs]
+                lines.append([*start, "sd", *(_statistic(_sd, v, 2) for v in values)])
+                runs = zip(*(v or [""] * len(row.seeds) for v in values), strict=True)
+                lines += [[*start, f"run {i}", *run] for i, run in enumerate(runs, start=1)]
     return rendering.comma_separated(lines)
 
 

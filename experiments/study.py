@@ -12,6 +12,7 @@ from experiments import report
 from experiments.claims import judge
 from experiments.report import Claim, Figure, Outcome, Report, Row, Table
 from msmm import configs, features, variants
+from msmm.files import read_json
 from msmm.run import Run
 from msmm.stages import STAGES, train
 
@@ -148,7 +149,7 @@ def summed_up(page: Report, study: Study, seconds: float) -> Report:
     """The report with a summary: what was run and which claims hold; `seconds` is what it took this time."""
     holding = sum(outcome.verdict.startswith("holds") for outcome in page.outcomes)
     doubtful = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != "holds"]
-    trained = sum(run.stage_record(stage)["seconds"] for run in study.runs for stage in STAGES)
+    records = [read_json(path) for run in study.runs for path in run.directory.glob("*/stage.json")]
     lines = [
         f"{study.what}.",
         f"Of {len(page.outcomes)} claims of the paper that were measured, {holding} hold on this data.",
@@ -156,7 +157,7 @@ def summed_up(page: Report, study: Study, seconds: float) -> Report:
             f"{c.name.capitalize()}, {c.better} over {c.worse} by {c.metric}: {verdict}."
             for c, verdict in doubtful
         ],
-        f"Training took {_clock(trained)} (the epochs of all stages and seeds); this command "
+        f"Training took {_clock(sum(r['seconds'] for r in records))} (all epochs of all seeds); this command "
         f"{_clock(seconds)}, without what had finished before.",
         f"Records: SHA-256 {study.run.dataset.fingerprint[:16]}…. {study.run.dataset.description}",
     ]

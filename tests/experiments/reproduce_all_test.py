@@ -1,0 +1,118 @@
+"""The door in a process of its own: killed at any point, it goes on and ends with the same report."""
+
+import csv
+import html.parser
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import TINY
+from tests.msmm.command_line_test import process, refused, run
+
+DOOR = "experiments.reproduce_all"
+
+
+def settings():
+    from msmm.methods import METHODS
+
+    return [f"--{name}={value}" for name, value in (TINY | {f"{n}_epochs": 1 for n in METHODS}).items()]
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    """A home in which the command ran without interruption, and what it said."""
+    home = tmp_path_factory.mktemp("whole")
+    (home / "data").symlink_to(data_dir)
+    result = run(DOOR, *settings(), cwd=home)
+    assert result.returncode == 0, result.stderr
+    return home, result.stdout
+
+
+def numbers(home):
+    """Every measured number but for times, which differ from run to run."""
+    with open(home / "runs/scenes/report/report.csv", newline="") as file:
+        rows = [row for row in csv.reader(file) if "time" not in row[0]]
+    claims = (home / "runs/scenes/report/report_claims.csv").read_text()
+    return rows, claims
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_numbers(whole, data_dir, tmp_path):
+    (tmp_path / "data").symlink_to(data_dir)
+    seed, report = tmp_path / "runs/scenes/seed0", tmp_path / "runs/scenes/report"
+    points = [
+        seed / "finetune/state.npz",
+        seed / "visual/stage.json",
+        seed / "quantity_visual/stage.json",
+        seed / "model/model.json",
+        seed / "warp/stage.json",
+        tmp_path / "runs/scenes/timing/timing.json",
+        report / "report.html",
+    ]
+    for point in points:
+        door = subprocess.Popen(
+            [sys.executable, "-m", DOOR, *settings()], stdout=subprocess.DEVNULL, **process(tmp_path)
+        )
+        while not point.exists():
+            assert door.poll() is None, point
+            time.sleep(0.002)
+        door.kill()
+        door.wait()
+    result = run(DOOR, *settings(), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "epoch 1/" not in result.stdout, "all was trained before the last kill"
+    assert numbers(tmp_path) == numbers(whole[0])
+    names = {path.name for path in report.iterdir()}
+    assert names == {path.name for path in (whole[0] / "runs/scenes/report").iterdir()}
+    for picture in ("quantities.svg", "classes.svg", "reliability.svg", "figure6.png", "loss_curves.svg"):
+        assert (report / picture).read_bytes() == (whole[0] / f"runs/scenes/report/{picture}").read_bytes()
+
+
+class Links(html.parser.HTMLParser):
+    """Everything that a page would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.loads += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        assert tag not in ("script", "link", "iframe", "object")
+
+
+@pytest.mark.slow
+def test_the_page_is_whole_and_loads_nothing(whole):
+    home, said = whole
+    page = (home / "runs/scenes/report/report.html").read_text()
+    loads = Links(page).loads
+    assert len(loads) == 2 and all(value.startswith("data:image/png;base64,") for value in loads)
+    assert "url(" not in page and page.count("<svg") == 5
+    for heading in ("Summary", "Published: Table I,", "Published: Table III,", "Published: Table V,",
+                    "Published: IV-D3", "Learning curves", "Label quantities", "Classes: F1", "Reliability",
+                    "Figure 5", "Figure 6", "Settings", "Versions", "Command"):  # fmt: skip
+        assert re.search(rf"<h2>[^<]*{heading}", page), heading
+    assert (
+        "Published: Table II," not in page
+        and "MSCOCO" not in re.sub(r"<pre>.*", "", page).split("Settings")[0]
+    )
+    for door in ("reproduce_all", "reproduce_table1", "reproduce_table3", "reproduce_table5", "timing"):
+        assert f"python -m experiments.{door} --backbone" in page
+    assert "report:      runs/scenes/report/report.html" in said
+
+
+@pytest.mark.slow
+def test_the_markdown_shows_its_pictures(whole):
+    folder = whole[0] / "runs/scenes/report"
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (folder / "report.md").read_text())
+    assert len(pictures) == 7 and all((folder / picture).is_file() for picture in pictures)
+
+
+def test_class_tags_want_a_second_data_set(tmp_path):
+    said = refused(run("experiments.ablation", "--of=class_tags", cwd=tmp_path))
+    assert "expected --dataset_without with --of=class_tags" in said
+    said = refused(run("experiments.ablation", "--of=k", "--dataset_without=x", cwd=tmp_path))
+    assert "only then" in said

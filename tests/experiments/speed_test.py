@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from experiments import speed
+from msmm.stages import STAGES
+
+
+def test_percentiles_by_hand():
+    found = speed.percentiles([float(v) for v in range(101)])
+    assert found == {"median ms": 50, "p10 ms": 10, "p90 ms": 90}
+
+
+def test_training_time_is_what_the_stages_record(measured):
+    table = speed.training(measured)
+    rows = {row.name: row.seeds[0] for row in table.rows}
+    assert list(rows) == [*STAGES, "all"]
+    total = 0.0
+    for stage in STAGES:
+        record = measured.run.stage_record(stage)
+        assert rows[stage]["seconds"] == record["seconds"] and rows[stage]["epochs"] == 2
+        total += record["seconds"]
+    assert rows["all"]["seconds"] == pytest.approx(total)
+
+
+@pytest.mark.slow
+def test_times_are_kept_until_the_weights_change_or_they_are_asked_for_again(measured):
+    first = speed.section(measured)
+    path = measured.run.workdir / "timing" / "timing.json"
+    kept = json.loads(path.read_text())
+    rows = first.tables[1].rows
+    assert [row.name for row in rows] == list(kept["milliseconds"]) and len(rows) == 4
+    for row in rows:
+        (found,) = row.seeds
+        assert 0 < found["p10 ms"] <= found["median ms"] <= found["p90 ms"]
+    assert speed.section(measured).tables[1].rows == rows
+    assert speed.section(measured, again=True).tables[1].rows != rows
+    path.write_text(json.dumps({**kept, "weights": {}}))
+    assert speed.section(measured).tables[1].rows != rows
+    path.unlink()

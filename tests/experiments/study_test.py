@@ -1,0 +1,168 @@
+"""From measured rows to a report, with annotations made up so that every number is known."""
+
+import csv
+import fractions
+import io
+
+import numpy as np
+import pytest
+
+from experiments import published, report, study, tables
+from experiments.study import Measured, Section, Study
+from msmm.metrics import METRICS, annotation_metrics
+from tests.experiments.report_test import Page, markdown_rows
+
+
+def exact(truth, chosen):
+    """Eq. 6-7 in fractions, counted image by image; printed to two decimals."""
+    n, c = truth.shape
+    right = [sum(int(truth[i, j] and chosen[i, j]) for i in range(n)) for j in range(c)]
+    said = [sum(int(chosen[i, j]) for i in range(n)) for j in range(c)]
+    given = [sum(int(truth[i, j]) for i in range(n)) for j in range(c)]
+
+    def share(a, b):
+        return fractions.Fraction(a, b) if b else fractions.Fraction(0)
+
+    def f1(p, r):
+        return share(2 * p * r, p + r)
+
+    c_p = sum(share(a, b) for a, b in zip(right, said, strict=True)) / c
+    c_r = sum(share(a, b) for a, b in zip(right, given, strict=True)) / c
+    i_p, i_r = share(sum(right), sum(said)), share(sum(right), sum(given))
+    values = (c_p, c_r, f1(c_p, c_r), i_p, i_r, f1(i_p, i_r), f1(f1(c_p, c_r), f1(i_p, i_r)))
+    return dict(zip(METRICS, (100 * value for value in values), strict=True))
+
+
+def noisy(truth, errors, seed):
+    """The truth with a share of its entries turned round; every image keeps at least one label."""
+    said = truth ^ (np.random.default_rng(seed).random(truth.shape) < errors)
+    said[~said.any(axis=1), 0] = True
+    return said
+
+
+# The better the row, the fewer errors; but here the tags hurt.
+ERRORS = {
+    "Upper bound": 0.02,
+    "MS-CNN+Tags+LQP": 0.12,
+    "MS-CNN+LQP": 0.04,
+    "MS-CNN+Tags": 0.2,
+    "MS-CNN": 0.16,
+    "CNN": 0.3,
+    "Tags (MLP alone)": 0.4,
+}
+
+
+@pytest.fixture(scope="module")
+def fabricated(trained_run):
+    truth = trained_run.split("test").labels
+    rows = {}
+    for i, (name, errors) in enumerate(ERRORS.items()):
+        chosen = [noisy(truth, errors, (i, seed)) for seed in range(2)]
+        figures = [annotation_metrics(truth, one) for one in chosen]
+        rows[name] = Measured(chosen, figures, "Tags" in name, "LQP" in name, name == "Upper bound")
+    return Study([trained_run, trained_run], rows)
+
+
+@pytest.fixture(scope="module")
+def page(fabricated):
+    section = tables.components(fabricated, "I")
+    return study.summed_up(fabricated.report("Title", [section], "a command"), fabricated, 3723)
+
+
+def test_known_metrics_come_out_right_to_the_last_digit(fabricated, page):
+    for cells in (Page(report.as_html(page)).rows, markdown_rows(report.as_markdown(page))):
+        found = {row[0]: row[3:] for row in reversed(cells) if len(row) == 10 and "±" in row[-1]}
+        assert set(found) == set(ERRORS)
+        for name, row in fabricated.rows.items():
+            values = [exact(fabricated.truth, chosen) for chosen in row.chosen]
+            for cell, metric in zip(found[name], METRICS, strict=True):
+                a, b = (float(v[metric]) for v in values)
+                sd = abs(a - b) / 2**0.5
+                assert cell.replace("*", "") == f"{(a + b) / 2:.2f} ± {sd:.2f}"
+
+
+def test_csv_keeps_every_digit(fabricated, page):
+    lines = list(csv.DictReader(io.StringIO(report.as_csv(page))))
+    for name, row in fabricated.rows.items():
+        for i, chosen in enumerate(row.chosen, start=1):
+            values = exact(fabricated.truth, chosen)
+            (line,) = [
+                line
+                for line in lines
+                if (line["row"], line["statistic"]) == (name, f"run {i}") and line["H-F1"]
+            ]
+            for metric in METRICS:
+                assert float(line[metric]) == pytest.approx(float(values[metric]), abs=1e-10)
+
+
+def test_claims_that_do_not_hold_are_said_not_to_hold(page):
+    verdicts = {(o.claim.better, o.claim.worse): o.verdict for o in page.outcomes}
+    assert verdicts == {
+        ("MS-CNN+Tags+LQP", "MS-CNN+Tags"): "holds",
+        ("MS-CNN+LQP", "MS-CNN"): "holds",
+        ("MS-CNN+Tags+LQP", "MS-CNN+LQP"): "does not hold",
+        ("MS-CNN+Tags", "MS-CNN"): verdicts["MS-CNN+Tags", "MS-CNN"],
+        ("MS-CNN", "CNN"): "holds",
+    }
+    assert verdicts["MS-CNN+Tags", "MS-CNN"].startswith("does not hold")
+    summary = "\n".join(page.summary)
+    assert "Of 5 claims of the paper that were measured, 3 hold on this data." in summary
+    assert "Tags help, MS-CNN+Tags+LQP over MS-CNN+LQP by H-F1: does not hold." in summary
+    assert report.as_text(page).count("does not hold") >= 4
+
+
+def test_gains_are_differences_of_the_rows(fabricated, page):
+    for outcome in page.outcomes:
+        pairs = zip(
+            fabricated.rows[outcome.claim.better].chosen,
+            fabricated.rows[outcome.claim.worse].chosen,
+            strict=True,
+        )
+        for gain, (better, worse) in zip(outcome.differences, pairs, strict=True):
+            expected = exact(fabricated.truth, better)["H-F1"] - exact(fabricated.truth, worse)["H-F1"]
+            assert gain == pytest.approx(float(expected), abs=1e-10)
+
+
+def test_the_summary_says_what_was_run_and_how_long(fabricated, page):
+    run = fabricated.run
+    assert page.summary[0] == (
+        "scenes (100 training and 40 test images, 24 classes, 1000 tags), "
+        "resnet-1-1-1-1-w4 at 32 px, 2 seeds."
+    )
+    assert "this command 1 h 2 min 3 s" in "\n".join(page.summary)
+    assert run.dataset.fingerprint[:16] in page.summary[-1]
+
+
+def test_measured_and_published_share_no_table(page):
+    measured = [table for table in page.tables if table.heading.startswith("Measured")]
+    assert [t for t in page.tables if t not in measured] == [published.TABLES["I"]]
+
+
+def test_sections_become_one_report(fabricated):
+    figure = report.Figure("A heading", report.Picture("dot", "a dot", b"\x89PNG"), ["about it"])
+    sections = [Section(notes=["first"]), Section(figures=[figure], notes=["second"])]
+    page = fabricated.report("Title", sections, "python -m x\npython -m y")
+    assert page.notes[:2] == ["first", "second"] and page.figures == [figure]
+    html = report.as_html(page)
+    assert 'src="data:image/png;base64,iVBORw=="' in html and "python -m x\npython -m y" in html
+    assert "img-src data:" in html and "default-src 'none'" in html
+    assert "![a dot](dot.png)" in report.as_markdown(page)
+
+
+def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
+    figure = report.Figure("A heading", report.Picture("a b", "dots", "<svg/>"))
+    page = fabricated.report("Title", [Section(figures=[figure])], "")
+    names = [path.name for path in report.write(page, tmp_path, "page")]
+    assert names == ["page.html", "page.md", "page.csv", "a b.svg"]
+    assert (tmp_path / "a b.svg").read_text() == "<svg/>"
+    assert "(a%20b.svg)" in (tmp_path / "page.md").read_text()
+
+
+def test_what_a_finished_study_measures_is_what_the_variants_measure(measured):
+    from msmm import variants
+
+    for name, variant in (variants.VARIANTS | variants.TAGS_ONLY).items():
+        chosen, figures = variants.measure(measured.run, variant)
+        np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
+        assert measured.rows[name].figures == [figures]
+    assert (measured.run.directory / "model" / "model.keras").is_file()

@@ -1,0 +1,95 @@
+import collections
+
+import numpy as np
+import pytest
+
+from experiments import published, tables
+from msmm.configs import mscoco, nus_wide, scenes
+from msmm.variants import COMPLETE, VARIANTS, annotate, raw_quantity
+
+
+@pytest.fixture(scope="module")
+def section(measured):
+    return tables.quantities(measured, "V")
+
+
+def figures(table):
+    return {row.name: row.seeds[0] for row in table.rows}
+
+
+def by_hand(truth, raw):
+    """Accuracy and MSE, image by image."""
+    right = sum(max(1, int(np.floor(r + 0.5))) == m for m, r in zip(truth, raw, strict=True))
+    return 100 * right / len(truth), sum((r - m) ** 2 for m, r in zip(truth, raw, strict=True)) / len(truth)
+
+
+def test_the_regressors_are_the_papers_rows(measured, section):
+    ours, printed, _ = section.tables
+    assert printed is published.TABLES["V"]
+    assert [row.name for row in ours.rows] == [row.name for row in printed.rows]
+    truth = [int(labels.sum()) for labels in measured.truth]
+    for name, variant in (("MS-CNN", "MS-CNN+LQP"), ("MS-CNN+Tags", COMPLETE)):
+        raw = raw_quantity(measured.run, VARIANTS[variant]).astype(float)
+        found = figures(ours)[name]
+        assert (found["Accuracy"], found["MSE"]) == pytest.approx(by_hand(truth, raw))
+        assert found["variance of true"] == pytest.approx(np.var(truth))
+
+
+def test_what_needs_no_regressor_against_a_loop(measured, section):
+    run = measured.run
+    truth = [int(labels.sum()) for labels in measured.truth]
+    train = [int(labels.sum()) for labels in run.split("train").labels]
+    expected = {
+        "mean of the training counts": [sum(train) / len(train)] * len(truth),
+        "most common training count": [collections.Counter(sorted(train)).most_common(1)[0][0]] * len(truth),
+    }
+    for name in ("MS-CNN", "MS-CNN+Tags"):
+        p = annotate(run, VARIANTS[name]).scores.astype(float)
+        expected[f"Σp, {name}"] = [sum(row) for row in p]
+        expected[f"count of p > 0.5, {name}"] = [sum(v > 0.5 for v in row) for row in p]
+    found = figures(section.tables[2])
+    assert list(found) == list(expected)
+    for name, raw in expected.items():
+        assert (found[name]["Accuracy"], found[name]["MSE"]) == pytest.approx(by_hand(truth, raw), rel=1e-5)
+
+
+def test_no_constant_beats_the_variance(section):
+    for name, found in figures(section.tables[2]).items():
+        if "training" in name:
+            assert found["MSE"] >= found["variance of true"]
+
+
+def test_both_measures_are_claims_and_the_45_percent_are_judged(measured, section):
+    assert [o.claim.metric for o in section.outcomes] == ["MSE", "Accuracy"]
+    found = figures(section.tables[0])
+    accuracy = found["MS-CNN+Tags"]["Accuracy"] - found["MS-CNN"]["Accuracy"]
+    assert section.outcomes[1].differences[0] == pytest.approx(accuracy)
+    drop = found["MS-CNN"]["MSE"] - found["MS-CNN+Tags"]["MSE"]
+    assert section.outcomes[0].differences[0] == pytest.approx(drop, rel=1e-5)
+    lowest = min(row["Accuracy"] for row in found.values())
+    said = "that holds" if lowest > 45 else "that does not hold"
+    assert f"{lowest:.2f} %" in section.notes[0] and section.notes[0].endswith(f"{said}.")
+
+
+@pytest.mark.parametrize(
+    ("config", "numbers"),
+    [
+        (nus_wide.Config(), ("I", "III", "V")),
+        (mscoco.Config(k=4), ("II", "IV", "VI")),
+        (scenes.Config(), ("I", "III", "V")),
+    ],
+)
+def test_a_data_set_is_laid_beside_its_own_tables(config, numbers, make_run):
+    run = make_run()
+    run.config = config
+    assert tables.numbers(run) == numbers
+    assert {published.TABLES[n].heading.partition(", ")[2] for n in numbers} == {
+        "MSCOCO" if "II" in numbers else "NUS-WIDE"
+    }
+
+
+def test_every_table_of_the_paper_has_a_section_and_a_door():
+    from tests.architecture_test import DOORS
+
+    assert tables.SECTIONS.keys() == tables.FILES.keys() == published.TABLES.keys()
+    assert {f"reproduce_{name}" for name in tables.FILES.values()} <= set(DOORS["experiments"])
