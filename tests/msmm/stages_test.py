@@ -227,3 +227,30 @@ def test_weights_do_not_depend_on_what_was_built_before(make_run):
     parts._map_shapes.cache_clear()
     first, again = (tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
     assert [parts.weights_hash(p) for p in first] == [parts.weights_hash(p) for p in again]
+
+
+def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained_run, make_run):
+    run = make_run("same")
+    assert stages.adopt(run, trained_run) == list(STAGES)
+    for stage in STAGES:
+        assert run.stage_record(stage) == trained_run.stage_record(stage)
+    for part in parts.STAGE_OF:
+        assert parts.weights_hash(parts.load(run, part)) == parts.trained_hash(trained_run, part)
+    assert stages.adopt(run, trained_run) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "adopted"),
+    [
+        ({"textual_dropout": 0.5}, ["finetune", "visual", "quantity_visual"]),
+        ({"bn_batches": 7}, ["finetune", "textual"]),
+        ({"k": 2}, []),
+        ({"weight_decay": 0.0}, []),
+        ({"quantity_epochs": 3}, ["finetune", "visual", "textual", "classifier"]),
+        ({"seed": 1}, []),
+    ],
+)
+def test_other_stages_are_not_adopted(trained_run, make_run, settings, adopted):
+    run = make_run("other", **settings)
+    assert stages.adopt(run, trained_run) == adopted
+    assert not any(run.stage_directory(stage).exists() for stage in set(STAGES) - set(adopted))
