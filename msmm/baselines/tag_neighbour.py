@@ -117,8 +117,7 @@ class TagNeighbour(Method):
             return ([piece] for piece in nearest(tags, pool, own, NUM_NEIGHBOURS, _SEED))
 
         key = {"split": split, "pool": self.pool, "neighbours": NUM_NEIGHBOURS, "seed": _SEED}
-        kind = f"neighbours-{self.config.tag_neighbour_pool}-{split}"
-        return self.cached(kind, key, len(self.splits[split].tags), compute, np.int32)[0]
+        return self.cached(f"neighbours-{split}", key, len(self.splits[split].tags), compute, np.int32)[0]
 
 
 def mean_over_choices(logits, v_x: np.ndarray, hidden: np.ndarray) -> np.ndarray:

@@ -87,14 +87,14 @@ def test_150_000_images_with_1_000_tags(capsys):
     drawn = rng.choice(vocabulary, per_image.sum(), p=frequency / frequency.sum())
     tags = np.zeros((num, vocabulary), bool)
     tags[np.repeat(np.arange(num), per_image), drawn] = True
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     rows = sum(len(piece) for piece in nearest(tags, tags, np.arange(num), 6, 0))
-    seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
+    seconds, cpu = time.monotonic() - started, time.process_time() - worked
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
     with capsys.disabled():
         print(
-            f"\n{rows:,} images x {vocabulary:,} tags: {seconds:.0f} s, process {peak / 2**20:.2f} GiB "
-            f"at its peak, {(peak - before) / 2**20:.2f} GiB more than before"
+            f"\n{rows:,} images x {vocabulary:,} tags: {seconds:.0f} s ({cpu:.0f} s of one core), "
+            f"the whole process {peak:.2f} GiB at its peak"
         )
     assert rows == num
-    assert peak < 4 * 2**20
+    assert peak < 4
