@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, TINY
 
-DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "experiments.reproduce_table1",
+DOORS = ("msmm.train", "msmm.evaluate", "msmm.describe", "msmm.annotate", "experiments.reproduce_table1",
          "experiments.figure5", "experiments.benchmark_packing", "tfrecords_tools.pack",
          "tfrecords_tools.inspect")  # fmt: skip
 
