@@ -10,7 +10,14 @@ from tests.conftest import ROOT
 # From the ground up: a module imports only from floors below its own.
 FLOORS = (
     ("msmm.errors", "msmm.files", "msmm"),
-    ("msmm.annotations", "msmm.losses", "msmm.optimizers", "msmm.preprocessing", "msmm.contact_sheet"),
+    (
+        "msmm.annotations",
+        "msmm.losses",
+        "msmm.optimizers",
+        "msmm.preprocessing",
+        "msmm.contact_sheet",
+        "msmm.model_card",
+    ),
     ("msmm.metrics", "msmm.records", "msmm.configs", "msmm.models"),
     ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
     ("msmm.run", "msmm.training", "msmm.annotating"),

@@ -10,6 +10,9 @@ from msmm.annotating import keywords, sidecars
 from tfrecords_tools import images
 from tfrecords_tools.manifest_file import normalise_tag
 
+# A picture is first made about this many times as large as the model's input, by averages over whole
+# pixels, which is quick; at 2 probabilities move by up to 0.07, at 4 by less than 0.01.
+DETAIL = 4
 THUMBNAIL = 256  # pixels, the longer side
 THUMBNAIL_QUALITY = 75
 
@@ -46,7 +49,8 @@ def prepare(path: str, size: int, thumbnail: bool, to_sidecar: bool, overwrite: 
     try:
         if to_sidecar and (model := sidecars.done_by(path)) and not overwrite:
             return Passed(done_by=model)
-        loaded = images.load(pathlib.Path(path), least=max(2 * size, THUMBNAIL if thumbnail else 0))
+        least = max(DETAIL * size, THUMBNAIL)
+        loaded = images.load(pathlib.Path(path), least)
         picture = images.upright(loaded)
         in_sidecars, added = sidecars.read(path)
     except (images.BrokenImage, sidecars.CannotWrite) as error:
@@ -55,14 +59,19 @@ def prepare(path: str, size: int, thumbnail: bool, to_sidecar: bool, overwrite: 
     embedded = [word for word in keywords.embedded(loaded) if normalise_tag(word) not in ours]
     beside = [word for word in in_sidecars if normalise_tag(word) not in ours]
     words = list(dict.fromkeys([*embedded, *beside, *keywords.in_text(path)]))
-    pixels = np.asarray(resized(picture, size))
+    if (times := min(picture.size) // least) > 1:  # what was no JPEG comes in its full size
+        picture = picture.reduce(times)
+    pixels = resized(picture, size)
     return Photo(pixels, words, embedded, _thumbnail(picture) if thumbnail else b"")
 
 
-def resized(picture: Image.Image, size: int) -> Image.Image:
-    """A picture [size, size, 3] as `preprocessing.resize` makes it, to a grey value: bilinear with
-    anti-aliasing, the aspect not kept (decision 11)."""
-    return picture if picture.size == (size, size) else picture.resize((size, size), Image.BILINEAR)
+def resized(picture: Image.Image, size: int) -> np.ndarray:
+    """An RGB picture as uint8 [size, size, 3], as `preprocessing.resize` does it, without TensorFlow:
+    bilinear with anti-aliasing, the aspect not kept (decision 11), rounded only once."""
+    if picture.size == (size, size):
+        return np.asarray(picture)
+    channels = [c.convert("F").resize((size, size), Image.Resampling.BILINEAR) for c in picture.split()]
+    return np.rint(np.stack([np.asarray(c) for c in channels], axis=-1)).astype(np.uint8)
 
 
 def _thumbnail(picture: Image.Image) -> bytes:
