@@ -22,7 +22,7 @@ SUBJECT = f"{DC} subject"
 ADDED, MODEL = f"{OWN} added", f"{OWN} model"
 CONTAINERS = (f"{RDF} Bag", f"{RDF} Seq", f"{RDF} Alt")
 MAX_BYTES = 32 << 20  # a sidecar with years of edits has a few megabytes
-MAX_EVENTS = 500_000  # elements, texts and comments
+MAX_EVENTS = 100_000  # elements, texts and comments
 MAX_DEPTH = 200
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -39,7 +39,7 @@ class BadPacket(Exception):
     """XMP that is not read, or not written to; the message is the cause, one of a few fixed phrases."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Element:
     """An element of a packet: its bytes are [start, end), of which those of its end tag are from `inner`.
 
@@ -185,11 +185,12 @@ def merged(old: bytes | None, keywords: Sequence[str], labels: Iterable[str], mo
     abouts = [d.attributes.get(f"{RDF} about", d.attributes.get("about")) for d in packet.rdf.children]
     about = next(filter(None, abouts), "")
     text = "".join(
-        f" <rdf:Description xmlns:rdf={quoteattr(RDF)} rdf:about={quoteattr(about)} {namespace}>\n"
-        f"{content}  </rdf:Description>\n "
+        f"\n  <rdf:Description xmlns:rdf={quoteattr(RDF)} rdf:about={quoteattr(about)} {namespace}>\n"
+        f"{content}  </rdf:Description>"
         for namespace, content in blocks
     )
-    at = packet.rdf.inner
+    # Before the space that ends the list, so that taking it out again leaves that as it was.
+    at = packet.rdf.inner - len(_space_before(packet.data, packet.rdf.inner))
     edits.append((at, at, text.encode()))
     return _edited(packet.data, edits)
 
