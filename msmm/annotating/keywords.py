@@ -50,7 +50,7 @@ class Tags:
 
 
 def _joined(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name) or name
+    return re.sub(r"[\s_-]+", "", name) or name
 
 
 def embedded(image: Image.Image) -> list[str]:

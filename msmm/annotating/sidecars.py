@@ -7,7 +7,8 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from msmm.annotating import finding, xmp
+from msmm.annotating import xmp
+from msmm.annotating.finding import PHOTOS, UNREADABLE
 
 
 class CannotWrite(Exception):
@@ -96,7 +97,9 @@ def _there(stem: str) -> str | None:
 
 def _shared(photo: str) -> bool:
     folder, name = os.path.split(photo)
-    return _photos_by_stem(folder or ".")[os.path.splitext(name)[0]] > 1
+    stem, extension = os.path.splitext(name)
+    itself = extension.lower() in PHOTOS
+    return _photos_by_stem(folder or ".")[stem] > itself
 
 
 @functools.lru_cache(maxsize=2)
@@ -106,6 +109,4 @@ def _photos_by_stem(folder: str) -> collections.Counter:
         parts = [os.path.splitext(name) for name in os.listdir(folder)]
     except OSError:  # a folder that may be entered but not listed
         parts = []
-    return collections.Counter(
-        stem for stem, extension in parts if extension.lower() in finding.PHOTOS + finding.UNREADABLE
-    )
+    return collections.Counter(stem for stem, extension in parts if extension.lower() in PHOTOS + UNREADABLE)
