@@ -1,11 +1,10 @@
 """A model whose answers can be said in advance, and photographs for it."""
 
-import keras
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
-
-from msmm import model_dir
 
 LABELS = ("red", "green", "blue", "bright above", "seaside")
 TAGS = ("beach", "holidays", "goldengate", "café")
@@ -21,6 +20,10 @@ def figures() -> dict:
 def model_directory(tmp_path_factory):
     """A colour is a label where its mean is over half, "bright above" where the upper half is brighter,
     "seaside" with the tag beach; the quantity is how many of them there are."""
+    import keras
+
+    from msmm import model_dir
+
     image = keras.Input((SIZE, SIZE, 3), name="image")
     tags = keras.Input((len(TAGS),), name="tags")
     halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((SIZE // 2, SIZE))(image))
@@ -35,7 +38,7 @@ def model_directory(tmp_path_factory):
     for colour in range(3):  # the mean over both halves, of which half makes 0
         kernel[[colour, 3 + colour], colour] = 10
     kernel[:3, 3], kernel[3:6, 3] = 20, -20
-    kernel[6 + TAGS.index("beach"), 4] = 20
+    kernel[6 + TAGS.index("beach"), 4] = 30  # surer than any colour
     logits.set_weights([kernel, bias])
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
             "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
@@ -46,6 +49,8 @@ def model_directory(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(model_directory):
+    from msmm import model_dir
+
     return model_dir.load(model_directory)
 
 
@@ -76,8 +81,6 @@ def photo(tmp_path):
 @pytest.fixture
 def annotate(model):
     """Annotates paths in this process: (lines or output, summary)."""
-    import io
-
     from msmm.annotating import batches, finding, outputs
 
     class Kept(outputs.Text):
