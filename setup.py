@@ -17,13 +17,13 @@ setup(
         "tensorboard>=2.18",
         "keras>=3.8",
         "numpy>=1.26",
-        "pillow>=10.3",
+        "pillow>=11",
         "absl-py>=2.1",
         "tqdm>=4.66",
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4"],
+        "dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"],
     },
 )

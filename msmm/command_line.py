@@ -1,7 +1,7 @@
 """What every door (`python -m …`) shares: flags in, a clear line and an exit status out.
 
-Exit statuses: 0 done, 2 a mistake the user can put right (one line on standard error),
-130 interrupted. Nothing here imports TensorFlow, so `--help` answers at once.
+Exit statuses: 0 done, 1 done but for files that were skipped, 2 a mistake the user can put right
+(one line on standard error), 130 interrupted. Nothing here imports TensorFlow, so `--help` answers at once.
 """
 
 import dataclasses
@@ -22,11 +22,14 @@ from msmm.errors import UserError
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the command line, calls `main()` and turns what happens into an exit status."""
+def run(main: Callable[..., None], positional: bool = False) -> None:
+    """Parses the command line, calls `main()` and turns what happens into an exit status.
+
+    positional: the door takes arguments without a flag, and `main` is called with their list.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
     try:
-        app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+        app.run(lambda argv: _guarded(main, argv, positional), flags_parser=_parse)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -51,12 +54,12 @@ def _parse(argv: list[str]) -> list[str]:
         fail(f"{error} (--help lists the flags)")
 
 
-def _guarded(main: Callable[[], None], argv: list[str]) -> None:
-    if len(argv) > 1:
+def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> None:
+    if len(argv) > 1 and not positional:
         fail(f"unexpected argument {argv[1]!r}: flags are written --name=value (--help lists them)")
     logging.set_verbosity(logging.WARNING)
     try:
-        main()
+        main(argv[1:]) if positional else main()
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:

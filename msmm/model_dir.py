@@ -3,7 +3,8 @@
 <model>/model.keras     the network: pixels and tags to probabilities and quantity
 <model>/labels.txt      the C class names, a line each, in the order of the probabilities
 <model>/tags.txt        the T tags that it knows, a line each
-<model>/model.json      settings, data set and what was measured
+<model>/model.json      settings, data set, preprocessing and what was measured
+<model>/README.md       the same in words, a model card
 """
 
 import dataclasses
@@ -15,10 +16,18 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from msmm import preprocessing
+from msmm import model_card, preprocessing
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.errors import UserError
 from msmm.files import read_json, remove, write_json
+
+# What `Model.annotate` does before the network, for whoever does it elsewhere.
+_PREPROCESSING = {
+    "pixels": "RGB, float32 from 0 to 255",
+    "resize": "bilinear with anti-aliasing, the aspect not kept, rounded to whole numbers",
+    "normalisation": "what else the backbone needs, the network does itself",
+    "tags": "float32, 1 for each line of tags.txt that the image has, 0 for the others",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +76,12 @@ class Model:
 
 
 def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
-    """Writes a model directory so that it is there whole or not at all."""
+    """Writes a model directory so that it is there whole or not at all.
+
+    info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
+    """
     directory = pathlib.Path(directory)
+    info = info | {"preprocessing": _PREPROCESSING | {"image_size": _sizes(network)["image"]}}
     partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:
@@ -76,6 +89,8 @@ def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
         for name, words in (("labels.txt", labels), ("tags.txt", tags)):
             (partial / name).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
         write_json(partial / "model.json", info)
+        card = model_card.model_card(info, labels, tags)
+        (partial / "README.md").write_text(card, encoding="utf-8")
         remove(directory)
         os.rename(partial, directory)
     finally:

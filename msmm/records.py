@@ -66,6 +66,11 @@ class Dataset:
         """One line on where the data came from."""
         return self.builder.info.description
 
+    @property
+    def licence(self) -> str | None:
+        """What the packer knows of the licence of the data, in a sentence or less."""
+        return self.builder.info.as_proto.redistribution_info.license or None
+
     def num_examples(self, split: str) -> int:
         """How many records `split` has."""
         return self._split(split).num_examples

@@ -1,6 +1,7 @@
 """The rows of Tables I and II: the complete model and what is left of it without some components (IV-B)."""
 
 import dataclasses
+import importlib.metadata
 
 import numpy as np
 
@@ -8,7 +9,7 @@ import msmm
 from msmm import configs, features, model_dir, parts
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.input_pipeline import batches_of
-from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.models.annotator import annotator
 from msmm.run import Run
 
@@ -96,18 +97,45 @@ def measure(run: Run, variant: Variant, split: str = "test") -> tuple[np.ndarray
     return chosen, figures
 
 
+def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
+    """The figures of the complete model where no image has a tag, as many photographs have none."""
+    no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
+    f_t = np.asarray(parts.load(run, "textual").predict_on_batch(no_tags))
+    f_v = features.visual(run, split)
+    classifier, quantity = (parts.load(run, part) for part in ("classifier", "quantity"))
+    logits, raw = [], []
+    for rows in batches_of(np.arange(len(f_v)), 256):
+        joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
+        logits.append(np.asarray(classifier.predict_on_batch(joint)))
+        raw.append(np.asarray(quantity.predict_on_batch(joint))[:, 0])
+    scores, raw = np.concatenate(logits), np.concatenate(raw)
+    truth = run.split(split)
+    chosen = choose(Annotations(scores, round_counts(raw, scores.shape[1])))
+    return annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, raw)
+
+
 def save_model(run: Run):
     """Writes the complete model as a model directory in the run's, and returns its path."""
     names = ("backbone", "multi_scale", "textual", "classifier", "quantity")
     network = annotator(*(parts.load(run, name) for name in names))
-    _, figures = measure(run, VARIANTS[COMPLETE])
+    chosen, figures = measure(run, VARIANTS[COMPLETE])
+    train, test = run.split("train"), run.split("test")
+    f1 = per_class_f1(test.labels, chosen)
     info = {
         "msmm": msmm.__version__,
+        "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")},
         "dataset": run.dataset.name,
+        "description": run.dataset.description,
+        "licence": run.dataset.licence,
         "images": {split: run.dataset.num_examples(split) for split in run.dataset.splits},
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe(run.config)},
         "test": figures,
+        "test without tags": measure_untagged(run),
+        "classes": [
+            {"train": int(train.labels[:, j].sum()), "test": int(test.labels[:, j].sum()), "F1": float(f1[j])}
+            for j in range(len(run.dataset.labels))
+        ],
     }
     directory = run.directory / "model"
     model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info)

@@ -68,6 +68,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     tags: tuple[str, ...]
     num_rows: dict[str, int]
     oddities: Sequence[str] = ()  # sentences for the report
+    licence: str | None = None  # of the data, where it is the same for all of them
     paper: report.Paper | None = None  # what the paper says of this data set
 
     def __init__(
@@ -155,7 +156,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = records.features(self.labels, self.tags)
-        return _Info(builder=self, description=self.description, features=features)
+        return _Info(builder=self, description=self.description, features=features, license=self.licence)
 
     def _split_generators(self, dl_manager):
         label_ids = {name: index for index, name in enumerate(self.labels)}

@@ -1,4 +1,4 @@
-"""Any image file to the bytes of an upright RGB JPEG, or the cause why not. Pillow only."""
+"""Any image file to upright RGB pixels or a JPEG of them, or the cause why not. Pillow only."""
 
 import io
 import pathlib
@@ -12,6 +12,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_500  # pixels; libjpeg's own limit
+MAX_BYTES = 1 << 30  # of a file; 100 million pixels of 16 bits and three colours take 600 MB
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,7 +27,7 @@ QUALITY = 95  # of what is encoded again, without subsampling of the colours
 
 
 class BrokenImage(Exception):
-    """An image that cannot be packed; the message is the cause, one of a few fixed phrases."""
+    """An image that cannot be used; the message is the cause, one of a few fixed phrases."""
 
 
 def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes:
@@ -75,6 +76,38 @@ def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes
     return None if jpeg is data else jpeg
 
 
+def load(image: bytes | pathlib.Path, least: int | None = None) -> Image.Image:
+    """The image as Pillow decodes it, with what else is in the file in its `info`.
+
+    With `least` (pixels) a JPEG may come at an eighth, a quarter or half of its size, no side
+    shorter than that: far quicker, and what is lost would be lost by scaling down.
+
+    Raises BrokenImage with the cause.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
+        opened = _open(image if isinstance(image, bytes) else _read(image))
+        try:
+            if least is not None:
+                opened.draft(None, (least, least))
+            opened.load()
+        except Exception:  # Pillow's readers raise many types on damaged pixels
+            raise BrokenImage("does not decode") from None
+    return opened
+
+
+def upright(loaded: Image.Image) -> Image.Image:
+    """A loaded image in RGB, the right way up: the first frame, transparency over white, 16 bits to 8.
+
+    Raises BrokenImage.
+    """
+    try:
+        turn, pixels = _turn(loaded), _rgb(loaded)
+    except Exception:  # damaged EXIF, palettes, colour modes
+        raise BrokenImage("does not decode") from None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
 def read(image: bytes | pathlib.Path) -> bytes | str:
     """The bytes of an image, or the cause why it cannot be read."""
     try:
@@ -110,6 +143,8 @@ def encode(image: Image.Image, quality: int, subsampling: int = -1) -> bytes:
 
 def _read(path: pathlib.Path) -> bytes:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BrokenImage("file too large")
         return path.read_bytes()
     except FileNotFoundError:
         raise BrokenImage("missing file") from None

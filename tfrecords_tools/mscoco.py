@@ -49,6 +49,7 @@ class MsCoco(builder.Builder, skip_registration=True):
     """train and val of MSCOCO; images without an object are left out (decision 31)."""
 
     paper = PAPER
+    licence = "annotations CC BY 4.0; each photograph under its owner's terms on Flickr"
     oddities = ("tags are words of the captions, at test time too: they nearly say the labels",)
 
     def __init__(

@@ -46,6 +46,7 @@ class NusWide(builder.Builder, skip_registration=True):
     """
 
     paper = PAPER
+    licence = "for research; each photograph under its owner's terms on Flickr"
 
     def __init__(
         self,

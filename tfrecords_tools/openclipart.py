@@ -56,6 +56,7 @@ class OpenClipart(builder.Builder, skip_registration=True):
     """Public-domain drawings; images without a tag are left out by default, as in the paper (IV-A1)."""
 
     description = "Open Clip Art Library 0.18, public-domain drawings"
+    licence = "public domain, as every drawing says of itself"
 
     def __init__(self, *, raw_dir: str | pathlib.Path = INSTALLED, drop_untagged: bool = True, **common):
         """common: the arguments of `builder.Builder`. Raises UserError where a package is not there."""

@@ -14,6 +14,8 @@ FIRST_INDEX = {"train": 0, "test": 1_000_000}  # apart, so that one split grows 
 class Scenes(builder.Builder, skip_registration=True):
     """Drawn scenes; scene `index` of a seed is always the same picture."""
 
+    licence = "Apache-2.0, as the program that draws them"
+
     def __init__(
         self,
         *,

@@ -40,8 +40,8 @@ def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
     for label in labels:
         words = _words(label)
         names |= {" ".join(words), "".join(words), *words} - JOINING
-    names = {form for name in names for form in _singulars(name)}
-    return frozenset(tag for tag in tags if _singulars(" ".join(_words(tag))) & names)
+    names = {form for name in names for form in singulars(name)}
+    return frozenset(tag for tag in tags if singulars(" ".join(_words(tag))) & names)
 
 
 def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -73,8 +73,8 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[^\W_]+", manifest_file.normalise_tag(name))
 
 
-def _singulars(name: str) -> set[str]:
-    """The name and what it may be the plural of: of `knives` knive, knif and knife as well."""
+def singulars(name: str) -> set[str]:
+    """The name, normalised, and what it may be the plural of: of `knives` knive, knif and knife as well."""
     found = {name}
     for plural, singular in IRREGULAR.items():
         if re.search(rf"\b{plural}$", name):

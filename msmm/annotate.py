@@ -1,0 +1,141 @@
+"""Gives photographs keywords, as many as each deserves (Algorithm 2); the photographs are not touched.
+
+PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input.
+The tags that the model looks at are the keywords that a photograph has: IPTC and XMP keywords in it, its
+XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
+--tags for all of them. A keyword that was added here before is not taken for one of the photographer's.
+
+  text   lines on standard output
+  json   JSON lines, csv a table: on standard output, or in the file --output
+  xmp    keywords (dc:subject) in the XMP sidecar beside each photograph, with all that it holds already
+  html   a gallery with probabilities in the folder --output
+
+What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on;
+--overwrite does it anew. Exit status: 0 done, 1 done but for what was skipped, 2 a mistake.
+
+  python -m msmm.annotate photos --model=runs/scenes/seed0/model
+  python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
+  python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
+  python -m msmm.annotate new.jpg --model=MODEL --tags=beach,holiday --quantity=top_k --k=5
+  find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
+"""
+
+import hashlib
+import json
+import sys
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+FORMATS = ("text", "json", "csv", "xmp", "html")
+QUANTITIES = ("predicted", "threshold", "top_k")
+_MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
+_FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
+_OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
+_TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
+_QUANTITY = flags.DEFINE_enum("quantity", "predicted", QUANTITIES, "What says how many labels to keep.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", 0.5, "With --quantity=threshold: the least probability.", lower_bound=0, upper_bound=1
+)
+_K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be written, and write nothing.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
+
+
+def main(paths: list[str]) -> None:
+    _check(paths)
+    from msmm.annotating import finding
+
+    found = list(finding.find(paths, sys.stdin.buffer))
+    if not found:
+        raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
+    command_line.import_tensorflow()
+    from msmm import model_dir
+    from msmm.annotating import batches
+
+    model = model_dir.load(_MODEL.value)
+    fingerprint = _fingerprint(model)
+    to_sidecar = _FORMAT.value == "xmp"
+
+    def choice(annotation):
+        return batches.chosen(annotation, model.labels, _QUANTITY.value, _THRESHOLD.value, _K.value)
+
+    summary = batches.annotate(
+        model,
+        found,
+        _output(model, fingerprint),
+        prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
+        words=[word.strip() for word in _TAGS.value if word.strip()],
+        choice=choice,
+        num_workers=_WORKERS.value,
+    )
+    _report(summary, fingerprint)
+    if summary.skipped:
+        sys.exit(1)
+
+
+def _check(paths: list[str]) -> None:
+    """What can be said before TensorFlow takes its seconds."""
+    if not paths:
+        raise UserError("expected a PATH: a photograph, a folder, or - for a list on standard input")
+    if not _MODEL.value:
+        raise UserError("expected --model=DIR, a model directory such as runs/scenes/seed0/model")
+    if _FORMAT.value == "html" and not _OUTPUT.value:
+        raise UserError("expected --output=FOLDER for the pages of --format=html")
+    if _FORMAT.value in ("text", "xmp") and _OUTPUT.value:
+        where = "to standard output" if _FORMAT.value == "text" else "beside each photograph"
+        raise UserError(f"--format={_FORMAT.value} writes {where}: leave --output out")
+    if _WORKERS.value is not None and _WORKERS.value < 1:
+        raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
+
+
+def _output(model, fingerprint: str):
+    from msmm.annotating import gallery, outputs
+
+    path, name = _OUTPUT.value, _FORMAT.value
+    if name == "html":
+        output = gallery.Gallery(path, f"Annotated by {fingerprint}", _OVERWRITE.value)
+    elif name == "xmp":
+        output = outputs.Sidecars(fingerprint)
+    elif path:
+        output = outputs.File(path, outputs.JSON if name == "json" else outputs.CSV, _OVERWRITE.value)
+    else:
+        form = {"json": outputs.JSON, "csv": outputs.CSV}.get(name)
+        output = outputs.Text(form.line, form.header) if form else outputs.Text()
+    return outputs.DryRun(output) if _DRY_RUN.value else output
+
+
+def _fingerprint(model) -> str:
+    """A model's name for people and a hash of what it says of itself."""
+    content = json.dumps([model.info, model.labels, model.tags], sort_keys=True)
+    return f"{model.info.get('dataset', 'model')} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _report(summary, fingerprint: str) -> None:
+    from msmm.annotating.outputs import shown
+
+    words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
+    if before := summary.done_before.total():
+        words.append(f"{before:,} done before")
+    if summary.skipped:
+        causes = ", ".join(f"{cause}: {count}" for cause, count in summary.skipped.most_common())
+        words.append(f"{summary.skipped.total():,} skipped ({causes})")
+    print("; ".join(words), file=sys.stderr)
+    others = sum(n for model, n in summary.done_before.items() if model not in ("", fingerprint))
+    if others:
+        print(
+            f"{others:,} of those done before are another model's: --overwrite does them anew",
+            file=sys.stderr,
+        )
+    if summary.unknown:
+        most = ", ".join(f"{shown(word)} ({count})" for word, count in summary.unknown.most_common(10))
+        print(f"keywords that the model does not know: {most}", file=sys.stderr)
+    if _FORMAT.value == "html" and not _DRY_RUN.value:
+        print(f"gallery: {shown(_OUTPUT.value)}/index.html", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line.run(main, positional=True)

@@ -1,0 +1,128 @@
+"""Photographs through the model, batch by batch: decoded ahead in processes, answers to an output."""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from msmm.annotating import photos, sidecars
+from msmm.annotating.keywords import Tags
+from msmm.annotating.outputs import Annotated, shown
+from msmm.annotations import Annotations, choose
+from msmm.model_dir import Annotation, Model
+from tfrecords_tools import workers
+
+BATCH = 32
+MAX_WORDS = 10_000  # of which it is counted how often they were not known
+
+
+@dataclasses.dataclass
+class Summary:
+    """What was done: photographs annotated, done before and by which model, skipped by cause, and
+    how many of them had each keyword that the model does not know."""
+
+    annotated: int = 0
+    done_before: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    skipped: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+
+def chosen(annotation: Annotation, labels: Sequence[str], quantity: str, threshold: float, k: int):
+    """The names that are chosen, surest first.
+
+    quantity: "predicted" for Algorithm 2 (decision 21), "threshold" for every label of at least that
+        probability, perhaps none, "top_k" for the k best.
+    """
+    if quantity == "predicted":
+        return annotation.labels
+    scores = annotation.probabilities
+    count = int((scores >= threshold).sum()) if quantity == "threshold" else k
+    mask = choose(Annotations(scores[None], np.array([count])))[0]
+    return tuple(labels[i] for i in np.argsort(-scores, kind="stable") if mask[i])
+
+
+def annotate(
+    model: Model,
+    found: Sequence[tuple[str, str | None]],
+    output: Any,
+    *,
+    prepare: Sequence,
+    words: Iterable[str] = (),
+    choice: Callable[[Annotation], tuple[str, ...]],
+    num_workers: int | None = None,
+) -> Summary:
+    """Annotates photographs, in their order; memory does not grow with their number.
+
+    found: what `finding.find` gives. output: one of `outputs` or a gallery. prepare: the arguments
+    of `photos.prepare` after the path. words: keywords that every photograph has.
+    choice: an annotation to the chosen names. num_workers: processes that decode, by default one a core.
+
+    What is skipped is said on standard error as it happens.
+    """
+    tags, summary = Tags(model.tags), Summary()
+    bar = tqdm.tqdm(total=len(found), desc="annotating", unit=" photos", disable=None)
+
+    def skip(path: str, cause: str) -> None:
+        summary.skipped[cause] += 1
+        tqdm.tqdm.write(f"skipped {shown(path)}: {cause}", file=sys.stderr)
+
+    def wanted():
+        for path, cause in found:
+            if cause:
+                bar.update()
+                skip(path, cause)
+            elif output.done(path):
+                bar.update()
+                summary.done_before[""] += 1
+            else:
+                yield path, path
+
+    def usable(prepared):
+        for path, photo in prepared:
+            bar.update()
+            if isinstance(photo, photos.Photo):
+                yield path, photo
+            elif photo.done_by:
+                summary.done_before[photo.done_by] += 1
+            else:
+                skip(path, photo.cause)
+
+    with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
+        ready = usable(pool.map(photos.prepare, wanted(), *prepare))
+        while batch := list(itertools.islice(ready, BATCH)):
+            split = [tags.split([*photo.words, *words]) for _, photo in batch]
+            said = model.annotate([photo.pixels for _, photo in batch], [known for known, _ in split])
+            for (path, photo), (known, unknown), annotation in zip(batch, split, said, strict=True):
+                answer = _annotated(model, path, photo, known, unknown, annotation, choice(annotation))
+                try:
+                    line = output.write(answer)
+                except sidecars.CannotWrite as error:
+                    skip(path, str(error))
+                    continue
+                if line is not None:
+                    tqdm.tqdm.write(line, file=sys.stdout)
+                summary.annotated += 1
+                for word in unknown:
+                    if word in summary.unknown or len(summary.unknown) < MAX_WORDS:
+                        summary.unknown[word] += 1
+    return summary
+
+
+def _annotated(model, path, photo, known, unknown, annotation, names) -> Annotated:
+    order = np.argsort(-annotation.probabilities, kind="stable")
+    return Annotated(
+        path=path,
+        labels=names,
+        probabilities={model.labels[i]: float(annotation.probabilities[i]) for i in order},
+        quantity=annotation.quantity,
+        tags=known,
+        unknown=unknown,
+        embedded=photo.embedded,
+        thumbnail=photo.thumbnail,
+    )

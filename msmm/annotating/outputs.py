@@ -1,0 +1,256 @@
+"""What becomes of an annotation: a line of text, JSON or CSV, or keywords in an XMP sidecar.
+
+An output is a context. `done(path)` says whether a photograph is in it already, `write` takes an
+annotated one and returns a line for people, or None; leaving the context without an exception makes a
+file appear under its name. Until then, and after a kill, it is `<name>.partial`, from which the next
+run goes on.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from msmm.annotating import sidecars
+from msmm.errors import UserError
+from tfrecords_tools.manifest_file import normalise_tag
+
+CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown")
+SEPARATOR = ";"
+MAX_LINE = 1 << 20  # bytes; of a file that is no output of ours
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotated:
+    """A photograph with what the model says of it.
+
+    labels: the chosen names, surest first. probabilities: of every class, surest first.
+    quantity: the predicted one, before rounding. tags: those that the model was given; unknown: the
+    photograph's keywords that it does not know. embedded, thumbnail: see `photos.Photo`.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    probabilities: Mapping[str, float]
+    quantity: float
+    tags: Sequence[str]
+    unknown: Sequence[str]
+    embedded: Sequence[str] = ()
+    thumbnail: bytes = b""
+
+
+def shown(text: str) -> str:
+    """A text in one line that a terminal can be given: what is not printable as \\x1b or \\u202e."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def text_line(photo: Annotated) -> str:
+    """`photo.jpg: sky (0.98), sea (0.61)`"""
+    labels = ", ".join(f"{shown(name)} ({photo.probabilities[name]:.2f})" for name in photo.labels)
+    return f"{shown(photo.path)}: {labels or '(none)'}"
+
+
+def json_line(photo: Annotated) -> str:
+    """One JSON object, in ASCII if a name has bytes that are no UTF-8."""
+    content = {
+        "path": photo.path,
+        "labels": list(photo.labels),
+        "quantity": round(photo.quantity, 3),
+        "probabilities": {name: round(p, 4) for name, p in photo.probabilities.items()},
+        "tags": list(photo.tags),
+        "unknown": list(photo.unknown),
+    }
+    line = json.dumps(content, ensure_ascii=False)
+    return line if _is_unicode(line) else json.dumps(content)
+
+
+def csv_line(photo: Annotated) -> str:
+    """A row of CSV_COLUMNS; never more than one line, and no formula to a spreadsheet."""
+    row = [
+        shown(photo.path),
+        SEPARATOR.join(photo.labels),
+        SEPARATOR.join(f"{photo.probabilities[name]:.4f}" for name in photo.labels),
+        f"{photo.quantity:.3f}",
+        SEPARATOR.join(photo.tags),
+        SEPARATOR.join(shown(word) for word in photo.unknown),
+    ]
+    return _csv(f"'{cell}" if cell[:1] in tuple("=+-@") and i != 3 else cell for i, cell in enumerate(row))
+
+
+class Text:
+    """Lines on standard output, which nothing remembers."""
+
+    def __init__(self, line: Callable[[Annotated], str] = text_line, header: str = ""):
+        self._line, self._header = line, header
+
+    def __enter__(self) -> "Text":
+        if self._header:
+            print(self._header, flush=True)
+        return self
+
+    def __exit__(self, *failure) -> None:
+        pass
+
+    def done(self, path: str) -> bool:
+        return False
+
+    def write(self, photo: Annotated) -> str | None:
+        return self._line(photo)
+
+
+class File:
+    """A file of lines, to which a second run adds what is new."""
+
+    def __init__(self, path: str, format: "Format", overwrite: bool):
+        self._path, self._format = pathlib.Path(path), format
+        self._partial = self._path.with_name(self._path.name + ".partial")
+        for there in (self._path, self._partial):
+            if os.path.lexists(there) and not _is_ours(there, format):
+                raise UserError(
+                    f"{there} is there and not {format.name} that this wrote: name another --output"
+                )
+        self._new, self._done, self._size = 0, set(), 0
+        self._begun = self._partial.exists() and not overwrite
+        if self._begun or (self._path.exists() and not overwrite):
+            self._read(self._partial if self._begun else self._path)
+
+    def _read(self, path: pathlib.Path) -> None:
+        """Which photographs are done, as hashes, and where the last whole line ends."""
+        with open(path, "rb") as file:
+            for line in file:
+                is_header = not self._size and self._format.header
+                photo = None if is_header else self._format.path(line)
+                if not line.endswith(b"\n") or (photo is None and not is_header):
+                    break
+                self._size += len(line)
+                if not is_header:
+                    self._done.add(hash(photo))
+
+    def __enter__(self) -> "File":
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._begun and self._size:
+            shutil.copyfile(self._path, self._partial)
+        self._file = open(self._partial, "ab" if self._size else "wb")
+        self._file.truncate(self._size)
+        if not self._size and self._format.header:
+            self._file.write(self._format.header.encode() + b"\n")
+        return self
+
+    def __exit__(self, failed, *_) -> None:
+        self._file.close()
+        if failed:
+            return
+        if self._new or self._begun or not self._path.exists():
+            os.replace(self._partial, self._path)
+        else:
+            os.remove(self._partial)  # a copy of what is there
+
+    def done(self, path: str) -> bool:
+        return hash(self._format.key(path)) in self._done
+
+    def write(self, photo: Annotated) -> None:
+        self._file.write(self._format.line(photo).encode() + b"\n")
+        self._file.flush()
+        self._new += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """Lines of a file. key: what `path` reads from the line of a path; None where a line is none of ours."""
+
+    name: str
+    line: Callable[[Annotated], str]
+    key: Callable[[str], str]
+    path: Callable[[bytes], str | None]
+    header: str = ""
+
+
+class Sidecars:
+    """XMP sidecars beside the photographs."""
+
+    def __init__(self, model: str):
+        self._model = model
+
+    def __enter__(self) -> "Sidecars":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        pass
+
+    def done(self, path: str) -> bool:
+        return False  # `photos.prepare` looks into the sidecar
+
+    def write(self, photo: Annotated) -> None:
+        sidecars.write(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
+
+
+class DryRun(Text):
+    """Says what would be written, and writes nothing. output: that which is asked what is done."""
+
+    def __init__(self, output: Any):
+        super().__init__()
+        self._output = output
+
+    def done(self, path: str) -> bool:
+        return self._output.done(path)
+
+    def write(self, photo: Annotated) -> str:
+        beside = isinstance(self._output, Sidecars)
+        return text_line(photo) + (f" -> {shown(sidecars.to_write(photo.path))}" if beside else "")
+
+
+def _json_path(line: bytes) -> str | None:
+    try:
+        content = json.loads(line)
+        return content["path"] if isinstance(content["labels"], list) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _csv_path(line: bytes) -> str | None:
+    try:
+        (row,) = csv.reader([line.decode()], strict=True)
+        return row[0] if len(row) == len(CSV_COLUMNS) else None
+    except (ValueError, csv.Error):
+        return None
+
+
+def _csv_key(path: str) -> str:
+    return f"'{shown(path)}" if path[:1] in tuple("=+-@") else shown(path)
+
+
+def _csv(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _is_ours(path: pathlib.Path, format: Format) -> bool:
+    """Whether a file is empty or begins as the format does; a partial one may have half a line."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        line = file.readline(MAX_LINE)
+    if format.header:
+        return format.header.encode().startswith(line.rstrip(b"\r\n"))
+    return not line or format.path(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def _is_unicode(text: str) -> bool:
+    return not re.search("[\ud800-\udfff]", text)
+
+
+JSON = Format("a file of JSON lines", json_line, lambda path: path, _json_path)
+CSV = Format("a CSV file", csv_line, _csv_key, _csv_path, ",".join(CSV_COLUMNS))

@@ -1,0 +1,112 @@
+"""The XMP files beside a photograph: `photo.jpg.xmp` (digiKam, darktable) and `photo.xmp` (Lightroom)."""
+
+import collections
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+from msmm.annotating import xmp
+from msmm.annotating.finding import PHOTOS, UNREADABLE
+
+
+class CannotWrite(Exception):
+    """A sidecar that is left as it is; the message is the cause."""
+
+
+def to_write(photo: str) -> str:
+    """The sidecar to write to: the one that is there, `photo.jpg.xmp` if both are or none is.
+
+    A `photo.xmp` that may as well be of another photograph, `photo.cr2` say, is not written to.
+    """
+    full, short = _there(photo), _there(os.path.splitext(photo)[0])
+    if short and not full and not _shared(photo):
+        return short
+    return full or f"{photo}.xmp"
+
+
+def read(photo: str) -> tuple[list[str], list[str]]:
+    """The keywords in all sidecars of a photograph, and which of them we have added before.
+
+    A sidecar that cannot be read has none.
+    """
+    keywords, added = [], []
+    for path in filter(None, (_there(photo), _there(os.path.splitext(photo)[0]))):
+        with contextlib.suppress(xmp.BadPacket, OSError):
+            packet = _parse(path)
+            keywords += packet.subjects
+            added += packet.texts(xmp.ADDED)
+    return keywords, added
+
+
+def done_by(photo: str) -> str | None:
+    """The model that annotated a photograph before, or None.
+
+    Raises CannotWrite where there is a sidecar that cannot be added to.
+    """
+    path = to_write(photo)
+    if not os.path.lexists(path):
+        return None
+    try:
+        return " ".join(_parse(path).texts(xmp.MODEL)) or None
+    except xmp.BadPacket as error:
+        raise CannotWrite(f"{error} in its sidecar") from None
+    except OSError as error:
+        raise CannotWrite(f"unreadable sidecar ({error.strerror})") from None
+
+
+def write(
+    photo: str, keywords: Sequence[str], labels: Sequence[str], model: str, same: Callable[[str], object]
+) -> str:
+    """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
+
+    The arguments are those of `xmp.merged`. Raises CannotWrite; a full disk is an OSError.
+    """
+    path = to_write(photo)
+    try:
+        mode, old = None, None
+        if os.path.lexists(path):
+            mode, old = os.stat(path).st_mode, pathlib.Path(path).read_bytes()
+        new = xmp.merged(old, keywords, labels, model, same)
+        real = os.path.realpath(path)  # a link stays one
+        partial = f"{real}.partial"
+        try:
+            pathlib.Path(partial).write_bytes(new)
+            if mode is not None:
+                os.chmod(partial, mode)
+            os.replace(partial, real)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(partial)
+    except xmp.BadPacket as error:
+        raise CannotWrite(f"{error} in its sidecar") from None
+    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+        raise CannotWrite(f"cannot write its sidecar ({error.strerror})") from None
+    return path
+
+
+def _parse(path: str) -> xmp.Packet:
+    with open(path, "rb") as file:
+        return xmp.parse(file.read(xmp.MAX_BYTES + 1))
+
+
+def _there(stem: str) -> str | None:
+    return next((path for path in (f"{stem}.xmp", f"{stem}.XMP") if os.path.lexists(path)), None)
+
+
+def _shared(photo: str) -> bool:
+    folder, name = os.path.split(photo)
+    stem, extension = os.path.splitext(name)
+    itself = extension.lower() in PHOTOS
+    return _photos_by_stem(folder or ".")[stem] > itself
+
+
+@functools.lru_cache(maxsize=2)
+def _photos_by_stem(folder: str) -> collections.Counter:
+    """How many photographs of a folder have a name that is the same but for the extension."""
+    try:
+        parts = [os.path.splitext(name) for name in os.listdir(folder)]
+    except OSError:  # a folder that may be entered but not listed
+        parts = []
+    return collections.Counter(stem for stem, extension in parts if extension.lower() in PHOTOS + UNREADABLE)

@@ -1,0 +1,162 @@
+"""The README.md of a model directory, in the form of Hugging Face's model cards.
+
+It says what was measured and nothing else: a sentence whose figure is not there is left out.
+"""
+
+import json
+from collections.abc import Sequence
+
+FIGURES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
+TYPES = {"P": "precision", "R": "recall", "F1": "f1"}  # names of Hugging Face's metrics
+WEAKEST = 5  # classes that are named
+
+
+def model_card(info: dict, labels: Sequence[str], tags: Sequence[str]) -> str:
+    """Markdown with YAML in front, from what model.json says and the two vocabularies."""
+    sections = [
+        _front_matter(info),
+        f"# msmm, trained on {_plain(info['dataset'])}\n\n"
+        f"Chooses labels for an image from {len(labels)} classes, and how many, from its pixels and its "
+        f"tags ({len(tags):,} are known). The method is that of *Multi-Modal Multi-Scale Deep Learning for "
+        "Large-Scale Image Annotation* (arXiv 1709.01220).",
+        _use(info),
+        _data(info, labels),
+        _numbers(info),
+        _limits(info, labels),
+        "## Files\n\n`model.keras` the network; `labels.txt`, `tags.txt` its classes and tags, a line each; "
+        "`model.json` settings, preprocessing and figures. Nothing in it is run as code when it is loaded.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(info: dict) -> str:
+    dataset, test = info["dataset"], info["test"]
+    metrics = [(TYPES[name.split("-")[1]], name, test[name]) for name in FIGURES]
+    if "Accuracy" in test:
+        metrics += [("accuracy", "label quantity accuracy", test["Accuracy"]),
+                    ("mse", "label quantity MSE", test["MSE"])]  # fmt: skip
+    lines = [
+        "---",
+        f"license: {_license(info)}",
+        "library_name: keras",
+        "pipeline_tag: image-classification",
+        "tags:",
+        *(f"- {tag}" for tag in ("multi-label-classification", "image-annotation", "msmm")),
+        "metrics:",
+        *(f"- {kind}" for kind in dict.fromkeys(kind for kind, _, _ in metrics)),
+        "model-index:",
+        f"- name: {_yaml(f'msmm-{dataset}')}",
+        "  results:",
+        "  - task:",
+        "      type: image-classification",
+        "      name: Image annotation",
+        "    dataset:",
+        f"      type: {_yaml(dataset)}",
+        f"      name: {_yaml(info.get('description', dataset))}",
+        "      split: test",
+        "    metrics:",
+    ]
+    for kind, name, value in metrics:
+        lines += [f"    - type: {kind}", f"      name: {_yaml(name)}", f"      value: {value:.4g}"]
+    return "\n".join([*lines, "---"])
+
+
+def _license(info: dict) -> str:
+    """That of the weights: known only where nothing but freely drawn data went into them."""
+    free = (info.get("licence") or "").startswith("Apache-2.0")
+    return "apache-2.0" if free and _start(info) == "random weights" else "unknown"
+
+
+def _start(info: dict) -> str:
+    """What the backbone's training started from."""
+    settings = info["settings"]
+    if settings["backbone"].endswith(".keras"):
+        return "the weights in it"
+    return {"none": "random weights", "imagenet": "ImageNet weights"}.get(
+        settings["weights"], f"the weights {_plain(settings['weights'])}"
+    )
+
+
+def _use(info: dict) -> str:
+    said = info["preprocessing"]
+    return (
+        "## Use\n\n```python\nfrom msmm import model_dir\n\n"
+        'model = model_dir.load("path/to/this/folder")\n'
+        'annotation = model.annotate([pixels], tags=[["beach", "nikon"]])[0]  # RGB uint8 [H, W, 3]\n'
+        "print(annotation.labels, annotation.quantity)\n```\n\n"
+        "or `python -m msmm.annotate photos --model=path/to/this/folder`.\n\n"
+        f"Preprocessing: {said['resize']}, to {said['image_size']} × {said['image_size']} pixels, "
+        f"{said['pixels']}; {said['normalisation']}. Tags: {said['tags']}."
+    )
+
+
+def _data(info: dict, labels: Sequence[str]) -> str:
+    counts = " and ".join(f"{count:,} {split}" for split, count in info["images"].items())
+    licence = info.get("licence") or "not stated where the data were packed"
+    text = (
+        f"## Data and training\n\n{_plain(info.get('description', info['dataset']))}: {counts} images, "
+        f"{info['test']['mean true']:.2f} labels a test image. Licence of the data: {_plain(licence)}.\n\n"
+        f"Backbone {_plain(info['settings']['backbone'])}, starting from {_start(info)}; "
+        f"seed {info['seed']}, msmm {info['msmm']}"
+    )
+    versions = "".join(f", {name} {version}" for name, version in info.get("versions", {}).items())
+    rows = [
+        f"| {_plain(label)} | {c['train']:,} | {c['test']:,} | {c['F1']:.1f} |"
+        for label, c in zip(labels, info.get("classes", []), strict=False)
+    ]
+    table = "| class | training images | test images | F1 (%) |\n| --- | ---: | ---: | ---: |\n"
+    return f"{text}{versions}. All settings are in `model.json`." + (
+        "\n\n" + table + "\n".join(rows) if rows else ""
+    )
+
+
+def _numbers(info: dict) -> str:
+    rows = [("with their tags", info["test"])]
+    if "test without tags" in info:
+        rows.append(("without any tags", info["test without tags"]))
+    lines = [
+        f"## Numbers\n\nOn the {info['images']['test']:,} test images, in percent (eq. 6-7 of the paper), "
+        "with the predicted label quantity:\n",
+        f"| test images | {' | '.join(FIGURES)} |",
+        "| --- |" + " ---: |" * len(FIGURES),
+        *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in FIGURES)} |" for name, figures in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _limits(info: dict, labels: Sequence[str]) -> str:
+    test = info["test"]
+    lines = [
+        "Measured on the test images of this data set alone: how it does on others is not known.",
+        "It knows no other labels than its classes, and says at least one of them of every image.",
+    ]
+    if "Accuracy" in test:
+        lines.append(
+            f"The label quantity is right for {test['Accuracy']:.1f} % of the test images; its mean squared "
+            f"error is {test['MSE']:.3f}, that of the best constant {test['variance of true']:.3f}."
+        )
+    if test["classes never predicted"]:
+        lines.append(f"Never said of a test image: {test['classes never predicted']} of the classes.")
+    if "test without tags" in info:
+        without = info["test without tags"]
+        lines.append(
+            f"Of images without tags it says less that is right: H-F1 {without['H-F1']:.2f} "
+            f"instead of {test['H-F1']:.2f}."
+            if without["H-F1"] < test["H-F1"]
+            else f"Images without tags fare no worse: H-F1 {without['H-F1']:.2f}."
+        )
+    if classes := info.get("classes"):
+        there = [(c["F1"], label) for label, c in zip(labels, classes, strict=True) if c["test"]]
+        weakest = ", ".join(f"{_plain(label)} ({f1:.1f})" for f1, label in sorted(there)[:WEAKEST])
+        lines.append(f"Weakest classes, by F1: {weakest}.")
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _yaml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=True)  # a JSON string is a YAML one
+
+
+def _plain(text: str) -> str:
+    """A text in one line that is neither HTML nor Markdown."""
+    line = " ".join(str(text).split())
+    return "".join(f"&#{ord(c)};" if c in "<>&|`*[]\\" else c for c in line)

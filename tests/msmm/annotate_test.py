@@ -1,0 +1,181 @@
+"""The door, as a user meets it, and what other programs make of what it writes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.msmm.command_line_test import process, refused
+from tests.msmm.conftest import picture
+
+TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
+
+
+def needs(tool):
+    return pytest.mark.skipif(not TOOLS[tool], reason=f"{tool} is not installed (Debian has it)")
+
+
+def door(*arguments, cwd, **more):
+    command = [sys.executable, "-m", "msmm.annotate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=300, **process(cwd), **more)
+
+
+def tool(name, *arguments) -> str:
+    command = [TOOLS[name], *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "expected a PATH"),
+        (["photos"], "expected --model=DIR"),
+        (["photos", "--model=m"], "no such file or folder: 'photos'"),
+        (["*.jpg", "--model=m"], "no such file or folder: '*.jpg'"),
+        ([".", "--model=m"], "no photographs in '.'"),
+        ([".", "--model=m", "--format=html"], "expected --output=FOLDER"),
+        ([".", "--model=m", "--output=x"], "--format=text writes to standard output"),
+        ([".", "--model=m", "--format=xmp", "--output=x"], "--format=xmp writes beside each photograph"),
+        ([".", "--model=m", "--format=pdf"], "pdf"),
+        ([".", "--model=m", "--k=0"], "k"),
+        ([".", "--model=m", "--threshold=2"], "threshold"),
+        ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
+    ],
+)
+def test_a_mistake_gets_one_line(arguments, says, tmp_path):
+    assert says in refused(door(*arguments, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
+    photo("red.png"), photo("blue.png", picture("blue"))
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    result = door(".", f"--model={model_directory}", "--tags=Beaches,Rex", cwd=tmp_path)
+    assert result.stdout.splitlines() == [
+        "./blue.png: seaside (1.00), blue (1.00)",
+        "./red.png: seaside (1.00), red (1.00)",
+    ]
+    assert "skipped ./broken.jpg: not an image of a known format" in result.stderr
+    assert "2 photographs annotated; 1 skipped (not an image of a known format: 1)" in result.stderr
+    assert "keywords that the model does not know: Rex (2)" in result.stderr
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    listed = door(
+        "-", f"--model={model_directory}", "--format=json", cwd=tmp_path, input="red.png\nblue.png\n"
+    )
+    assert [json.loads(line)["labels"] for line in listed.stdout.splitlines()] == [["red"], ["blue"]]
+    assert listed.returncode == 0
+    table = door("red.png", f"--model={model_directory}", "--format=csv", cwd=tmp_path)
+    assert table.stdout.splitlines()[0].startswith("path,labels,") and "red.png,red,1.0000," in table.stdout
+    assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
+    """kill -9 when some lines are on disk; then nothing is done twice and nothing is missing."""
+    (tmp_path / "photos").mkdir()
+    for i in range(600):
+        picture(("red", "blue")[i % 2], (400, 300)).save(tmp_path / "photos" / f"{i:04d}.jpg")
+    arguments = ("photos", f"--model={model_directory}", "--format=json", "--output=out.jsonl")
+    command = [sys.executable, "-m", "msmm.annotate", *arguments]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, **process(tmp_path))
+    partial = tmp_path / "out.jsonl.partial"
+    while not partial.exists() or not partial.stat().st_size:
+        assert running.poll() is None
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "out.jsonl").exists()
+    done = partial.read_bytes().count(b"\n")
+    assert 0 < done < 600
+    result = door(*arguments, cwd=tmp_path)
+    assert f"{600 - done} photographs annotated; {done} done before" in result.stderr, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == [f"photos/{i:04d}.jpg" for i in range(600)]
+    assert [row["labels"] for row in rows] == [["red"], ["blue"]] * 300
+    assert sorted(os.listdir(tmp_path)) == ["out.jsonl", "photos"]
+
+
+@pytest.fixture
+def library(tmp_path, photo):
+    """Photographs that other programs have given keywords to."""
+    for name in ("iptc.jpg", "xmp.png", "both.jpg", "beside.jpg", "bare.jpg"):
+        photo(f"photos/{name}", picture("blue"))
+    folder = tmp_path / "photos"
+    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Beaches", "-IPTC:Keywords=Käse & <Brot>",
+         "-codedcharacterset=utf8", folder / "iptc.jpg")  # fmt: skip
+    tool("exiftool", "-q", "-overwrite_original", "-XMP-dc:Subject=beach", folder / "xmp.png")
+    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=rex", "-XMP-dc:Subject=Golden Gate",
+         "-XMP-dc:Subject=Rex", folder / "both.jpg")  # fmt: skip
+    tool("exiftool", "-q", "-XMP-dc:Subject=Holiday", "-XMP-dc:Title=A <b> & c", "-XMP-xmp:Rating=4",
+         "-XMP-digiKam:TagsList=Places/Rome", folder / "beside.xmp")  # fmt: skip
+    return folder
+
+
+def said_by_exiftool(path, *tags) -> dict:
+    (said,) = json.loads(tool("exiftool", "-json", "-struct", *tags, path))
+    return said
+
+
+@needs("exiftool")
+def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
+    library, model_directory, annotate
+):
+    before = {p.name: p.read_bytes() for p in library.iterdir()}
+    everything = said_by_exiftool(library / "beside.xmp", "-XMP:all")
+    said = {os.path.basename(path): photo for path, photo in annotate(library)[0].items()}
+    assert {name: photo.tags for name, photo in said.items()} == {
+        "iptc.jpg": ["beach"], "xmp.png": ["beach"], "both.jpg": ["goldengate"], "beside.jpg": ["holidays"],
+        "bare.jpg": [],
+    }  # fmt: skip
+    assert said["iptc.jpg"].unknown == ["Käse & <Brot>"] and said["both.jpg"].unknown == ["rex", "Rex"]
+
+    written = door(library, f"--model={model_directory}", "--format=xmp", cwd=library.parent)
+    assert written.returncode == 0, written.stderr
+    subjects = {
+        "iptc.jpg.xmp": ["Beaches", "Käse & <Brot>", "seaside", "blue"],
+        "xmp.png.xmp": ["beach", "seaside", "blue"],
+        "both.jpg.xmp": ["rex", "Golden Gate", "Rex", "blue"],
+        "beside.xmp": ["Holiday", "blue"],
+        "bare.jpg.xmp": ["blue"],
+    }
+    for name, expected in subjects.items():
+        assert said_by_exiftool(library / name, "-XMP-dc:Subject")["Subject"] == expected
+        if TOOLS["exiv2"]:
+            said = tool("exiv2", "-g", "Xmp.dc.subject", "-Pv", library / name).strip()
+            assert said == ", ".join(expected)
+    now = said_by_exiftool(library / "beside.xmp", "-XMP:all")
+    assert now.pop("Added") == ["blue"] and now.pop("Model")[0].startswith("made by hand ")
+    assert {**now, "Subject": ["Holiday"]} == everything
+    after = {p.name: p.read_bytes() for p in library.iterdir()}
+    assert after.keys() == before.keys() | subjects.keys()
+    assert {name: after[name] for name in before if name != "beside.xmp"} == {
+        name: content for name, content in before.items() if name != "beside.xmp"
+    }
+
+
+@needs("exiftool")
+@needs("exiv2")
+@pytest.mark.parametrize("editor", TOOLS)
+def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
+    """They write the whole packet anew; what we added is known all the same."""
+    from msmm.annotating.outputs import Sidecars
+    from msmm.annotating.sidecars import read
+
+    annotate(library / "both.jpg", output=Sidecars("model 1"), words=["beach"])
+    sidecar = library / "both.jpg.xmp"
+    if editor == "exiv2":
+        tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
+    else:
+        tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
+    keywords, added = read(str(library / "both.jpg"))
+    assert "Ana" in keywords and added == ["seaside", "blue"]
+    _, summary = annotate(library / "both.jpg", output=Sidecars("model 1"))
+    assert summary.done_before == {"model 1": 1}
+    annotate(library / "both.jpg", output=Sidecars("model 2"), overwrite=True)
+    now = said_by_exiftool(sidecar, "-XMP:all")
+    assert now["Subject"] == ["rex", "Golden Gate", "Rex", "blue", "Ana"] and now["Rating"] == 5
+    assert (now["Added"], now["Model"]) == (["blue"], ["model 2"])

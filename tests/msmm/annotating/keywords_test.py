@@ -1,0 +1,123 @@
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from msmm.annotating import keywords
+from tests.msmm.conftest import picture
+
+VOCABULARY = ("beach", "holidays", "goldengate", "café", "city", "new york", "bus", "c++", "Blue Sky", "leaf")
+
+
+@pytest.mark.parametrize(
+    ("word", "tag"),
+    [
+        ("beach", "beach"),
+        ("  BEACH ", "beach"),
+        ("Beaches", "beach"),
+        ("holiday", "holidays"),
+        ("Cities", "city"),
+        ("leaves", "leaf"),
+        ("cafe\u0301", "café"),  # decomposed
+        ("ＣＡＦÉ", "café"),  # full width
+        ("Golden Gate", "goldengate"),
+        ("golden-gates", None),  # both at once would be guessing
+        ("New  York", "new york"),
+        ("newyork", "new york"),
+        ("new_york", "new york"),
+        ("blue sky", "Blue Sky"),
+        ("buses", "bus"),
+        ("bu", None),
+        ("c++", "c++"),
+        ("c", None),
+        ("beachside", None),
+        ("", None),
+        ("日本", None),
+    ],
+)
+def test_words_are_tags_but_for_case_plural_spaces_and_unicode_form(word, tag):
+    assert keywords.Tags(VOCABULARY).find(word) == tag
+
+
+def test_the_word_itself_goes_before_its_plural_and_the_more_frequent_before_the_other():
+    tags = keywords.Tags(("birds", "bird", "Nikon", "nikon"))
+    assert (tags.find("bird"), tags.find("Birds"), tags.find("NIKON")) == ("bird", "birds", "Nikon")
+
+
+def test_each_tag_and_each_unknown_word_comes_once():
+    words = ["Beaches", "nikon", "beach", "nikon", "cities"]
+    assert keywords.Tags(VOCABULARY).split(words) == (["beach", "city"], ["nikon"])
+
+
+def iptc(*records) -> bytes:
+    """A Photoshop block with IPTC records (record, data set, value), as in a JPEG's APP13 marker."""
+    data = b"".join(struct.pack(">BBBH", 0x1C, r, d, len(value)) + value for r, d, value in records)
+    block = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(data)) + data + b"\0" * (len(data) % 2)
+    content = b"Photoshop 3.0\0" + block
+    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
+
+
+def opened(after_start: bytes = b"", **options) -> Image.Image:
+    buffer = io.BytesIO()
+    picture().save(buffer, "JPEG", **options)
+    data = buffer.getvalue()
+    return Image.open(io.BytesIO(data[:2] + after_start + data[2:]))
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([(2, 25, b"beach")], ["beach"]),
+        ([(2, 25, b"beach"), (2, 120, b"a caption"), (2, 25, b"sea"), (2, 25, b"beach")], ["beach", "sea"]),
+        ([(1, 90, b"\x1b%G"), (2, 25, "Bäume".encode())], ["Bäume"]),
+        ([(2, 25, "Bäume".encode("latin-1"))], ["Bäume"]),
+        ([(1, 90, b"\x1b%G"), (2, 25, b"B\xe4ume")], ["B\ufffdume"]),
+        ([(2, 25, b" \0\x07")], []),
+        ([(2, 25, b"x" * 5000)], ["x" * 200]),
+    ],
+)
+def test_iptc_keywords(records, words):
+    assert keywords.embedded(opened(iptc(*records))) == words
+
+
+def test_broken_metadata_has_no_keywords():
+    assert keywords.embedded(opened(iptc((2, 25, b"beach"), (2, 25, b"sea"))[:-9])) in ([], ["beach"])
+    assert keywords.embedded(opened(b"\xff\xed\0\x12Photoshop 3.0\0\xff\xff")) == []
+    assert keywords.embedded(opened(xmp=b"<x:xmpmeta>")) == []
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>sea</rdf:li>'
+    b"</rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_xmp_keywords_of_a_photograph(format, tmp_path):
+    options = {"xmp": XMP}
+    if format == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        options = {"pnginfo": text}
+    elif format == "TIFF":
+        options = {"tiffinfo": {700: XMP}}
+    picture().save(tmp_path / "photo", format, **options)
+    with Image.open(tmp_path / "photo") as image:
+        image.load()
+        assert keywords.embedded(image) == ["sea"]
+
+
+def test_the_text_file_beside_a_photograph(tmp_path):
+    photo = str(tmp_path / "a.jpg")
+    assert keywords.in_text(photo) == []
+    (tmp_path / "a.txt").write_bytes("\ufeffbeach, Golden Gate;sea\r\n\r\nBäume\n".encode())
+    assert keywords.in_text(photo) == ["beach", "Golden Gate", "sea", "Bäume"]
+    (tmp_path / "a.jpg.txt").write_text("dog")
+    assert keywords.in_text(photo) == ["dog", "beach", "Golden Gate", "sea", "Bäume"]
+    (tmp_path / "a.txt").write_bytes(b"word " * 100_000)  # a book
+    assert keywords.in_text(photo) == ["dog"]
+    assert keywords.in_text(str(tmp_path / "a.txt")) == []  # a photograph of that name is no list of tags

@@ -1,0 +1,140 @@
+import csv
+import json
+import os
+
+import pytest
+
+from msmm.annotating.outputs import (
+    CSV,
+    CSV_COLUMNS,
+    JSON,
+    Annotated,
+    DryRun,
+    File,
+    csv_line,
+    json_line,
+    text_line,
+)
+from msmm.errors import UserError
+
+HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
+BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is no UTF-8
+
+
+def annotated(path="a/b.jpg", labels=("sea", "sky"), **more):
+    return Annotated(
+        path, labels, {"sea": 0.91234, "sky": 0.5, "dog": 0.25}, 1.75, ["beach"], ["Rex"], **more
+    )
+
+
+def read_json(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_of_each_kind():
+    assert text_line(annotated()) == "a/b.jpg: sea (0.91), sky (0.50)"
+    assert text_line(annotated(labels=())) == "a/b.jpg: (none)"
+    assert json.loads(json_line(annotated())) == {
+        "path": "a/b.jpg", "labels": ["sea", "sky"], "quantity": 1.75,
+        "probabilities": {"sea": 0.9123, "sky": 0.5, "dog": 0.25}, "tags": ["beach"], "unknown": ["Rex"],
+    }  # fmt: skip
+    assert csv_line(annotated()) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex"
+
+
+@pytest.mark.parametrize("path", [HOSTILE, BYTES, "ü b.jpg", "日本.jpg"])
+def test_no_name_breaks_a_line_or_moves_the_cursor(path):
+    text, row, line = text_line(annotated(path)), csv_line(annotated(path)), json_line(annotated(path))
+    for said in (text, row):
+        assert said.isprintable() and said.encode()
+    assert json.loads(line)["path"] == path and "\n" not in line and line.encode()
+    cells = next(csv.reader([row]))
+    assert len(cells) == len(CSV_COLUMNS) and not cells[0].startswith("=")
+
+
+@pytest.mark.parametrize(("format", "read"), [(JSON, read_json), (CSV, read_csv)])
+class TestFile:
+    def paths(self, read, path):
+        return [row["path"] for row in read(path)]
+
+    def test_appears_when_all_is_done_and_a_second_run_adds_to_it(self, format, read, tmp_path):
+        path = tmp_path / "new" / "out"
+        with File(path, format, overwrite=False) as output:
+            output.write(annotated("a.jpg"))
+            assert not path.exists()
+        assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
+        with File(path, format, overwrite=False) as output:
+            assert output.done("a.jpg") and not output.done("b.jpg")
+            output.write(annotated("b.jpg"))
+            assert self.paths(read, path) == ["a.jpg"]
+        assert self.paths(read, path) == ["a.jpg", "b.jpg"]
+
+    @pytest.mark.parametrize("name", [HOSTILE, BYTES, "-x.jpg"])
+    def test_knows_every_name_again(self, format, read, tmp_path, name):
+        with File(tmp_path / "out", format, overwrite=False) as output:
+            output.write(annotated(name))
+        assert File(tmp_path / "out", format, overwrite=False).done(name)
+
+    def test_nothing_new_changes_nothing(self, format, read, tmp_path):
+        stamps = []
+        for _ in range(2):
+            with File(tmp_path / "out", format, overwrite=False) as output:
+                if not output.done("a.jpg"):
+                    output.write(annotated("a.jpg"))
+            stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
+        assert stamps[0] == stamps[1] and os.listdir(tmp_path) == ["out"]
+
+    @pytest.mark.parametrize("cut", [1, 10, 43])
+    def test_goes_on_after_a_kill_in_the_middle_of_a_line(self, format, read, tmp_path, cut):
+        with pytest.raises(KeyboardInterrupt), File(tmp_path / "out", format, overwrite=False) as output:
+            for name in ("a.jpg", "b.jpg"):
+                output.write(annotated(name))
+            raise KeyboardInterrupt
+        partial = tmp_path / "out.partial"
+        assert os.listdir(tmp_path) == ["out.partial"]
+        partial.write_bytes(partial.read_bytes()[:-cut])
+        with File(tmp_path / "out", format, overwrite=False) as output:
+            assert output.done("a.jpg") and not output.done("b.jpg")
+            output.write(annotated("b.jpg"))
+        assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
+
+    def test_a_kill_before_the_first_line(self, format, read, tmp_path):
+        for beginning in (b"", b"pa", b"{"):
+            if (format is CSV and beginning == b"{") or (format is JSON and beginning == b"pa"):
+                continue
+            (tmp_path / "out.partial").write_bytes(beginning)
+            with File(tmp_path / "out", format, overwrite=False) as output:
+                output.write(annotated("a.jpg"))
+            assert self.paths(read, tmp_path / "out") == ["a.jpg"]
+            os.remove(tmp_path / "out")
+
+    def test_overwrite_begins_anew_and_keeps_the_old_until_it_is_done(self, format, read, tmp_path):
+        with File(tmp_path / "out", format, overwrite=False) as output:
+            output.write(annotated("a.jpg"))
+        with File(tmp_path / "out", format, overwrite=True) as output:
+            assert not output.done("a.jpg")
+            output.write(annotated("b.jpg"))
+            assert self.paths(read, tmp_path / "out") == ["a.jpg"]
+        assert self.paths(read, tmp_path / "out") == ["b.jpg"]
+
+    def test_a_file_of_somebody_else_is_not_written_over(self, format, read, tmp_path):
+        for content in (b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000):
+            (tmp_path / "out").write_bytes(content)
+            for overwrite in (False, True):
+                with pytest.raises(UserError, match="name another --output"):
+                    File(tmp_path / "out", format, overwrite)
+            assert (tmp_path / "out").read_bytes() == content
+        with pytest.raises(UserError):
+            File(tmp_path, format, overwrite=False)
+
+    def test_a_dry_run_writes_nothing_and_knows_what_is_done(self, format, read, tmp_path):
+        with File(tmp_path / "out", format, overwrite=False) as output:
+            output.write(annotated("a.jpg"))
+        before = (tmp_path / "out").read_bytes()
+        with DryRun(File(tmp_path / "out", format, overwrite=False)) as output:
+            assert output.done("a.jpg") and output.write(annotated("b.jpg")).startswith("b.jpg: sea")
+        assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]

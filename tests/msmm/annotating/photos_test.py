@@ -1,0 +1,262 @@
+"""Real photographs beside all that can be wrong with a file; every one is named right or skipped in words."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import struct
+import tempfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm import model_dir, preprocessing
+from msmm.annotating import photos
+from tests.conftest import SHARED
+from tests.msmm.conftest import bright_above, picture
+from tfrecords_tools import images
+
+COCO = SHARED / "data/coco_tiny/val2017"
+needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are not there")
+
+
+def png_header(width, height) -> bytes:
+    """A PNG that says it is as large as that, and has almost nothing in it."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 1000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    """A PNG with 200 MB of compressed text."""
+    data = png_header(8, 8)
+    text = b"Comment\0\0" + zlib.compress(b" " * 200_000_000, 9)
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    return data[:33] + chunk + data[33:]
+
+
+def rotated(image, orientation) -> Image.Exif:
+    exif = image.getexif()
+    exif[images.ORIENTATION] = orientation
+    return exif
+
+
+def digests(folder) -> dict:
+    """Of every file below a folder but the endless ones."""
+    return {
+        p: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in ("memory.jpg", "endless.jpg")
+    }
+
+
+def make_odd_files(folder, photo) -> dict:
+    """Odd files below folder `odd`: name to the expected label or to the cause."""
+    lying = bright_above((90, 120)).transpose(Image.Transpose.ROTATE_90)  # on its side, and says so
+    cmyk = picture("red", (50, 50)).convert("CMYK")
+    frames = [picture("blue"), picture("red")]
+    moving = {"save_all": True, "append_images": frames[1:]}
+    expected = {
+        "rotated.jpg": (photo("odd/rotated.jpg", lying, exif=rotated(lying, 6)), "bright above"),
+        "cmyk.jpg": (photo("odd/cmyk.jpg", cmyk), "red"),
+        "animated.gif": (photo("odd/animated.gif", frames[0], **moving), "blue"),
+        "animated.webp": (photo("odd/animated.webp", frames[0], **moving), "blue"),
+        "animated.png": (photo("odd/animated.png", frames[0], **moving), "blue"),
+        "16 bit.png": (photo("odd/16 bit.png", Image.new("I;16", (9, 9), 65535)), "red"),  # white: all three
+        "see-through.png": (photo("odd/see-through.png", Image.new("RGBA", (9, 9), (0, 0, 0, 0))), "red"),
+        "palette.gif": (photo("odd/palette.gif", picture("blue").quantize(4)), "blue"),
+        "grey.jpg": (photo("odd/grey.jpg", Image.new("L", (30, 30), 255)), "red"),
+        "one pixel.png": (photo("odd/one pixel.png", picture("blue", (1, 1))), "blue"),
+        "a line.png": (photo("odd/a line.png", picture("blue", (3000, 1))), "blue"),
+        "large.jpg": (photo("odd/large.jpg", picture("blue", (6000, 4000))), "blue"),
+        "large.png": (photo("odd/large.png", picture("blue", (5000, 3000))), "blue"),
+        "ünï cödé 日本 🏖.jpg": (photo("odd/ünï cödé 日本 🏖.jpg"), "red"),
+        "  spaces and\nlines .jpg": (photo("odd/  spaces and\nlines .jpg"), "red"),
+        "-dash.jpg": (photo("odd/-dash.jpg"), "red"),
+        "a png.jpg": (photo("odd/a png.jpg", picture("blue"), format="PNG"), "blue"),
+        "a jpg.txt": (photo("odd/a jpg.txt", picture("blue"), format="JPEG"), "blue"),
+        "no extension": (photo("odd/no extension", picture("blue"), format="JPEG"), "blue"),
+    }  # fmt: skip
+    expected = {str(path): label for path, label in expected.values()}
+    whole = photo("odd/cut off.jpg", picture(size=(800, 600)))
+    whole.write_bytes(whole.read_bytes()[:-2000])
+    broken = {
+        "zero bytes.jpg": (b"", "empty file"),
+        "a page.jpg": (b"<!doctype html><title>404</title>", "not an image of a known format"),
+        "drawing.svg": (b"<svg><script>alert(1)</script></svg>", ".svg is not read: export it as JPEG"),
+        "drawing.png": (b"<svg><script>alert(1)</script></svg>", "not an image of a known format"),
+        "phone.heic": (b"\0\0\0\x18ftypheic", ".heic is not read: export it as JPEG"),
+        "only a header.jpg": (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "does not decode"),
+        "50000x50000.png": (png_header(50_000, 50_000), "too many pixels"),
+        "12000x9000.png": (png_header(12_000, 9_000), "too many pixels"),
+        "text bomb.png": (text_bomb(), "does not decode"),
+    }
+    for name, (content, cause) in broken.items():
+        (folder / "odd" / name).write_bytes(content)
+        expected[str(folder / "odd" / name)] = cause
+    expected[str(whole)] = "does not decode"
+    with open(folder / "odd/endless.jpg", "wb") as file:
+        file.truncate(images.MAX_BYTES + 1)  # a hole, which takes no disk
+    expected[str(folder / "odd/endless.jpg")] = "file too large"
+    for name, target in {"loop": "..", "broken link.jpg": "nowhere", "memory.jpg": "/proc/self/mem"}.items():
+        os.symlink(target, folder / "odd" / name)
+    expected[str(folder / "odd/broken link.jpg")] = "missing file"
+    expected[str(folder / "odd/memory.jpg")] = "unreadable file"  # reading it fails, even for root
+    return expected
+
+
+def test_odd_files_are_named_right_or_skipped_in_words_and_none_is_touched(tmp_path, photo, annotate, capsys):
+    expected = make_odd_files(tmp_path, photo)
+    before = digests(tmp_path)
+    said, summary = annotate(tmp_path / "odd")
+    assert digests(tmp_path) == before
+    causes = dict(
+        line.removeprefix("skipped ").rsplit(": ", 1) if "is not read" not in line
+        else line.removeprefix("skipped ").split(": ", 1)
+        for line in capsys.readouterr().err.splitlines() if line.startswith("skipped ")
+    )  # fmt: skip
+    found = {path: a.labels[0] for path, a in said.items()} | causes
+    assert found == expected
+    assert summary.annotated == len(said) and summary.skipped.total() == len(causes)
+
+
+def test_a_file_and_a_folder_that_may_not_be_read_are_said(annotate):
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").mkdir()
+        for file in ("a.jpg", "b.jpg", "closed/c.jpg"):
+            picture().save(folder / file)
+        (folder / "b.jpg").chmod(0)
+        (folder / "closed").chmod(0)
+        if os.geteuid() == 0:  # root may read everything
+            os.seteuid(65534)
+            stack.callback(os.seteuid, 0)
+        said, summary = annotate(folder)
+        stack.close()
+        (folder / "closed").chmod(0o700)
+    assert list(said) == [str(folder / "a.jpg")]
+    assert sorted(summary.skipped) == ["unreadable file", "unreadable folder (Permission denied)"]
+
+
+@needs_coco
+def test_real_photographs_are_said_as_the_model_says_them(model, annotate):
+    """Against `Model.annotate` on the pixels that Pillow decodes in full; most are read at a half."""
+    paths = sorted(COCO.glob("*.jpg"))
+    said, _ = annotate(COCO, workers=2)
+    assert list(said) == [str(path) for path in paths]
+    pixels = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    for annotation, there in zip(model.annotate(pixels), said.values(), strict=True):
+        for label, probability in zip(model.labels, annotation.probabilities, strict=True):
+            assert there.probabilities[label] == pytest.approx(probability, abs=0.02)
+        assert there.quantity == pytest.approx(annotation.quantity, abs=0.03)
+
+
+@needs_coco
+@pytest.mark.parametrize("size", [32, 224])
+def test_pixels_are_those_of_the_training_pipeline(size):
+    for path in sorted(COCO.glob("*.jpg"))[:5]:
+        picture = images.upright(images.load(path))
+        expected = np.asarray(preprocessing.resize(np.asarray(picture), size)).astype(int)
+        difference = np.abs(photos.resized(picture, size) - expected)
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.002
+
+
+def test_the_model_finds_the_same_whichever_way_it_is_asked(tmp_path, photo, annotate, model_directory):
+    """Of one process or two, in one batch or several, the Python way or the door's."""
+    colours = ["red", "green", "blue", "black", "white", "#f0f", "#7f7f7f"]
+    paths = [photo(f"{i:03d}.png", picture(colours[i % 7], (7 + i % 11, 9))) for i in range(70)]
+    one, _ = annotate(tmp_path)
+    many, _ = annotate(*paths, workers=2)
+    assert one == many and len(one) == 70
+    model = model_dir.load(model_directory)
+    for path, annotation in zip(
+        paths, model.annotate([np.asarray(Image.open(p)) for p in paths]), strict=True
+    ):
+        assert one[str(path)].labels == annotation.labels
+
+
+def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo, annotate, model):
+    from msmm.annotating.outputs import Sidecars
+
+    path = photo("a.jpg", picture("blue"))
+    (tmp_path / "a.txt").write_text("Beaches, Rex")
+    sidecars_ = Sidecars("model 1")
+    said, _ = annotate(path)
+    assert said[str(path)].tags == ["beach"] and said[str(path)].unknown == ["Rex"]
+    assert said[str(path)].labels == ("seaside", "blue")
+    # "beach" from --tags; what is written then is no tag of the next run.
+    (tmp_path / "a.txt").unlink()
+    annotate(path, output=sidecars_, words=["beach"])
+    assert "seaside" in (tmp_path / "a.jpg.xmp").read_text()
+    said, _ = annotate(path)
+    assert said[str(path)].tags == [] and said[str(path)].unknown == []
+    assert said[str(path)].labels == ("blue",)
+    # Also where another program has put the sidecar's keywords into the photograph.
+    keywords = (tmp_path / "a.jpg.xmp").read_bytes()
+    photo("a.jpg", picture("blue"), xmp=keywords)
+    assert annotate(path)[0][str(path)].unknown == []
+
+
+def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
+    from msmm.annotating.outputs import Sidecars
+
+    photo("a.jpg"), photo("b.jpg")
+    _, summary = annotate(tmp_path, output=Sidecars("model 1"))
+    assert (summary.annotated, summary.done_before.total()) == (2, 0)
+    before = digests(tmp_path)
+    photo("c.jpg")
+    _, summary = annotate(tmp_path, output=Sidecars("model 2"))
+    assert (summary.annotated, summary.done_before) == (1, {"model 1": 2})
+    assert digests(tmp_path).items() >= before.items()
+    _, summary = annotate(tmp_path, output=Sidecars("model 2"), overwrite=True)
+    assert (summary.annotated, summary.done_before.total()) == (3, 0)
+    assert digests(tmp_path).keys() == {*before, tmp_path / "c.jpg", tmp_path / "c.jpg.xmp"}
+
+
+def test_a_broken_sidecar_is_said_before_the_photograph_is_decoded(tmp_path, photo, annotate):
+    from msmm.annotating.outputs import Sidecars
+
+    photo("a.jpg")
+    (tmp_path / "a.jpg.xmp").write_text("<broken")
+    for overwrite in (False, True):
+        _, summary = annotate(tmp_path, output=Sidecars("m"), overwrite=overwrite)
+        assert summary.skipped == {"broken XMP in its sidecar": 1}
+    assert (tmp_path / "a.jpg.xmp").read_text() == "<broken"
+    assert len(annotate(tmp_path)[0]) == 1  # it has nothing to say, the photograph has
+
+
+@pytest.mark.parametrize(
+    ("quantity", "labels"),
+    [("predicted", ("seaside", "red")), ("threshold", ("seaside",)), ("top_k", ("seaside", "red"))],
+)
+def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
+    """Red and green are just under a half, blue and "bright above" nothing: 1.98 labels are predicted."""
+    path = photo("a.png", picture((127, 127, 0)))
+    said, _ = annotate(path, words=["beach"], quantity=quantity)
+    assert said[str(path)].labels == labels
+    dark, _ = annotate(photo("b.png", picture("black")), quantity=quantity)
+    (answer,) = dark.values()
+    assert len(answer.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
+
+
+def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
+    lying = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
+    path = photo("a.jpg", lying, exif=rotated(lying, 6))
+    prepared = photos.prepare(str(path), model.image_size, True, False, False)
+    small = images.upright(images.load(prepared.thumbnail))
+    assert small.size == (192, 256) and not small.getexif()
+    assert small.getpixel((96, 10))[0] > 200 > 60 > small.getpixel((96, 245))[0]
+
+
+def test_only_what_is_there_is_needed_to_annotate(model_directory, tmp_path):
+    """A copy of the model directory, elsewhere, without the directory it was made in."""
+    shutil.copytree(model_directory, tmp_path / "copied")
+    assert model_dir.load(tmp_path / "copied").annotate([np.zeros((5, 5, 3), np.uint8)])[0].labels

@@ -1,0 +1,92 @@
+import os
+import stat
+
+import pytest
+
+from msmm.annotating import sidecars, xmp
+
+
+def write(photo, *labels, keywords=()):
+    return sidecars.write(str(photo), keywords, labels, "model 1", str.casefold)
+
+
+def packet(*subjects) -> bytes:
+    """One that somebody else wrote."""
+    return xmp.merged(None, subjects, [], "", str).replace(b"urn:x-msmm:annotate/", b"urn:other/")
+
+
+@pytest.mark.parametrize(
+    ("there", "written"),
+    [
+        ([], "a.jpg.xmp"),
+        (["a.jpg.xmp"], "a.jpg.xmp"),
+        (["a.xmp"], "a.xmp"),
+        (["a.XMP"], "a.XMP"),
+        (["a.xmp", "a.jpg.xmp"], "a.jpg.xmp"),
+        (["a.xmp", "a.cr2"], "a.jpg.xmp"),  # it may be of the raw file
+        (["a.xmp", "a.txt"], "a.xmp"),
+    ],
+)
+@pytest.mark.parametrize("photo", ["a.jpg", "a.dat"])
+def test_which_sidecar_is_written_to(tmp_path, photo, there, written):
+    there = [name.replace("a.jpg", photo) for name in there]
+    written = written.replace("a.jpg", photo)
+    (tmp_path / photo).write_bytes(b"")
+    for name in there:
+        (tmp_path / name).write_bytes(packet("Rome") if name.lower().endswith("xmp") else b"")
+    before = {name: (tmp_path / name).read_bytes() for name in there}
+    assert write(tmp_path / photo, "sky") == str(tmp_path / written)
+    new = (tmp_path / written).read_bytes()
+    assert xmp.parse(new).subjects == (["Rome", "sky"] if written in there else ["sky"])
+    assert {name: (tmp_path / name).read_bytes() for name in there if name != written} == {
+        name: content for name, content in before.items() if name != written
+    }
+    assert sorted(os.listdir(tmp_path)) == sorted({photo, *there, written})
+
+
+def test_keywords_of_both_are_read_and_what_we_added_is_known(tmp_path):
+    (tmp_path / "a.xmp").write_bytes(packet("Rome"))
+    (tmp_path / "a.jpg.xmp").write_bytes(packet("Nikon"))
+    photo = str(tmp_path / "a.jpg")
+    assert sidecars.done_by(photo) is None
+    write(photo, "sky")
+    assert sidecars.read(photo) == (["Nikon", "sky", "Rome"], ["sky"])
+    assert sidecars.done_by(photo) == "model 1"
+
+
+def test_a_sidecar_keeps_its_permissions_and_a_link_stays_one(tmp_path):
+    real = tmp_path / "elsewhere.xmp"
+    real.write_bytes(packet("Rome"))
+    real.chmod(0o640)
+    (tmp_path / "a.jpg.xmp").symlink_to(real)
+    write(tmp_path / "a.jpg", "sky")
+    assert (tmp_path / "a.jpg.xmp").is_symlink() and xmp.parse(real.read_bytes()).subjects == ["Rome", "sky"]
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("content", [b"", b"no XML", packet("Rome")[:-40], b"<!DOCTYPE x []>" + packet("a")])
+def test_a_sidecar_that_cannot_be_added_to_is_left_alone(tmp_path, content):
+    (tmp_path / "a.jpg.xmp").write_bytes(content)
+    with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
+        sidecars.done_by(str(tmp_path / "a.jpg"))
+    with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
+        write(tmp_path / "a.jpg", "sky")
+    assert (tmp_path / "a.jpg.xmp").read_bytes() == content
+    assert os.listdir(tmp_path) == ["a.jpg.xmp"]
+
+
+def test_a_link_to_the_photograph_itself_does_not_cost_the_photograph(tmp_path, photo):
+    path = photo("a.jpg")
+    before = path.read_bytes()
+    (tmp_path / "a.jpg.xmp").symlink_to("a.jpg")
+    with pytest.raises(sidecars.CannotWrite):
+        write(path, "sky")
+    assert path.read_bytes() == before
+
+
+def test_a_folder_in_the_way_is_said(tmp_path):
+    (tmp_path / "a.jpg.xmp").mkdir()
+    with pytest.raises(sidecars.CannotWrite, match="unreadable sidecar"):
+        sidecars.done_by(str(tmp_path / "a.jpg"))
+    with pytest.raises(sidecars.CannotWrite):
+        write(tmp_path / "a.jpg", "sky")

@@ -1,0 +1,161 @@
+"""Packets of many hands, read and added to; ElementTree says independently what is in them."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from msmm.annotating import xmp
+
+RDF, DC = f"{{{xmp.RDF}}}", f"{{{xmp.DC}}}"
+
+EXIFTOOL = """<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>
+<x:xmpmeta xmlns:x='adobe:ns:meta/' x:xmptk='Image::ExifTool 12.57'>
+<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
+
+ <rdf:Description rdf:about=''
+  xmlns:dc='http://purl.org/dc/elements/1.1/'>
+  <dc:subject>
+   <rdf:Bag>
+    <rdf:li>Rome</rdf:li>
+    <rdf:li>R&amp;B</rdf:li>
+   </rdf:Bag>
+  </dc:subject>
+  <dc:title><rdf:Alt><rdf:li xml:lang='x-default'>A &lt;b&gt; &#169;</rdf:li></rdf:Alt></dc:title>
+ </rdf:Description>
+ <rdf:Description rdf:about='' xmlns:xmp='http://ns.adobe.com/xap/1.0/'><xmp:Rating>3</xmp:Rating></rdf:Description>
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end='w'?>"""
+# One line, another prefix, attributes, comments, CDATA, a nested structure; rdf:about says something.
+STRANGE = (
+    '<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><!-- <dc:subject> --><r:Description '
+    'r:about="uuid:1" xmlns:d="http://purl.org/dc/elements/1.1/" xmlns:t="urn:t/" t:a="x > /&gt; y" '
+    "t:b='\"'>"
+    "<d:subject><r:Seq><r:li><![CDATA[Rome]]></r:li><r:li xml:lang='de'>R&#38;B</r:li></r:Seq></d:subject>"
+    '<t:deep r:parseType="Resource"><t:subject><r:Bag><r:li>no keyword</r:li></r:Bag></t:subject></t:deep>'
+    "</r:Description></r:RDF>"
+)
+EMPTY_BAG = EXIFTOOL.replace(
+    EXIFTOOL[EXIFTOOL.index("<rdf:Bag>") : EXIFTOOL.index("</dc:subject>")], "<rdf:Bag />"
+)
+NO_SUBJECT = EXIFTOOL.replace(
+    EXIFTOOL[EXIFTOOL.index("<dc:subject>") : EXIFTOOL.index("<dc:title>")], ""
+).replace("\n", "\r\n")
+PACKETS = {"exiftool": EXIFTOOL, "strange": STRANGE, "empty bag": EMPTY_BAG, "no subject": NO_SUBJECT,
+           "BOM": "\ufeff" + STRANGE, "none": None}  # fmt: skip
+THEIRS = {"exiftool": ["Rome", "R&B"], "strange": ["Rome", "R&B"], "BOM": ["Rome", "R&B"]}
+
+
+def merge(old, labels, keywords=()):
+    old = old.encode() if isinstance(old, str) else old
+    return xmp.merged(old, keywords, labels, "a model", str.casefold)
+
+
+def subjects(data):
+    """The keywords, by another parser."""
+    return ["".join(li.itertext()) for li in ET.fromstring(data).iterfind(f".//{DC}subject/*/{RDF}li")]
+
+
+def others(data):
+    """All that is neither a keyword nor ours, in canonical XML."""
+    root = ET.fromstring(data)
+    rdf = root if root.tag == f"{RDF}RDF" else root.find(f".//{RDF}RDF")
+    for description in list(rdf):
+        for child in list(description):
+            if child.tag == f"{DC}subject" or child.tag.startswith(f"{{{xmp.OWN}}}"):
+                description.remove(child)
+        if not len(description) and set(description.attrib) <= {f"{RDF}about"}:
+            rdf.remove(description)
+    return ET.canonicalize(ET.tostring(root), strip_text=True)
+
+
+@pytest.mark.parametrize("name", PACKETS)
+def test_labels_are_added_and_all_else_stays(name):
+    new = merge(PACKETS[name], ["sky", "a < b & c"], keywords=["theirs"])
+    # Programs read a sidecar's keywords instead of the photograph's: where there are none these come along.
+    theirs = THEIRS.get(name, [] if name == "empty bag" else ["theirs"])
+    assert subjects(new) == xmp.parse(new).subjects == [*theirs, "sky", "a < b & c"]
+    assert xmp.parse(new).texts(xmp.ADDED) == ["sky", "a < b & c"]
+    assert xmp.parse(new).texts(xmp.MODEL) == ["a model"]
+    if PACKETS[name]:
+        assert others(new) == others(PACKETS[name].encode())
+
+
+@pytest.mark.parametrize("name", ["exiftool", "strange", "no subject", "BOM"])
+def test_no_byte_of_what_was_there_is_changed(name):
+    """The old bytes are what is left of the new ones when some are taken out in order."""
+    new = iter(merge(PACKETS[name], ["sky"]))
+    assert all(byte in new for byte in PACKETS[name].encode())
+
+
+@pytest.mark.parametrize("name", PACKETS)
+def test_a_second_time_replaces_what_the_first_added(name):
+    first = merge(PACKETS[name], ["sky", "sea"], keywords=["theirs"])
+    assert merge(first, ["sky", "sea"], keywords=["theirs"]) == first
+    second = merge(first, ["sea", "dog"])
+    assert subjects(second) == [*subjects(first)[:-2], "sea", "dog"]
+    assert xmp.parse(second).texts(xmp.ADDED) == ["sea", "dog"]
+    none = merge(second, [])
+    if name in THEIRS:  # the list of keywords was there
+        assert none == merge(PACKETS[name], [])
+    assert subjects(none) == subjects(first)[:-2] and xmp.parse(none).texts(xmp.ADDED) == []
+    assert others(none) == others(first)
+
+
+def test_a_keyword_of_theirs_is_neither_added_again_nor_ever_taken_away():
+    first = merge(EXIFTOOL, ["rome", "sky"])
+    assert subjects(first) == ["Rome", "R&B", "sky"] and xmp.parse(first).texts(xmp.ADDED) == ["sky"]
+    assert subjects(merge(first, [])) == ["Rome", "R&B"]
+
+
+def test_keywords_that_cannot_be_xml_become_so():
+    new = merge(None, ["ok\x00\x1b[31m", "\ud800", "</rdf:li><script>"], keywords=["\x00", "two\nlines"])
+    assert subjects(new) == ["two lines", "ok[31m", "</rdf:li><script>"]
+
+
+def test_what_others_make_of_our_properties_is_understood():
+    """exiv2 puts all properties into one description; then they are taken out one by one."""
+    first = merge(EXIFTOOL, ["sky"]).decode()
+    start, end = first.index("<msmm:added>"), first.index("</msmm:model>") + len("</msmm:model>")
+    own = first[start:end]
+    block = first[first.rindex("<rdf:Description", 0, start) : first.index("</rdf:Description>", end) + 18]
+    joined = first.replace(block, "").replace("<dc:title>", own + "<dc:title>")
+    joined = joined.replace("xmlns:dc='http", "xmlns:msmm='urn:x-msmm:annotate/'\n xmlns:dc='http")
+    second = merge(joined, ["sea"])
+    assert subjects(second) == ["Rome", "R&B", "sea"] and others(second) == others(EXIFTOOL.encode())
+    assert second.count(b"<msmm:added>") == 1
+
+
+def test_keywords_in_other_forms_are_read_but_not_added_to():
+    head = f'<r:RDF xmlns:r="{xmp.RDF}" xmlns:d="{xmp.DC}"><r:Description '
+    for packet in (
+        f'{head} d:subject="Rome"/></r:RDF>',
+        f"{head}><d:subject>Rome</d:subject></r:Description></r:RDF>",
+    ):
+        assert xmp.parse(packet.encode()).subjects == ["Rome"]
+        with pytest.raises(xmp.BadPacket, match="no list"):
+            merge(packet, ["sky"])
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>' + STRANGE
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", "broken XMP"),
+        (b"\xff\xd8\xff\xe0 a photograph", "broken XMP"),
+        (b"<html></html>", "XMP without rdf:RDF"),
+        (STRANGE.encode()[:-3], "broken XMP"),
+        (BOMB.encode(), "entities"),
+        (STRANGE.encode("utf-16"), "not in UTF-8"),
+        (b'<?xml version="1.0" encoding="latin-1"?>' + STRANGE.encode("latin-1"), "not in UTF-8"),
+        (b"<a>" * 300, "nested too deeply"),
+        (b"<a>" + b"<b/>" * 150_000 + b"</a>", "too large"),
+        (b"<a>" + b"x<!---->" * 150_000 + b"</a>", "too large"),
+        (b" " * (xmp.MAX_BYTES + 1), "too large"),
+    ],
+)
+def test_what_is_no_packet_is_refused(data, cause):
+    with pytest.raises(xmp.BadPacket, match=cause):
+        merge(data, ["sky"])

@@ -1,0 +1,109 @@
+"""A model whose answers can be said in advance, and photographs for it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LABELS = ("red", "green", "blue", "bright above", "seaside")
+TAGS = ("beach", "holidays", "goldengate", "café")
+SIZE = 32
+
+
+def figures() -> dict:
+    named = dict.fromkeys(("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1", "mean true"), 50.0)
+    return named | {"classes never predicted": 0}
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory):
+    """A colour is a label where its mean is over half, "bright above" where the upper half is brighter,
+    "seaside" with the tag beach; the quantity is how many of them there are."""
+    import keras
+
+    from msmm import model_dir
+
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    tags = keras.Input((len(TAGS),), name="tags")
+    halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((SIZE // 2, SIZE))(image))
+    said = keras.layers.Concatenate()([halves / 255.0, tags])
+    logits = keras.layers.Dense(len(LABELS), name="logits")
+    probabilities = keras.layers.Activation("sigmoid", name="probabilities")(logits(said))
+    quantity = keras.layers.Dense(1, name="quantity", kernel_initializer="ones")(probabilities)
+    network = keras.Model(
+        {"image": image, "tags": tags}, {"probabilities": probabilities, "quantity": quantity}
+    )
+    kernel, bias = np.zeros((6 + len(TAGS), len(LABELS))), np.full(len(LABELS), -10.0)
+    for colour in range(3):  # the mean over both halves, of which half makes 0
+        kernel[[colour, 3 + colour], colour] = 10
+    kernel[:3, 3], kernel[3:6, 3] = 20, -20
+    kernel[6 + TAGS.index("beach"), 4] = 30  # surer than any colour
+    logits.set_weights([kernel, bias])
+    info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
+            "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
+    directory = tmp_path_factory.mktemp("models") / "model"
+    model_dir.save(directory, network, LABELS, TAGS, info)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def model(model_directory):
+    from msmm import model_dir
+
+    return model_dir.load(model_directory)
+
+
+def picture(colour="red", size=(60, 40)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def bright_above(size=(60, 40)) -> Image.Image:
+    """Yellow over black: red and green are just under half, "bright above" is certain."""
+    image = Image.new("RGB", size, "black")
+    image.paste("yellow", (0, 0, size[0], size[1] // 2))
+    return image
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Saves a picture under a name below tmp_path."""
+
+    def save(name, image=None, **options):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (image or picture()).save(path, **options)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def annotate(model):
+    """Annotates paths in this process: (lines or output, summary)."""
+    from msmm.annotating import batches, finding, outputs
+
+    class Kept(outputs.Text):
+        def __init__(self):
+            super().__init__()
+            self.said = {}
+
+        def write(self, photo):
+            self.said[photo.path] = photo
+
+    def run(*paths, output=None, words=(), overwrite=False, quantity="predicted", listed=b"", workers=1):
+        output = Kept() if output is None else output
+        beside = isinstance(output, outputs.Sidecars)
+        thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
+        summary = batches.annotate(
+            model,
+            list(finding.find(map(str, paths), io.BytesIO(listed))),
+            output,
+            prepare=(model.image_size, thumbnails, beside, overwrite),
+            words=words,
+            choice=lambda a: batches.chosen(a, model.labels, quantity, 0.5, 2),
+            num_workers=workers,
+        )
+        return getattr(output, "said", output), summary
+
+    return run

@@ -1,0 +1,130 @@
+import copy
+import json
+
+import pytest
+
+from msmm import model_card, model_dir, variants
+from msmm.errors import UserError
+
+NAMES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
+INFO = {
+    "msmm": "0.1.0", "dataset": "my_photos", "description": "Manifest photos.csv", "licence": None, "seed": 3,
+    "images": {"train": 1200, "test": 300},
+    "settings": {"backbone": "resnet101", "weights": "imagenet"},
+    "preprocessing": {"resize": "bilinear", "pixels": "RGB", "normalisation": "inside", "tags": "0 or 1",
+                      "image_size": 224},
+    "test": {name: 10.0 * i + 0.123 for i, name in enumerate(NAMES, 1)} | {
+        "classes never predicted": 1, "mean true": 2.5, "Accuracy": 41.25, "MSE": 1.5,
+        "variance of true": 2.25},
+    "test without tags": {name: 5.0 for name in NAMES},
+    "classes": [{"train": 800, "test": 200, "F1": 80.0}, {"train": 4, "test": 1, "F1": 0.0},
+                {"train": 5, "test": 0, "F1": 0.0}],
+}  # fmt: skip
+LABELS = ("beach", "<b>|evil`", "unseen")
+
+
+def card(**changes) -> str:
+    return model_card.model_card(copy.deepcopy(INFO) | changes, LABELS, ("nikon",))
+
+
+def front_matter(text) -> dict:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_the_front_matter_is_hugging_faces():
+    front = front_matter(card())
+    assert front["library_name"] == "keras" and front["pipeline_tag"] == "image-classification"
+    assert front["license"] == "unknown"
+    (model,) = front["model-index"]
+    (result,) = model["results"]
+    assert result["dataset"] == {"type": "my_photos", "name": "Manifest photos.csv", "split": "test"}
+    metrics = {m["name"]: (m["type"], m["value"]) for m in result["metrics"]}
+    assert metrics["H-F1"] == ("f1", 70.12) and metrics["C-P"] == ("precision", 10.12)
+    assert metrics["label quantity MSE"] == ("mse", 1.5) and len(metrics) == 9
+
+
+@pytest.mark.parametrize(
+    ("licence", "backbone", "weights", "said"),
+    [
+        ("Apache-2.0, as the program", "resnet-1-1-1-1-w16", "none", "apache-2.0"),
+        ("Apache-2.0, as the program", "resnet101", "imagenet", "unknown"),
+        ("Apache-2.0, as the program", "mine.keras", "none", "unknown"),
+        ("public domain", "resnet-1-1-1-1-w16", "none", "unknown"),
+        (None, "resnet-1-1-1-1-w16", "none", "unknown"),
+    ],
+)
+def test_a_licence_is_given_only_where_it_is_known(licence, backbone, weights, said):
+    text = card(licence=licence, settings={"backbone": backbone, "weights": weights})
+    assert f"\nlicense: {said}\n" in text
+    assert (licence or "not stated where the data were packed") in text
+
+
+def test_it_says_what_was_measured():
+    text = card()
+    assert "| with their tags | 10.12 | 20.12 | 30.12 | 40.12 | 50.12 | 60.12 | 70.12 |" in text
+    assert "| without any tags | 5.00 |" in text
+    assert "1,200 train and 300 test images, 2.50 labels a test image" in text
+    assert "right for 41.2 % of the test images" in text and "error is 1.500" in text
+    assert "H-F1 5.00 instead of 70.12" in text
+    assert "| beach | 800 | 200 | 80.0 |" in text
+    assert "unseen (0.0)" not in text  # no test image has it: its F1 says nothing
+    assert "ImageNet weights" in text
+
+
+def test_names_are_neither_html_nor_markdown():
+    text = card(dataset='a": b\n<script>', description="**bold** <img>")
+    assert (
+        "<b>|evil" not in text
+        and "<script>" not in text.split("---\n", 2)[2]
+        and "<img>" not in text.split("---\n", 2)[2]
+    )
+    front_matter(text)
+
+
+def test_a_trained_model_comes_with_its_card(trained_run):
+    directory = variants.save_model(trained_run)
+    info = json.loads((directory / "model.json").read_text())
+    text = (directory / "README.md").read_text()
+    _, figures = variants.measure(trained_run, variants.VARIANTS[variants.COMPLETE])
+    assert " | ".join(f"{figures[name]:.2f}" for name in NAMES) in text
+    assert info["preprocessing"]["image_size"] == 32 and info["licence"].startswith("Apache-2.0")
+    truth = trained_run.split("test").labels
+    assert [c["test"] for c in info["classes"]] == truth.sum(0).tolist()
+    assert "100 train and 40 test images" in text and "license: apache-2.0" in text
+
+
+def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
+    """The model directory, asked image by image without tags, against the parts on stored features."""
+    import numpy as np
+
+    from msmm.metrics import annotation_metrics
+
+    model = model_dir.load(variants.save_model(trained_run))
+    truth = trained_run.split("test").labels
+    said = model.annotate(trained_run.images("test").take(np.arange(len(truth))))
+    chosen = np.array([[label in a.labels for label in model.labels] for a in said])
+    expected = annotation_metrics(truth, chosen)
+    measured = variants.measure_untagged(trained_run)
+    for name in NAMES:  # features are kept in float16, so an image in forty may differ
+        assert measured[name] == pytest.approx(expected[name], abs=3)
+    assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)
+
+
+def test_code_in_a_model_is_not_run(model_directory, tmp_path):
+    import shutil
+
+    import keras
+
+    shutil.copytree(model_directory, tmp_path / "model")
+    image, tags = keras.Input((32, 32, 3), name="image"), keras.Input((4,), name="tags")
+    means = keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(image)
+    joint = keras.layers.Concatenate()([means, tags])
+    probabilities = keras.layers.Dense(5, activation="sigmoid", name="probabilities")(joint)
+    quantity = keras.layers.Dense(1, name="quantity")(joint)
+    network = keras.Model(
+        {"image": image, "tags": tags}, {"probabilities": probabilities, "quantity": quantity}
+    )
+    network.save(tmp_path / "model/model.keras")
+    with pytest.raises(UserError, match=r"cannot read .*[Ll]ambda"):
+        model_dir.load(tmp_path / "model")
