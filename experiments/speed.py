@@ -36,9 +36,9 @@ def section(study: Study, again: bool = False) -> Section:
                 columns,
                 "The complete model, warm",
                 notes=[
-                    f"{found['images']} images; median, 10th and 90th percentile, mean. One by one: of images; in "
-                    f"batches of {found['batch']}: of batches, divided by their size. Decoding is from JPEG; "
-                    "annotating includes resizing, the network and the choice of labels."
+                    f"{found['images']} images; median, 10th and 90th percentile, mean. One by one: of "
+                    f"images; in batches of {found['batch']}: of batches, divided by their size. Decoding is "
+                    "from JPEG; annotating includes resizing, the network and the choice of labels."
                 ],
             ),
             Table(
