@@ -45,11 +45,8 @@ def test_killed_again_and_again_it_ends_with_the_same_numbers(whole, data_dir, t
     seed, report = tmp_path / "runs/scenes/seed0", tmp_path / "runs/scenes/report"
     points = [
         seed / "finetune/state.npz",
-        seed / "visual/stage.json",
-        seed / "quantity_visual/stage.json",
         seed / "model/model.json",
         seed / "warp/stage.json",
-        tmp_path / "runs/scenes/timing/timing.json",
         report / "report.html",
     ]
     for point in points:
