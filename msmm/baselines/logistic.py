@@ -7,8 +7,9 @@ Neural Networks with Label Relations":
 
 The trunk stays as ImageNet left it (otherwise the row would be the paper's own row "CNN"); where there
 are no pretrained weights, it is that of stage finetune. f is standardised with mean and deviation of
-the training images. The published NUS-WIDE row has an I-P/I-R that no top-3 rule gives under eq. 6: its
-source probably averages image by image, which raises I-R.
+the training images. W starts at 0: there is one optimum, and where the data say nothing a random start would
+stay (on OpenClipart that cost 7 points of held-out H-F1). The published NUS-WIDE row has an I-P/I-R that no
+top-3 rule gives under eq. 6: its source probably averages image by image, which raises I-R.
 """
 
 import keras
@@ -31,5 +32,7 @@ class Logistic(Method):
         mean, variance = features.mean(0), np.maximum(features.var(0), 1e-8)
         standard = keras.layers.Normalization(mean=mean, variance=variance, name="standardised")(feature)
         weights = keras.regularizers.L2(L2 / 2)
-        logits = keras.layers.Dense(self.num_classes, kernel_regularizer=weights, name="logits")(standard)
-        return keras.Model(feature, logits)
+        logits = keras.layers.Dense(
+            self.num_classes, kernel_initializer="zeros", kernel_regularizer=weights, name="logits"
+        )
+        return keras.Model(feature, logits(standard))

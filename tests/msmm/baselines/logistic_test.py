@@ -27,6 +27,11 @@ def test_the_weights_but_not_the_biases_are_drawn_to_zero(make_method):
     np.testing.assert_allclose(penalty, L2 / 2 * 20 * 9, rtol=1e-5)
 
 
+def test_it_starts_with_nothing_to_say(make_method):
+    method = make_method(Logistic)
+    assert not predict(method.build(), method.splits["test"].features).any()
+
+
 def test_only_the_regressions_are_trained(make_method):
     network = make_method(Logistic, classes=81, feature_size=2048).build()
     assert sum(np.prod(v.shape) for v in network.trainable_variables) == 2048 * 81 + 81
