@@ -39,6 +39,7 @@ DOORS = {
         "figure5",
         "figure6",
         "timing",
+        "decoding_speed",
         "ablation",
         "benchmark_packing",
     ),

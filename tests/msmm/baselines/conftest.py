@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from msmm import features
+from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
 from msmm.baselines.method import Examples
 from msmm.configs.base import Config
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """Recurrent networks of 64 units, which train in seconds."""
+    for room in (cnn_rnn, ria, sr_cnn_rnn):
+        monkeypatch.setattr(room, "UNITS", 64)
 
 
 @pytest.fixture

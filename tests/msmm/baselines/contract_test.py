@@ -5,7 +5,6 @@ import pytest
 
 from msmm import compared, features, parts, stages
 from msmm.annotations import Annotations, choose
-from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
 from msmm.configs.scenes import Config
 from msmm.methods import METHODS
 from msmm.metrics import annotation_metrics
@@ -16,14 +15,10 @@ SETTINGS = {**TINY, "backbone": "resnet-1-1-1-1-w8", "finetune_epochs": 6, "fine
 SETTINGS |= {f"{name}_epochs": 8 for name in METHODS}
 SETTINGS |= {"softmax_learning_rate": 0.1, "warp_learning_rate": 0.01}
 SETTINGS |= {"cnn_rnn_learning_rate": 0.003, "ria_learning_rate": 0.01, "sr_cnn_rnn_learning_rate": 0.01}
+SETTINGS |= {f"{name}_epochs": 30 for name in ("cnn_rnn", "ria", "sr_cnn_rnn")}
 SETTINGS |= {"patience": 8}
 
-
-@pytest.fixture(autouse=True)
-def small_networks(monkeypatch):
-    """Full-size ones are in recurrent_test."""
-    for room in (cnn_rnn, ria, sr_cnn_rnn):
-        monkeypatch.setattr(room, "UNITS", 64)
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture(scope="module")

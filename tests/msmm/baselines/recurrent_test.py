@@ -16,7 +16,7 @@ from msmm.baselines.sr_cnn_rnn import SrCnnRnn, area, true_tags
 from msmm.configs.base import Config
 
 ROOMS = {"cnn_rnn": CnnRnn, "ria": Ria, "sr_cnn_rnn": SrCnnRnn}
-EPOCHS = {"cnn_rnn": 120, "ria": 40, "sr_cnn_rnn": 80}
+EPOCHS, RATE = 150, 0.01
 LABELS = np.array(
     [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [1, 0, 1, 1, 1]],
     bool,
@@ -42,9 +42,9 @@ def learnt(name, order="rare_first", tags=0):
     room = method(name, tags=tags, **{f"{name}_order": order} if name != "sr_cnn_rnn" else {})
     keras.utils.set_random_seed(0)
     network = room.build()
-    network.compile(room.optimizer(3e-3, EPOCHS[name]), loss=room.loss, jit_compile=False)
+    network.compile(room.optimizer(RATE, EPOCHS), loss=room.loss, jit_compile=False)
     rng, rows = np.random.default_rng(0), np.arange(len(LABELS))
-    for epoch in range(EPOCHS[name]):
+    for epoch in range(EPOCHS):
         network.train_on_batch(room.inputs(rows, epoch, rng), room.targets(rows, rng))
     return network
 
@@ -53,7 +53,7 @@ def learnt(name, order="rare_first", tags=0):
 @pytest.mark.parametrize(
     ("name", "order"), [("cnn_rnn", "frequent_first"), ("ria", "rare_first"), ("sr_cnn_rnn", "rare_first")]
 )
-def test_it_learns_six_images_by_heart(name, order, beam):
+def test_it_learns_six_images_by_heart(small_networks, name, order, beam):
     settings = {"cnn_rnn_free_length": True, f"{name}_beam": beam}
     tags = 4 if name == "sr_cnn_rnn" else 0
     room, network = method(name, tags=tags, **settings), learnt(name, order, tags)
@@ -67,7 +67,7 @@ def test_it_learns_six_images_by_heart(name, order, beam):
     np.testing.assert_array_equal(backwards.scores[::-1], annotated.scores)
 
 
-def test_cnn_rnn_says_exactly_three_different_labels():
+def test_cnn_rnn_says_exactly_three_different_labels(small_networks):
     annotated = method("cnn_rnn", k=3).annotate(learnt("cnn_rnn", "frequent_first"), "test", np.arange(6))
     assert annotated.counts is None
     best = -np.sort(-annotated.scores, axis=1)
@@ -105,7 +105,7 @@ def dense(x, w, name):
 
 
 @pytest.mark.parametrize("name", ROOMS)
-def test_the_logits_are_those_of_the_equations(name):
+def test_the_logits_are_those_of_the_equations(small_networks, name):
     room = method(name, tags=4)
     keras.utils.set_random_seed(0)
     network = room.build()
@@ -114,9 +114,9 @@ def test_the_logits_are_those_of_the_equations(name):
     f, tokens = room.read("test", np.arange(6)), room.teacher(np.arange(6))[0]
     w = weights(network)
     if name == "cnn_rnn":
-        h = c = np.zeros((6, 512))
+        h = c = np.zeros((6, 64))
     elif name == "ria":
-        h, c = dense(f, w, "image"), np.zeros((6, 1024))
+        h, c = dense(f, w, "image"), np.zeros((6, 64))
     else:
         s = np.concatenate([sigmoid(dense(f[:, :8], w, "concepts")), f[:, 8:]], axis=1)
         h, c = np.tanh(dense(s, w, "hidden")), np.tanh(dense(s, w, "memory"))
@@ -140,7 +140,7 @@ def test_the_logits_are_those_of_the_equations(name):
     np.testing.assert_allclose(outputs, np.stack(said, axis=1), atol=1e-4)
 
 
-def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_always():
+def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_always(small_networks):
     room = method("sr_cnn_rnn", tags=3)
     keras.utils.set_random_seed(0)
     network, rng, rows = room.build(), np.random.default_rng(0), np.arange(6)

@@ -1,0 +1,77 @@
+"""How fast the recurrent methods say labels, and with how much memory.
+
+    python -m experiments.decoding_speed
+    python -m experiments.decoding_speed --num_images=20000 --num_classes=80
+
+Each method and beam width in a process of its own, on random features; the networks have full size and are
+not trained, since weights do not matter to speed. Every image gets 3 labels, which takes 4 steps: about as
+many as the 2.4 labels and END of an average image of NUS-WIDE.
+"""
+
+import multiprocessing
+import sys
+import time
+
+from absl import flags
+
+from msmm import command_line
+
+_IMAGES = flags.DEFINE_integer("num_images", 5000, "Images.", 1)
+_CLASSES = flags.DEFINE_integer("num_classes", 81, "Classes; 81 as in NUS-WIDE.", 3)
+_FEATURES = flags.DEFINE_integer("feature_size", 2048, "Numbers in a feature; 2,048 as of ResNet-101.", 1)
+
+METHODS = ("cnn_rnn", "ria", "sr_cnn_rnn")
+BEAMS = (1, 5)
+LABELS = 3  # an image
+
+
+def main() -> None:
+    command_line.import_tensorflow()
+    from experiments.speed import machine
+
+    sizes = (_IMAGES.value, _CLASSES.value, _FEATURES.value)
+    print(f"{sizes[0]:,} images, {sizes[1]} classes, features of {sizes[2]:,} numbers; {machine()}\n")
+    print("| method | parameters | beam | images/s | MiB to decode | MiB of the process |")
+    print("|---|---:|---:|---:|---:|---:|")
+    context = multiprocessing.get_context("spawn")
+    for name in METHODS:
+        for beam in BEAMS:
+            with context.Pool(1) as pool:
+                print(pool.apply(_measure, (name, beam, *sizes)), flush=True)
+
+
+def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_size: int) -> str:
+    """A row of the table."""
+    command_line.import_tensorflow()
+    import numpy as np
+
+    from msmm.baselines.method import Examples
+    from msmm.configs.base import Config
+    from msmm.methods import METHODS
+
+    rng = np.random.default_rng(0)
+    features = rng.random((num_images, feature_size), np.float32)
+    labels = rng.random((num_images, num_classes)) < LABELS / num_classes
+    examples = Examples(features, np.zeros((num_images, 0), bool), labels)
+    config = Config(**{f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
+    method = METHODS[name](config, {"train": examples, "test": examples}, feature_size, None)
+    method.exact = LABELS
+    network = method.build()
+    method.annotate(network, "test", np.arange(min(16, num_images)))  # compiles
+    before, start = _peak(), time.perf_counter()
+    method.annotate(network, "test", np.arange(num_images))
+    speed = num_images / (time.perf_counter() - start)
+    title, grown = METHODS[name].title, _peak() - before
+    return f"| {title} | {network.count_params():,} | {beam} | {speed:,.0f} | {grown:,.0f} | {_peak():,.0f} |"
+
+
+def _peak() -> float:
+    """The most memory that this process has held, MiB."""
+    import resource  # not on Windows
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+if __name__ == "__main__":
+    command_line.run(main)
