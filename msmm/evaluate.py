@@ -3,7 +3,7 @@
 python -m msmm.evaluate                                the complete model on the test split of `scenes`
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
 python -m msmm.evaluate --method=warp                  a method of Tables III and IV
-python -m msmm.evaluate --quantity=best                as many labels as the estimator that held-out images chose says
+python -m msmm.evaluate --quantity=best                how many labels says the best on held-out images
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 """
 
@@ -21,18 +21,8 @@ METHODS = (
     "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
 )  # fmt: skip
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "A compared method instead.")
-QUANTITIES = (
-    "regression",
-    "top_k",
-    "expected_count",
-    "threshold",
-    "class_thresholds",
-    "poisson_binomial",
-    "count_posterior",
-    "expected_f1",
-    "guided_threshold",
-    "best",
-)
+QUANTITIES = ("regression", "top_k", "expected_count", "threshold", "class_thresholds", "poisson_binomial",
+              "count_posterior", "expected_f1", "guided_threshold", "best")  # fmt: skip
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     None,

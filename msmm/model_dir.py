@@ -107,6 +107,7 @@ class Model:
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
 
+
 def save(directory, network: keras.Model, labels, tags, info: dict, quantities: Fitted | None = None) -> None:
     """Writes a model directory so that it is there whole or not at all.
 

@@ -77,7 +77,9 @@ def annotate(run: Run, variant: Variant, split: str = "test", quantity: str | No
     """
     if quantity:
         raw = raw_quantity(run, counting(variant), split)
-        return fit_quantities(run, variant).annotate(probabilities(run, variant, split), raw, quantity)
+        return quantities.fit(held_out(run, variant)).annotate(
+            probabilities(run, variant, split), raw, quantity
+        )
     scores = probabilities(run, variant, split)
     if variant.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)
@@ -88,12 +90,12 @@ def annotate(run: Run, variant: Variant, split: str = "test", quantity: str | No
     return Annotations(scores, counts)
 
 
-def fit_quantities(run: Run, variant: Variant) -> quantities.Fitted:
-    """Every estimator of label quantities, fitted on the held-out training images of a row's classifier."""
+def held_out(run: Run, variant: Variant) -> HeldOut:
+    """What estimators of the label quantity are fitted on: the held-out training images, as a row's
+    classifier and the regressor on its features see them."""
     rows, labels = run.held_out_rows, run.split("train").labels
-    said = probabilities(run, variant, "train", rows)
     raw = raw_quantity(run, counting(variant), "train", rows)
-    return quantities.fit(HeldOut(said, raw, labels[rows], run.config.k))
+    return HeldOut(probabilities(run, variant, "train", rows), raw, labels[rows], run.config.k)
 
 
 def probabilities(run: Run, variant: Variant, split: str, rows: np.ndarray | None = None) -> np.ndarray:
@@ -109,7 +111,7 @@ def raw_quantity(
 
 
 def outputs(run: Run, part: str, split: str, rows: np.ndarray | None = None) -> np.ndarray:
-    """The outputs of a trained head on its feature, float32 [N, C] or [N, 1], or of some rows of the split."""
+    """The outputs of a trained head on its feature, float32 [N, C] or [N, 1]; or of some rows alone."""
     feature = _FEATURE_OF[part](run, split)
     model = parts.load(run, part)
     batches = batches_of(np.arange(len(feature)) if rows is None else rows, 256)
@@ -160,7 +162,7 @@ def save_model(run: Run):
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)
-    fitted = fit_quantities(run, VARIANTS[COMPLETE])
+    fitted = quantities.fit(held_out(run, VARIANTS[COMPLETE]))
     said = probabilities(run, VARIANTS[COMPLETE], "test"), raw_quantity(run, VARIANTS[COMPLETE])
     by_default = choose(fitted.annotate(*said))
     info = {

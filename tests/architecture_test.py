@@ -40,6 +40,7 @@ DOORS = {
         "figure6",
         "timing",
         "ablation",
+        "quantity",
         "benchmark_packing",
     ),
     "tfrecords_tools": ("pack", "inspect"),

@@ -77,8 +77,8 @@ def fit(held_out: HeldOut) -> Fitted:
 
     The choice is `PREFERRED` unless another is better without doubt: unless the 95 % interval of a paired
     bootstrap over the held-out images lies above 0 for its gain in cross-validated H-F1. Of several such
-    the best. To take the highest H-F1 of nine instead adds more noise than it gains (docs/how_many_labels.md).
-    Below `ENOUGH` images it is `PREFERRED_OF_FEW`.
+    the best. To take the highest H-F1 of nine instead adds more noise than it gains
+    (docs/how_many_labels.md). Below `ENOUGH` images it is `PREFERRED_OF_FEW`.
     """
     estimators = {name: kind.fit(held_out) for name, kind in ESTIMATORS.items()}
     if len(held_out.raw) < ENOUGH:
