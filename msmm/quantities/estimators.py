@@ -115,7 +115,7 @@ class ClassThresholds:
 class PoissonBinomial:
     """The median of how many labels there are if calibrated probabilities are independent."""
 
-    title: ClassVar[str] = "Poisson-binomial median"
+    title: ClassVar[str] = "Poisson-binomial"
     calibration: Calibration
 
     @classmethod
@@ -135,7 +135,7 @@ class CountPosterior:
     (eq. 5 is that likelihood); the precision is the one that makes the held-out counts likeliest.
     """
 
-    title: ClassVar[str] = "Poisson-binomial × regressor, median"
+    title: ClassVar[str] = "Poisson-binomial × regressor"
     PRECISIONS: ClassVar[tuple[float, ...]] = (0.0, *(0.05 * 2**i for i in range(10)))
     calibration: Calibration
     precision: float
@@ -185,7 +185,7 @@ class GuidedThreshold:
     with a few images than the best on all of them.
     """
 
-    title: ClassVar[str] = "one threshold, guided by the regressor"
+    title: ClassVar[str] = "guided threshold"
     PRECISIONS: ClassVar[tuple[float, ...]] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
     SAMPLES: ClassVar[int] = 16
     calibration: Calibration
