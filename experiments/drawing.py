@@ -136,15 +136,15 @@ class Panel:
             f'class="{style}">{_title(title)}</rect>'
         )
 
-    def draw(self) -> str:
-        """The panel as SVG elements."""
+    def draw(self, y_ticks: bool = True) -> str:
+        """The panel as SVG elements; without `y_ticks` its left side is left to the caller."""
         bottom, right = self.top + self.height, self.left + self.width
         parts = [text(self.left, self.top - 10, self.title, "head")] if self.title else []
         for value in self.x.ticks():
             x = self.left + self.x.place(value) * self.width
             parts.append(f'<path d="M{x:.1f} {self.top:g}V{bottom:g}" class="grid"/>')
             parts.append(text(x, bottom + 16, _number(value), "soft", "middle"))
-        for value in self.y.ticks():
+        for value in self.y.ticks() if y_ticks else ():
             y = bottom - self.y.place(value) * self.height
             parts.append(f'<path d="M{self.left:g} {y:.1f}H{right:g}" class="grid"/>')
             parts.append(text(self.left - 6, y + 4, _number(value), "soft", "end"))

@@ -114,8 +114,8 @@ class Figure:
 class Report:
     """All that a page says.
 
-    summary: first of all; settings: (name, value, source) each; notes: what a reader must know of
-    this run; versions: package -> version; command: what to type to get the same.
+    summary: first of all; claims: what heads the outcomes; settings: (name, value, source) each; notes:
+    what a reader must know of this run; versions: package -> version; command: what to type to get the same.
     """
 
     title: str
@@ -127,6 +127,7 @@ class Report:
     command: str = ""
     figures: Sequence[Figure] = ()
     summary: Sequence[str] = ()
+    claims: str = "The paper's claims, as measured"
 
 
 def write(report: Report, directory: str | pathlib.Path, stem: str) -> list[pathlib.Path]:
@@ -211,7 +212,7 @@ def _blocks(report: Report, best: str) -> Iterator[Block]:
         gain = f"{metric} {'drop' if metric in LOWER_IS_BETTER else 'gain'}"
         header = Cell("Claim"), Cell(gain, "(95 % interval)"), Cell("Published"), Cell("Verdict")
         rows = [_outcome_cells(o) for o in report.outcomes if o.claim.metric == metric]
-        heading = "The paper's claims, as measured" + f": {metric}" * (metric != "H-F1")
+        heading = report.claims + f": {metric}" * (metric != "H-F1")
         yield Block(heading, header, rows, notes=[VERDICT_RULE] * (metric == metrics[-1]))
     for figure in report.figures:
         yield Block(figure.heading, notes=figure.notes, picture=figure.picture)

@@ -76,19 +76,18 @@ class Study:
         )
 
     def judge(
-        self, claims: Sequence[Claim], published: Table, rows: Mapping[str, Measured] | None = None
+        self, claims: Sequence[Claim], published: Table | None, rows: Mapping[str, Measured] | None = None
     ) -> list[Outcome]:
         """Claims about annotations, measured on `rows` (the study's own if None)."""
         rows = self.rows if rows is None else rows
         chosen = [{name: row.chosen[i] for name, row in rows.items()} for i in range(len(self.runs))]
         return [judge(claim, self.truth, chosen, published) for claim in claims]
 
-    def report(self, title: str, sections: Sequence[Section], command: str, summary=()) -> Report:
-        """One report of several sections; `command` is what was typed."""
+    def report(self, title: str, sections: Sequence[Section], command: str, **also) -> Report:
+        """One report of several sections; `command` is what was typed, `also` more fields of `Report`."""
         methods = [name for section in sections for name in section.methods]
         return Report(
             title=title,
-            summary=summary,
             tables=[table for section in sections for table in section.tables],
             outcomes=[outcome for section in sections for outcome in section.outcomes],
             figures=[figure for section in sections for figure in section.figures],
@@ -96,6 +95,7 @@ class Study:
             notes=[note for section in sections for note in section.notes] + self._fallbacks(methods),
             versions=versions(),
             command=command,
+            **also,
         )
 
     def _fallbacks(self, methods: Sequence[str]) -> list[str]:

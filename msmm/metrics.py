@@ -37,7 +37,7 @@ def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float
     truth = _indicators("truth", truth)
     chosen = _indicators("chosen", chosen, truth.shape)
     correct, predicted, given = (truth & chosen).sum(0), chosen.sum(0), truth.sum(0)
-    return {key: float(value) for key, value in _eq_6_7(correct, predicted, given).items()} | {
+    return {key: float(value) for key, value in figures_of_counts(correct, predicted, given).items()} | {
         "classes never predicted": int((predicted == 0).sum()),
         "classes without positives": int((given == 0).sum()),
         "mean predicted": float(predicted.sum() / len(truth)),
@@ -138,7 +138,7 @@ def bootstrap_difference(
         weights = np.stack([_drawn_times(rng, len(truth)) for _ in range(rows)])
         given = _counts(weights, truth)
         value = [
-            [_eq_6_7(_counts(weights, truth & c), _counts(weights, c), given)[key] for c in chosen]
+            [figures_of_counts(_counts(weights, truth & c), _counts(weights, c), given)[key] for c in chosen]
             for chosen in (a, b)
         ]
         differences[start : start + rows] = np.mean(value[1], axis=0) - np.mean(value[0], axis=0)
@@ -168,8 +168,8 @@ def _counts(weights: np.ndarray, indicators: np.ndarray) -> np.ndarray:
     return (weights @ indicators.astype(np.float32)).astype(np.float64)
 
 
-def _eq_6_7(correct: np.ndarray, predicted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
-    """Eq. 6-7 in percent from counts [..., C] a class; values [...]."""
+def figures_of_counts(correct: np.ndarray, predicted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
+    """`METRICS` in percent (eq. 6-7) from counts [..., C] a class; values [...]."""
     c_p, c_r = _ratio(correct, predicted).mean(-1), _ratio(correct, given).mean(-1)
     i_p = _ratio(correct.sum(-1), predicted.sum(-1))
     i_r = _ratio(correct.sum(-1), given.sum(-1))

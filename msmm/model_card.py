@@ -112,11 +112,13 @@ def _data(info: dict, labels: Sequence[str]) -> str:
 
 def _numbers(info: dict) -> str:
     rows = [("with their tags", info["test"])]
+    if "test with the chosen quantity" in info:
+        rows.append(("with their tags, as `annotate` counts them", info["test with the chosen quantity"]))
     if "test without tags" in info:
         rows.append(("without any tags", info["test without tags"]))
     lines = [
         f"## Numbers\n\nOn the {info['images']['test']:,} test images, in percent (eq. 6-7 of the paper), "
-        "with the predicted label quantity:\n",
+        "with the regressor's label quantity, or with that of the estimator that `annotate` uses:\n",
         f"| test images | {' | '.join(FIGURES)} |",
         "| --- |" + " ---: |" * len(FIGURES),
         *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in FIGURES)} |" for name, figures in rows),

@@ -5,6 +5,7 @@
 <model>/tags.txt        the T tags that it knows, a line each
 <model>/model.json      settings, data set, preprocessing and what was measured
 <model>/README.md       the same in words, a model card
+<model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
 """
 
 import dataclasses
@@ -17,9 +18,11 @@ import keras
 import numpy as np
 
 from msmm import model_card, preprocessing
-from msmm.annotations import Annotations, choose, round_counts
+from msmm.annotations import choose
 from msmm.errors import UserError
 from msmm.files import read_json, remove, write_json
+from msmm.quantities import BEST, Fitted
+from msmm.quantities.estimators import Regression
 
 # What `Model.annotate` does before the network, for whoever does it elsewhere.
 _PREPROCESSING = {
@@ -36,7 +39,7 @@ class Annotation:
 
     labels: the chosen names, surest first.
     probabilities: [C] float32, by class.
-    quantity: the predicted label quantity before rounding.
+    quantity: the regressor's label quantity before rounding.
     """
 
     labels: tuple[str, ...]
@@ -47,35 +50,65 @@ class Annotation:
 class Model:
     """A loaded model directory.
 
-    labels, tags: the vocabularies. info: what model.json says.
+    labels, tags: the vocabularies. info: what model.json says. quantities: estimators of how many labels to
+    keep, or None in a directory that has none.
     """
 
-    def __init__(self, network: keras.Model, labels: tuple[str, ...], tags: tuple[str, ...], info: dict):
+    def __init__(
+        self,
+        network: keras.Model,
+        labels: tuple[str, ...],
+        tags: tuple[str, ...],
+        info: dict,
+        quantities: Fitted | None = None,
+    ):
         self._network, self.labels, self.tags, self.info = network, labels, tags, info
+        self.quantities = quantities
         self.image_size = _sizes(network)["image"]
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
-        self, images: Sequence[np.ndarray], tags: Sequence[Sequence[str]] | None = None
+        self,
+        images: Sequence[np.ndarray],
+        tags: Sequence[Sequence[str]] | None = None,
+        quantity: str | None = None,
     ) -> list[Annotation]:
         """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
 
-        Tags outside the vocabulary are left out; without `tags` no image has any.
+        Tags outside the vocabulary are left out; without `tags` no image has any. quantity: who says how
+        many labels, "regression" as in the paper, "best" for what held-out images chose or any other of
+        `quantities.ESTIMATORS`; without it "best", or "regression" where the directory has no estimators.
+        Raises UserError where it does not have that one.
         """
+        estimator = self._estimator(quantity)
         pixels = np.stack([np.asarray(preprocessing.resize(image, self.image_size)) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
         said = self._network.predict_on_batch({"image": pixels.astype(np.float32), "tags": multi_hot})
-        probabilities, quantity = said["probabilities"], said["quantity"][:, 0]
-        chosen = choose(Annotations(probabilities, round_counts(quantity, len(self.labels))))
+        probabilities, raw = said["probabilities"], said["quantity"][:, 0]
+        chosen = choose(estimator.annotate(probabilities, raw))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
-            for p, c, q in zip(probabilities, chosen, quantity, strict=True)
+            for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
 
+    def _estimator(self, name: str | None):
+        if self.quantities:
+            name = self.quantities.best if name in (None, BEST) else name
+            if name in self.quantities.estimators:
+                return self.quantities.estimators[name]
+            known = [BEST, *self.quantities.estimators]
+        else:
+            if name in (None, "regression"):
+                return Regression()
+            known = ["regression"]
+        raise UserError(
+            f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
+        )
 
-def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
+
+def save(directory, network: keras.Model, labels, tags, info: dict, quantities: Fitted | None = None) -> None:
     """Writes a model directory so that it is there whole or not at all.
 
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
@@ -91,6 +124,8 @@ def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
         write_json(partial / "model.json", info)
         card = model_card.model_card(info, labels, tags)
         (partial / "README.md").write_text(card, encoding="utf-8")
+        if quantities:
+            write_json(partial / "quantities.json", quantities.to_json())
         remove(directory)
         os.rename(partial, directory)
     finally:
@@ -117,7 +152,18 @@ def load(directory) -> Model:
             f"the network in {directory} has {sizes['labels']} classes and {sizes['tags']} tags, "
             f"its labels.txt and tags.txt {len(labels)} and {len(tags)}: they are of different models"
         )
-    return Model(network, labels, tags, read_json(directory / "model.json"))
+    fitted = _quantities(directory / "quantities.json", len(labels))
+    return Model(network, labels, tags, read_json(directory / "model.json"), fitted)
+
+
+def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
+    if not path.is_file():  # written by an earlier version
+        return None
+    said = read_json(path)
+    try:
+        return Fitted.from_json(said, num_classes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 
 
 def _sizes(network: keras.Model) -> dict[str, int]:

@@ -6,11 +6,12 @@ import importlib.metadata
 import numpy as np
 
 import msmm
-from msmm import configs, features, model_dir, parts
+from msmm import configs, features, model_dir, parts, quantities
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.input_pipeline import batches_of
 from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.models.annotator import annotator
+from msmm.quantities import HeldOut
 from msmm.run import Run
 
 COMPLETE = "MS-CNN+Tags+LQP"
@@ -48,6 +49,8 @@ VARIANTS: dict[str, Variant] = {
 # Not in the paper: what the tags alone can do, to see what the pixels add to them.
 TAGS_ONLY = {"Tags (MLP alone)": Variant("textual_head", None, True, False)}
 
+# The regressor that looks at what a classifier looks at.
+_COUNTER_OF = {"classifier": "quantity", "visual_head": "visual_quantity"}
 _FEATURE_OF = {
     "cnn_head": features.cnn,
     "visual_head": features.visual,
@@ -58,41 +61,78 @@ _FEATURE_OF = {
 }
 
 
-def annotate(run: Run, variant: Variant, split: str = "test") -> Annotations:
-    """What a row says of a split: probabilities as scores, and counts where it predicts them.
+def counting(variant: Variant) -> Variant:
+    """The row with the regressor that its classifier's features have. Raises ValueError where none has."""
+    if variant.scorer not in _COUNTER_OF:
+        raise ValueError(f"no regressor looks at the features of {variant.scorer}")
+    return dataclasses.replace(variant, counter=_COUNTER_OF[variant.scorer], quantity=True)
 
-    The upper bound's counts are the true ones; without quantity prediction they are k.
+
+def annotate(run: Run, variant: Variant, split: str = "test", quantity: str | None = None) -> Annotations:
+    """What a row says of a split: scores, and counts where it predicts them.
+
+    Scores are probabilities. The upper bound's counts are the true ones; without quantity prediction
+    they are k. With `quantity`, one of `quantities.ESTIMATORS` or "best", that estimator, fitted on
+    held-out images, gives scores and counts instead.
     """
-    logits = outputs(run, variant.scorer, split)
+    if quantity:
+        raw = raw_quantity(run, counting(variant), split)
+        return quantities.fit(held_out(run, variant)).annotate(
+            probabilities(run, variant, split), raw, quantity
+        )
+    scores = probabilities(run, variant, split)
     if variant.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)
     elif variant.counter:
-        counts = round_counts(raw_quantity(run, variant, split), logits.shape[1])
+        counts = round_counts(raw_quantity(run, variant, split), scores.shape[1])
     else:
-        counts = np.full(len(logits), run.config.k, np.int32)
-    probabilities = np.exp(-np.logaddexp(0, -logits))  # σ, without overflow
-    return Annotations(probabilities, counts)
+        counts = np.full(len(scores), run.config.k, np.int32)
+    return Annotations(scores, counts)
 
 
-def raw_quantity(run: Run, variant: Variant, split: str = "test") -> np.ndarray:
-    """A row's predicted label quantities before rounding, float32 [N]."""
-    return outputs(run, variant.counter, split)[:, 0]
+def held_out(run: Run, variant: Variant) -> HeldOut:
+    """What estimators of the label quantity are fitted on: the held-out training images, as a row's
+    classifier and the regressor on its features see them."""
+    rows, labels = run.held_out_rows, run.split("train").labels
+    raw = raw_quantity(run, counting(variant), "train", rows)
+    return HeldOut(probabilities(run, variant, "train", rows), raw, labels[rows], run.config.k)
 
 
-def outputs(run: Run, part: str, split: str) -> np.ndarray:
-    """The outputs of a trained head on its feature, float32 [N, C] or [N, 1]."""
+def probabilities(run: Run, variant: Variant, split: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """The probabilities of a row's classifier, float32 [N, C], or of some rows of the split."""
+    return np.exp(-np.logaddexp(0, -outputs(run, variant.scorer, split, rows)))  # σ, without overflow
+
+
+def raw_quantity(
+    run: Run, variant: Variant, split: str = "test", rows: np.ndarray | None = None
+) -> np.ndarray:
+    """A row's predicted label quantities before rounding, float32 [N], or of some rows of the split."""
+    return outputs(run, variant.counter, split, rows)[:, 0]
+
+
+def outputs(run: Run, part: str, split: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """The outputs of a trained head on its feature, float32 [N, C] or [N, 1]; or of some rows alone."""
     feature = _FEATURE_OF[part](run, split)
     model = parts.load(run, part)
-    batches = batches_of(np.arange(len(feature)), 256)
+    batches = batches_of(np.arange(len(feature)) if rows is None else rows, 256)
     return np.concatenate([np.asarray(model.predict_on_batch(feature[rows])) for rows in batches])
 
 
-def measure(run: Run, variant: Variant, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
-    """The labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1)."""
+def measure(
+    run: Run, variant: Variant, split: str = "test", quantity: str | None = None
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1).
+
+    quantity: as for `annotate`. Accuracy and MSE are then those of the counts that it says, which are
+    whole; a row's own are those of the regressor's raw values.
+    """
     truth = run.split(split)
-    chosen = choose(annotate(run, variant, split))
+    said = annotate(run, variant, split, quantity)
+    chosen = choose(said)
     figures = annotation_metrics(truth.labels, chosen)
-    if variant.counter in parts.STAGE_OF:
+    if quantity:
+        figures |= quantity_metrics(truth.counts, said.counts)
+    elif variant.counter in parts.STAGE_OF:
         figures |= quantity_metrics(truth.counts, raw_quantity(run, variant, split))
     return chosen, figures
 
@@ -115,12 +155,16 @@ def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
 
 
 def save_model(run: Run):
-    """Writes the complete model as a model directory in the run's, and returns its path."""
+    """Writes the complete model, and the estimators of label quantities fitted for it, as a model directory
+    in the run's, and returns its path."""
     names = ("backbone", "multi_scale", "textual", "classifier", "quantity")
     network = annotator(*(parts.load(run, name) for name in names))
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)
+    fitted = quantities.fit(held_out(run, VARIANTS[COMPLETE]))
+    said = probabilities(run, VARIANTS[COMPLETE], "test"), raw_quantity(run, VARIANTS[COMPLETE])
+    by_default = choose(fitted.annotate(*said))
     info = {
         "msmm": msmm.__version__,
         "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")},
@@ -131,6 +175,7 @@ def save_model(run: Run):
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe(run.config)},
         "test": figures,
+        "test with the chosen quantity": annotation_metrics(test.labels, by_default),
         "test without tags": measure_untagged(run),
         "classes": [
             {"train": int(train.labels[:, j].sum()), "test": int(test.labels[:, j].sum()), "F1": float(f1[j])}
@@ -138,5 +183,5 @@ def save_model(run: Run):
         ],
     }
     directory = run.directory / "model"
-    model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info)
+    model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info, fitted)
     return directory

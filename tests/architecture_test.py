@@ -19,7 +19,7 @@ FLOORS = (
         "msmm.model_card",
     ),
     ("msmm.metrics", "msmm.records", "msmm.configs", "msmm.models"),
-    ("msmm.baselines", "msmm.methods"),
+    ("msmm.baselines", "msmm.methods", "msmm.quantities"),
     ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
     ("msmm.run", "msmm.training", "msmm.annotating"),
     ("msmm.parts",),
@@ -41,6 +41,7 @@ DOORS = {
         "timing",
         "decoding_speed",
         "ablation",
+        "quantity",
         "benchmark_packing",
     ),
     "tfrecords_tools": ("pack", "inspect"),
@@ -51,6 +52,7 @@ PURE = (
     "msmm/losses.py",
     "msmm/metrics.py",
     "msmm/annotations.py",
+    "msmm/quantities",
     "msmm/optimizers.py",
 )
 

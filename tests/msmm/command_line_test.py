@@ -121,6 +121,17 @@ def test_evaluate_says_what_is_missing(home):
     assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
 
 
+@pytest.mark.parametrize("row", ["--model=CNN", "--model=Upper bound", "--method=warp"])
+def test_evaluate_counts_only_where_there_is_a_regressor(home, row):
+    line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=home))
+    assert "--quantity needs a model with a regressor" in line and row.split("=")[1] in line
+
+
+def test_evaluate_says_that_the_regressor_of_a_row_is_missing(home):
+    line = refused(run("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=home))
+    assert "no finished stage visual" in line
+
+
 def test_a_work_directory_of_another_data_set_is_refused(home, tmp_path):
     from tfrecords_tools import scenes
 
@@ -149,6 +160,7 @@ def test_describe_prints_the_papers_model(tmp_path):
 
 def test_the_names_on_the_command_line_are_those_of_the_library():
     """The doors repeat them, so that --help needs no TensorFlow."""
+    from msmm import quantities
     from msmm.stages import STAGES
     from msmm.variants import VARIANTS
 
@@ -159,3 +171,4 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
 
     assert constant("train", "STAGES") == tuple(STAGES)
     assert constant("evaluate", "MODELS") == tuple(VARIANTS)
+    assert constant("evaluate", "QUANTITIES") == (*quantities.ESTIMATORS, quantities.BEST)

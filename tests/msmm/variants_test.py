@@ -1,8 +1,13 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 
-from msmm import model_dir, parts, variants
+from msmm import model_dir, parts, quantities, variants
+from msmm.annotations import choose
 from msmm.errors import UserError
+from msmm.run import Run
 from msmm.variants import COMPLETE, VARIANTS
 
 
@@ -48,7 +53,7 @@ def test_a_saved_model_annotates_as_the_run_does(trained_run, saved):
     model, run = model_dir.load(saved), trained_run
     rows = np.arange(12)
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
-    said = model.annotate(run.images("test").take(rows), tags)
+    said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
     expected = variants.annotate(run, VARIANTS[COMPLETE])
     chosen = variants.measure(run, VARIANTS[COMPLETE])[0]
     raw = variants.raw_quantity(run, VARIANTS[COMPLETE])
@@ -70,10 +75,78 @@ def test_a_saved_model_takes_images_of_any_size_and_unknown_tags(saved):
         assert 1 <= len(a.labels) <= len(model.labels)
 
 
+def test_a_saved_model_counts_as_its_estimators_do(trained_run, saved):
+    """By default as the one that held-out images chose."""
+    model, run = model_dir.load(saved), trained_run
+    assert model.quantities == quantities.fit(variants.held_out(run, VARIANTS[COMPLETE]))
+    images = run.images("test").take(np.arange(12))
+    for name in (None, quantities.BEST, *quantities.ESTIMATORS):
+        said = model.annotate(images, quantity=name)
+        p, raw = np.stack([a.probabilities for a in said]), np.array([a.quantity for a in said])
+        chosen = choose(model.quantities.annotate(p, raw, name or quantities.BEST))
+        for annotation, row in zip(said, chosen, strict=True):
+            assert set(annotation.labels) == {run.dataset.labels[i] for i in np.flatnonzero(row)}
+    with pytest.raises(UserError, match="expected_f1.*Received: 'oracle'"):
+        model.annotate(images, quantity="oracle")
+
+
+def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    (tmp_path / "model" / "quantities.json").unlink()
+    images = [np.full((32, 32, 3), 99, np.uint8)]
+    old, model = model_dir.load(tmp_path / "model"), model_dir.load(saved)
+    assert old.annotate(images)[0].labels == model.annotate(images, quantity="regression")[0].labels
+    with pytest.raises(UserError, match="regression.*Received: 'best'"):
+        old.annotate(images, quantity="best")
+
+
+def test_damaged_estimators_are_refused_in_words(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    path = tmp_path / "model" / "quantities.json"
+    said = json.loads(path.read_text())
+    said["estimators"]["class_thresholds"]["thresholds"].pop()
+    for text in (json.dumps(said), "[]", path.read_text()[:-20]):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"quantities\.json"):
+            model_dir.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["MS-CNN", COMPLETE])
+def test_estimators_are_fitted_on_held_out_images_alone(trained_run, name):
+    """Other labels of all test images, and of the images that train, change nothing."""
+    before = quantities.fit(variants.held_out(trained_run, VARIANTS[name]))
+    run = Run(trained_run.workdir, trained_run.dataset, trained_run.config)  # with splits of its own
+    rng = np.random.default_rng(0)
+    for labels, rows in (
+        (run.split("test").labels, np.arange(len(run.split("test").labels))),
+        (run.split("train").labels, run.train_rows),
+    ):
+        labels[rows] = labels[rng.permutation(rows)]
+    assert (run.split("test").labels != trained_run.split("test").labels).any()
+    assert quantities.fit(variants.held_out(run, VARIANTS[name])) == before
+    run.split("train").labels[run.held_out_rows] = rng.uniform(size=run.split("train").labels.shape[1]) < 0.5
+    assert quantities.fit(variants.held_out(run, VARIANTS[name])) != before
+
+
+@pytest.mark.parametrize("name", ["MS-CNN", "MS-CNN+Tags"])
+def test_with_the_papers_regression_a_row_is_the_papers(trained_run, name):
+    row = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}[name]
+    ours = variants.annotate(trained_run, VARIANTS[name], quantity="regression")
+    papers = variants.annotate(trained_run, VARIANTS[row])
+    np.testing.assert_array_equal(ours.scores, papers.scores)
+    np.testing.assert_array_equal(ours.counts, papers.counts)
+    chosen, figures = variants.measure(trained_run, VARIANTS[name], quantity="expected_count")
+    counts = trained_run.split("test").counts
+    assert figures["MSE"] == pytest.approx(((chosen.sum(axis=1) - counts) ** 2).mean())
+
+
+def test_a_row_without_a_regressor_has_no_estimators(trained_run):
+    with pytest.raises(ValueError, match="cnn_head"):
+        variants.annotate(trained_run, VARIANTS["CNN"], quantity="best")
+
+
 @pytest.mark.parametrize("damage", ["labels.txt", "tags.txt", "model.keras", "model.json"])
 def test_a_damaged_model_directory_is_refused_in_words(saved, tmp_path, damage):
-    import shutil
-
     shutil.copytree(saved, tmp_path / "model")
     path = tmp_path / "model" / damage
     path.write_bytes(path.read_bytes()[:-20])

@@ -1,0 +1,65 @@
+"""Thresholds with the highest H-F1 on held-out images.
+
+An image that passes no threshold is given its best label, as no image has none (decision 21).
+"""
+
+import numpy as np
+
+from msmm.annotations import Annotations
+from msmm.metrics import figures_of_counts
+
+MOST = 400  # thresholds tried; of more, as many evenly in rank
+
+
+def above(scores: np.ndarray) -> Annotations:
+    """The labels of scores [N, C] >= 0, and of each image at least the best."""
+    counts = np.maximum(1, (scores >= 0).sum(axis=1))
+    return Annotations(scores.astype(np.float32), counts.astype(np.int32))
+
+
+def sweep(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
+
+    A label is said where its score is at least the threshold. Between the scores of two true labels the
+    upper end is best, as only false ones lie between, so these are all the thresholds that matter.
+    """
+    scores = scores.copy()
+    scores[np.arange(len(scores)), scores.argmax(axis=1)] = np.inf  # said in any case
+    candidates = np.unique(scores[labels])[::-1]
+    if not len(candidates):
+        candidates = np.array([np.inf])
+    if len(candidates) > MOST:
+        candidates = candidates[np.linspace(0, len(candidates) - 1, MOST).round().astype(int)]
+    passes = np.searchsorted(-candidates, -scores, side="left")  # the first threshold that it passes
+    size, classes = len(candidates), scores.shape[1]
+    cell = passes * classes + np.arange(classes)
+    said, correct = (
+        np.bincount(cells, minlength=(size + 1) * classes).reshape(-1, classes)[:size].cumsum(axis=0)
+        for cells in (cell.ravel(), cell[labels])
+    )
+    return candidates, figures_of_counts(correct, said, labels.sum(axis=0))["H-F1"]
+
+
+def best_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The threshold with the highest H-F1 on images [n, C], and that H-F1; of equal ones the highest."""
+    candidates, h_f1 = sweep(scores, labels)
+    best = int(h_f1.argmax())
+    finite = scores[scores < np.inf].max() + 1.0  # says one label of each image
+    return float(min(candidates[best], finite)), float(h_f1[best])
+
+
+def best_class_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """For each class the threshold with the highest F1 of that class alone, [C].
+
+    It lies halfway to the next lower score; NaN where a class has no positive.
+    """
+    order = np.argsort(-scores, axis=0, kind="stable")
+    ranked, hits = (np.take_along_axis(a, order, axis=0) for a in (scores, labels))
+    said = np.arange(1, len(scores) + 1)[:, None]
+    f1 = 2 * hits.cumsum(axis=0) / (said + labels.sum(axis=0))
+    last_of_equals = np.r_[ranked[1:] < ranked[:-1], np.ones((1, scores.shape[1]), bool)]
+    best = np.where(last_of_equals, f1, -1).argmax(axis=0)
+    below = np.r_[ranked[1:], ranked[-1:] - 1.0]
+    columns = np.arange(scores.shape[1])
+    thresholds = (ranked[best, columns] + below[best, columns]) / 2
+    return np.where(labels.any(axis=0), thresholds, np.nan)

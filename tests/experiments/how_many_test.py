@@ -1,0 +1,102 @@
+"""The estimators side by side, over a run whose stages have finished."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import how_many, report
+from msmm import quantities, variants
+from msmm.annotations import choose
+from msmm.metrics import annotation_metrics, bootstrap_difference
+from msmm.run import Run
+from msmm.variants import COMPLETE, VARIANTS
+
+
+@pytest.fixture(scope="module")
+def section(measured):
+    return how_many.section(measured)
+
+
+def rows(table):
+    return {row.name: row.seeds[0] for row in table.rows}
+
+
+@pytest.mark.parametrize(("table", "name"), enumerate(["MS-CNN", "MS-CNN+Tags"]))
+def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, name):
+    found = rows(section.tables[table])
+    assert list(found) == [*how_many.TITLES.values(), how_many.BOUND]
+    run = measured.run
+    for estimator, title in how_many.TITLES.items():
+        figures = variants.measure(run, VARIANTS[name], quantity=estimator)[1]
+        assert found[title] == pytest.approx(figures)
+    top, bound = (
+        measured.rows[row].figures[0] for row in (name, "Upper bound" if "Tags" in name else COMPLETE)
+    )
+    assert found["top k"]["H-F1"] == pytest.approx(top["H-F1"])
+    if "Tags" in name:
+        assert found[how_many.BOUND]["H-F1"] == pytest.approx(bound["H-F1"])
+    assert found[how_many.BOUND]["Accuracy"] == 100 and section.tables[table].rows[-1].upper_bound
+
+
+def test_gains_are_those_between_the_rows_with_the_bootstraps_interval(section, measured):
+    assert len(section.outcomes) == 2 * (len(how_many.TITLES) - 1 + len(how_many.SIMPLE))
+    for outcome in section.outcomes:
+        name = outcome.claim.name.split(", ")[1]
+        table = rows(section.tables[["MS-CNN", "MS-CNN+Tags"].index(name)])
+        gain = table[outcome.claim.better]["H-F1"] - table[outcome.claim.worse]["H-F1"]
+        assert outcome.differences[0] == pytest.approx(gain)
+    by_title = {title: estimator for estimator, title in how_many.TITLES.items()}
+    outcome = section.outcomes[-1]
+    better, worse = (
+        choose(variants.annotate(measured.run, VARIANTS["MS-CNN+Tags"], quantity=by_title[title]))
+        for title in (outcome.claim.better, outcome.claim.worse)
+    )
+    drawn = bootstrap_difference(measured.truth, worse, better)
+    assert outcome.interval == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_fewer_held_out_images_are_really_fewer(section, measured):
+    few = section.tables[2:]
+    for table, name in zip(few, how_many.CLASSIFIERS, strict=True):
+        assert table.columns == ["5 images", "10 images"]  # ten are held out
+        for row in table.rows:
+            estimator = {title: key for key, title in how_many.TITLES.items()}[row.name]
+            figures = variants.measure(measured.run, VARIANTS[name], quantity=estimator)[1]
+            assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
+    said = how_many.Said.by(measured.run, "MS-CNN+Tags")
+    values = []
+    for draw in range(how_many.DRAWS):
+        some = np.random.default_rng(draw).permutation(10)[:5]
+        fitted = quantities.ESTIMATORS["threshold"].fit(said.held_out.take(some))
+        chosen = choose(fitted.annotate(said.probabilities, said.raw))
+        values.append(annotation_metrics(measured.truth, chosen)["H-F1"])
+    assert rows(few[1])["one threshold"]["5 images"] == pytest.approx(np.mean(values))
+
+
+def test_the_choice_does_not_look_at_test_images(measured, section):
+    """With other labels of all test images the same estimator is chosen, and says the same labels."""
+    run = Run(measured.run.workdir, measured.run.dataset, measured.run.config)  # with splits of its own
+    labels = run.split("test").labels
+    labels[:] = np.random.default_rng(0).permutation(labels)
+    study = dataclasses.replace(measured, runs=[run])
+    again = how_many.section(study)
+    assert again.notes == section.notes
+    lengths = [
+        [row["mean predicted"] for row in list(rows(s.tables[1]).values())[:-1]] for s in (again, section)
+    ]
+    assert lengths[0] == lengths[1]
+    assert rows(again.tables[1])["top k"]["H-F1"] != rows(section.tables[1])["top k"]["H-F1"]
+
+
+def test_the_report_has_it_all(section, measured, tmp_path):
+    page = measured.report("How many labels?", [section], "command", claims=how_many.CLAIMS)
+    paths = report.write(page, tmp_path, "quantity")
+    assert {"gains_with_tags.svg", "held_out_without_tags.svg", "quantity.html"} <= {p.name for p in paths}
+    text = (tmp_path / "quantity.md").read_text()
+    assert how_many.CLAIMS in text and "The paper's claims" not in text
+    with open(tmp_path / "quantity_claims.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(section.outcomes)
+    svg = (tmp_path / "gains_with_tags.svg").read_text()
+    assert all(title in svg for name, title in how_many.TITLES.items() if name not in ("regression", "top_k"))

@@ -1,0 +1,69 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from msmm.quantities.count_distribution import best_expected_f1, expected_f1, poisson_binomial
+
+CASES = {
+    "random": np.random.default_rng(0).uniform(size=(20, 6)),
+    "small": np.random.default_rng(1).uniform(0, 0.05, size=(20, 6)),
+    "large": np.random.default_rng(2).uniform(0.9, 1, size=(20, 6)),
+    "equal": np.full((1, 6), 0.3),
+    "certain": np.array([[0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1], [0.5, 0, 1, 0, 1, 0.5]], float),
+    "none": np.zeros((1, 6)),
+}
+
+
+def worlds(p):
+    """Every truth of C labels and its probability, in plain loops."""
+    for truth in itertools.product((0, 1), repeat=len(p)):
+        yield truth, np.prod([q if there else 1 - q for q, there in zip(p, truth, strict=True)])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_distribution_of_counts_is_that_of_all_subsets(name):
+    for p, found in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
+        expected = np.zeros(7)
+        for truth, probability in worlds(p):
+            expected[sum(truth)] += probability
+        np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
+def brute_force_f1(p, said):
+    total = 0.0
+    for truth, probability in worlds(p):
+        both = sum(a and b for a, b in zip(truth, said, strict=True))
+        total += probability * 2 * both / (sum(truth) + sum(said))
+    return total
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_set_of_labels_has_a_higher_expected_f1(name):
+    """Against every set, not the k likeliest alone."""
+    for p, k in zip(CASES[name][:6], best_expected_f1(CASES[name][:6]), strict=True):
+        sets = [s for s in itertools.product((0, 1), repeat=6) if any(s)]
+        best = max(brute_force_f1(p, said) for said in sets)
+        said = np.isin(np.arange(6), np.argsort(-p, kind="stable")[:k])
+        assert brute_force_f1(p, said) == pytest.approx(best, abs=1e-9)
+
+
+def test_the_expected_f1_of_every_k_is_right():
+    p = -np.sort(-CASES["random"][:4], axis=1)
+    for row, found in zip(p, expected_f1(p), strict=True):
+        expected = [brute_force_f1(row, np.arange(6) < k) for k in range(1, 7)]
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_many_classes_and_images_come_out_as_one_by_one():
+    p = np.random.default_rng(3).beta(0.1, 3, size=(300, 120))
+    together = best_expected_f1(p)
+    np.testing.assert_array_equal(together[:5], [best_expected_f1(p[i : i + 1])[0] for i in range(5)])
+    np.testing.assert_allclose(poisson_binomial(p).sum(axis=1), 1)
+    np.testing.assert_allclose(poisson_binomial(p) @ np.arange(121), p.sum(axis=1))
+
+
+def test_a_surer_image_is_given_fewer_labels_than_it_expects_and_a_doubtful_one_more():
+    """The F1 of one label among ten at p = 0.2 each is lower than that of several."""
+    assert best_expected_f1(np.array([[0.99, *[0.01] * 9]]))[0] == 1
+    assert best_expected_f1(np.full((1, 10), 0.2))[0] > 2
