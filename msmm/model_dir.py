@@ -8,9 +8,7 @@
 """
 
 import dataclasses
-import os
 import pathlib
-import uuid
 from collections.abc import Sequence
 
 import keras
@@ -19,7 +17,7 @@ import numpy as np
 from msmm import model_card, preprocessing
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.errors import UserError
-from msmm.files import read_json, remove, write_json
+from msmm.files import read_json, whole_directory, write_json, write_lines
 
 # What `Model.annotate` does before the network, for whoever does it elsewhere.
 _PREPROCESSING = {
@@ -55,6 +53,11 @@ class Model:
         self.image_size = _sizes(network)["image"]
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
+    @property
+    def network(self) -> keras.Model:
+        """What `msmm.models.annotator` describes."""
+        return self._network
+
     def annotate(
         self, images: Sequence[np.ndarray], tags: Sequence[Sequence[str]] | None = None
     ) -> list[Annotation]:
@@ -80,21 +83,14 @@ def save(directory, network: keras.Model, labels, tags, info: dict) -> None:
 
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
     """
-    directory = pathlib.Path(directory)
     info = info | {"preprocessing": _PREPROCESSING | {"image_size": _sizes(network)["image"]}}
-    partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
-    partial.mkdir(parents=True)
-    try:
+    with whole_directory(directory) as partial:
         network.save(partial / "model.keras")
-        for name, words in (("labels.txt", labels), ("tags.txt", tags)):
-            (partial / name).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        write_lines(partial / "labels.txt", labels)
+        write_lines(partial / "tags.txt", tags)
         write_json(partial / "model.json", info)
         card = model_card.model_card(info, labels, tags)
         (partial / "README.md").write_text(card, encoding="utf-8")
-        remove(directory)
-        os.rename(partial, directory)
-    finally:
-        remove(partial)
 
 
 def load(directory) -> Model:
