@@ -21,7 +21,7 @@ FLOORS = (
     ("msmm.metrics", "msmm.records", "msmm.configs", "msmm.models"),
     ("msmm.baselines", "msmm.methods"),
     ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
-    ("msmm.run", "msmm.training", "msmm.annotating", "msmm.exporting"),
+    ("msmm.run", "msmm.training", "msmm.annotating", "msmm.exporting", "msmm.page"),
     ("msmm.parts",),
     ("msmm.features",),
     ("msmm.tasks",),

@@ -6,7 +6,7 @@ from msmm.errors import UserError
 from msmm.exporting import check, formats
 from msmm.exporting.graph import Graph
 from msmm.model_dir import Model
-from tests.msmm.exporting.conftest import NUM_LABELS, NUM_TAGS, SIZE
+from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 
 
 def installed(name: str) -> formats.Format:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from msmm.annotations import Annotations, choose, round_counts
 from msmm.exporting.graph import Graph, decide
-from tests.msmm.exporting.conftest import SIZE
+from tests.msmm.tying import SIZE
 
 
 def test_deciding_is_that_of_annotations():

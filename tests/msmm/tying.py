@@ -1,15 +1,14 @@
+"""A model whose probabilities tie and whose quantities end in halves, often."""
+
 import keras
 import numpy as np
-import pytest
 
 from msmm import model_dir
 
 NUM_TAGS, NUM_LABELS, SIZE = 6, 10, 8
 
 
-@pytest.fixture(scope="session")
-def tying_model():
-    """A model whose probabilities tie and whose quantities end in halves, often."""
+def build() -> model_dir.Model:
     weights = np.zeros((3 + NUM_TAGS, NUM_LABELS + 1))
     weights[3:, :-1] = np.random.default_rng(0).integers(-1, 2, (NUM_TAGS, NUM_LABELS))
     weights[3:, -1] = 1.5
