@@ -111,7 +111,7 @@ def as_html(said: dict) -> str:
     unknown = f"Not among the model's tags, left out: {_text(', '.join(said['unknown_tags']))}"
     return (
         f'<p class="labels">{"".join(f"<b>{_text(label)}</b>" for label in said["labels"])}</p>'
-        f'<p class="quantity">Predicted quantity: {said["quantity"]:.2f}, so {len(chosen)}.</p>'
+        f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}, so {len(chosen)}.</p>'
         f'<p class="top">A fixed top {TOP_K} would have said: {_text(", ".join(said["top_3"]))}.</p>'
         + (f'<p class="unknown">{unknown}</p>' if said["unknown_tags"] else "")
         + "".join(rows)
@@ -147,7 +147,7 @@ async def _download(*_, **__):
 
 
 def _refused(message: str) -> gr.Error:
-    return gr.Error(message, title="Refused", print_exception=False)
+    return gr.Error(message, print_exception=False)
 
 
 def launch(page: gr.Blocks, host: str, port: int, max_upload_mb: int) -> None:

@@ -41,6 +41,7 @@ DOORS = {
         "timing",
         "ablation",
         "benchmark_packing",
+        "benchmark_export",
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }

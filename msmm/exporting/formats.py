@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import logging
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
@@ -116,7 +117,8 @@ def _write_litert(graph: Graph, directory: pathlib.Path) -> None:
 def _open_litert(directory: pathlib.Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(str(directory / "model.tflite")).get_signature_runner()
+    path, threads = str(directory / "model.tflite"), os.cpu_count()  # its own choice is one
+    runner = Interpreter(path, num_threads=threads).get_signature_runner()
     return lambda image, tags: runner(image=image, tags=tags)
 
 

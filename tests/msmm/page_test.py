@@ -46,14 +46,16 @@ def example(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(model, example):
+def address(model, example, tmp_path_factory):
     """The page, served."""
     from msmm import page
 
-    built, port = page.build(model, [example]), free_port()
-    page.launch(built, "127.0.0.1", port, UPLOAD_MB)
-    yield f"http://127.0.0.1:{port}"
-    built.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        built, port = page.build(model, [example]), free_port()
+        page.launch(built, "127.0.0.1", port, UPLOAD_MB)
+        yield f"http://127.0.0.1:{port}"
+        built.close()
 
 
 def photograph(size=(40, 30)) -> Image.Image:
@@ -229,7 +231,7 @@ def test_a_person_annotates_a_photograph(tab, model, tmp_path):
     tab.locator(".said .row").first.wait_for()
     expected = model.annotate([np.asarray(photograph())], [["dog", "x"]])[0]
     assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
-    assert "Predicted quantity: 3.00, so 3." in tab.inner_text(".said .quantity")
+    assert "Predicted quantity: 3.000, so 3." in tab.inner_text(".said .quantity")
     order = np.argsort(-expected.probabilities, kind="stable")
     names = [model.labels[i] for i in order]
     assert tab.locator(".said .name").all_inner_texts() == names
