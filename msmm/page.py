@@ -11,10 +11,10 @@ from gradio import processing_utils, utils
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from msmm import preprocessing
+from msmm.annotating import keywords, photos
 from msmm.annotations import Annotations, choose
 from msmm.model_dir import Model
-from tfrecords_tools import images, manifest_file
+from tfrecords_tools import images
 
 TOP_K = 3  # labels that a method without quantity prediction says (decision 24)
 MOST_TEXT = 10_000  # characters of tags
@@ -85,17 +85,19 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
     text = str(text or "")
     if len(text) > MOST_TEXT:
         raise _refused(f"expected at most {MOST_TEXT:,} characters of tags. Received: {len(text):,}")
-    words = dict.fromkeys(filter(None, map(manifest_file.normalise_tag, re.split("[,;\n]", text))))
-    said = model.annotate([_pixels(path)], [list(words)])[0]
+    known, unknown = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
+    photo = photos.prepare(path, model.image_size, thumbnail=False, to_sidecar=False, overwrite=False)
+    if isinstance(photo, photos.Passed):
+        raise _refused(REASONS.get(photo.cause, photo.cause))
+    said = model.annotate([photo.pixels], [known])[0]
     best = np.argsort(-said.probabilities, kind="stable")
     top = choose(Annotations(said.probabilities[None]), min(TOP_K, len(model.labels)))[0]
-    known = set(model.tags)
     return {
         "labels": list(said.labels),
         "quantity": said.quantity,
         "top_3": [model.labels[i] for i in best if top[i]],
         "probabilities": {model.labels[i]: float(said.probabilities[i]) for i in best},
-        "unknown_tags": [word for word in words if word not in known],
+        "unknown_tags": [word.strip() for word in unknown],
     }
 
 
@@ -121,14 +123,6 @@ def as_html(said: dict) -> str:
 def _text(text: str) -> str:
     # Gradio reads the result as a template, in which these two characters begin something.
     return html.escape(text).replace("{", "&#123;").replace("$", "&#36;")
-
-
-def _pixels(path: str) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of an image file."""
-    try:
-        return np.asarray(preprocessing.decode(images.to_jpeg(pathlib.Path(path))))
-    except images.BrokenImage as error:
-        raise _refused(REASONS.get(str(error), str(error))) from None
 
 
 def _uploaded(photo: dict | None) -> str:
