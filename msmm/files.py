@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import uuid
 from collections.abc import Iterator
 
 from msmm.errors import UserError
@@ -63,6 +64,25 @@ def locked(directory) -> Iterator[None]:
 
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without locks say
+
+
+@contextlib.contextmanager
+def whole_directory(directory) -> Iterator[pathlib.Path]:
+    """An empty directory to write into, which takes the place of `directory` once all is written."""
+    directory = pathlib.Path(directory)
+    partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        remove(directory)
+        os.rename(partial, directory)
+    finally:
+        remove(partial)
+
+
+def write_lines(path, lines) -> None:
+    """Writes text, a line each."""
+    pathlib.Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def remove(directory) -> None:

@@ -9,9 +9,7 @@
 """
 
 import dataclasses
-import os
 import pathlib
-import uuid
 from collections.abc import Sequence
 
 import keras
@@ -20,7 +18,7 @@ import numpy as np
 from msmm import model_card, preprocessing
 from msmm.annotations import choose
 from msmm.errors import UserError
-from msmm.files import read_json, remove, write_json
+from msmm.files import read_json, whole_directory, write_json, write_lines
 from msmm.quantities import BEST, Fitted
 from msmm.quantities.estimators import Regression
 
@@ -66,6 +64,11 @@ class Model:
         self.quantities = quantities
         self.image_size = _sizes(network)["image"]
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
+
+    @property
+    def network(self) -> keras.Model:
+        """What `msmm.models.annotator` describes."""
+        return self._network
 
     def annotate(
         self,
@@ -113,23 +116,16 @@ def save(directory, network: keras.Model, labels, tags, info: dict, quantities: 
 
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
     """
-    directory = pathlib.Path(directory)
     info = info | {"preprocessing": _PREPROCESSING | {"image_size": _sizes(network)["image"]}}
-    partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
-    partial.mkdir(parents=True)
-    try:
+    with whole_directory(directory) as partial:
         network.save(partial / "model.keras")
-        for name, words in (("labels.txt", labels), ("tags.txt", tags)):
-            (partial / name).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        write_lines(partial / "labels.txt", labels)
+        write_lines(partial / "tags.txt", tags)
         write_json(partial / "model.json", info)
         card = model_card.model_card(info, labels, tags)
         (partial / "README.md").write_text(card, encoding="utf-8")
         if quantities:
             write_json(partial / "quantities.json", quantities.to_json())
-        remove(directory)
-        os.rename(partial, directory)
-    finally:
-        remove(partial)
 
 
 def load(directory) -> Model:

@@ -21,7 +21,7 @@ FLOORS = (
     ("msmm.metrics", "msmm.records", "msmm.configs", "msmm.models"),
     ("msmm.baselines", "msmm.methods", "msmm.quantities"),
     ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
-    ("msmm.run", "msmm.training", "msmm.annotating"),
+    ("msmm.run", "msmm.training", "msmm.annotating", "msmm.exporting", "msmm.page"),
     ("msmm.parts",),
     ("msmm.features",),
     ("msmm.tasks",),
@@ -32,7 +32,7 @@ FLOORS = (
     ("experiments",),
 )
 DOORS = {
-    "msmm": ("train", "evaluate", "describe", "annotate"),
+    "msmm": ("train", "evaluate", "describe", "annotate", "export", "app"),
     "experiments": (
         *(f"reproduce_table{number}" for number in range(1, 7)),
         "reproduce_all",
@@ -43,6 +43,7 @@ DOORS = {
         "ablation",
         "quantity",
         "benchmark_packing",
+        "benchmark_export",
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }

@@ -67,6 +67,9 @@ def test_help_answers_at_once(door, tmp_path):
         (["msmm.describe", "--backbone=vgg"], "unknown backbone 'vgg'"),
         (["experiments.reproduce_table1", "--seeds=0"], "seeds"),
         (["msmm.evaluate", "--model=VGG"], "VGG"),
+        (["msmm.export", "--model=missing", "--output=new"], "model directory with model.keras in missing"),
+        (["msmm.export", "--model=missing", "--output=.", "--format=onnx"], ". is there already"),
+        (["msmm.export", "--model=missing", "--output=new", "--format=tflite"], "tflite"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(arguments, says, tmp_path):
@@ -161,6 +164,7 @@ def test_describe_prints_the_papers_model(tmp_path):
 def test_the_names_on_the_command_line_are_those_of_the_library():
     """The doors repeat them, so that --help needs no TensorFlow."""
     from msmm import quantities
+    from msmm.exporting.formats import FORMATS
     from msmm.stages import STAGES
     from msmm.variants import VARIANTS
 
@@ -172,3 +176,4 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     assert constant("train", "STAGES") == tuple(STAGES)
     assert constant("evaluate", "MODELS") == tuple(VARIANTS)
     assert constant("evaluate", "QUANTITIES") == (*quantities.ESTIMATORS, quantities.BEST)
+    assert constant("export", "FORMATS") == tuple(FORMATS)

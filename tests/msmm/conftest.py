@@ -54,6 +54,13 @@ def model(model_directory):
     return model_dir.load(model_directory)
 
 
+@pytest.fixture(scope="session")
+def tying_model():
+    from tests.msmm import tying
+
+    return tying.build()
+
+
 def picture(colour="red", size=(60, 40)) -> Image.Image:
     return Image.new("RGB", size, colour)
 

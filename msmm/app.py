@@ -1,0 +1,88 @@
+"""Serves a page on which a finished model annotates photographs, and the same as an API.
+
+    python -m msmm.app --model=runs/scenes/seed0/model
+    python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
+
+Drop a photograph, type its tags, and see the chosen labels, the probability of each, the predicted quantity,
+and what a fixed top 3 would have said. The page needs no network. It asks for no password: --host=0.0.0.0
+shows it to everyone who reaches this machine.
+"""
+
+import os
+import pathlib
+import tempfile
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+_MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
+_EXAMPLES = flags.DEFINE_string("examples", None, "Folder of photographs to show; default drawn scenes.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+_PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_MAX_UPLOAD_MB = flags.DEFINE_integer("max_upload_mb", 32, "Largest photograph taken, MiB.", lower_bound=1)
+
+NUM_EXAMPLES = 6
+EXAMPLE_SIZE = 256  # pixels, of a drawn one
+
+
+def main() -> None:
+    folder = pathlib.Path(_EXAMPLES.value) if _EXAMPLES.value else None
+    if folder and not folder.is_dir():
+        raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
+    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch:
+        # Gradio reads these as it is imported. Uploads go with the page.
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
+        command_line.import_tensorflow()
+        try:
+            import gradio  # noqa: F401
+        except ImportError:
+            raise UserError("the page needs gradio: pip install 'msmm[app]'") from None
+        from msmm import model_dir, page
+
+        model = model_dir.load(_MODEL.value)
+        examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
+        built = page.build(model, examples)
+        try:
+            page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value)
+        except OSError as error:
+            raise UserError(f"cannot listen on {_HOST.value}:{_PORT.value}: choose another --port") from error
+        print(f"http://{_HOST.value}:{_PORT.value} (Ctrl+C ends it)", flush=True)
+        built.block_thread()
+
+
+def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
+    """The first few photographs of a folder, upright."""
+    from tfrecords_tools import images
+
+    examples = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and len(examples) < NUM_EXAMPLES:
+            jpeg = images.checked(path)
+            if not isinstance(jpeg, str):
+                examples.append((_save(scratch, len(examples), jpeg or path.read_bytes()), ""))
+    if not examples:
+        raise UserError(f"expected photographs in {folder}. Received: none that can be read")
+    return examples
+
+
+def _scenes(model, scratch: str) -> list[tuple[str, str]]:
+    from tfrecords_tools import images, scene_drawing, scenes
+
+    examples = []
+    for i in range(NUM_EXAMPLES):
+        scene = scene_drawing.draw(0, scenes.FIRST_INDEX["test"] + i, EXAMPLE_SIZE)
+        path = _save(scratch, i, images.encode(scene.image, scenes.QUALITY))
+        examples.append((path, ", ".join(tag for tag in scene.tags if tag in model.tags)))
+    return examples
+
+
+def _save(scratch: str, index: int, jpeg: bytes) -> str:
+    path = pathlib.Path(scratch, f"example{index}.jpg")
+    path.write_bytes(jpeg)
+    return str(path)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,55 @@
+"""Writes a finished model for other runtimes, as one graph, and checks it against the model.
+
+    python -m msmm.export --model=runs/scenes/seed0/model --format=saved_model --output=exported
+    python -m msmm.export --model=runs/scenes/seed0/model --format=onnx --output=exported_onnx
+
+saved_model takes encoded images and names of tags, and names labels; TensorFlow Serving reads it. onnx,
+openvino and litert take pixels and a 0/1 vector of tags, and say which labels are chosen. All give the
+probability of every label, the predicted quantity, and that rounded. labels.txt and tags.txt lie beside.
+
+Nothing is written unless the export, run by its own runtime, says the labels that the model says.
+"""
+
+import pathlib
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+FORMATS = ("saved_model", "onnx", "openvino", "litert")
+_MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
+_FORMAT = flags.DEFINE_enum("format", "saved_model", FORMATS, "What to write.")
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to write; it must not be there yet.", required=True)
+_CHECK_IMAGES = flags.DEFINE_integer(
+    "check_images", 100, "Number of drawn images to compare the export with the model on.", lower_bound=1
+)
+
+
+def main() -> None:
+    output = pathlib.Path(_OUTPUT.value)
+    if output.exists():
+        raise UserError(f"{output} is there already: name another directory with --output, or delete it")
+    command_line.import_tensorflow()
+    from msmm import model_dir
+    from msmm.exporting import check, formats
+    from msmm.exporting.graph import Graph
+    from msmm.files import whole_directory, write_lines
+
+    target = formats.require(_FORMAT.value)
+    model = model_dir.load(_MODEL.value)
+    with whole_directory(output) as partial:
+        target.write(Graph(model), partial)
+        write_lines(partial / "labels.txt", model.labels)
+        write_lines(partial / "tags.txt", model.tags)
+        agreements = check.check(model, _FORMAT.value, partial, _CHECK_IMAGES.value)
+    for inputs, found in zip(("pixels", "encoded images"), agreements, strict=False):
+        print(
+            f"{inputs}: the model's labels on {found.same_labels} of {found.images} images; largest "
+            f"difference of a probability {found.probability:.1e}, of the quantity {found.quantity:.1e}"
+        )
+    print(f"wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,1 @@
+"""A finished model as one graph for other runtimes: what it computes, how it is written, and the check."""

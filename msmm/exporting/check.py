@@ -1,0 +1,131 @@
+"""Whether an export says what the model says, on drawn scenes."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from msmm import preprocessing
+from msmm.errors import UserError
+from msmm.exporting import formats
+from msmm.exporting.graph import SEPARATOR
+from msmm.model_dir import Annotation, Model
+from tfrecords_tools import scene_drawing
+
+LARGEST = 1e-4  # difference of a probability, in float32
+BATCH = 10  # images
+UNKNOWN_TAG = "no such tag"
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """images: how many were compared.
+
+    probability, quantity: the largest differences. same_labels: images with the same labels in
+    the same order.
+    """
+
+    images: int
+    probability: float
+    quantity: float
+    same_labels: int
+
+
+def compare(said: list[Annotation], expected: list[Annotation]) -> Agreement:
+    """The annotations of an export beside those of the model."""
+    pairs = list(zip(said, expected, strict=True))
+    return Agreement(
+        images=len(pairs),
+        probability=max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs),
+        quantity=max(abs(a.quantity - b.quantity) for a, b in pairs),
+        same_labels=sum(a.labels == b.labels for a, b in pairs),
+    )
+
+
+def check(model: Model, name: str, directory: pathlib.Path, num_images: int) -> list[Agreement]:
+    """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
+
+    Raises UserError where a probability differs by more than LARGEST, or a label does.
+    """
+    tags = draw_tags(model, num_images)
+    images = [draw(i, model.image_size) for i in range(num_images)]
+    found = [compare(annotate_pixels(model, formats.require(name).open(directory), images, tags),
+                     _expected(model, images, tags))]  # fmt: skip
+    if name == "saved_model":
+        larger = [draw(i, model.image_size * 3 // 2) for i in range(num_images)]
+        encoded, decoded = zip(*map(encode, range(num_images), larger), strict=True)
+        serve = formats.load_saved_model(directory).signatures["serving_default"]
+        found.append(compare(annotate_encoded(serve, encoded, tags), _expected(model, decoded, tags)))
+    for agreement in found:
+        if not agreement.probability <= LARGEST or agreement.same_labels < agreement.images:
+            raise UserError(
+                f"the {name} export does not say what the model says, so nothing was written: expected "
+                f"probabilities within {LARGEST:g} and the same labels on {agreement.images} images. "
+                f"Received: a difference of {agreement.probability:.2g}, and the same labels on "
+                f"{agreement.same_labels}"
+            )
+    return found
+
+
+def draw(index: int, size: int) -> np.ndarray:
+    """A scene, uint8 [size, size, 3]."""
+    return np.asarray(scene_drawing.draw(0, index, size).image)
+
+
+def draw_tags(model: Model, num_images: int) -> list[list[str]]:
+    """For each image none to four tags of the model's and one that it does not know."""
+    rng = np.random.default_rng(0)
+    most = min(4, len(model.tags))
+    return [
+        [*rng.choice(model.tags, rng.integers(most + 1), replace=False), UNKNOWN_TAG]
+        for _ in range(num_images)
+    ]
+
+
+def encode(index: int, image: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """An image as a JPEG or, each fourth, a PNG file, and the pixels that are in it."""
+    if index % 4 == 3:
+        return tf.io.encode_png(image).numpy(), image
+    jpeg = tf.io.encode_jpeg(image, quality=90).numpy()
+    return jpeg, np.asarray(preprocessing.decode(jpeg))
+
+
+def _expected(model: Model, images, tags) -> list[Annotation]:
+    return [
+        annotation
+        for batch in _batches(len(images))
+        for annotation in model.annotate(images[batch], tags[batch])
+    ]
+
+
+def annotate_pixels(model: Model, run: formats.Run, images, tags) -> list[Annotation]:
+    """What an export says of images uint8 [S, S, 3] and their tags."""
+    annotations = []
+    for batch in _batches(len(images)):
+        multi_hot = np.array([np.isin(model.tags, words) for words in tags[batch]], np.float32)
+        said = run(np.stack(images[batch]).astype(np.float32), multi_hot)
+        for chosen, p, quantity in zip(said["chosen"], said["probabilities"], said["quantity"], strict=True):
+            best = np.argsort(-p, kind="stable")
+            annotations.append(
+                Annotation(tuple(model.labels[i] for i in best if chosen[i]), p, float(quantity))
+            )
+    return annotations
+
+
+def annotate_encoded(serve, encoded, tags) -> list[Annotation]:
+    """What the signature `serving_default` says of encoded images and their tags."""
+    annotations = []
+    for batch in _batches(len(encoded)):
+        words = tf.constant([SEPARATOR.join(w) for w in tags[batch]])
+        said = serve(image_bytes=tf.constant(encoded[batch]), tags=words)
+        for labels, p, quantity in zip(
+            said["labels"].numpy(), said["probabilities"].numpy(), said["quantity"].numpy(), strict=True
+        ):
+            names = tuple(label.decode() for label in labels if label)
+            annotations.append(Annotation(names, p, float(quantity)))
+    return annotations
+
+
+def _batches(size: int) -> list[slice]:
+    return [slice(start, start + BATCH) for start in range(0, size, BATCH)]

@@ -1,0 +1,130 @@
+"""The formats: how each is written, and how its own runtime reads it again."""
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from msmm.errors import UserError
+from msmm.exporting.graph import Graph
+
+OPSET = 18  # of ONNX
+SERVING_VERSION = "1"  # TensorFlow Serving looks for models in folders named by a number
+
+# (image float32 [B, S, S, 3], tags float32 [B, T]) to the results of `Graph.pixels` by name.
+Run = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """write: a graph to files in a directory. open: that directory in the format's own runtime.
+
+    packages: what both need beside TensorFlow, which pip installs with `msmm[<the format's name>]`.
+    """
+
+    write: Callable[[Graph, pathlib.Path], None]
+    open: Callable[[pathlib.Path], Run]
+    packages: tuple[str, ...] = ()
+
+
+def require(name: str) -> Format:
+    """The format of this name. Raises UserError where a package that it needs is missing."""
+    missing = [p for p in FORMATS[name].packages if importlib.util.find_spec(p) is None]
+    if missing:
+        raise UserError(f"--format={name} needs {', '.join(missing)}: pip install 'msmm[{name}]'")
+    return FORMATS[name]
+
+
+def _write_saved_model(graph: Graph, directory: pathlib.Path) -> None:
+    signatures = {"serving_default": graph.encoded, "pixels": graph.pixels}
+    tf.saved_model.save(graph, str(directory / SERVING_VERSION), signatures=signatures)
+
+
+def load_saved_model(directory: pathlib.Path):
+    """What `tf.saved_model.load` makes of an export; its `signatures` hold the two functions."""
+    return tf.saved_model.load(str(directory / SERVING_VERSION))
+
+
+def _open_saved_model(directory: pathlib.Path) -> Run:
+    loaded = load_saved_model(directory)
+
+    def run(image, tags):
+        said = loaded.signatures["pixels"](image=tf.constant(image), tags=tf.constant(tags))
+        return {name: value.numpy() for name, value in said.items()}
+
+    return run
+
+
+def _write_onnx(graph: Graph, directory: pathlib.Path) -> None:
+    import onnx
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    signature = graph.pixels.input_signature
+    model, _ = tf2onnx.convert.from_function(graph.pixels, input_signature=signature, opset=OPSET)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    onnx.save(model, directory / "model.onnx")
+
+
+def _open_onnx(directory: pathlib.Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda image, tags: dict(
+        zip(names, session.run(names, {"image": image, "tags": tags}), strict=True)
+    )
+
+
+def _write_openvino(graph: Graph, directory: pathlib.Path) -> None:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as saved:
+        tf.saved_model.save(graph, saved, signatures=graph.pixels)
+        # Not openvino.convert_model: it reports to its makers that it was used.
+        model = openvino.Core().read_model(saved)
+        openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
+
+
+def _open_openvino(directory: pathlib.Path) -> Run:
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}  # its own choice is bfloat16 where the processor has it
+    model = openvino.Core().compile_model(directory / "model.xml", "CPU", settings)
+    names = [output.any_name for output in model.outputs]
+
+    def run(image, tags):
+        said = model({"image": image, "tags": tags})
+        return {name: said[name] for name in names}
+
+    return run
+
+
+def _write_litert(graph: Graph, directory: pathlib.Path) -> None:
+    function = graph.pixels.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], graph)
+    (directory / "model.tflite").write_bytes(converter.convert())
+
+
+def _open_litert(directory: pathlib.Path) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    path, threads = str(directory / "model.tflite"), os.cpu_count()  # its own choice is one
+    runner = Interpreter(path, num_threads=threads).get_signature_runner()
+    return lambda image, tags: runner(image=image, tags=tags)
+
+
+FORMATS = {
+    "saved_model": Format(_write_saved_model, _open_saved_model),
+    "onnx": Format(_write_onnx, _open_onnx, ("tf2onnx", "onnx", "onnxruntime")),
+    "openvino": Format(_write_openvino, _open_openvino, ("openvino",)),
+    "litert": Format(_write_litert, _open_litert, ("ai_edge_litert",)),
+}

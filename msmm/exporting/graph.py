@@ -1,0 +1,109 @@
+"""Algorithm 2 as one TensorFlow graph: what every export format is made from."""
+
+import tensorflow as tf
+
+from msmm import preprocessing
+from msmm.model_dir import Model
+
+PNG = b"\x89PNG"
+SEPARATOR = ";"  # between the tags of one image
+
+
+class Graph(tf.Module):
+    """A model with choosing inside.
+
+    `pixels` and `encoded` are TensorFlow functions, whose arguments and results keep their names
+    in every format.
+    """
+
+    def __init__(self, model: Model):
+        super().__init__()
+        self._network = model.network
+        # Listed for the savers: they look for variables in the attributes of a module.
+        self._weights = [weight.value for weight in model.network.variables]
+        self._size, self._labels = model.image_size, tf.constant(model.labels)
+        self._num_tags = len(model.tags)
+        words = tf.lookup.KeyValueTensorInitializer(  # "" is there because a table must not be empty
+            [*model.tags, ""], [*range(self._num_tags), -1], tf.string, tf.int64
+        )
+        self._tag_ids = tf.lookup.StaticHashTable(words, -1)
+        image = tf.TensorSpec([None, self._size, self._size, 3], tf.float32, name="image")
+        tags = tf.TensorSpec([None, self._num_tags], tf.float32, name="tags")
+        self.pixels = tf.function(self._annotate_pixels, input_signature=[image, tags])
+        strings = [tf.TensorSpec([None], tf.string, name=name) for name in ("image_bytes", "tags")]
+        self.encoded = tf.function(self._annotate_encoded, input_signature=strings)
+
+    def _annotate_pixels(self, image, tags):
+        """image RGB [B, S, S, 3] float32 in 0 … 255, tags [B, T] float32 in {0, 1}.
+
+        Results: "chosen" bool [B, C]; "probabilities" [B, C] float32; "quantity" [B] float32,
+        raw; "count" [B] int32, the rounded one.
+        """
+        said = self._network({"image": image, "tags": tags}, training=False)
+        chosen, count = decide(said["probabilities"], said["quantity"][:, 0])
+        return {
+            "chosen": chosen,
+            "probabilities": said["probabilities"],
+            "quantity": said["quantity"][:, 0],
+            "count": count,
+        }
+
+    def _annotate_encoded(self, image_bytes, tags):
+        """image_bytes [B] of JPEG, PNG, GIF or BMP files, tags [B] strings such as "beach;holiday".
+
+        Results as of pixels, but "labels" [B, largest count] strings, surest first and then "",
+        instead of "chosen". Tags outside the vocabulary are left out. The rotation that EXIF
+        asks for is not done.
+        """
+        spec = tf.TensorSpec([self._size, self._size, 3], tf.uint8)
+        images = tf.map_fn(self._square, image_bytes, fn_output_signature=spec)
+        said = self._annotate_pixels(tf.cast(images, tf.float32), self._multi_hot(tags))
+        del said["chosen"]
+        most = tf.reduce_max(said["count"], axis=0)
+        best = tf.argsort(said["probabilities"], direction="DESCENDING", stable=True)[:, :most]
+        kept = tf.range(most)[None] < said["count"][:, None]
+        return said | {"labels": tf.where(kept, tf.gather(self._labels, best), "")}
+
+    def _square(self, encoded):
+        """One encoded image (scalar string) as uint8 [S, S, 3]; what is transparent becomes white."""
+        image = tf.case(
+            [
+                (tf.io.is_jpeg(encoded), lambda: preprocessing.decode(encoded)),
+                (tf.equal(tf.strings.substr(encoded, 0, len(PNG)), PNG), lambda: _png(encoded)),
+            ],
+            default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+        )
+        return preprocessing.resize(tf.ensure_shape(image, [None, None, 3]), self._size)
+
+    def _multi_hot(self, tags):
+        """Strings [B] to float32 [B, T]."""
+        words = tf.strings.strip(tf.strings.lower(tf.strings.split(tags, SEPARATOR), "utf-8"))
+        ids = self._tag_ids.lookup(words).to_tensor(-1)
+        return tf.reduce_max(tf.one_hot(ids, self._num_tags), axis=1)
+
+
+def _png(encoded):
+    # Not channels=4: TensorFlow then makes palettes of fewer than 256 colours nearly transparent.
+    image = tf.cast(tf.io.decode_png(encoded), tf.float32)  # [H, W, 1 … 4], as many as are in the file
+    channels = tf.shape(image)[2]
+    has_opacity = 1 - channels % 2  # grey or RGB, and opacity
+    colours = tf.broadcast_to(image[..., : channels - has_opacity], [*tf.unstack(tf.shape(image)[:2]), 3])
+    opacity = tf.where(has_opacity > 0, image[..., -1:] / 255, 1)
+    return tf.cast(tf.round(colours * opacity + 255 * (1 - opacity)), tf.uint8)
+
+
+def decide(probabilities, quantity):
+    """What to say: `annotations.round_counts` and `annotations.choose` in TensorFlow (decision 21).
+
+    probabilities [B, C] float32 and raw quantity [B] float32 to chosen bool [B, C] and count [B]
+    int32. Ties go to the lower class id whatever order a runtime sorts equal values in: only
+    the sorted values are used, not their places.
+    """
+    num_classes = probabilities.shape[1]
+    count = tf.cast(tf.clip_by_value(tf.floor(quantity + 0.5), 1, num_classes), tf.int32)
+    best_first = tf.math.top_k(probabilities, num_classes).values
+    last_place = tf.equal(tf.range(1, num_classes + 1)[None], count[:, None])
+    threshold = tf.reduce_sum(tf.where(last_place, best_first, 0.0), axis=1, keepdims=True)
+    above, level = probabilities > threshold, tf.equal(probabilities, threshold)
+    places_left = count[:, None] - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
+    return above | (level & (tf.cumsum(tf.cast(level, tf.int32), axis=1) <= places_left)), count

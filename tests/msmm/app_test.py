@@ -1,0 +1,53 @@
+"""The door of the page; the page itself is in page_test."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from msmm import variants
+from tests.msmm.command_line_test import process, refused, run
+from tests.msmm.page_test import free_port, photograph
+
+gradio_client = pytest.importorskip("gradio_client", reason="gradio is missing: pip install 'msmm[app-test]'")
+
+
+@pytest.fixture(scope="module")
+def saved(trained_run):
+    return variants.save_model(trained_run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [True, False])
+def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "photos").mkdir()
+    photograph().save(tmp_path / "photos/a.png")
+    (tmp_path / "photos/b.jpg").write_bytes(b"broken")
+    port, options = free_port(), process(tmp_path)
+    options["env"]["TMPDIR"] = str(tmp_path / "temporary")
+    command = [sys.executable, "-m", "msmm.app", f"--model={saved}", f"--port={port}"]
+    command += ["--examples=photos"] * examples
+    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    try:
+        assert app.stdout.readline().startswith(f"http://127.0.0.1:{port} "), app.stderr.read()
+        client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
+        photo = gradio_client.handle_file(tmp_path / "photos/a.png")
+        assert client.predict(photo, "beach", api_name="/annotate")["labels"]
+        kept = [p for p in (tmp_path / "temporary").rglob("*.*") if p.is_file()]
+        assert any("uploads" in str(p) for p in kept)
+        taken = run("msmm.app", f"--model={saved}", f"--port={port}", cwd=tmp_path)
+        assert f"cannot listen on 127.0.0.1:{port}: choose another --port" in refused(taken)
+    finally:
+        app.send_signal(signal.SIGINT)
+        app.wait(timeout=30)
+    assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
+
+
+@pytest.mark.slow
+def test_examples_that_are_none_are_refused(saved, tmp_path):
+    (tmp_path / "notes.txt").write_text("no photograph")
+    line = refused(run("msmm.app", f"--model={saved}", f"--examples={tmp_path}", cwd=tmp_path))
+    assert "Received: none that can be read" in line
+    assert "expected a folder" in refused(run("msmm.app", "--model=x", "--examples=missing", cwd=tmp_path))

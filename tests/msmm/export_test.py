@@ -1,0 +1,82 @@
+"""Every format as a user gets it: written by the door, and a SavedModel run without this package."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from msmm import model_dir, variants
+from msmm.exporting import check, formats
+from tests.msmm.command_line_test import process, refused, run
+from tests.msmm.exporting.formats_test import installed
+
+NUM_IMAGES = 100
+
+
+@pytest.fixture(scope="module")
+def saved(trained_run):
+    return variants.save_model(trained_run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_an_export_says_the_models_labels_on_100_images(name, saved, tmp_path):
+    installed(name)
+    result = run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    said = re.findall(
+        r"labels on 100 of 100 images; largest difference of a probability (\S+),", result.stdout
+    )
+    assert len(said) == (2 if name == "saved_model" else 1) and all(float(x) <= check.LARGEST for x in said)
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
+    for words in ("labels", "tags"):
+        assert (tmp_path / f"new/{words}.txt").read_bytes() == (saved / f"{words}.txt").read_bytes()
+    assert "is there already" in refused(
+        run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
+    )
+
+
+SERVE = """
+import json, pathlib, sys
+import tensorflow as tf
+serve = tf.saved_model.load("new/1").signatures["serving_default"]
+images = [path.read_bytes() for path in sorted(pathlib.Path("images").iterdir())]
+said = serve(image_bytes=tf.constant(images), tags=tf.constant(json.loads(sys.argv[1])))
+labels = [[label.decode() for label in row if label] for row in said["labels"].numpy()]
+print(json.dumps([labels, said["probabilities"].numpy().tolist(), "msmm" in sys.modules]))
+"""
+
+
+@pytest.mark.slow
+def test_a_saved_model_is_complete_in_itself(saved, tmp_path):
+    """Loaded in a process that has TensorFlow alone, on 100 drawn scenes in JPEG and PNG files."""
+    result = run("msmm.export", f"--model={saved}", "--output=new", "--check_images=10", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    model = model_dir.load(saved)
+    tags, decoded = check.draw_tags(model, NUM_IMAGES), []
+    (tmp_path / "images").mkdir()
+    for i in range(NUM_IMAGES):
+        data, pixels = check.encode(i, check.draw(i, 48 + i % 3))
+        (tmp_path / f"images/{i:03d}").write_bytes(data)
+        decoded.append(pixels)
+    command = [sys.executable, "-c", SERVE, json.dumps([";".join(words) for words in tags])]
+    served = subprocess.run(command, capture_output=True, timeout=300, **process(tmp_path))
+    labels, probabilities, with_msmm = json.loads(served.stdout.splitlines()[-1])
+    expected = model.annotate(decoded, tags)
+    assert not with_msmm
+    assert [tuple(row) for row in labels] == [e.labels for e in expected]
+    np.testing.assert_allclose(probabilities, [e.probabilities for e in expected], atol=check.LARGEST)
+
+
+@pytest.mark.slow
+def test_a_killed_export_leaves_no_output(saved, tmp_path):
+    command = [sys.executable, "-m", "msmm.export", f"--model={saved}", "--output=new"]
+    exporting = subprocess.Popen(command, stdout=subprocess.DEVNULL, **process(tmp_path))
+    while not list(tmp_path.glob("new.partial-*")):
+        assert exporting.poll() is None
+    exporting.kill()
+    exporting.wait()
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from msmm.annotations import Annotations, choose, round_counts
+from msmm.errors import UserError
+from msmm.exporting import check, formats
+from msmm.exporting.graph import Graph
+from msmm.model_dir import Model
+from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
+
+
+def installed(name: str) -> formats.Format:
+    try:
+        return formats.require(name)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", params=formats.FORMATS)
+def exported(request, tying_model, tmp_path_factory):
+    """A format's name and the directory of an export."""
+    directory = tmp_path_factory.mktemp(request.param)
+    installed(request.param).write(Graph(tying_model), directory)
+    return request.param, directory
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
+    name, directory = exported
+    run = formats.require(name).open(directory)
+    tags = np.array([[i >> bit & 1 for bit in range(NUM_TAGS)] for i in range(2**NUM_TAGS)], np.float32)
+    images = np.zeros((len(tags), SIZE, SIZE, 3), np.float32)
+    parts = [
+        {
+            name: np.array(value)
+            for name, value in run(images[i : i + batch_size], tags[i : i + batch_size]).items()
+        }
+        for i in range(0, len(tags), batch_size)
+    ]
+    said = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    keras_said = tying_model.network.predict_on_batch({"image": images, "tags": tags})
+    np.testing.assert_allclose(said["probabilities"], keras_said["probabilities"], atol=1e-6)
+    np.testing.assert_array_equal(said["quantity"], 1.5 * tags.sum(axis=1))  # halves among them
+    np.testing.assert_array_equal(said["count"], round_counts(said["quantity"], NUM_LABELS))
+    np.testing.assert_array_equal(said["chosen"], choose(Annotations(said["probabilities"], said["count"])))
+    assert any(len(set(row)) < NUM_LABELS for row in said["probabilities"].tolist())  # ties among them
+    assert said["chosen"].dtype == bool
+
+
+def test_the_check_finds_an_export_of_its_model_good(exported, tying_model):
+    name, directory = exported
+    for agreement in check.check(tying_model, name, directory, 12):
+        assert agreement.images == agreement.same_labels == 12
+        assert agreement.probability < 1e-6
+
+
+@pytest.mark.parametrize("shift", [2e-4, np.nan])
+def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shift):
+    """… whose labels are the same."""
+    import keras
+
+    name, directory = exported
+    network = keras.models.clone_model(tying_model.network)
+    weights = tying_model.network.get_weights()
+    network.set_weights([w if w.shape != (NUM_LABELS,) else w + 4 * shift for w in weights])
+    other = Model(network, tying_model.labels, tying_model.tags, {})
+    if np.isnan(shift):
+        with pytest.raises(ValueError, match="NaN"):
+            check.check(other, name, directory, 12)
+    else:
+        with pytest.raises(UserError, match=r"does not say what the model says.* a difference of 0.0002"):
+            check.check(other, name, directory, 12)
+
+
+def test_the_check_counts_other_labels(tying_model):
+    images, tags = [check.draw(0, SIZE)], [["dog"]]
+    annotation = tying_model.annotate(images, tags)[0]
+    one_less = type(annotation)(annotation.labels[:-1], annotation.probabilities, annotation.quantity)
+    agreement = check.compare([annotation, one_less], [annotation, annotation])
+    assert (agreement.images, agreement.same_labels, agreement.probability) == (2, 1, 0)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    missing = formats.Format(None, None, ("no_such_package",))
+    monkeypatch.setitem(formats.FORMATS, "onnx", missing)
+    with pytest.raises(UserError, match=r"needs no_such_package: pip install 'msmm\[onnx\]'"):
+        formats.require("onnx")

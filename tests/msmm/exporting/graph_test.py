@@ -1,0 +1,115 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from msmm.annotations import Annotations, choose, round_counts
+from msmm.exporting.graph import Graph, decide
+from tests.msmm.tying import SIZE
+
+
+def test_deciding_is_that_of_annotations():
+    """… on many ties, halves, and quantities beyond both limits."""
+    rng = np.random.default_rng(0)
+    probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
+    quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
+    chosen, count = tf.function(decide)(tf.constant(probabilities), tf.constant(quantity))
+    counts = round_counts(quantity, 7)
+    np.testing.assert_array_equal(count, counts)
+    np.testing.assert_array_equal(chosen, choose(Annotations(probabilities, counts)))
+
+
+def test_ties_go_to_the_lower_id_and_halves_go_up():
+    chosen, count = decide(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([2.5]))
+    assert count.numpy().tolist() == [3] and chosen.numpy().tolist() == [[True, True, True, False]]
+
+
+@pytest.fixture(scope="module")
+def serve(tying_model):
+    graph = Graph(tying_model)
+    return lambda images, tags: {
+        name: value.numpy() for name, value in graph.encoded(tf.constant(images), tf.constant(tags)).items()
+    }
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_tags_are_split_trimmed_and_put_into_lower_case(serve, tying_model):
+    png = encoded(Image.new("RGB", (SIZE, SIZE)), "PNG")
+    texts = ["ÉTÉ; New York ", "unknown;dog", "", ";;", "dog;dog"]
+    said = serve([png] * 5, texts)
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
+    words = [["été", "new york"], ["dog"], [], [], ["dog"]]
+    expected = tying_model.annotate([pixels] * 5, words)
+    np.testing.assert_allclose(said["probabilities"], [e.probabilities for e in expected], atol=1e-6)
+    names = [tuple(label.decode() for label in row if label) for row in said["labels"]]
+    assert names == [e.labels for e in expected]
+    assert said["labels"].shape == (5, 3) and said["count"].tolist() == [3, 2, 1, 1, 2]
+
+
+def test_one_image_has_no_padding(serve):
+    said = serve([encoded(Image.new("RGB", (SIZE, SIZE)), "PNG")], ["dog;x;y;z"])
+    assert said["labels"].shape == (1, 6) and (said["labels"] != b"").all()
+
+
+def photograph(size) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
+
+
+def squared(data: bytes, model) -> np.ndarray:
+    return Graph(model)._square(tf.constant(data)).numpy()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (23, 40)])
+def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
+    from msmm import preprocessing
+
+    image = photograph(size).quantize(64).convert("RGB")
+    data = encoded(image, kind)
+    expected = preprocessing.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), SIZE)
+    np.testing.assert_array_equal(squared(data, tying_model), expected)
+
+
+def test_transparency_lies_on_white(tying_model):
+    image = photograph((SIZE, SIZE))
+    image.putalpha(Image.fromarray(np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)))
+    white = Image.new("RGBA", image.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, image).convert("RGB")).astype(int)
+    found = squared(encoded(image, "PNG"), tying_model)
+    assert np.abs(found - expected).max() <= 1 and (found[0, 0] == 255).all()
+
+
+def test_grey_and_palette_images_become_rgb(tying_model):
+    colours = photograph((SIZE, SIZE))
+    for image in (colours.convert("L"), colours.quantize(16), colours.quantize(256), colours.convert("1")):
+        np.testing.assert_array_equal(
+            squared(encoded(image, "PNG"), tying_model), np.asarray(image.convert("RGB"))
+        )
+
+
+def test_a_model_without_tags_can_be_served(tying_model):
+    import keras
+
+    from msmm import model_dir
+
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    tags = keras.Input((0,), name="tags")
+    mean = keras.layers.GlobalAveragePooling2D()(image)
+    probabilities = keras.layers.Activation("sigmoid", name="probabilities")(keras.layers.Dense(4)(mean))
+    network = keras.Model(
+        {"image": image, "tags": tags},
+        {"probabilities": probabilities, "quantity": keras.layers.Dense(1)(mean)},
+    )
+    model = model_dir.Model(network, ("a", "b", "c", "d"), (), {})
+    pixels = np.asarray(photograph((SIZE, SIZE)))
+    said = Graph(model).encoded(tf.constant([encoded(Image.fromarray(pixels), "PNG")]), tf.constant(["dog"]))
+    expected = model.annotate([pixels])[0]
+    np.testing.assert_allclose(said["probabilities"][0], expected.probabilities, atol=1e-6)
+    assert tuple(label.decode() for label in said["labels"].numpy()[0]) == expected.labels

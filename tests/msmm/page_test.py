@@ -1,0 +1,262 @@
+"""The page and its API as people and programs meet them: served, and driven by a real browser."""
+
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm.model_dir import Model
+from tests.msmm.conftest import bright_above
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported
+gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = "<img src=x onerror=alert(1)>"
+TEMPLATE = "${alert(2)} {{alert}}"
+UPLOAD_MB = 1
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def model(tying_model) -> Model:
+    """… with a label that tries to be HTML."""
+    labels = (HOSTILE, TEMPLATE, *tying_model.labels[2:])
+    return Model(tying_model.network, labels, tying_model.tags, {"dataset": HOSTILE})
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A photograph, and tags for it."""
+    path = tmp_path_factory.mktemp("examples") / "example.jpg"
+    photograph().save(path)
+    return str(path), "dog, x"
+
+
+@pytest.fixture(scope="module")
+def address(model, example, tmp_path_factory):
+    """The page, served."""
+    from msmm import page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        built, port = page.build(model, [example]), free_port()
+        page.launch(built, "127.0.0.1", port, UPLOAD_MB)
+        yield f"http://127.0.0.1:{port}"
+        built.close()
+
+
+def photograph(size=(40, 30)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8))
+
+
+def test_it_says_what_the_model_says(model, example):
+    from msmm import page
+
+    said = page.annotate(model, example[0], " DOGS,x; Un heard\nx,  New   York,")
+    pixels = np.asarray(Image.open(example[0]).convert("RGB"))
+    expected = model.annotate([pixels], [["dog", "x", "new york"]])[0]
+    assert tuple(said["labels"]) == expected.labels and len(expected.labels) == 5  # 3 tags of 1.5, halves up
+    assert said["quantity"] == pytest.approx(4.5)
+    assert said["unknown_tags"] == ["Un heard"]
+    by_class = [said["probabilities"][label] for label in model.labels]
+    np.testing.assert_allclose(by_class, expected.probabilities, atol=1e-6)
+    falling = list(said["probabilities"].values())
+    assert falling == sorted(falling, reverse=True)
+    assert said["top_3"] == list(said["probabilities"])[:3]
+    json.dumps(said)
+
+
+def test_the_photograph_is_looked_at_upright(model_directory, photo):
+    from msmm import model_dir, page
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right by 90 degrees
+    path = photo("turned.jpg", bright_above().rotate(90, expand=True), exif=exif)
+    said = page.annotate(model_dir.load(model_directory), str(path), "")
+    assert said["labels"][0] == "bright above" and said["probabilities"]["bright above"] > 0.99
+
+
+def test_text_that_tries_to_be_something_else_stays_text(model, example):
+    from msmm import page
+
+    shown = page.as_html(page.annotate(model, example[0], f"{HOSTILE},{TEMPLATE}"))
+    assert "<img" not in shown and "${" not in shown and "{{" not in shown
+    assert shown.count("&lt;img") >= 2
+
+
+def png(width: int, height: int) -> bytes:
+    """A file that says it is so large, with little in it."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+REFUSED = [
+    ("bomb.png", png(50_000, 50_000), "too many pixels: at most 100 million"),
+    ("long.png", png(70_000, 10), "too many pixels: at most 100 million"),
+    ("drawing.svg", SVG, "not a photograph"),
+    ("drawing.jpg", SVG, "not a photograph"),
+    ("broken.jpg", b"\xff\xd8\xff" + bytes(100), "the file is damaged"),
+    ("empty.jpg", b"", "empty file"),
+]
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    from gradio_client import Client
+
+    return Client(address, verbose=False)
+
+
+def test_the_api_says_what_the_page_does(client, model, example):
+    from gradio_client import handle_file
+
+    from msmm import page
+
+    said = client.predict(handle_file(example[0]), "dog, unheard", api_name="/annotate")
+    assert said == page.annotate(model, example[0], "dog, unheard")
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/annotate"]
+
+
+@pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[name for name, _, _ in REFUSED])
+def test_what_is_no_photograph_is_refused_in_words(client, tmp_path, name, data, says):
+    from gradio_client import handle_file
+
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(Exception, match=says):
+        client.predict(handle_file(tmp_path / name), "", api_name="/annotate")
+
+
+def test_too_large_a_file_or_text_is_refused(client, address, example, tmp_path):
+    import httpx
+    from gradio_client import handle_file
+
+    (tmp_path / "large.jpg").write_bytes(bytes(UPLOAD_MB * 2**20 + 1))
+    with pytest.raises(Exception, match="maximum file size"):
+        client.predict(handle_file(tmp_path / "large.jpg"), "", api_name="/annotate")
+    with pytest.raises(Exception, match="at most 10,000 characters"):
+        client.predict(handle_file(example[0]), "a," * 5001, api_name="/annotate")
+    for path in ("upload", "call/annotate"):
+        too_large = httpx.post(f"{address}/gradio_api/{path}", content=bytes((UPLOAD_MB + 1) * 2**20 + 1))
+        assert too_large.status_code == 413
+        assert httpx.post(f"{address}/gradio_api/{path}", content=iter([b"unbounded"])).status_code == 411
+
+
+@pytest.fixture
+def elsewhere():
+    """Another server on this machine, and what it was asked for."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/photo.jpg", asked
+    server.shutdown()
+
+
+@pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}])
+@pytest.mark.parametrize("stream", [{}, {"is_stream": True}])
+def test_the_api_reads_no_files_and_addresses_of_the_server(address, example, elsewhere, meta, stream):
+    import httpx
+
+    url, asked = elsewhere
+    for path in (example[0], f"{pathlib.Path(example[0]).parent}/../{example[0]}", url):
+        photo = {"path": path, **meta, **stream}
+        started = httpx.post(f"{address}/gradio_api/call/annotate", json={"data": [photo, ""]}).json()
+        said = httpx.get(f"{address}/gradio_api/call/annotate/{started['event_id']}", timeout=30).text
+        assert said.startswith("event: error") and "labels" not in said
+        assert path != url or meta == {} or stream or "Received: an address" in said
+    assert asked == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: pip install 'msmm[app-test]'"
+    )
+    if not CHROMIUM:
+        pytest.skip("this machine has no Chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser, address):
+    """The page in a browser; it must have asked no other server for anything and run no text."""
+    tab, dialogs, elsewhere = browser.new_page(viewport={"width": 1100, "height": 900}), [], []
+    tab.set_default_timeout(30_000)
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    tab.on(
+        "request",
+        lambda r: None if r.url.startswith((address, "data:", "blob:")) else elsewhere.append(r.url),
+    )
+    tab.goto(address)
+    yield tab
+    assert dialogs == [] and elsewhere == []
+    tab.close()
+
+
+def test_a_person_annotates_a_photograph(tab, model, tmp_path):
+    path = tmp_path / "<img src=x onerror=alert(3)>.png"
+    photograph().save(path)
+    tab.set_input_files("input[type=file]", path)
+    tab.get_by_label("Tags").fill(f"DOG, x, {HOSTILE}, {TEMPLATE}")
+    tab.locator("[data-testid=image] img, .image-frame img").first.wait_for()
+    tab.get_by_role("button", name="Annotate").click()
+    tab.locator(".said .row").first.wait_for()
+    expected = model.annotate([np.asarray(photograph())], [["dog", "x"]])[0]
+    assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
+    assert "Predicted quantity: 3.000, so 3." in tab.inner_text(".said .quantity")
+    order = np.argsort(-expected.probabilities, kind="stable")
+    names = [model.labels[i] for i in order]
+    assert tab.locator(".said .name").all_inner_texts() == names
+    shown = [float(text.rstrip("%")) for text in tab.locator(".said .value").all_inner_texts()]
+    np.testing.assert_allclose(shown, 100 * expected.probabilities[order], atol=0.06)
+    assert tab.inner_text(".said .top") == f"A fixed top 3 would have said: {', '.join(names[:3])}."
+    assert tab.locator(".said .row.chosen .name").all_inner_texts() == names[:3]
+    assert tab.inner_text(".said .unknown").endswith(f"{HOSTILE}, {TEMPLATE}")
+    tab.wait_for_timeout(300)  # for what an inserted image would do
+
+
+def test_an_example_is_annotated_by_a_click(tab, model, example):
+    tab.locator("[id*=dataset] img, .gallery img, .gallery-item img").first.click()
+    tab.locator(".said .row").first.wait_for()
+    expected = model.annotate([np.asarray(Image.open(example[0]))], [["dog", "x"]])[0]
+    assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
+    assert tab.get_by_label("Tags").input_value() == example[1]
+
+
+def test_a_drawing_with_a_script_is_refused_on_the_page(tab, tmp_path):
+    (tmp_path / "drawing.svg").write_bytes(SVG)
+    tab.set_input_files("input[type=file]", tmp_path / "drawing.svg")
+    tab.locator("[data-testid=image] img, .image-frame img").first.wait_for()
+    tab.get_by_role("button", name="Annotate").click()
+    tab.get_by_text("not a photograph").first.wait_for()
+    assert tab.locator(".said .row").count() == 0
