@@ -30,14 +30,27 @@ from msmm import command_line
 from msmm.errors import UserError
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
-QUANTITIES = ("predicted", "threshold", "top_k")
+QUANTITIES = (
+    "predicted", "regression", "top_k", "expected_count", "threshold", "class_thresholds",
+    "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
+)  # fmt: skip
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
-_QUANTITY = flags.DEFINE_enum("quantity", "predicted", QUANTITIES, "What says how many labels to keep.")
+_QUANTITY = flags.DEFINE_enum(
+    "quantity",
+    "predicted",
+    QUANTITIES,
+    "How many labels: predicted as held-out images chose when the model was trained, regression as in the "
+    "paper, or another of docs/how_many_labels.md.",
+)
 _THRESHOLD = flags.DEFINE_float(
-    "threshold", 0.5, "With --quantity=threshold: the least probability.", lower_bound=0, upper_bound=1
+    "threshold",
+    None,
+    "With --quantity=threshold: the least probability. [as tuned on held-out images]",
+    lower_bound=0,
+    upper_bound=1,
 )
 _K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be written, and write nothing.")
@@ -60,8 +73,13 @@ def main(paths: list[str]) -> None:
     fingerprint = _fingerprint(model)
     to_sidecar = _FORMAT.value == "xmp"
 
+    quantity, threshold, k = _QUANTITY.value, _THRESHOLD.value, None
+    if quantity == "top_k":
+        k = _K.value
+    own = quantity == "predicted" or k or threshold is not None  # not one of the model's estimators
+
     def choice(annotation):
-        return batches.chosen(annotation, model.labels, _QUANTITY.value, _THRESHOLD.value, _K.value)
+        return batches.chosen(annotation, model.labels, threshold, k)
 
     summary = batches.annotate(
         model,
@@ -69,6 +87,7 @@ def main(paths: list[str]) -> None:
         _output(model, fingerprint),
         prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
         words=[word.strip() for word in _TAGS.value if word.strip()],
+        quantity=None if own else quantity,
         choice=choice,
         num_workers=_WORKERS.value,
     )
@@ -88,6 +107,8 @@ def _check(paths: list[str]) -> None:
     if _FORMAT.value in ("text", "xmp") and _OUTPUT.value:
         where = "to standard output" if _FORMAT.value == "text" else "beside each photograph"
         raise UserError(f"--format={_FORMAT.value} writes {where}: leave --output out")
+    if _THRESHOLD.value is not None and _QUANTITY.value != "threshold":
+        raise UserError("--threshold is for --quantity=threshold")
     if _WORKERS.value is not None and _WORKERS.value < 1:
         raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
 

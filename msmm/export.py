@@ -5,7 +5,8 @@
 
 saved_model takes encoded images and names of tags, and names labels; TensorFlow Serving reads it. onnx,
 openvino and litert take pixels and a 0/1 vector of tags, and say which labels are chosen. All give the
-probability of every label, the predicted quantity, and that rounded. labels.txt and tags.txt lie beside.
+probability of every label, the predicted quantity, and that rounded; they keep as many labels as the
+paper does, by the regressor (--quantity=regression of msmm.annotate). labels.txt and tags.txt lie beside.
 
 Nothing is written unless the export, run by its own runtime, says the labels that the model says.
 """

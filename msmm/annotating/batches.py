@@ -33,16 +33,14 @@ class Summary:
     unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
 
-def chosen(annotation: Annotation, labels: Sequence[str], quantity: str, threshold: float, k: int):
-    """The names that are chosen, surest first.
-
-    quantity: "predicted" for Algorithm 2 (decision 21), "threshold" for every label of at least that
-        probability, perhaps none, "top_k" for the k best.
+def chosen(annotation: Annotation, labels: Sequence[str], threshold: float | None, k: int | None):
+    """The names that are chosen, surest first: those that the model chose, or else every label of at least
+    `threshold`, perhaps none, or the k best.
     """
-    if quantity == "predicted":
+    if threshold is None and k is None:
         return annotation.labels
     scores = annotation.probabilities
-    count = int((scores >= threshold).sum()) if quantity == "threshold" else k
+    count = int((scores >= threshold).sum()) if k is None else k
     mask = choose(Annotations(scores[None], np.array([count])))[0]
     return tuple(labels[i] for i in np.argsort(-scores, kind="stable") if mask[i])
 
@@ -55,13 +53,15 @@ def annotate(
     prepare: Sequence,
     words: Iterable[str] = (),
     choice: Callable[[Annotation], tuple[str, ...]],
+    quantity: str | None = None,
     num_workers: int | None = None,
 ) -> Summary:
     """Annotates photographs, in their order; memory does not grow with their number.
 
     found: what `finding.find` gives. output: one of `outputs` or a gallery. prepare: the arguments
-    of `photos.prepare` after the path. words: keywords that every photograph has.
-    choice: an annotation to the chosen names. num_workers: processes that decode, by default one a core.
+    of `photos.prepare` after the path. words: keywords that every photograph has. choice: an annotation
+    to the chosen names. quantity: see `Model.annotate`. num_workers: processes that decode, by default
+    one a core.
 
     What is skipped is said on standard error as it happens.
     """
@@ -97,7 +97,9 @@ def annotate(
         ready = usable(pool.map(photos.prepare, wanted(), *prepare))
         while batch := list(itertools.islice(ready, BATCH)):
             split = [tags.split([*photo.words, *words]) for _, photo in batch]
-            said = model.annotate([photo.pixels for _, photo in batch], [known for known, _ in split])
+            said = model.annotate(
+                [photo.pixels for _, photo in batch], [known for known, _ in split], quantity
+            )
             for (path, photo), (known, unknown), annotation in zip(batch, split, said, strict=True):
                 answer = _annotated(model, path, photo, known, unknown, annotation, choice(annotation))
                 try:

@@ -95,7 +95,7 @@ def _expected(model: Model, images, tags) -> list[Annotation]:
     return [
         annotation
         for batch in _batches(len(images))
-        for annotation in model.annotate(images[batch], tags[batch])
+        for annotation in model.annotate(images[batch], tags[batch], "regression")
     ]
 
 

@@ -165,6 +165,7 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     """The doors repeat them, so that --help needs no TensorFlow."""
     from msmm import quantities
     from msmm.exporting.formats import FORMATS
+    from msmm.methods import METHODS
     from msmm.stages import STAGES
     from msmm.variants import VARIANTS
 
@@ -176,4 +177,6 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     assert constant("train", "STAGES") == tuple(STAGES)
     assert constant("evaluate", "MODELS") == tuple(VARIANTS)
     assert constant("evaluate", "QUANTITIES") == (*quantities.ESTIMATORS, quantities.BEST)
+    assert constant("annotate", "QUANTITIES") == ("predicted", *quantities.ESTIMATORS)
     assert constant("export", "FORMATS") == tuple(FORMATS)
+    assert constant("train", "METHODS") == constant("evaluate", "METHODS") == tuple(METHODS)

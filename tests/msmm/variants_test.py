@@ -86,7 +86,7 @@ def test_a_saved_model_counts_as_its_estimators_do(trained_run, saved):
         chosen = choose(model.quantities.annotate(p, raw, name or quantities.BEST))
         for annotation, row in zip(said, chosen, strict=True):
             assert set(annotation.labels) == {run.dataset.labels[i] for i in np.flatnonzero(row)}
-    with pytest.raises(UserError, match="expected_f1.*Received: 'oracle'"):
+    with pytest.raises(UserError, match=r"expected_f1.*Received: 'oracle'"):
         model.annotate(images, quantity="oracle")
 
 
@@ -96,7 +96,7 @@ def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tm
     images = [np.full((32, 32, 3), 99, np.uint8)]
     old, model = model_dir.load(tmp_path / "model"), model_dir.load(saved)
     assert old.annotate(images)[0].labels == model.annotate(images, quantity="regression")[0].labels
-    with pytest.raises(UserError, match="regression.*Received: 'best'"):
+    with pytest.raises(UserError, match=r"regression.*Received: 'best'"):
         old.annotate(images, quantity="best")
 
 

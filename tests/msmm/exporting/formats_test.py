@@ -74,7 +74,7 @@ def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shi
 
 def test_the_check_counts_other_labels(tying_model):
     images, tags = [check.draw(0, SIZE)], [["dog"]]
-    annotation = tying_model.annotate(images, tags)[0]
+    annotation = tying_model.annotate(images, tags, "regression")[0]
     one_less = type(annotation)(annotation.labels[:-1], annotation.probabilities, annotation.quantity)
     agreement = check.compare([annotation, one_less], [annotation, annotation])
     assert (agreement.images, agreement.same_labels, agreement.probability) == (2, 1, 0)

@@ -46,7 +46,7 @@ def test_tags_are_split_trimmed_and_put_into_lower_case(serve, tying_model):
     said = serve([png] * 5, texts)
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
     words = [["été", "new york"], ["dog"], [], [], ["dog"]]
-    expected = tying_model.annotate([pixels] * 5, words)
+    expected = tying_model.annotate([pixels] * 5, words, "regression")
     np.testing.assert_allclose(said["probabilities"], [e.probabilities for e in expected], atol=1e-6)
     names = [tuple(label.decode() for label in row if label) for row in said["labels"]]
     assert names == [e.labels for e in expected]
@@ -110,6 +110,6 @@ def test_a_model_without_tags_can_be_served(tying_model):
     model = model_dir.Model(network, ("a", "b", "c", "d"), (), {})
     pixels = np.asarray(photograph((SIZE, SIZE)))
     said = Graph(model).encoded(tf.constant([encoded(Image.fromarray(pixels), "PNG")]), tf.constant(["dog"]))
-    expected = model.annotate([pixels])[0]
+    expected = model.annotate([pixels], quantity="regression")[0]
     np.testing.assert_allclose(said["probabilities"][0], expected.probabilities, atol=1e-6)
     assert tuple(label.decode() for label in said["labels"].numpy()[0]) == expected.labels
