@@ -1,0 +1,62 @@
+"""The README's tutorial, run as it stands there: sixty photographs in folders, to keywords for new ones."""
+
+import csv
+import re
+import shlex
+import subprocess
+import sys
+
+from msmm.annotating import xmp
+from tests.conftest import ROOT
+from tests.msmm.command_line_test import process
+
+HEADING = "## Sixty photographs, from nothing to keywords"
+FOLDERS = ("2019 Rome", "2021 Annecy", "phone")
+
+
+def commands() -> list[str]:
+    """The lines of the tutorial's shell blocks."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split(HEADING + "\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def draw(folder, index):
+    """A drawn scene as a JPEG file; its labels and tags."""
+    from tfrecords_tools import scene_drawing
+
+    scene = scene_drawing.draw(seed=7, index=index, size=160)
+    folder.mkdir(parents=True, exist_ok=True)
+    scene.image.save(folder / f"IMG_{index:04d}.jpg", quality=90)
+    return scene
+
+
+def test_the_tutorial(tmp_path):
+    rows = []
+    for i in range(60):
+        folder = FOLDERS[i % 3]
+        scene = draw(tmp_path / "photos" / folder, i)
+        rows.append([f"{folder}/IMG_{i:04d}.jpg", ";".join(scene.labels), ";".join(scene.tags)])
+    with open(tmp_path / "photos/labels.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["image", "labels", "tags"], *rows])
+    known = {label for row in rows for label in row[1].split(";")}
+    for i in range(60, 65):
+        draw(tmp_path / "new_photos/summer", i)
+    names = [f"new_photos/summer/IMG_{i:04d}.jpg" for i in range(60, 65)]
+    said = {}
+    for command in commands():
+        arguments = [sys.executable, *shlex.split(command)[1:]]
+        result = subprocess.run(arguments, capture_output=True, timeout=600, **process(tmp_path))
+        assert result.returncode == 0, command + result.stdout + result.stderr
+        said[command] = result.stdout
+    (text,) = [output for command, output in said.items() if command.endswith("/model")]
+    for name, line in zip(names, text.splitlines(), strict=True):
+        path, _, labels = line.partition(": ")
+        assert path == name and {re.sub(r" \(.*", "", label) for label in labels.split(", ")} <= known
+    pages = (tmp_path / "gallery/page-0001.html").read_text(encoding="utf-8")
+    assert pages.count("<article") == 5
+    for name in names:
+        (first, *_) = [line for line in text.splitlines() if line.startswith(name)]
+        surest = first.partition(": ")[2].split(" (")[0]
+        assert surest in xmp.parse((tmp_path / f"{name}.xmp").read_bytes()).subjects
