@@ -15,6 +15,11 @@ from tests.msmm.command_line_test import process, refused, run
 DOOR = "experiments.reproduce_all"
 
 
+def reproduce_all(home):
+    command = [sys.executable, "-m", DOOR, *settings()]
+    return subprocess.run(command, capture_output=True, timeout=1800, **process(home))
+
+
 def settings():
     from msmm.methods import METHODS
 
@@ -26,7 +31,7 @@ def whole(data_dir, tmp_path_factory):
     """A home in which the command ran without interruption, and what it said."""
     home = tmp_path_factory.mktemp("whole")
     (home / "data").symlink_to(data_dir)
-    result = run(DOOR, *settings(), cwd=home)
+    result = reproduce_all(home)
     assert result.returncode == 0, result.stderr
     return home, result.stdout
 
@@ -58,7 +63,7 @@ def test_killed_again_and_again_it_ends_with_the_same_numbers(whole, data_dir, t
             time.sleep(0.002)
         door.kill()
         door.wait()
-    result = run(DOOR, *settings(), cwd=tmp_path)
+    result = reproduce_all(tmp_path)
     assert result.returncode == 0, result.stderr
     assert "epoch 1/" not in result.stdout, "all was trained before the last kill"
     assert numbers(tmp_path) == numbers(whole[0])
