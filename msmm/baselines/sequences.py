@@ -177,7 +177,6 @@ def search(
             allowed[:, :, end] = -np.inf
         if said == most:
             allowed[:, :, :end] = -np.inf
-            allowed[:, :, end] *= not exact
         total, best = _best(likelihood[:, :, None] + allowed, width)
         done.keep(rows, paths, np.where(best == end, total, -np.inf).max(axis=2), log_p[:, :, :end])
         likelihood, going = _best(np.where(best == end, -np.inf, total).reshape(len(rows), -1), width)

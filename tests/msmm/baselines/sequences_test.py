@@ -8,18 +8,18 @@ import pytest
 from msmm.annotations import Annotations, choose
 from msmm.baselines import sequences
 
-LABELS = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 0, 1, 0], [0, 0, 0, 1]], bool)  # 3, 1, 1, 3 times
+LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0]], bool)  # 3, 1, 3, 1 times
 
 
 def test_orders_count_the_labels_and_break_ties_by_id():
-    assert sequences.label_order(LABELS, "rare_first").tolist() == [1, 2, 0, 3]
-    assert sequences.label_order(LABELS, "frequent_first").tolist() == [0, 3, 1, 2]
+    assert sequences.label_order(LABELS, "rare_first").tolist() == [1, 3, 0, 2]
+    assert sequences.label_order(LABELS, "frequent_first").tolist() == [0, 2, 1, 3]
 
 
 def test_inputs_and_targets_by_hand():
     end, start = 4, 5
-    inputs, targets = sequences.teacher(LABELS[:3], np.array([1, 2, 0, 3]), longest=3)
-    assert targets.tolist() == [[1, 0, 3, end], [0, 3, end, -1], [2, 0, end, -1]]
+    inputs, targets = sequences.teacher(LABELS[:3], np.array([1, 3, 0, 2]), longest=3)
+    assert targets.tolist() == [[1, 0, 2, end], [0, 2, end, -1], [3, 0, end, -1]]
     assert inputs[:, 0].tolist() == [start] * 3
     for given, wanted in zip(inputs, targets, strict=True):
         said = wanted[wanted >= 0][:-1]
@@ -165,6 +165,20 @@ def test_end_is_forbidden_at_the_first_step_only():
 
     scores, lengths = sequences.search(step, [np.zeros((2, 1))], 2, width=2)
     assert said(scores, lengths) == [(1,), (1,)]
+
+
+def test_it_asks_no_more_once_the_best_path_is_known():
+    asked = []
+
+    def step(tokens, states):
+        """Image 0 says one label and END surely, image 1 goes on for three."""
+        asked.append(len(tokens))
+        surely = np.where(states[0] == 0, [[0.05, 0.02, 0.01, 0.01, 0.91]], [[0.4, 0.3, 0.2, 0.09, 0.01]])
+        return [np.log(surely), *states]
+
+    lengths = sequences.search(step, [np.array([[0], [1]])], 4, width=2, longest=3)[1]
+    assert lengths.tolist() == [1, 3]
+    assert asked == [2, 4, 2, 2]
 
 
 def test_an_image_found_alone_is_found_among_others():
