@@ -10,6 +10,8 @@ shows it to everyone who reaches this machine.
 
 import os
 import pathlib
+import signal
+import sys
 import tempfile
 
 from absl import flags
@@ -31,6 +33,7 @@ def main() -> None:
     folder = pathlib.Path(_EXAMPLES.value) if _EXAMPLES.value else None
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what follows is cleaned up then, too
     with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch:
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")

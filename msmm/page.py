@@ -41,7 +41,6 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
 
     examples: paths of images, and the tags of each.
     """
-
     processing_utils.async_ssrf_protected_download = _download
 
     def say(photo, tags):
@@ -105,24 +104,20 @@ def as_html(said: dict) -> str:
     """What `annotate` returned, to be read by people."""
     chosen = set(said["labels"])
     rows = [
-        f'<div class="row{" chosen" if label in chosen else ""}"><span class="name">{_text(label)}</span>'
+        f'<div class="row{" chosen" if label in chosen else ""}">'
+        f'<span class="name">{html.escape(label)}</span>'
         f'<span class="track"><span class="bar" style="width:{p:.1%}"></span></span>'
         f'<span class="value">{p:.1%}</span></div>'
         for label, p in said["probabilities"].items()
     ]
-    unknown = f"Not among the model's tags, left out: {_text(', '.join(said['unknown_tags']))}"
+    unknown = f"Not among the model's tags, left out: {html.escape(', '.join(said['unknown_tags']))}"
     return (
-        f'<p class="labels">{"".join(f"<b>{_text(label)}</b>" for label in said["labels"])}</p>'
+        f'<p class="labels">{"".join(f"<b>{html.escape(label)}</b>" for label in said["labels"])}</p>'
         f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}, so {len(chosen)}.</p>'
-        f'<p class="top">A fixed top {TOP_K} would have said: {_text(", ".join(said["top_3"]))}.</p>'
+        f'<p class="top">A fixed top {TOP_K} would have said: {html.escape(", ".join(said["top_3"]))}.</p>'
         + (f'<p class="unknown">{unknown}</p>' if said["unknown_tags"] else "")
         + "".join(rows)
     )
-
-
-def _text(text: str) -> str:
-    # Gradio reads the result as a template, in which these two characters begin something.
-    return html.escape(text).replace("{", "&#123;").replace("$", "&#36;")
 
 
 def _uploaded(photo: dict | None) -> str:

@@ -19,8 +19,8 @@ def saved(trained_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [True, False])
-def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, tmp_path):
+@pytest.mark.parametrize(("examples", "end"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
+def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
     (tmp_path / "temporary").mkdir()
     (tmp_path / "photos").mkdir()
     photograph().save(tmp_path / "photos/a.png")
@@ -40,8 +40,8 @@ def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, 
         taken = run("msmm.app", f"--model={saved}", f"--port={port}", cwd=tmp_path)
         assert f"cannot listen on 127.0.0.1:{port}: choose another --port" in refused(taken)
     finally:
-        app.send_signal(signal.SIGINT)
-        app.wait(timeout=30)
+        app.send_signal(end)
+        assert app.wait(timeout=30) == 0
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
 
 
