@@ -19,6 +19,7 @@ from msmm.variants import VARIANTS
 
 CLASSIFIERS = ("MS-CNN", "MS-CNN+Tags")
 TITLES = {name: kind.title for name, kind in ESTIMATORS.items()} | {BEST: "chosen on held-out images"}
+HIGHEST = "highest in cross-validation"  # what a choice without a preference would be
 BOUND = "upper bound: true m"
 SIMPLE = ("expected_count", "threshold", "class_thresholds")
 COLUMNS = ("C-F1", "I-F1", "H-F1", *QUANTITY, LENGTHS[0])
@@ -71,6 +72,12 @@ def _of_classifier(measured: Study, classifier: str) -> Section:
         )
         for name, title in TITLES.items()
     }
+    if all(f.held_out for f in fitted):
+        highest = [max(f.held_out, key=f.held_out.get) for f in fitted]
+        rows[HIGHEST] = _row(
+            measured.truth,
+            [f.annotate(s.probabilities, s.raw, n) for f, s, n in zip(fitted, said, highest, strict=True)],
+        )
     true = measured.truth.sum(axis=1).astype(np.int32)
     rows[BOUND] = dataclasses.replace(
         _row(measured.truth, [Annotations(s.probabilities, true) for s in said]), upper_bound=True

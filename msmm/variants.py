@@ -77,9 +77,10 @@ def annotate(run: Run, variant: Variant, split: str = "test", quantity: str | No
     """
     if quantity:
         raw = raw_quantity(run, counting(variant), split)
-        return quantities.fit(held_out(run, variant)).annotate(
-            probabilities(run, variant, split), raw, quantity
-        )
+        images = held_out(run, variant)
+        best = quantity == quantities.BEST
+        estimator = quantities.fit(images) if best else quantities.ESTIMATORS[quantity].fit(images)
+        return estimator.annotate(probabilities(run, variant, split), raw)
     scores = probabilities(run, variant, split)
     if variant.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)

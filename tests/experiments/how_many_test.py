@@ -23,7 +23,7 @@ def rows(table):
     return {row.name: row.seeds[0] for row in table.rows}
 
 
-@pytest.mark.parametrize(("table", "name"), enumerate(["MS-CNN", "MS-CNN+Tags"]))
+@pytest.mark.parametrize(("table", "name"), [(0, "MS-CNN"), (2, "MS-CNN+Tags")])
 def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, name):
     found = rows(section.tables[table])
     assert list(found) == [*how_many.TITLES.values(), how_many.BOUND]
@@ -44,7 +44,7 @@ def test_gains_are_those_between_the_rows_with_the_bootstraps_interval(section, 
     assert len(section.outcomes) == 2 * (len(how_many.TITLES) - 1 + len(how_many.SIMPLE))
     for outcome in section.outcomes:
         name = outcome.claim.name.split(", ")[1]
-        table = rows(section.tables[["MS-CNN", "MS-CNN+Tags"].index(name)])
+        table = rows(section.tables[{"MS-CNN": 0, "MS-CNN+Tags": 2}[name]])
         gain = table[outcome.claim.better]["H-F1"] - table[outcome.claim.worse]["H-F1"]
         assert outcome.differences[0] == pytest.approx(gain)
     by_title = {title: estimator for estimator, title in how_many.TITLES.items()}
@@ -58,7 +58,7 @@ def test_gains_are_those_between_the_rows_with_the_bootstraps_interval(section, 
 
 
 def test_fewer_held_out_images_are_really_fewer(section, measured):
-    few = section.tables[2:]
+    few = section.tables[1::2]
     for table, name in zip(few, how_many.CLASSIFIERS, strict=True):
         assert table.columns == ["5 images", "10 images"]  # ten are held out
         for row in table.rows:
@@ -84,10 +84,10 @@ def test_the_choice_does_not_look_at_test_images(measured, section):
     again = how_many.section(study)
     assert again.notes == section.notes
     lengths = [
-        [row["mean predicted"] for row in list(rows(s.tables[1]).values())[:-1]] for s in (again, section)
+        [row["mean predicted"] for row in list(rows(s.tables[2]).values())[:-1]] for s in (again, section)
     ]
     assert lengths[0] == lengths[1]
-    assert rows(again.tables[1])["top k"]["H-F1"] != rows(section.tables[1])["top k"]["H-F1"]
+    assert rows(again.tables[2])["top k"]["H-F1"] != rows(section.tables[2])["top k"]["H-F1"]
 
 
 def test_the_report_has_it_all(section, measured, tmp_path):
