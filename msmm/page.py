@@ -77,9 +77,11 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
 def annotate(model: Model, path: str, text: str | None) -> dict:
     """What a model says of an image file and of tags separated by commas, semicolons or lines.
 
-    "labels": the chosen ones, surest first. "quantity": how many were predicted, before rounding.
-    "top_3": what a fixed number would have said. "probabilities": of every label, falling.
-    "unknown_tags": those that the model does not know. Raises gr.Error saying what is wrong.
+    "labels": the chosen ones, surest first. "rule": what said how many, as in `Model.annotate`.
+    "quantity": what the regressor said, before rounding. "top_3": what a fixed number would have said.
+    "probabilities": of every label, falling. "unknown_tags": those that the model does not know.
+
+    Raises gr.Error saying what is wrong.
     """
     text = str(text or "")
     if len(text) > MOST_TEXT:
@@ -93,6 +95,7 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
     top = choose(Annotations(said.probabilities[None]), min(TOP_K, len(model.labels)))[0]
     return {
         "labels": list(said.labels),
+        "rule": model.quantities.best if model.quantities else "regression",
         "quantity": said.quantity,
         "top_3": [model.labels[i] for i in best if top[i]],
         "probabilities": {model.labels[i]: float(said.probabilities[i]) for i in best},
@@ -113,7 +116,8 @@ def as_html(said: dict) -> str:
     unknown = f"Not among the model's tags, left out: {html.escape(', '.join(said['unknown_tags']))}"
     return (
         f'<p class="labels">{"".join(f"<b>{html.escape(label)}</b>" for label in said["labels"])}</p>'
-        f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}, so {len(chosen)}.</p>'
+        f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}. '
+        f"Kept: {len(chosen)}, by {html.escape(said['rule'])}.</p>"
         f'<p class="top">A fixed top {TOP_K} would have said: {html.escape(", ".join(said["top_3"]))}.</p>'
         + (f'<p class="unknown">{unknown}</p>' if said["unknown_tags"] else "")
         + "".join(rows)

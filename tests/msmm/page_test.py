@@ -16,6 +16,7 @@ from PIL import Image
 
 from msmm.model_dir import Model
 from tests.msmm.conftest import bright_above
+from tests.msmm.tying import SIZE
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported
 gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
@@ -70,7 +71,7 @@ def test_it_says_what_the_model_says(model, example):
     pixels = np.asarray(Image.open(example[0]).convert("RGB"))
     expected = model.annotate([pixels], [["dog", "x", "new york"]])[0]
     assert tuple(said["labels"]) == expected.labels and len(expected.labels) == 5  # 3 tags of 1.5, halves up
-    assert said["quantity"] == pytest.approx(4.5)
+    assert said["quantity"] == pytest.approx(4.5) and said["rule"] == "regression"
     assert said["unknown_tags"] == ["Un heard"]
     by_class = [said["probabilities"][label] for label in model.labels]
     np.testing.assert_allclose(by_class, expected.probabilities, atol=1e-6)
@@ -78,6 +79,22 @@ def test_it_says_what_the_model_says(model, example):
     assert falling == sorted(falling, reverse=True)
     assert said["top_3"] == list(said["probabilities"])[:3]
     json.dumps(said)
+
+
+def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
+    from msmm import page, quantities
+
+    rng = np.random.default_rng(0)
+    held_out = quantities.HeldOut(
+        rng.random((20, 10), np.float32), rng.uniform(1, 4, 20).astype(np.float32), rng.random((20, 10)) < 0.3
+    )
+    fitted = quantities.fit(held_out)
+    model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted)
+    said = page.annotate(model, example[0], "x, dog")
+    assert said["rule"] == fitted.best != "regression"
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)  # this model does not look at them
+    assert tuple(said["labels"]) == model.annotate([pixels], [["x", "dog"]])[0].labels
+    assert f"by {fitted.best}." in page.as_html(said)
 
 
 def test_the_photograph_is_looked_at_upright(model_directory, photo):
@@ -233,7 +250,7 @@ def test_a_person_annotates_a_photograph(tab, model, tmp_path):
     tab.locator(".said .row").first.wait_for()
     expected = model.annotate([np.asarray(photograph())], [["dog", "x"]])[0]
     assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
-    assert "Predicted quantity: 3.000, so 3." in tab.inner_text(".said .quantity")
+    assert tab.inner_text(".said .quantity") == "Predicted quantity: 3.000. Kept: 3, by regression."
     order = np.argsort(-expected.probabilities, kind="stable")
     names = [model.labels[i] for i in order]
     assert tab.locator(".said .name").all_inner_texts() == names
