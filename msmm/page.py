@@ -113,7 +113,7 @@ def as_html(said: dict) -> str:
     unknown = f"Not among the model's tags, left out: {_text(', '.join(said['unknown_tags']))}"
     return (
         f'<p class="labels">{"".join(f"<b>{_text(label)}</b>" for label in said["labels"])}</p>'
-        f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}, so {len(chosen)}.</p>'
+        f'<p class="quantity">Predicted quantity: {said["quantity"]:.3f}; chosen: {len(chosen)}.</p>'
         f'<p class="top">A fixed top {TOP_K} would have said: {_text(", ".join(said["top_3"]))}.</p>'
         + (f'<p class="unknown">{unknown}</p>' if said["unknown_tags"] else "")
         + "".join(rows)

@@ -233,7 +233,7 @@ def test_a_person_annotates_a_photograph(tab, model, tmp_path):
     tab.locator(".said .row").first.wait_for()
     expected = model.annotate([np.asarray(photograph())], [["dog", "x"]])[0]
     assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
-    assert "Predicted quantity: 3.000, so 3." in tab.inner_text(".said .quantity")
+    assert "Predicted quantity: 3.000; chosen: 3." in tab.inner_text(".said .quantity")
     order = np.argsort(-expected.probabilities, kind="stable")
     names = [model.labels[i] for i in order]
     assert tab.locator(".said .name").all_inner_texts() == names
