@@ -103,7 +103,7 @@ def test_the_posterior_is_that_of_all_subsets():
 
 
 def test_the_median_splits_a_distribution():
-    said = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0.1, 0.45, 0.45, 0]]))
+    said = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
     np.testing.assert_array_equal(said, [1, 2, 3, 1])
 
 

@@ -76,6 +76,7 @@ def test_cross_validation_is_about_images_that_an_estimator_was_not_fitted_on(dr
 def test_few_images_choose_what_needs_few(draw):
     fitted = fit(draw(0, n=quantities.ENOUGH - 1))
     assert fitted.best == quantities.PREFERRED_OF_FEW and fitted.held_out == {}
+    assert fit(draw(0, n=quantities.ENOUGH)).held_out
 
 
 def test_the_same_images_give_the_same_whatever_their_type(draw, fitted_on):

@@ -71,3 +71,5 @@ def test_class_thresholds_are_the_best_of_an_exhaustive_search_in_each_class(see
         column, truth = scores[:, j : j + 1], labels[:, j : j + 1]
         tried = [per_class_f1(truth, column >= t)[0] for t in np.unique(column)]
         assert per_class_f1(truth, column >= found[j])[0] == pytest.approx(max(tried))
+        lower, upper = column[column < found[j]], column[column > found[j]].min()
+        assert found[j] == pytest.approx((upper + (lower.max() if len(lower) else upper - 1)) / 2)
