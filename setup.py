@@ -2,6 +2,14 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+EXTRAS = {
+    "app": ["gradio>=6.31"],
+    "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
+    "litert": ["ai-edge-litert>=2"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
+    "openvino": ["openvino>=2025.0"],
+}
+
 setup(
     name="msmm",
     version="0.1.0",
@@ -23,12 +31,12 @@ setup(
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
     extras_require={
-        "app": ["gradio>=6.31"],
-        "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
+        **EXTRAS,
         "beam": ["apache-beam>=2.60"],
-        "dev": ["pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"],
-        "litert": ["ai-edge-litert>=2"],
-        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
-        "openvino": ["openvino>=2025.0"],
+        # All that tests can use, but Beam, whose own dependencies are many.
+        "dev": [
+            *("pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"),
+            *(package for packages in EXTRAS.values() for package in packages),
+        ],
     },
 )
