@@ -13,7 +13,7 @@ from experiments.study import Measured, Section, Study
 from msmm import variants
 from msmm.annotations import Annotations, choose
 from msmm.metrics import annotation_metrics, quantity_metrics
-from msmm.quantities import BEST, ESTIMATORS, HeldOut, fit
+from msmm.quantities import BEST, ESTIMATORS, Fitted, HeldOut, fit
 from msmm.run import Run
 from msmm.variants import VARIANTS
 
@@ -53,35 +53,31 @@ class Said:
 
 def section(measured: Study) -> Section:
     """Of each classifier: all estimators, their gains over the paper's, and what fewer held-out images do."""
-    found = [_of_classifier(measured, name) for name in CLASSIFIERS]
+    said = {name: [Said.by(run, name) for run in measured.runs] for name in CLASSIFIERS}
+    fitted = {name: [fit(s.held_out) for s in seeds] for name, seeds in said.items()}
+    found = [_of_classifier(measured, name, said[name], fitted[name]) for name in CLASSIFIERS]
+    tables = [table for part in found for table in part.tables]
+    if measured.run.dataset.tags:
+        tables.append(_without_their_tags(measured, fitted[CLASSIFIERS[-1]]))
     return Section(
-        tables=[table for part in found for table in part.tables],
+        tables=tables,
         outcomes=[outcome for part in found for outcome in part.outcomes],
         figures=[figure for part in found for figure in part.figures],
         notes=[*NOTES, *(note for part in found for note in part.notes)],
     )
 
 
-def _of_classifier(measured: Study, classifier: str) -> Section:
-    said = [Said.by(run, classifier) for run in measured.runs]
-    fitted = [fit(s.held_out) for s in said]
-    rows = {
-        title: _row(
-            measured.truth,
-            [f.annotate(s.probabilities, s.raw, name) for f, s in zip(fitted, said, strict=True)],
-        )
-        for name, title in TITLES.items()
-    }
+def _of_classifier(
+    measured: Study, classifier: str, said: Sequence[Said], fitted: Sequence[Fitted]
+) -> Section:
+    rows = _rows(measured, fitted, [(s.probabilities, s.raw) for s in said])
     if all(f.held_out for f in fitted):
         highest = [max(f.held_out, key=f.held_out.get) for f in fitted]
         rows[HIGHEST] = _row(
             measured.truth,
             [f.annotate(s.probabilities, s.raw, n) for f, s, n in zip(fitted, said, highest, strict=True)],
         )
-    true = measured.truth.sum(axis=1).astype(np.int32)
-    rows[BOUND] = dataclasses.replace(
-        _row(measured.truth, [Annotations(s.probabilities, true) for s in said]), upper_bound=True
-    )
+    rows[BOUND] = _true_counts(measured, [s.probabilities for s in said])
     over_paper = [
         _outcome(measured, f"gain over the paper's, {classifier}", rows, name, "regression")
         for name in TITLES
@@ -105,6 +101,34 @@ def _of_classifier(measured: Study, classifier: str) -> Section:
         ],
         notes=[f"{classifier}: chosen on {fitted[0].images} held-out images, by seed: {'; '.join(names)}."],
     )
+
+
+def _without_their_tags(measured: Study, fitted: Sequence[Fitted]) -> Table:
+    """What estimators fitted on images with tags do to images without."""
+    said = [variants.untagged(run) for run in measured.runs]
+    rows = _rows(measured, fitted, said)
+    rows[BOUND] = _true_counts(measured, [scores for scores, _ in said])
+    return study.table(
+        f"Measured: {CLASSIFIERS[-1]}, test images without their tags",
+        rows,
+        columns=COLUMNS,
+        first="Quantity",
+        notes=["Trained and fitted on images with their tags."],
+    )
+
+
+def _rows(measured: Study, fitted: Sequence[Fitted], said: Sequence[tuple]) -> dict[str, Measured]:
+    """Every estimator and the chosen one, by title; said: probabilities and raw quantities, a seed each."""
+    return {
+        title: _row(measured.truth, [f.annotate(*s, name) for f, s in zip(fitted, said, strict=True)])
+        for name, title in TITLES.items()
+    }
+
+
+def _true_counts(measured: Study, scores: Sequence[np.ndarray]) -> Measured:
+    true = measured.truth.sum(axis=1).astype(np.int32)
+    row = _row(measured.truth, [Annotations(s, true) for s in scores])
+    return dataclasses.replace(row, upper_bound=True)
 
 
 def _row(truth: np.ndarray, annotations: Sequence[Annotations]) -> Measured:

@@ -138,8 +138,9 @@ def measure(
     return chosen, figures
 
 
-def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
-    """The figures of the complete model where no image has a tag, as many photographs have none."""
+def untagged(run: Run, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [N, C] and raw quantities [N] of the complete model where no image has a tag, as many
+    photographs have none; float32."""
     no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
     f_t = np.asarray(parts.load(run, "textual").predict_on_batch(no_tags))
     f_v = features.visual(run, split)
@@ -149,7 +150,12 @@ def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
         joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
         logits.append(np.asarray(classifier.predict_on_batch(joint)))
         raw.append(np.asarray(quantity.predict_on_batch(joint))[:, 0])
-    scores, raw = np.concatenate(logits), np.concatenate(raw)
+    return np.exp(-np.logaddexp(0, -np.concatenate(logits))), np.concatenate(raw)
+
+
+def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
+    """The figures of the complete model, with its regressor's counts, where no image has a tag."""
+    scores, raw = untagged(run, split)
     truth = run.split(split)
     chosen = choose(Annotations(scores, round_counts(raw, scores.shape[1])))
     return annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, raw)
