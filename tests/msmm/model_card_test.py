@@ -94,6 +94,12 @@ def test_a_trained_model_comes_with_its_card(trained_run):
     assert "100 train and 40 test images" in text and "license: apache-2.0" in text
 
 
+def test_the_figures_as_annotate_counts_stand_beside_the_papers():
+    text = card(**{"test with the chosen quantity": {name: 77.77 for name in NAMES}})
+    assert "as `annotate` counts them | 77.77 |" in text and "77.77" not in card()
+    assert text.index("with their tags | ") < text.index("as `annotate`") < text.index("without any tags | ")
+
+
 def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
     """The model directory, asked image by image without tags, against the parts on stored features."""
     import numpy as np
@@ -102,7 +108,8 @@ def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
 
     model = model_dir.load(variants.save_model(trained_run))
     truth = trained_run.split("test").labels
-    said = model.annotate(trained_run.images("test").take(np.arange(len(truth))))
+    images = trained_run.images("test").take(np.arange(len(truth)))
+    said = model.annotate(images, quantity="regression")
     chosen = np.array([[label in a.labels for label in model.labels] for a in said])
     expected = annotation_metrics(truth, chosen)
     measured = variants.measure_untagged(trained_run)
