@@ -99,6 +99,7 @@ def annotate(model):
             self.said[photo.path] = photo
 
     def run(*paths, output=None, words=(), overwrite=False, quantity="predicted", listed=b"", workers=1):
+        threshold, k = {"predicted": (None, None), "threshold": (0.5, None), "top_k": (None, 2)}[quantity]
         output = Kept() if output is None else output
         beside = isinstance(output, outputs.Sidecars)
         thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
@@ -108,7 +109,7 @@ def annotate(model):
             output,
             prepare=(model.image_size, thumbnails, beside, overwrite),
             words=words,
-            choice=lambda a: batches.chosen(a, model.labels, quantity, 0.5, 2),
+            choice=lambda a: batches.chosen(a, model.labels, threshold, k),
             num_workers=workers,
         )
         return getattr(output, "said", output), summary
