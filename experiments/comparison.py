@@ -38,11 +38,16 @@ def compared_methods(measured: Study, number: str) -> Section:
             said[name].append(compared.annotate(run, name))
         Run.images.cache_clear()
     runs = measured.runs
+    reads_tags = {name: compared.create(measured.run, name).multi_modal for name in METHODS}
+
+    def row(name, counts=None):
+        return _row(runs, said[name], reads_tags[name], counts)
+
     ours = {"Upper bound (Ours)": measured.rows["Upper bound"], OURS: measured.rows[COMPLETE]}
-    methods = {METHODS[name].title: _row(runs, name, said[name]) for name in reversed(METHODS)}
+    methods = {METHODS[name].title: row(name) for name in reversed(METHODS)}
     ranking = [name for name in reversed(METHODS) if said[name][0].counts is None]
-    predicted = {f"{METHODS[n].title} + our quantity": _row(runs, n, said[n], _ours) for n in ranking}
-    true = {f"{METHODS[n].title}, true quantity": _row(runs, n, said[n], _true) for n in ranking}
+    predicted = {f"{METHODS[n].title} + our quantity": row(n, _ours) for n in ranking}
+    true = {f"{METHODS[n].title}, true quantity": row(n, _true) for n in ranking}
     rows = ours | methods
     return Section(
         tables=[
@@ -72,22 +77,22 @@ def claims(titles: Sequence[str]) -> list[Claim]:
     return [Claim("better than the compared methods", "IV-C", OURS, title) for title in titles]
 
 
-def _row(runs: Sequence[Run], name: str, said: Sequence[Annotations], counts=None) -> Measured:
-    """A method's row; `counts` (of run, method name) instead of its own quantity or k."""
+def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, counts=None) -> Measured:
+    """A method's row; `counts` (of a run and whether the method reads tags) instead of its own or k."""
     chosen, figures = [], []
     for run, annotations in zip(runs, said, strict=True):
         if counts:
-            annotations = dataclasses.replace(annotations, counts=counts(run, name))
+            annotations = dataclasses.replace(annotations, counts=counts(run, reads_tags))
         chosen.append(choose(annotations, k=run.config.k if annotations.counts is None else None))
         figures.append(annotation_metrics(run.split("test").labels, chosen[-1]))
-    own = counts is None and said[0].counts is not None
-    return Measured(chosen, figures, METHODS[name].multi_modal, own or counts is not None, counts is _true)
+    quantity = counts is not None or said[0].counts is not None
+    return Measured(chosen, figures, reads_tags, quantity, counts is _true)
 
 
-def _ours(run: Run, name: str) -> np.ndarray:
-    row = COMPLETE if METHODS[name].multi_modal else "MS-CNN+LQP"
+def _ours(run: Run, reads_tags: bool) -> np.ndarray:
+    row = COMPLETE if reads_tags else "MS-CNN+LQP"
     return round_counts(raw_quantity(run, VARIANTS[row]), len(run.dataset.labels))
 
 
-def _true(run: Run, name: str) -> np.ndarray:
+def _true(run: Run, reads_tags: bool) -> np.ndarray:
     return run.split("test").counts.astype(np.int32)
