@@ -51,7 +51,7 @@ def compared_methods(measured: Study, number: str) -> Section:
     rows = ours | methods
     return Section(
         tables=[
-            study.table(f"Measured: {measured.what}", rows, first="Methods"),
+            study.table(f"Measured: the rows of Table {number}, {measured.what}", rows, first="Methods"),
             published.TABLES[number],
             study.table(
                 "Measured: with our predicted quantity", {OURS: ours[OURS]} | predicted, first="Methods",

@@ -24,7 +24,7 @@ def components(measured: Study, number: str) -> Section:
     others = {name: measured.rows[name] for name in TAGS_ONLY}
     return Section(
         tables=[
-            study.table(f"Measured: {measured.what}", own),
+            study.table(f"Measured: the rows of Table {number}, {measured.what}", own),
             published.TABLES[number],
             study.table("Measured: not in the paper's table", others),
             study.table("Measured: labels an image", own, columns=LENGTHS),

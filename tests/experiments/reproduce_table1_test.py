@@ -39,7 +39,9 @@ def test_it_ends_with_the_table_and_the_paths_of_what_it_left(said):
 def test_its_numbers_are_the_runs(said, trained_run):
     with open(said[0] / "runs/scenes/table1/table1.csv", newline="") as file:
         rows = {
-            row["row"]: row for row in csv.DictReader(file) if row["table"].startswith("Measured: scenes")
+            row["row"]: row
+            for row in csv.DictReader(file)
+            if row["table"].startswith("Measured: the rows of Table I, scenes")
         }
     assert list(rows) == list(variants.VARIANTS)
     for name, variant in variants.VARIANTS.items():
