@@ -1,19 +1,19 @@
 """What other choices would have given where the paper is open: k, rounding, "0.9997", dropout, class tags."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from experiments import study
 from experiments.report import QUANTITY, Row, Table
-from experiments.study import Measured, Section, Study
+from experiments.study import Section, Study
 from msmm.annotations import Annotations, choose
 from msmm.configs import base
 from msmm.metrics import METRICS, annotation_metrics
 from msmm.run import Run
 from msmm.stages import adopt
-from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, annotate, raw_quantity
+from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
 
 LONGEST = 8  # of the fixed lists that are tried
 LQP = ("quantity accuracy", "quantity MSE")
@@ -29,13 +29,13 @@ ROUNDING = {
 
 def of_k(measured: Study) -> Section:
     """Lists of fixed length (decision 24), from the classifier as it is: nothing is trained."""
-    scores = [annotate(run, VARIANTS[COMPLETE]).scores for run in measured.runs]
+    scores = [probabilities(run, VARIANTS[COMPLETE], "test") for run in measured.runs]
     longest = min(LONGEST, measured.truth.shape[1])
     rows = {}
     for k in sorted({*range(1, longest + 1), measured.run.config.k}):
         name = f"k = {k}" + " (as set)" * (k == measured.run.config.k)
-        rows[name] = _chosen(measured, [choose(Annotations(s), k) for s in scores])
-    rows[f"{COMPLETE}, predicted"] = _chosen(measured, measured.rows[COMPLETE].chosen)
+        rows[name] = study.measured(measured.truth, [choose(Annotations(s), k) for s in scores])
+    rows[f"{COMPLETE}, predicted"] = study.measured(measured.truth, measured.rows[COMPLETE].chosen)
     heading = f"Measured: lists of k labels of MS-CNN+Tags, {measured.what}"
     note = "The classifier is the same in all rows: its best epoch was chosen at the k that is set."
     return Section(tables=[study.table(heading, rows, columns=_LISTS, first="Length", notes=[note])])
@@ -45,12 +45,14 @@ def of_rounding(measured: Study) -> Section:
     """Other roundings of the predicted quantity (decision 21): nothing is trained."""
     truth = measured.run.split("test").counts
     said = [
-        (annotate(r, VARIANTS[COMPLETE]).scores, raw_quantity(r, VARIANTS[COMPLETE])) for r in measured.runs
+        (probabilities(r, VARIANTS[COMPLETE], "test"), raw_quantity(r, VARIANTS[COMPLETE]))
+        for r in measured.runs
     ]
     rows = {}
     for name, rule in ROUNDING.items():
         counts = [np.minimum(rule(raw.astype(np.float64)), s.shape[1]).astype(np.int32) for s, raw in said]
-        row = _chosen(measured, [choose(Annotations(s, c)) for (s, _), c in zip(said, counts, strict=True)])
+        chosen = [choose(Annotations(s, c)) for (s, _), c in zip(said, counts, strict=True)]
+        row = study.measured(measured.truth, chosen)
         right = [{QUANTITY[0]: float(100 * (c == truth).mean())} for c in counts]
         rows[name] = dataclasses.replace(
             row, figures=[f | r for f, r in zip(row.figures, right, strict=True)]
@@ -60,10 +62,6 @@ def of_rounding(measured: Study) -> Section:
 
 
 _LISTS = (*METRICS, "mean predicted")
-
-
-def _chosen(measured: Study, chosen: Sequence[np.ndarray]) -> Measured:
-    return Measured(chosen, [annotation_metrics(measured.truth, c) for c in chosen])
 
 
 def settings(of: str, config: base.Config) -> dict[str, dict]:

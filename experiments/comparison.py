@@ -14,9 +14,8 @@ from experiments import published, study
 from experiments.report import LENGTHS, Claim
 from experiments.study import Measured, Section, Study
 from msmm import compared
-from msmm.annotations import Annotations, choose, round_counts
+from msmm.annotations import Annotations, round_counts
 from msmm.methods import METHODS
-from msmm.metrics import annotation_metrics
 from msmm.run import Run
 from msmm.stages import train
 from msmm.variants import COMPLETE, VARIANTS, raw_quantity
@@ -79,14 +78,18 @@ def claims(titles: Sequence[str]) -> list[Claim]:
 
 def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, counts=None) -> Measured:
     """A method's row; `counts` (of a run and whether the method reads tags) instead of its own or k."""
-    chosen, figures = [], []
+    chosen = []
     for run, annotations in zip(runs, said, strict=True):
         if counts:
             annotations = dataclasses.replace(annotations, counts=counts(run, reads_tags))
-        chosen.append(choose(annotations, k=run.config.k if annotations.counts is None else None))
-        figures.append(annotation_metrics(run.split("test").labels, chosen[-1]))
-    quantity = counts is not None or said[0].counts is not None
-    return Measured(chosen, figures, reads_tags, quantity, counts is _true)
+        chosen.append(compared.chosen(run, annotations))
+    return study.measured(
+        runs[0].split("test").labels,
+        chosen,
+        multi_modal=reads_tags,
+        quantity=counts is not None or said[0].counts is not None,
+        upper_bound=counts is _true,
+    )
 
 
 def _ours(run: Run, reads_tags: bool) -> np.ndarray:

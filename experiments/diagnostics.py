@@ -12,7 +12,7 @@ from experiments.report import Figure
 from experiments.study import Section, Study
 from msmm.metrics import per_class_f1
 from msmm.stages import STAGES
-from msmm.variants import COMPLETE, VARIANTS, annotate
+from msmm.variants import COMPLETE, VARIANTS, probabilities
 
 BINS = 10  # of probability, equally wide
 
@@ -225,7 +225,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 def calibration(study: Study) -> Figure:
     """The reliability diagram of the complete model's probabilities, a line a seed."""
-    found = [reliability(study.truth, annotate(run, VARIANTS[COMPLETE]).scores) for run in study.runs]
+    found = [reliability(study.truth, probabilities(run, VARIANTS[COMPLETE], "test")) for run in study.runs]
     upper = Panel(62, 16, 420, 330, Axis(0, 1, ""), Axis(0, 1, "share that is true"))
     upper.line([(0, 0), (1, 1)], "ideal")
     for i, (run, bins) in enumerate(zip(study.runs, found, strict=True)):

@@ -16,7 +16,7 @@ from msmm.contact_sheet import contact_sheet
 from msmm.errors import UserError
 from msmm.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
 from msmm.training_log import BLUE, GREEN, GREY
-from msmm.variants import COMPLETE, VARIANTS, annotate
+from msmm.variants import COMPLETE, VARIANTS, probabilities
 
 CELL = 200  # pixels of each image
 MOST_WORDS = 12  # of the labels, and of the tags, of an image
@@ -110,7 +110,7 @@ def with_annotations(study: Study, count: int = 5) -> Figure:
     says, surest first: green where right, blue where not in the ground truth; grey what it misses."""
     run = study.run
     split, chosen = run.split("test"), study.rows[COMPLETE].chosen[0]
-    scores = annotate(run, VARIANTS[COMPLETE]).scores
+    scores = probabilities(run, VARIANTS[COMPLETE], "test")
     f1 = image_f1(split.labels, chosen)
     rows = pick(f1, split.ids, count)
     kinds = [(kind, row) for kind in KINDS for row in rows[kind]]

@@ -132,13 +132,9 @@ def _true_counts(measured: Study, scores: Sequence[np.ndarray]) -> Measured:
 
 
 def _row(truth: np.ndarray, annotations: Sequence[Annotations]) -> Measured:
-    chosen = [choose(a) for a in annotations]
-    counts = truth.sum(axis=1)
-    figures = [
-        quantity_metrics(counts, a.counts) | annotation_metrics(truth, c)
-        for a, c in zip(annotations, chosen, strict=True)
-    ]
-    return Measured(chosen, figures)
+    row, counts = study.measured(truth, [choose(a) for a in annotations]), truth.sum(axis=1)
+    figures = [quantity_metrics(counts, a.counts) | f for a, f in zip(annotations, row.figures, strict=True)]
+    return dataclasses.replace(row, figures=figures)
 
 
 def _outcome(measured: Study, name: str, rows: dict, better: str, worse: str) -> Outcome:

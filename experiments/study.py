@@ -13,6 +13,7 @@ from experiments.claims import judge
 from experiments.report import Claim, Figure, Outcome, Report, Row, Table
 from msmm import configs, features, variants
 from msmm.files import read_json
+from msmm.metrics import annotation_metrics
 from msmm.run import Run
 from msmm.stages import STAGES, train
 
@@ -130,6 +131,11 @@ def finish(runs: Sequence[Run]) -> Study:
         for name, variant in wanted.items()
     }
     return Study(runs, rows)
+
+
+def measured(truth: np.ndarray, chosen: Sequence[np.ndarray], **what) -> Measured:
+    """A row from the labels chosen, bool [N, C] a seed; `what` is passed on to `Measured`."""
+    return Measured(chosen, [annotation_metrics(truth, c) for c in chosen], **what)
 
 
 def table(heading: str, rows: Mapping[str, Measured], **how) -> Table:

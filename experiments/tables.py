@@ -12,7 +12,7 @@ from experiments.study import Section, Study
 from msmm.configs import mscoco
 from msmm.metrics import quantity_metrics
 from msmm.run import Run
-from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, annotate, raw_quantity
+from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
@@ -89,7 +89,7 @@ def sums(run: Run) -> dict[str, np.ndarray]:
     """Label quantities of the test split as the classifiers' probabilities give them, name -> float [N]."""
     found = {}
     for name in REGRESSORS:  # the classifiers' rows have the same names
-        p = annotate(run, VARIANTS[name]).scores.astype(np.float64)
+        p = probabilities(run, VARIANTS[name], "test").astype(np.float64)
         found[f"Σp, {name}"] = p.sum(axis=1)
         found[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
     return found
@@ -109,8 +109,7 @@ FILES = {"I": "table1", "II": "table2", "III": "table3", "IV": "table4", "V": "t
 
 def numbers(run: Run) -> tuple[str, ...]:
     """The tables that a data set is laid beside: with MSCOCO's settings MSCOCO's, else NUS-WIDE's."""
-    of_data_set = ("II", "IV", "VI") if isinstance(run.config, mscoco.Config) else ("I", "III", "V")
-    return tuple(number for number in of_data_set if number in SECTIONS)
+    return ("II", "IV", "VI") if isinstance(run.config, mscoco.Config) else ("I", "III", "V")
 
 
 def reproduce(number: str, runs: Sequence[Run], command: str) -> None:

@@ -1,8 +1,6 @@
 """What the compared methods share: the features that they read, their training task, their annotations."""
 
 import dataclasses
-import functools
-import json
 
 import keras
 import numpy as np
@@ -10,7 +8,6 @@ import numpy as np
 from msmm import features, parts, tasks
 from msmm.annotations import Annotations, choose
 from msmm.baselines.method import Examples, Method, predict
-from msmm.configs.baselines import Baselines
 from msmm.input_pipeline import batches_of, epoch_rows
 from msmm.methods import METHODS
 from msmm.metrics import annotation_metrics
@@ -35,7 +32,11 @@ def create(run: Run, name: str) -> Method:
     for split in run.dataset.splits:
         annotated = run.split(split)
         splits[split] = Examples(feature(run, split), annotated.tags, annotated.labels)
-    cached = functools.partial(_cached, run)
+
+    def cached(kind, key, *how):
+        key = {"dataset": run.dataset.fingerprint, **key}
+        return features.cached(run.features_directory, kind, key, *how)
+
     return METHODS[name](run.config, splits, parts.map_shapes(run.config)[-1][-1], cached)
 
 
@@ -54,9 +55,7 @@ def task(run: Run, name: str) -> Task:
         if not on_images:
             return network, {name: network}
         backbone = parts.build_backbone(run.config)
-        pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
-        whole = keras.Model(backbone.input, network(pooled))
-        return whole, {f"{name}_backbone": backbone, name: network}
+        return parts.on_pooled_maps(backbone, network), {f"{name}_backbone": backbone, name: network}
 
     def epoch(number):
         rng = np.random.default_rng((seed, number, 2))
@@ -74,13 +73,12 @@ def task(run: Run, name: str) -> Task:
             return tasks.predict_images(run, model)
         return predict(model, method.inputs(held_out, None, np.random.default_rng(seed)))
 
-    def chosen(model, said):
+    def choose_held_out(model, said):
         annotated = method.decode(said) if on_images else method.annotate(model, "train", held_out)
-        return _choose(run, annotated)
+        return chosen(run, annotated)
 
     def figures(model, said):
-        metrics = annotation_metrics(run.split("train").labels[held_out], chosen(model, said))
-        return {key: metrics[key] for key in ("C-F1", "I-F1", "H-F1")}
+        return tasks.held_out_figures(run.split("train").labels[held_out], choose_held_out(model, said))
 
     return Task(
         name=name,
@@ -94,7 +92,7 @@ def task(run: Run, name: str) -> Task:
         predict=outputs,
         held_out_y=method.targets(held_out, np.random.default_rng(seed)),
         figures=figures,
-        chosen=chosen,
+        chosen=choose_held_out,
         select="H-F1",
     )
 
@@ -109,8 +107,7 @@ def annotate(run: Run, name: str, split: str = "test") -> Annotations:
         return method.annotate(network, split, np.arange(run.dataset.num_examples(split)))
     backbone = parts.build_backbone(dataclasses.replace(run.config, weights="none"))
     parts.load_weights(backbone, directory, f"{name}_backbone")
-    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
-    whole = keras.Model(backbone.input, network(pooled))
+    whole = parts.on_pooled_maps(backbone, network)
     batches = run.images(split).ordered(features.BATCH)
     said = [keras.ops.convert_to_numpy(whole.predict_on_batch(batch)) for batch in batches]
     return method.decode(np.concatenate(said))
@@ -118,24 +115,15 @@ def annotate(run: Run, name: str, split: str = "test") -> Annotations:
 
 def measure(run: Run, name: str, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
     """The labels that a method chooses (its own number, or k), bool [N, C], and the figures of eq. 6-7."""
-    chosen = _choose(run, annotate(run, name, split))
-    return chosen, annotation_metrics(run.split(split).labels, chosen)
+    said = chosen(run, annotate(run, name, split))
+    return said, annotation_metrics(run.split(split).labels, said)
 
 
-def settings(name: str) -> tuple[str, ...]:
-    """The fields of the configuration that are a method's own."""
-    return tuple(field for field in Baselines.__dataclass_fields__ if field.startswith(f"{name}_"))
-
-
-def _choose(run: Run, annotations: Annotations) -> np.ndarray:
+def chosen(run: Run, annotations: Annotations) -> np.ndarray:
+    """The labels that annotations ask for, bool [N, C]; k an image where they only rank."""
     return choose(annotations, k=run.config.k if annotations.counts is None else None)
 
 
 def _pretrained(run: Run, split: str) -> np.ndarray:
     backbone = tasks.fresh_parts(run, "finetune", "backbone")[0]
     return features.pretrained(run, backbone, split)
-
-
-def _cached(run: Run, kind: str, key: dict, num_rows: int, batches, dtype) -> list[np.ndarray]:
-    key = {"dataset": run.dataset.fingerprint, **json.loads(json.dumps(key))}
-    return features.cached(run.features_directory, kind, key, num_rows, batches, dtype)

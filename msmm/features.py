@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import pathlib
-import uuid
 from collections.abc import Iterable
 
 import keras
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from msmm import parts
 from msmm.errors import UserError
-from msmm.files import remove, write_json
+from msmm.files import remove, whole_directory, write_json
 from msmm.input_pipeline import batches_of
 from msmm.run import Run
 
@@ -34,14 +33,9 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     final = directory / f"{kind}-{digest}"
     if not final.exists():
-        partial = directory / f"{kind}-{digest}.partial-{uuid.uuid4().hex[:8]}"
-        partial.mkdir(parents=True)
-        try:
+        with whole_directory(final, replace=False) as partial:
             _fill(partial, kind, num_rows, batches(), dtype)
             write_json(partial / "key.json", key)
-            partial.rename(final)
-        finally:
-            remove(partial)
     return [np.load(path, mmap_mode="r") for path in sorted(final.glob("*.npy"))]
 
 
@@ -107,7 +101,7 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
     """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D]."""
 
     def compute():
-        pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output[-1]))
+        pooled = parts.on_pooled_maps(backbone)
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 

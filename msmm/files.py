@@ -67,15 +67,23 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems w
 
 
 @contextlib.contextmanager
-def whole_directory(directory) -> Iterator[pathlib.Path]:
-    """An empty directory to write into, which takes the place of `directory` once all is written."""
+def whole_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
+    """An empty directory to write into, which takes the place of `directory` once all is written.
+
+    Without `replace` a `directory` that another process has made meanwhile stays, and ours goes.
+    """
     directory = pathlib.Path(directory)
     partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:
         yield partial
-        remove(directory)
-        os.rename(partial, directory)
+        if replace:
+            remove(directory)
+        try:
+            os.rename(partial, directory)
+        except OSError:
+            if replace or not directory.exists():
+                raise
     finally:
         remove(partial)
 

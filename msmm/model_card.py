@@ -6,7 +6,8 @@ It says what was measured and nothing else: a sentence whose figure is not there
 import json
 from collections.abc import Sequence
 
-FIGURES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
+from msmm.metrics import METRICS
+
 TYPES = {"P": "precision", "R": "recall", "F1": "f1"}  # names of Hugging Face's metrics
 WEAKEST = 5  # classes that are named
 
@@ -31,7 +32,7 @@ def model_card(info: dict, labels: Sequence[str], tags: Sequence[str]) -> str:
 
 def _front_matter(info: dict) -> str:
     dataset, test = info["dataset"], info["test"]
-    metrics = [(TYPES[name.split("-")[1]], name, test[name]) for name in FIGURES]
+    metrics = [(TYPES[name.split("-")[1]], name, test[name]) for name in METRICS]
     if "Accuracy" in test:
         metrics += [("accuracy", "label quantity accuracy", test["Accuracy"]),
                     ("mse", "label quantity MSE", test["MSE"])]  # fmt: skip
@@ -119,9 +120,9 @@ def _numbers(info: dict) -> str:
     lines = [
         f"## Numbers\n\nOn the {info['images']['test']:,} test images, in percent (eq. 6-7 of the paper), "
         "with the regressor's label quantity, or with that of the estimator that `annotate` uses:\n",
-        f"| test images | {' | '.join(FIGURES)} |",
-        "| --- |" + " ---: |" * len(FIGURES),
-        *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in FIGURES)} |" for name, figures in rows),
+        f"| test images | {' | '.join(METRICS)} |",
+        "| --- |" + " ---: |" * len(METRICS),
+        *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in METRICS)} |" for name, figures in rows),
     ]
     return "\n".join(lines)
 

@@ -59,6 +59,12 @@ def build_backbone(config: Config) -> keras.Model:
     )
 
 
+def on_pooled_maps(backbone: keras.Model, head: keras.Model | None = None) -> keras.Model:
+    """Images to the average-pooled M_5 of a backbone, [B, D], or to what a head says of it."""
+    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
+    return keras.Model(backbone.input, head(pooled) if head else pooled)
+
+
 def map_shapes(config: Config) -> list[tuple[int, int, int]]:
     """(height, width, channels) of M_1 … M_5."""
     return _map_shapes(config.backbone, config.backbone_taps, config.image_size)

@@ -21,8 +21,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from msmm import compared, parts, tasks
-from msmm.files import locked, read_json, remove, write_json
+from msmm import compared, configs, parts, tasks
+from msmm.files import locked, read_json, remove, whole_directory, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
 from msmm.run import Run
@@ -96,18 +96,16 @@ def adopt(run: Run, other: Run) -> list[str]:
         if directory.exists() or not record or not ready:
             continue
         if (record["settings"], record["inputs"]) == (_settings(run, stage), _inputs(run, stage)):
-            partial = directory.with_name(f"{stage}.partial")
-            remove(partial)
-            shutil.copytree(other.stage_directory(stage), partial, ignore=shutil.ignore_patterns("log"))
-            partial.rename(directory)
+            with whole_directory(directory) as partial:
+                of_other, no_log = other.stage_directory(stage), shutil.ignore_patterns("log")
+                shutil.copytree(of_other, partial, ignore=no_log, dirs_exist_ok=True)
             found.append(stage)
     return found
 
 
 def _settings(run: Run, stage: str) -> dict:
-    names = (*_COMMON, *stage_of(run, stage).settings)
-    if stage in STAGES:
-        names += tuple(f"{tasks.settings_prefix(stage)}_{what}" for what in ("learning_rate", "epochs"))
+    own = configs.settings_of(tasks.settings_prefix(stage))
+    names = (*_COMMON, *stage_of(run, stage).settings, *own)
     values = {name: getattr(run.config, name) for name in names}
     return json.loads(json.dumps({"seed": run.seed, **values}))  # tuples to lists, as read back
 
@@ -136,7 +134,8 @@ def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """needs: stages that must have finished; task: run -> Task; settings: config fields it depends on."""
+    """needs: stages that must have finished; task: run -> Task; settings: config fields it depends on,
+    beside those that begin with its name."""
 
     needs: tuple[str, ...]
     task: Callable[[Run], Task]
@@ -146,9 +145,9 @@ class Stage:
 _COMMON = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
 STAGES: dict[str, Stage] = {
-    "finetune": Stage((), tasks.finetune, (*_IMAGE, "finetune_trunk")),
+    "finetune": Stage((), tasks.finetune, _IMAGE),
     "visual": Stage(("finetune",), tasks.visual, (*_IMAGE, "bn_batches")),
-    "textual": Stage((), tasks.textual, ("textual_units", "textual_dropout", "k")),
+    "textual": Stage((), tasks.textual, ("k",)),
     "classifier": Stage(("visual", "textual"), tasks.classifier, ("k",)),
     "quantity": Stage(("visual", "textual"), tasks.quantity),
     "quantity_visual": Stage(("visual",), tasks.quantity_visual),
@@ -160,5 +159,4 @@ def stage_of(run: Run, name: str) -> Stage:
     if name not in METHODS:
         return STAGES[name]
     needs = ("finetune",) if compared.trunk(run, name) == "finetuned" else ()
-    settings = (*_IMAGE, "finetune_trunk", *compared.settings(name))
-    return Stage(needs, functools.partial(compared.task, name=name), settings)
+    return Stage(needs, functools.partial(compared.task, name=name), (*_IMAGE, "finetune_trunk"))

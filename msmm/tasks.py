@@ -23,8 +23,7 @@ def finetune(run: Run) -> Task:
 
     def build():
         backbone, head = fresh_parts(run, "finetune", "backbone", "cnn_head")
-        pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
-        return keras.Model(backbone.input, head(pooled)), {"backbone": backbone, "cnn_head": head}
+        return parts.on_pooled_maps(backbone, head), {"backbone": backbone, "cnn_head": head}
 
     def epoch(number):
         config = run.config
@@ -151,8 +150,7 @@ def _classification(run: Run, stage: str, build, epoch, predict, before_evaluati
         return choose(Annotations(logits), k=run.config.k)
 
     def figures(model, logits):
-        metrics = annotation_metrics(truth, chosen(model, logits))
-        return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
+        return held_out_figures(truth, chosen(model, logits))
 
     return Task(
         **_schedule(run, stage),
@@ -166,6 +164,12 @@ def _classification(run: Run, stage: str, build, epoch, predict, before_evaluati
         select="H-F1",
         before_evaluation=before_evaluation,
     )
+
+
+def held_out_figures(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+    """What a classification stage is judged by; truth, chosen: bool [n, C]."""
+    metrics = annotation_metrics(truth, chosen)
+    return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
 
 
 def _regression(run: Run, stage: str, part: str, x: np.ndarray) -> Task:

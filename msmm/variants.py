@@ -12,6 +12,7 @@ from msmm.input_pipeline import batches_of
 from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.models.annotator import annotator
 from msmm.quantities import HeldOut
+from msmm.quantities.held_out import sigmoid
 from msmm.run import Run
 
 COMPLETE = "MS-CNN+Tags+LQP"
@@ -101,7 +102,7 @@ def held_out(run: Run, variant: Variant) -> HeldOut:
 
 def probabilities(run: Run, variant: Variant, split: str, rows: np.ndarray | None = None) -> np.ndarray:
     """The probabilities of a row's classifier, float32 [N, C], or of some rows of the split."""
-    return np.exp(-np.logaddexp(0, -outputs(run, variant.scorer, split, rows)))  # σ, without overflow
+    return sigmoid(outputs(run, variant.scorer, split, rows))
 
 
 def raw_quantity(
@@ -150,7 +151,7 @@ def untagged(run: Run, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
         joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
         logits.append(np.asarray(classifier.predict_on_batch(joint)))
         raw.append(np.asarray(quantity.predict_on_batch(joint))[:, 0])
-    return np.exp(-np.logaddexp(0, -np.concatenate(logits))), np.concatenate(raw)
+    return sigmoid(np.concatenate(logits)), np.concatenate(raw)
 
 
 def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:

@@ -22,6 +22,11 @@ def get_config(name: str) -> base.Config:
     return CONFIGS[name]()
 
 
+def settings_of(stage: str) -> tuple[str, ...]:
+    """The settings of one stage or compared method alone: their names begin with its own."""
+    return tuple(f.name for f in dataclasses.fields(base.Config) if f.name.startswith(f"{stage}_"))
+
+
 def describe(config: base.Config, methods: Sequence[str] = ()) -> list[tuple[str, str, str]]:
     """(setting, value, unit and source) of every field; a changed value says so.
 
@@ -29,9 +34,8 @@ def describe(config: base.Config, methods: Sequence[str] = ()) -> list[tuple[str
     """
     rows = []
     own = {f.name for f in dataclasses.fields(baselines.Baselines)}
-    fields = [f for f in dataclasses.fields(config) if f.name not in own]
-    for method in methods:
-        fields += [f for f in dataclasses.fields(config) if f.name in own and f.name.startswith(f"{method}_")]
+    wanted = {name for method in methods for name in settings_of(method)}
+    fields = [f for f in dataclasses.fields(config) if f.name not in own or f.name in wanted]
     for field in fields:
         value = getattr(config, field.name)
         source = (

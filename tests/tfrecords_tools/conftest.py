@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msmm import records
+from tfrecords_tools import builder
+
 
 def picture(height=24, width=32, seed=0):
     """A smooth uint8 [height, width, 3] picture that JPEG changes little and whose turns differ."""
@@ -13,6 +16,16 @@ def picture(height=24, width=32, seed=0):
     shift = 40 * np.random.default_rng(seed).random(3)
     planes = [x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)]
     return (np.stack(planes, -1) + shift).astype(np.uint8)
+
+
+def packing(kind, name, tmp_path, default=None):
+    """A function that packs a raw directory (`default` if none is given) with a builder, and opens it."""
+
+    def pack(raw_dir=default, data_dir="data", **arguments):
+        builder.pack(kind, name, tmp_path / data_dir, raw_dir=raw_dir, **arguments)
+        return records.open_dataset(tmp_path / data_dir, name)
+
+    return pack
 
 
 @pytest.fixture

@@ -14,18 +14,14 @@ from PIL import Image
 from msmm import records
 from msmm.errors import UserError
 from tests.conftest import ROOT
-from tests.tfrecords_tools.conftest import picture, said
+from tests.tfrecords_tools.conftest import packing, picture, said
 from tests.tfrecords_tools.mscoco_test import COCO, PARTS, labels_of, load, needs_coco
-from tfrecords_tools import builder, mscoco, mscoco_files
+from tfrecords_tools import mscoco, mscoco_files
 
 
 @pytest.fixture
 def pack(tmp_path):
-    def run(raw_dir=COCO, data_dir="data", **arguments):
-        builder.pack(mscoco.MsCoco, "mscoco", tmp_path / data_dir, raw_dir=raw_dir, **arguments)
-        return records.open_dataset(tmp_path / data_dir, "mscoco")
-
-    return run
+    return packing(mscoco.MsCoco, "mscoco", tmp_path, COCO)
 
 
 @pytest.fixture(scope="module")

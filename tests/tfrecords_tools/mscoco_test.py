@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from experiments import published
-from msmm import records
 from tests.conftest import SHARED
-from tests.tfrecords_tools.conftest import said
-from tfrecords_tools import builder, mscoco, vocabulary
+from tests.tfrecords_tools.conftest import packing, said
+from tfrecords_tools import mscoco, vocabulary
 
 COCO = SHARED / "data" / "coco_tiny"
 needs_coco = pytest.mark.skipif(not COCO.exists(), reason=f"needs {COCO.name} beside the project")
@@ -48,11 +47,7 @@ def words_of(part):
 
 @pytest.fixture
 def pack(tmp_path):
-    def run(raw_dir=COCO, data_dir="data", **arguments):
-        builder.pack(mscoco.MsCoco, "mscoco", tmp_path / data_dir, raw_dir=raw_dir, **arguments)
-        return records.open_dataset(tmp_path / data_dir, "mscoco")
-
-    return run
+    return packing(mscoco.MsCoco, "mscoco", tmp_path, COCO)
 
 
 @needs_coco

@@ -14,8 +14,8 @@ from PIL import Image
 from experiments import published
 from msmm import records
 from tests.conftest import ROOT, SHARED
-from tests.tfrecords_tools.conftest import said
-from tfrecords_tools import builder, nus_wide
+from tests.tfrecords_tools.conftest import packing, said
+from tfrecords_tools import nus_wide
 
 SAMPLE = SHARED / "data" / "nus_wide_sample"
 GROUNDTRUTH = SHARED / "data" / "nus_wide_groundtruth"
@@ -46,11 +46,7 @@ def read_line_by_line(raw_dir, split):
 
 @pytest.fixture
 def pack(tmp_path):
-    def run(raw_dir, data_dir="data", **arguments):
-        builder.pack(nus_wide.NusWide, "nus_wide", tmp_path / data_dir, raw_dir=raw_dir, **arguments)
-        return records.open_dataset(tmp_path / data_dir, "nus_wide")
-
-    return run
+    return packing(nus_wide.NusWide, "nus_wide", tmp_path)
 
 
 def door(*arguments):

@@ -8,11 +8,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from msmm import records
 from msmm.errors import UserError
 from tests.conftest import ROOT
-from tests.tfrecords_tools.conftest import picture, said
-from tfrecords_tools import builder, nus_wide
+from tests.tfrecords_tools.conftest import packing, picture, said
+from tfrecords_tools import nus_wide
 
 PARTS = {"train": "Train", "test": "Test"}
 CONCEPTS = ["airport", "lake", "sky"]
@@ -42,11 +41,7 @@ SAID = {
 
 @pytest.fixture
 def pack(tmp_path):
-    def run(raw_dir, data_dir="data", **arguments):
-        builder.pack(nus_wide.NusWide, "nus_wide", tmp_path / data_dir, raw_dir=raw_dir, **arguments)
-        return records.open_dataset(tmp_path / data_dir, "nus_wide")
-
-    return run
+    return packing(nus_wide.NusWide, "nus_wide", tmp_path)
 
 
 @pytest.fixture
