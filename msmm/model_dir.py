@@ -6,6 +6,7 @@
 <model>/model.json      settings, data set, preprocessing and what was measured
 <model>/README.md       the same in words, a model card
 <model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
+<model>/quantities_without_tags.json the same for images that have no tag
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ from msmm.errors import UserError
 from msmm.files import read_json, whole_directory, write_json, write_lines
 from msmm.quantities import BEST, Fitted
 from msmm.quantities.estimators import Regression
+
+QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
 # What `Model.annotate` does before the network, for whoever does it elsewhere.
 _PREPROCESSING = {
@@ -49,7 +52,8 @@ class Model:
     """A loaded model directory.
 
     labels, tags: the vocabularies. info: what model.json says. quantities: estimators of how many labels to
-    keep, or None in a directory that has none.
+    keep, or None in a directory that has none; quantities_without_tags: those for images without a tag that
+    the model knows.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class Model:
         tags: tuple[str, ...],
         info: dict,
         quantities: Fitted | None = None,
+        quantities_without_tags: Fitted | None = None,
     ):
         self._network, self.labels, self.tags, self.info = network, labels, tags, info
-        self.quantities = quantities
+        self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
         self.image_size = _sizes(network)["image"]
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
@@ -78,41 +83,52 @@ class Model:
     ) -> list[Annotation]:
         """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
 
-        Tags outside the vocabulary are left out; without `tags` no image has any. quantity: who says how
+        Tags outside the vocabulary are left out; without `tags` no image has any, and an image without any
+        is judged by its pixels alone (decision 35). quantity: who says how
         many labels, "regression" as in the paper, "best" for what held-out images chose or any other of
         `quantities.ESTIMATORS`; without it "best", or "regression" where the directory has no estimators.
         Raises UserError where it does not have that one.
         """
-        estimator = self._estimator(quantity)
+        estimators = self._estimators(quantity)
         pixels = np.stack([np.asarray(preprocessing.resize(image, self.image_size)) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
         said = self._network.predict_on_batch({"image": pixels.astype(np.float32), "tags": multi_hot})
         probabilities, raw = said["probabilities"], said["quantity"][:, 0]
-        chosen = choose(estimator.annotate(probabilities, raw))
+        chosen = np.empty(probabilities.shape, bool)
+        for tagged, estimator in estimators.items():
+            rows = multi_hot.any(axis=1) == tagged
+            chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
             for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
 
-    def _estimator(self, name: str | None):
-        if self.quantities:
-            name = self.quantities.best if name in (None, BEST) else name
-            if name in self.quantities.estimators:
-                return self.quantities.estimators[name]
-            known = [BEST, *self.quantities.estimators]
-        else:
+    def _estimators(self, name: str | None) -> dict:
+        """Whether an image has tags -> the estimator."""
+        if not self.quantities:
             if name in (None, "regression"):
-                return Regression()
+                return dict.fromkeys((True, False), Regression())
             known = ["regression"]
+        elif name in (None, BEST, *self.quantities.estimators):
+            fitted = {True: self.quantities, False: self.quantities_without_tags or self.quantities}
+            return {
+                tagged: f.estimators[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()
+            }
+        else:
+            known = [BEST, *self.quantities.estimators]
         raise UserError(
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
 
 
-def save(directory, network: keras.Model, labels, tags, info: dict, quantities: Fitted | None = None) -> None:
+def save(
+    directory, network: keras.Model, labels, tags, info: dict, quantities: dict[str, Fitted] | None = None
+) -> None:
     """Writes a model directory so that it is there whole or not at all.
+
+    quantities: file name of `QUANTITIES` -> estimators.
 
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
     """
@@ -124,8 +140,8 @@ def save(directory, network: keras.Model, labels, tags, info: dict, quantities: 
         write_json(partial / "model.json", info)
         card = model_card.model_card(info, labels, tags)
         (partial / "README.md").write_text(card, encoding="utf-8")
-        if quantities:
-            write_json(partial / "quantities.json", quantities.to_json())
+        for name, fitted in (quantities or {}).items():
+            write_json(partial / name, fitted.to_json())
 
 
 def load(directory) -> Model:
@@ -148,8 +164,8 @@ def load(directory) -> Model:
             f"the network in {directory} has {sizes['labels']} classes and {sizes['tags']} tags, "
             f"its labels.txt and tags.txt {len(labels)} and {len(tags)}: they are of different models"
         )
-    fitted = _quantities(directory / "quantities.json", len(labels))
-    return Model(network, labels, tags, read_json(directory / "model.json"), fitted)
+    fitted = (_quantities(directory / name, len(labels)) for name in QUANTITIES)
+    return Model(network, labels, tags, read_json(directory / "model.json"), *fitted)
 
 
 def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:

@@ -35,11 +35,13 @@ def main() -> None:
     run = command_line.open_run()
     from msmm import stages, variants
 
-    wanted = STAGES[:-1] if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
+    wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value)
-    if _STAGE.value and run.stage_record("classifier") and run.stage_record("quantity"):
-        print(f"model:       {variants.save_model(run)}")
+    if _STAGE.value:
+        missing = [stage for stage in STAGES if not run.stage_record(stage)]
+        model = f"not before {', '.join(missing)} have finished" if missing else variants.save_model(run)
+        print(f"model:       {model}")
     print(f"work:        {run.directory}")
     print(f"tensorboard: tensorboard --logdir={run.directory}")
 

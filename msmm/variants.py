@@ -16,6 +16,7 @@ from msmm.quantities.held_out import sigmoid
 from msmm.run import Run
 
 COMPLETE = "MS-CNN+Tags+LQP"
+WITHOUT_TAGS = "MS-CNN+LQP"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,40 +140,22 @@ def measure(
     return chosen, figures
 
 
-def untagged(run: Run, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [N, C] and raw quantities [N] of the complete model where no image has a tag, as many
-    photographs have none; float32."""
-    no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
-    f_t = np.asarray(parts.load(run, "textual").predict_on_batch(no_tags))
-    f_v = features.visual(run, split)
-    classifier, quantity = (parts.load(run, part) for part in ("classifier", "quantity"))
-    logits, raw = [], []
-    for rows in batches_of(np.arange(len(f_v)), 256):
-        joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
-        logits.append(np.asarray(classifier.predict_on_batch(joint)))
-        raw.append(np.asarray(quantity.predict_on_batch(joint))[:, 0])
-    return sigmoid(np.concatenate(logits)), np.concatenate(raw)
-
-
-def measure_untagged(run: Run, split: str = "test") -> dict[str, float]:
-    """The figures of the complete model, with its regressor's counts, where no image has a tag."""
-    scores, raw = untagged(run, split)
-    truth = run.split(split)
-    chosen = choose(Annotations(scores, round_counts(raw, scores.shape[1])))
-    return annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, raw)
-
-
 def save_model(run: Run):
     """Writes the complete model, and the estimators of label quantities fitted for it, as a model directory
     in the run's, and returns its path."""
-    names = ("backbone", "multi_scale", "textual", "classifier", "quantity")
-    network = annotator(*(parts.load(run, name) for name in names))
+    heads = ("classifier", "quantity", "visual_head", "visual_quantity")
+    network = annotator(*(parts.load(run, name) for name in ("backbone", "multi_scale", "textual", *heads)))
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)
-    fitted = quantities.fit(held_out(run, VARIANTS[COMPLETE]))
-    said = probabilities(run, VARIANTS[COMPLETE], "test"), raw_quantity(run, VARIANTS[COMPLETE])
-    by_default = choose(fitted.annotate(*said))
+    fitted = {name: quantities.fit(held_out(run, VARIANTS[name])) for name in (COMPLETE, WITHOUT_TAGS)}
+
+    def by_default(name):
+        said = fitted[name].annotate(
+            probabilities(run, VARIANTS[name], "test"), raw_quantity(run, VARIANTS[name])
+        )
+        return annotation_metrics(test.labels, choose(said))
+
     info = {
         "msmm": msmm.__version__,
         "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")},
@@ -183,13 +166,15 @@ def save_model(run: Run):
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe(run.config)},
         "test": figures,
-        "test with the chosen quantity": annotation_metrics(test.labels, by_default),
-        "test without tags": measure_untagged(run),
+        "test with the chosen quantity": by_default(COMPLETE),
+        "test without tags": measure(run, VARIANTS[WITHOUT_TAGS])[1],
+        "test without tags with the chosen quantity": by_default(WITHOUT_TAGS),
         "classes": [
             {"train": int(train.labels[:, j].sum()), "test": int(test.labels[:, j].sum()), "F1": float(f1[j])}
             for j in range(len(run.dataset.labels))
         ],
     }
     directory = run.directory / "model"
-    model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info, fitted)
+    files = dict(zip(model_dir.QUANTITIES, fitted.values(), strict=True))
+    model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info, files)
     return directory

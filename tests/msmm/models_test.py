@@ -180,16 +180,17 @@ def test_quantity_drops_half_of_its_hidden_units_in_training_only():
 def test_annotator_is_its_parts(small):
     keras.utils.set_random_seed(0)
     fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
-    mlp, classifier, quantity = (
-        textual.textual(10, 16),
-        heads.classifier(256 + 16, 5),
-        heads.quantity(256 + 16),
-    )
-    model = annotator.annotator(small, fusion, mlp, classifier, quantity)
+    mlp, of_f_v = textual.textual(10, 16), (heads.classifier(256, 5, name="a"), heads.quantity(256, name="b"))
+    classifier, quantity = heads.classifier(256 + 16, 5), heads.quantity(256 + 16)
+    model = annotator.annotator(small, fusion, mlp, classifier, quantity, *of_f_v)
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    tags = rng.integers(0, 2, (2, 10)).astype(np.float32)
-    for head in (classifier, quantity):  # features of a random network are large: keep σ from 0 and 1
+    tags = np.eye(10, dtype=np.float32)[[3, 9]]
+    for head in (
+        classifier,
+        quantity,
+        *of_f_v,
+    ):  # a random network's features are large: keep σ off 0 and 1
         head.set_weights([w / 1000 for w in head.get_weights()])
     said = model.predict_on_batch({"image": image, "tags": tags})
     f_v = fusion.predict_on_batch(small.predict_on_batch(image))
@@ -198,3 +199,9 @@ def test_annotator_is_its_parts(small):
     assert 0.01 < expected.min() < expected.max() < 0.99
     np.testing.assert_allclose(said["probabilities"], expected, rtol=1e-3)
     np.testing.assert_allclose(said["quantity"], quantity.predict_on_batch(f), rtol=1e-3, atol=1e-3)
+
+    half = model.predict_on_batch({"image": image, "tags": tags * [[1], [0]]})  # the second has no tag now
+    np.testing.assert_allclose(half["probabilities"][0], said["probabilities"][0], rtol=1e-5)
+    without = [head.predict_on_batch(f_v)[1].astype(np.float64) for head in of_f_v]
+    np.testing.assert_allclose(half["probabilities"][1], 1 / (1 + np.exp(-without[0])), rtol=1e-3)
+    np.testing.assert_allclose(half["quantity"][1], without[1], rtol=1e-3, atol=1e-3)
