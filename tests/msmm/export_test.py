@@ -65,7 +65,7 @@ def test_a_saved_model_is_complete_in_itself(saved, tmp_path):
     command = [sys.executable, "-c", SERVE, json.dumps([";".join(words) for words in tags])]
     served = subprocess.run(command, capture_output=True, timeout=300, **process(tmp_path))
     labels, probabilities, with_msmm = json.loads(served.stdout.splitlines()[-1])
-    expected = model.annotate(decoded, tags)
+    expected = model.annotate(decoded, tags, quantity="regression")
     assert not with_msmm
     assert [tuple(row) for row in labels] == [e.labels for e in expected]
     np.testing.assert_allclose(probabilities, [e.probabilities for e in expected], atol=check.LARGEST)
