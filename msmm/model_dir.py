@@ -89,7 +89,7 @@ class Model:
         `quantities.ESTIMATORS`; without it "best", or "regression" where the directory has no estimators.
         Raises UserError where it does not have that one.
         """
-        estimators = self._estimators(quantity)
+        estimators = self.estimators(quantity)
         pixels = np.stack([np.asarray(preprocessing.resize(image, self.image_size)) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
@@ -105,8 +105,8 @@ class Model:
             for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
 
-    def _estimators(self, name: str | None) -> dict:
-        """Whether an image has tags -> the estimator."""
+    def estimators(self, name: str | None = None) -> dict:
+        """Whether an image has tags that the model knows -> the estimator that `annotate` counts it with."""
         if not self.quantities:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())

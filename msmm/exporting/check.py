@@ -43,7 +43,9 @@ def compare(said: list[Annotation], expected: list[Annotation]) -> Agreement:
     )
 
 
-def check(model: Model, name: str, directory: pathlib.Path, num_images: int) -> list[Agreement]:
+def check(
+    model: Model, name: str, directory: pathlib.Path, num_images: int, quantity: str = "regression"
+) -> list[Agreement]:
     """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
 
     Raises UserError where a probability differs by more than LARGEST, or a label does.
@@ -51,12 +53,14 @@ def check(model: Model, name: str, directory: pathlib.Path, num_images: int) -> 
     tags = draw_tags(model, num_images)
     images = [draw(i, model.image_size) for i in range(num_images)]
     found = [compare(annotate_pixels(model, formats.require(name).open(directory), images, tags),
-                     _expected(model, images, tags))]  # fmt: skip
+                     _expected(model, images, tags, quantity))]  # fmt: skip
     if name == "saved_model":
         larger = [draw(i, model.image_size * 3 // 2) for i in range(num_images)]
         encoded, decoded = zip(*map(encode, range(num_images), larger), strict=True)
         serve = formats.load_saved_model(directory).signatures["serving_default"]
-        found.append(compare(annotate_encoded(serve, encoded, tags), _expected(model, decoded, tags)))
+        found.append(
+            compare(annotate_encoded(serve, encoded, tags), _expected(model, decoded, tags, quantity))
+        )
     for agreement in found:
         if not agreement.probability <= LARGEST or agreement.same_labels < agreement.images:
             raise UserError(
@@ -91,11 +95,11 @@ def encode(index: int, image: np.ndarray) -> tuple[bytes, np.ndarray]:
     return jpeg, np.asarray(preprocessing.decode(jpeg))
 
 
-def _expected(model: Model, images, tags) -> list[Annotation]:
+def _expected(model: Model, images, tags, quantity: str) -> list[Annotation]:
     return [
         annotation
         for batch in _batches(len(images))
-        for annotation in model.annotate(images[batch], tags[batch], "regression")
+        for annotation in model.annotate(images[batch], tags[batch], quantity)
     ]
 
 

@@ -1,8 +1,12 @@
 """Algorithm 2 as one TensorFlow graph: what every export format is made from."""
 
+import functools
+
 import tensorflow as tf
 
 from msmm import preprocessing
+from msmm.errors import UserError
+from msmm.exporting import counting
 from msmm.model_dir import Model
 
 PNG = b"\x89PNG"
@@ -10,14 +14,15 @@ SEPARATOR = ";"  # between the tags of one image
 
 
 class Graph(tf.Module):
-    """A model with choosing inside.
+    """A model with choosing inside, by one of the estimators of `counting.RULES`; see `Model.annotate`.
 
     `pixels` and `encoded` are TensorFlow functions, whose arguments and results keep their names
     in every format.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, quantity: str = "regression"):
         super().__init__()
+        self._count = [_rule(model.estimators(quantity)[tagged]) for tagged in (True, False)]
         self._network = model.network
         # Listed for the savers: they look for variables in the attributes of a module.
         self._weights = [weight.value for weight in model.network.variables]
@@ -37,16 +42,16 @@ class Graph(tf.Module):
         """image RGB [B, S, S, 3] float32 in 0 … 255, tags [B, T] float32 in {0, 1}.
 
         Results: "chosen" bool [B, C]; "probabilities" [B, C] float32; "quantity" [B] float32,
-        raw; "count" [B] int32, the rounded one.
+        raw; "count" [B] int32, how many are chosen.
         """
         said = self._network({"image": image, "tags": tags}, training=False)
-        chosen, count = decide(said["probabilities"], said["quantity"][:, 0])
-        return {
-            "chosen": chosen,
-            "probabilities": said["probabilities"],
-            "quantity": said["quantity"][:, 0],
-            "count": count,
-        }
+        probabilities, quantity = said["probabilities"], said["quantity"][:, 0]
+        scores, count = self._count[0](probabilities, quantity)
+        scores_without, count_without = self._count[1](probabilities, quantity)
+        tagged = tf.reduce_sum(tags, axis=1) > 0
+        count = tf.where(tagged, count, count_without)
+        chosen = counting.choose(tf.where(tagged[:, None], scores, scores_without), count)
+        return {"chosen": chosen, "probabilities": probabilities, "quantity": quantity, "count": count}
 
     def _annotate_encoded(self, image_bytes, tags):
         """image_bytes [B] of JPEG, PNG, GIF or BMP files, tags [B] strings such as "beach;holiday".
@@ -58,9 +63,9 @@ class Graph(tf.Module):
         spec = tf.TensorSpec([self._size, self._size, 3], tf.uint8)
         images = tf.map_fn(self._square, image_bytes, fn_output_signature=spec)
         said = self._annotate_pixels(tf.cast(images, tf.float32), self._multi_hot(tags))
-        del said["chosen"]
+        chosen = tf.where(said.pop("chosen"), said["probabilities"], -1.0)
         most = tf.reduce_max(said["count"], axis=0)
-        best = tf.argsort(said["probabilities"], direction="DESCENDING", stable=True)[:, :most]
+        best = tf.argsort(chosen, direction="DESCENDING", stable=True)[:, :most]
         kept = tf.range(most)[None] < said["count"][:, None]
         return said | {"labels": tf.where(kept, tf.gather(self._labels, best), "")}
 
@@ -82,6 +87,13 @@ class Graph(tf.Module):
         return tf.reduce_max(tf.one_hot(ids, self._num_tags), axis=1)
 
 
+def _rule(estimator):
+    if type(estimator) not in counting.RULES:
+        known = ", ".join(kind.title for kind in counting.RULES)
+        raise UserError(f"an export can count by {known}, not by {estimator.title}: name another --quantity")
+    return functools.partial(counting.RULES[type(estimator)], estimator)
+
+
 def _png(encoded):
     # Not channels=4: TensorFlow then makes palettes of fewer than 256 colours nearly transparent.
     image = tf.cast(tf.io.decode_png(encoded), tf.float32)  # [H, W, 1 … 4], as many as are in the file
@@ -90,20 +102,3 @@ def _png(encoded):
     colours = tf.broadcast_to(image[..., : channels - has_opacity], [*tf.unstack(tf.shape(image)[:2]), 3])
     opacity = tf.where(has_opacity > 0, image[..., -1:] / 255, 1)
     return tf.cast(tf.round(colours * opacity + 255 * (1 - opacity)), tf.uint8)
-
-
-def decide(probabilities, quantity):
-    """What to say: `annotations.round_counts` and `annotations.choose` in TensorFlow (decision 21).
-
-    probabilities [B, C] float32 and raw quantity [B] float32 to chosen bool [B, C] and count [B]
-    int32. Ties go to the lower class id whatever order a runtime sorts equal values in: only
-    the sorted values are used, not their places.
-    """
-    num_classes = probabilities.shape[1]
-    count = tf.cast(tf.clip_by_value(tf.floor(quantity + 0.5), 1, num_classes), tf.int32)
-    best_first = tf.math.top_k(probabilities, num_classes).values
-    last_place = tf.equal(tf.range(1, num_classes + 1)[None], count[:, None])
-    threshold = tf.reduce_sum(tf.where(last_place, best_first, 0.0), axis=1, keepdims=True)
-    above, level = probabilities > threshold, tf.equal(probabilities, threshold)
-    places_left = count[:, None] - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
-    return above | (level & (tf.cumsum(tf.cast(level, tf.int32), axis=1) <= places_left)), count

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-_NEAREST = 1e-7  # to 0 and 1, of a probability whose logit is taken: what float32 tells apart
+NEAREST = 1e-7  # to 0 and 1, of a probability whose logit is taken: what float32 tells apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class HeldOut:
 
 def logits(probabilities: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)), float64, finite also for 0 and 1."""
-    p = np.clip(np.asarray(probabilities, np.float64), _NEAREST, 1 - _NEAREST)
+    p = np.clip(np.asarray(probabilities, np.float64), NEAREST, 1 - NEAREST)
     return np.log(p) - np.log1p(-p)
 
 

@@ -164,6 +164,7 @@ def test_describe_prints_the_papers_model(tmp_path):
 def test_the_names_on_the_command_line_are_those_of_the_library():
     """The doors repeat them, so that --help needs no TensorFlow."""
     from msmm import quantities
+    from msmm.exporting import counting
     from msmm.exporting.formats import FORMATS
     from msmm.methods import METHODS
     from msmm.stages import STAGES
@@ -179,4 +180,6 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     assert constant("evaluate", "QUANTITIES") == (*quantities.ESTIMATORS, quantities.BEST)
     assert constant("annotate", "QUANTITIES") == ("predicted", *quantities.ESTIMATORS)
     assert constant("export", "FORMATS") == tuple(FORMATS)
+    names = [name for name, kind in quantities.ESTIMATORS.items() if kind in counting.RULES]
+    assert constant("export", "QUANTITIES") == (*names, quantities.BEST)
     assert constant("train", "METHODS") == constant("evaluate", "METHODS") == tuple(METHODS)

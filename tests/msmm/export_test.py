@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from msmm import model_dir, variants
-from msmm.exporting import check, formats
+from msmm.exporting import check, counting, formats
 from tests.msmm.command_line_test import process, refused, run
 from tests.msmm.exporting.formats_test import installed
 
@@ -65,7 +65,7 @@ def test_a_saved_model_is_complete_in_itself(saved, tmp_path):
     command = [sys.executable, "-c", SERVE, json.dumps([";".join(words) for words in tags])]
     served = subprocess.run(command, capture_output=True, timeout=300, **process(tmp_path))
     labels, probabilities, with_msmm = json.loads(served.stdout.splitlines()[-1])
-    expected = model.annotate(decoded, tags, quantity="regression")
+    expected = model.annotate(decoded, tags, counting.default(model))
     assert not with_msmm
     assert [tuple(row) for row in labels] == [e.labels for e in expected]
     np.testing.assert_allclose(probabilities, [e.probabilities for e in expected], atol=check.LARGEST)

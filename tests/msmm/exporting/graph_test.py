@@ -5,25 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from msmm.annotations import Annotations, choose, round_counts
-from msmm.exporting.graph import Graph, decide
+from msmm.exporting.graph import Graph
 from tests.msmm.tying import SIZE
-
-
-def test_deciding_is_that_of_annotations():
-    """… on many ties, halves, and quantities beyond both limits."""
-    rng = np.random.default_rng(0)
-    probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
-    quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
-    chosen, count = tf.function(decide)(tf.constant(probabilities), tf.constant(quantity))
-    counts = round_counts(quantity, 7)
-    np.testing.assert_array_equal(count, counts)
-    np.testing.assert_array_equal(chosen, choose(Annotations(probabilities, counts)))
-
-
-def test_ties_go_to_the_lower_id_and_halves_go_up():
-    chosen, count = decide(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([2.5]))
-    assert count.numpy().tolist() == [3] and chosen.numpy().tolist() == [[True, True, True, False]]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,83 @@
+"""The estimators of label quantities that a graph can hold, in TensorFlow: `quantities.estimators` there."""
+
+import tensorflow as tf
+
+from msmm.model_dir import Model
+from msmm.quantities import BEST, estimators
+from msmm.quantities.held_out import NEAREST
+
+
+def regression(estimator, probabilities, quantity):
+    return probabilities, _rounded(quantity, probabilities)
+
+
+def top_k(estimator, probabilities, quantity):
+    return probabilities, tf.fill(tf.shape(quantity), estimator.k)
+
+
+def expected_count(estimator, probabilities, quantity):
+    return probabilities, _rounded(tf.reduce_sum(probabilities, axis=1), probabilities)
+
+
+def threshold(estimator, probabilities, quantity):
+    return _above(_logits(probabilities) - estimator.threshold)
+
+
+def class_thresholds(estimator, probabilities, quantity):
+    return _above(_logits(probabilities) - tf.constant(estimator.thresholds, tf.float32))
+
+
+def guided_threshold(estimator, probabilities, quantity):
+    calibration = estimator.calibration
+    logits = calibration.slope * _logits(probabilities) + tf.constant(calibration.offsets, tf.float32)
+    further = quantity - tf.reduce_sum(tf.sigmoid(logits), axis=1)
+    return _above(logits + estimator.precision * further[:, None] - estimator.threshold)
+
+
+# Estimator -> what it makes of probabilities [B, C] and raw quantities [B], float32: scores that rank the
+# labels, float32 [B, C], and how many to say, int32 [B]. The others need distributions over counts.
+RULES = {
+    estimators.Regression: regression,
+    estimators.TopK: top_k,
+    estimators.ExpectedCount: expected_count,
+    estimators.Threshold: threshold,
+    estimators.ClassThresholds: class_thresholds,
+    estimators.GuidedThreshold: guided_threshold,
+}
+
+
+def default(model: Model) -> str:
+    """The quantity that an export counts by if none is named: that of `Model.annotate`, or the paper's."""
+    found = model.estimators().values()
+    return BEST if model.quantities and all(type(e) in RULES for e in found) else "regression"
+
+
+def _rounded(quantity, probabilities):
+    """`annotations.round_counts` (decision 21)."""
+    return tf.cast(tf.clip_by_value(tf.floor(quantity + 0.5), 1, probabilities.shape[1]), tf.int32)
+
+
+def _above(scores):
+    """`thresholds.above`."""
+    return scores, tf.maximum(1, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
+
+
+def _logits(probabilities):
+    """`held_out.logits`, in float32."""
+    p = tf.clip_by_value(probabilities, NEAREST, 1 - NEAREST)
+    return tf.math.log(p) - tf.math.log(1 - p)
+
+
+def choose(scores, count):
+    """`annotations.choose`: scores float32 [B, C] and count int32 [B] to chosen bool [B, C].
+
+    Ties go to the lower class id whatever order a runtime sorts equal values in: only the sorted values are
+    used, not their places.
+    """
+    num_classes = scores.shape[1]
+    best_first = tf.math.top_k(scores, num_classes).values
+    last_place = tf.equal(tf.range(1, num_classes + 1)[None], count[:, None])
+    lowest = tf.reduce_sum(tf.where(last_place, best_first, 0.0), axis=1, keepdims=True)
+    above, level = scores > lowest, tf.equal(scores, lowest)
+    places_left = count[:, None] - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
+    return above | (level & (tf.cumsum(tf.cast(level, tf.int32), axis=1) <= places_left))

@@ -1,0 +1,71 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from msmm import quantities
+from msmm.annotations import choose
+from msmm.errors import UserError
+from msmm.exporting import counting
+from msmm.exporting.graph import Graph
+from msmm.model_dir import Model
+from msmm.quantities.estimators import ESTIMATORS, Regression
+
+NUM_CLASSES = 7
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-1, 2, (300, NUM_CLASSES)).astype(np.float32)
+    probabilities = 1 / (1 + np.exp(-logits))
+    labels = rng.uniform(size=logits.shape) < probabilities**0.7
+    return quantities.HeldOut(probabilities, labels.sum(axis=1) + rng.normal(0, 0.5, 300), labels)
+
+
+@pytest.mark.parametrize("kind", counting.RULES)
+def test_a_rule_chooses_what_its_estimator_chooses(kind, held_out):
+    estimator = kind.fit(held_out)
+    probabilities, raw = held_out.probabilities, held_out.raw.astype(np.float32)
+    rule = tf.function(lambda p, q: counting.choose(*counting.RULES[kind](estimator, p, q)))
+    chosen = rule(tf.constant(probabilities), tf.constant(raw))
+    np.testing.assert_array_equal(chosen, choose(estimator.annotate(probabilities, raw)))
+    assert len({row.sum() for row in chosen.numpy()}) > 1 or kind is ESTIMATORS["top_k"]
+
+
+def test_ties_halves_and_quantities_beyond_both_limits():
+    rng = np.random.default_rng(0)
+    probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
+    quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
+    scores, count = counting.regression(Regression(), tf.constant(probabilities), tf.constant(quantity))
+    said = Regression().annotate(probabilities, quantity)
+    np.testing.assert_array_equal(count, said.counts)
+    np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose(said))
+
+
+def test_ties_go_to_the_lower_id():
+    chosen = counting.choose(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
+    assert chosen.numpy().tolist() == [[True, True, True, False]]
+
+
+def test_images_with_and_without_tags_are_counted_apart(tying_model, held_out):
+    """By the estimators that were fitted for each, as `annotate` does."""
+    rng = np.random.default_rng(1)
+    like = rng.uniform(size=(60, len(tying_model.labels)))
+    fitted = quantities.fit(quantities.HeldOut(like, like.sum(axis=1), rng.uniform(size=like.shape) < like))
+    three = dataclasses.replace(fitted, estimators={**fitted.estimators, "best": ESTIMATORS["top_k"](3)})
+    network, labels, tags = tying_model.network, tying_model.labels, tying_model.tags
+    model = Model(network, labels, tags, {}, fitted, dataclasses.replace(three, best="best"))
+    images = [np.zeros((8, 8, 3), np.uint8)] * 4
+    words = [["dog", "x"], [], ["y"], ["no such tag"]]
+    multi_hot = np.array([np.isin(tags, w) for w in words], np.float32)
+    said = Graph(model, "best").pixels(tf.constant(np.stack(images), tf.float32), tf.constant(multi_hot))
+    for row, annotation in zip(said["chosen"].numpy(), model.annotate(images, words), strict=True):
+        assert {labels[i] for i in np.flatnonzero(row)} == set(annotation.labels)
+    assert said["count"].numpy()[[1, 3]].tolist() == [3, 3]
+    assert counting.default(model) == "best" and counting.default(tying_model) == "regression"
+    model.quantities = dataclasses.replace(fitted, best="expected_f1")
+    assert counting.default(model) == "regression"
+    with pytest.raises(UserError, match="not by expected F1: name another --quantity"):
+        Graph(model, "expected_f1")
