@@ -38,7 +38,7 @@ def listed(directory, remedy: str) -> dict[str, str] | None:
     sums = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, parted, name = line.partition("  ")
-        if not parted or len(digest) != 64 or not name:
+        if not parted or len(digest) != 64 or not name or "/" in name or "\0" in name:
             raise UserError(f"{path} is damaged: {remedy}")
         sums[name] = digest
     return sums
