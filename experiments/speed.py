@@ -1,5 +1,6 @@
 """How long training took, and how long a test image takes (IV-D3)."""
 
+import contextlib
 import itertools
 import os
 import time
@@ -12,7 +13,8 @@ from tqdm import tqdm
 from experiments import published
 from experiments.report import Row, Table
 from experiments.study import Section, Study
-from msmm import model_dir, parts, preprocessing
+from msmm import checksums, model_dir, parts, preprocessing
+from msmm.errors import UserError
 from msmm.files import read_json, write_json
 from msmm.records import IMAGE, TAGS
 from msmm.stages import STAGES
@@ -82,12 +84,15 @@ def times(study: Study, again: bool) -> dict:
     path = study.run.workdir / "timing" / "timing.json"
     weights = {part: parts.trained_hash(study.run, part) for part in parts.STAGE_OF}
     if path.exists() and not again:
-        found = read_json(path)
-        if found.get("weights") == weights:
-            return found
+        with contextlib.suppress(UserError):  # what is damaged is measured again
+            checksums.check(path, "")
+            found = read_json(path)
+            if found.get("weights") == weights:
+                return found
     found = {"weights": weights, "machine": machine(), "images": IMAGES, "batch": BATCH}
     found["milliseconds"] = _measure(study)
     write_json(path, found)
+    checksums.write(path.parent, [path.name])
     return found
 
 

@@ -16,9 +16,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from msmm import parts
+from msmm import checksums, parts
 from msmm.errors import UserError
-from msmm.files import remove, whole_directory, write_json
+from msmm.files import read_json, remove, whole_directory, write_json
 from msmm.input_pipeline import batches_of
 from msmm.run import Run
 
@@ -36,7 +36,15 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
         with whole_directory(final, replace=False) as partial:
             _fill(partial, kind, num_rows, batches(), dtype)
             write_json(partial / "key.json", key)
-    return [np.load(path, mmap_mode="r") for path in sorted(final.glob("*.npy"))]
+            checksums.write(partial, [path.name for path in partial.iterdir()])
+    remedy = f"delete {final}, and it is computed again"
+    checksums.check_directory(final, remedy)
+    if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
+        raise UserError(f"{final} holds what belongs elsewhere, as its key.json says: {remedy}")
+    try:
+        return [np.load(path, mmap_mode="r") for path in sorted(final.glob("*.npy"))]
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the arrays in {final} ({error}): {remedy}") from error
 
 
 def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:

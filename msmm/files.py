@@ -13,19 +13,25 @@ from collections.abc import Iterator
 from msmm.errors import UserError
 
 
-def read_json(path) -> dict:
-    """A JSON file. Raises UserError naming it where it does not parse."""
+def read_json(path, remedy: str = "delete it, and what it describes is made again") -> dict:
+    """A JSON file that holds an object. Raises UserError naming it, and the `remedy`, where it does not."""
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}): delete it, and what it describes is made again"
-        ) from error
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"expected an object {{…}}, not {type(content).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from error
+    return content
 
 
 def write_json(path, content) -> None:
     """Writes a JSON file, and its directory if need be."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_bytes(path, content: bytes) -> None:

@@ -7,6 +7,7 @@
 <model>/README.md       the same in words, a model card
 <model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
 <model>/quantities_without_tags.json the same for images that have no tag
+<model>/SHA256SUMS      what the files are, but for README.md, which is for people and may be edited
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from msmm import model_card, preprocessing
+from msmm import checksums, model_card, preprocessing
 from msmm.annotations import choose
 from msmm.errors import UserError
 from msmm.files import read_json, whole_directory, write_json, write_lines
@@ -32,6 +33,8 @@ _PREPROCESSING = {
     "normalisation": "what else the backbone needs, the network does itself",
     "tags": "float32, 1 for each line of tags.txt that the image has, 0 for the others",
 }
+
+_REMEDY = "copy or save the model again, or delete SHA256SUMS there if you changed the file on purpose"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +145,7 @@ def save(
         (partial / "README.md").write_text(card, encoding="utf-8")
         for name, fitted in (quantities or {}).items():
             write_json(partial / name, fitted.to_json())
+        checksums.write(partial, {path.name for path in partial.iterdir()} - {"README.md"})
 
 
 def load(directory) -> Model:
@@ -150,31 +154,41 @@ def load(directory) -> Model:
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
         if not (directory / name).is_file():
             raise UserError(f"expected a model directory with {name} in {directory}. Received: no such file")
+    checksums.check_directory(directory, _REMEDY)
     try:
         network = keras.saving.load_model(directory / "model.keras", compile=False)  # safe mode
     except Exception as error:  # whatever a damaged file makes Keras raise
         raise UserError(f"cannot read {directory / 'model.keras'}: {error}") from error
-    labels, tags = (
-        tuple((directory / name).read_text(encoding="utf-8").splitlines())
-        for name in ("labels.txt", "tags.txt")
-    )
-    sizes = _sizes(network)
+    labels, tags = (_names(directory / name) for name in ("labels.txt", "tags.txt"))
+    try:
+        sizes = _sizes(network)
+    except (AttributeError, IndexError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{directory / 'model.keras'} is not a network that msmm saved ({error}): {_REMEDY}"
+        ) from error
     if (sizes["labels"], sizes["tags"]) != (len(labels), len(tags)):
         raise UserError(
             f"the network in {directory} has {sizes['labels']} classes and {sizes['tags']} tags, "
             f"its labels.txt and tags.txt {len(labels)} and {len(tags)}: they are of different models"
         )
     fitted = (_quantities(directory / name, len(labels)) for name in QUANTITIES)
-    return Model(network, labels, tags, read_json(directory / "model.json"), *fitted)
+    return Model(network, labels, tags, read_json(directory / "model.json", _REMEDY), *fitted)
+
+
+def _names(path: pathlib.Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
 def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
     if not path.is_file():  # written by an earlier version
         return None
-    said = read_json(path)
+    said = read_json(path, _REMEDY)
     try:
         return Fitted.from_json(said, num_classes)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 
 

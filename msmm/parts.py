@@ -8,6 +8,7 @@ import pathlib
 import keras
 import numpy as np
 
+from msmm import checksums
 from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.models import backbone, heads, multi_scale, textual
@@ -88,13 +89,12 @@ def load(run: Run, part: str) -> keras.Model:
 
 def load_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:
     """Reads the weights of a part that the stage of this directory has trained, and freezes it."""
-    path = directory / f"{part}.weights.h5"
+    path, remedy = directory / f"{part}.weights.h5", f"train {directory.name} again with --restart"
+    checksums.check(path, remedy)
     try:
         model.load_weights(path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
-        raise UserError(
-            f"cannot load {path} ({error}): train {directory.name} again with --restart"
-        ) from error
+        raise UserError(f"cannot load {path} ({error}): {remedy}") from error
     model.trainable = False
 
 

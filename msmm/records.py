@@ -9,12 +9,15 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msmm import checksums
 from msmm.errors import UserError
+from msmm.files import read_json
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -78,7 +81,7 @@ class Dataset:
     def report(self) -> dict:
         """What the packer counted, kept and dropped (`report.json`); empty where it is missing."""
         path = self.directory / REPORT
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_json(path, _remedy(self.name)) if path.exists() else {}
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -92,14 +95,19 @@ class Dataset:
 
     def checksums(self) -> dict[str, list[str]]:
         """SHA-256 in hex of every shard of every split, in order; reads all files."""
-        return {split: [_sha256(path) for path in self._split(split).filepaths] for split in self.splits}
+        return {
+            split: [checksums.sha256(path) for path in self._split(split).filepaths] for split in self.splits
+        }
 
     def read(self, split: str) -> "tf.data.Dataset":
         """The records of `split` in order: dicts of scalar `image` (encoded bytes) and `image_id`
-        (string), and of `labels` and `tags`, [any] int64 class ids."""
+        (string), and of `labels` and `tags`, [any] int64 class ids. Raises UserError where a file of
+        the split is damaged."""
         import tensorflow_datasets as tfds
 
-        self._split(split)
+        if not self._recorded(split):
+            for path, count in zip(self._files(split), self._split(split).shard_lengths, strict=True):
+                _check_records(path, count, os.stat(path).st_mtime_ns, _remedy(self.name))
         # One shard after the other, so that the order is the files' own.
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         decoders = {IMAGE: tfds.decode.SkipDecoding()}
@@ -108,24 +116,42 @@ class Dataset:
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What `split` says of its N images, in the order of `read`, without decoding any.
 
-        Returns image_ids [N] str, tags [N, T] bool, labels [N, C] bool.
+        Returns image_ids [N] str, tags [N, T] bool, labels [N, C] bool. Raises UserError where a file of
+        the split is damaged.
         """
         import tensorflow as tf
 
         ids = tf.io.RaggedFeature(tf.int64)
         wanted = {IMAGE_ID: tf.io.FixedLenFeature((), tf.string), TAGS: ids, LABELS: ids}
-        files = [str(path) for path in self._split(split).filepaths]
+        self._recorded(split)  # of what is not recorded, reading it all checks every CRC
         count = self.num_examples(split)
         tags = np.zeros((count, len(self.tags)), bool)
         labels = np.zeros((count, len(self.labels)), bool)
         image_ids = []
-        for batch in tf.data.TFRecordDataset(files).batch(1024):
-            parsed = tf.io.parse_example(batch, wanted)
-            for name, matrix in ((TAGS, tags), (LABELS, labels)):
-                rows = len(image_ids) + parsed[name].value_rowids().numpy()
-                matrix[rows, parsed[name].values.numpy()] = True
-            image_ids += [value.decode() for value in parsed[IMAGE_ID].numpy()]
+        try:
+            for batch in tf.data.TFRecordDataset(self._files(split)).batch(1024):
+                parsed = tf.io.parse_example(batch, wanted)
+                for name, matrix in ((TAGS, tags), (LABELS, labels)):
+                    rows = len(image_ids) + parsed[name].value_rowids().numpy()
+                    matrix[rows, parsed[name].values.numpy()] = True
+                image_ids += [value.decode() for value in parsed[IMAGE_ID].numpy()]
+            if len(image_ids) != count:
+                raise ValueError(f"{len(image_ids)} records, expected {count}")
+        except (tf.errors.OpError, IndexError, ValueError) as error:
+            raise UserError(
+                f"the records of {split} in {self.directory} are not as its dataset_info.json and "
+                f"features.json say ({str(error).splitlines()[0]}): {_remedy(self.name)}"
+            ) from error
         return np.array(image_ids, dtype=str), tags, labels
+
+    def _files(self, split: str) -> list[str]:
+        return [str(path) for path in self._split(split).filepaths]
+
+    def _recorded(self, split: str) -> bool:
+        """Whether SHA256SUMS says what the records of a split are; raises UserError where they are not."""
+        for path in self._files(split):
+            checksums.check(path, _remedy(self.name))
+        return (self.directory / checksums.SUMS).exists()
 
     def _split(self, split: str) -> "tfds.core.SplitInfo":
         if split not in self.builder.info.splits:
@@ -164,8 +190,18 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     directory = find_dataset(data_dir, name)
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(directory)
-    present = builder.info.features
+    remedy = _remedy(name)
+    for file in checksums.listed(directory, remedy) or ():
+        if ".tfrecord" not in file:  # records are checked as they are first read
+            checksums.check(directory / file, remedy)
+    try:
+        builder = tfds.builder_from_directory(directory)
+        present = builder.info.features
+    except Exception as error:  # whatever a damaged file makes TFDS raise
+        raise UserError(
+            f"cannot read dataset_info.json, features.json or what they name in {directory} "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): {remedy}"
+        ) from error
     if not {IMAGE, TAGS, LABELS, IMAGE_ID} <= set(present):
         raise UserError(
             f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {directory}, found "
@@ -174,7 +210,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     for info in builder.info.splits.values():
         for path in info.filepaths:
             if not path.exists():
-                raise UserError(f"{path} is missing: pack {name!r} again with --overwrite, or copy it whole")
+                raise UserError(f"{path} is missing: {remedy}")
     return Dataset(
         name=name,
         directory=directory,
@@ -191,9 +227,18 @@ def _versions(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(numbered, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
-def _sha256(path: Any) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _remedy(name: str) -> str:
+    return f"pack {name!r} again with --overwrite, or copy it whole"
+
+
+@functools.cache
+def _check_records(path: str, count: int, changed: int, remedy: str) -> None:
+    """changed: when, so that a file is read again once it is another."""
+    import tensorflow as tf
+
+    try:
+        found = int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda n, _: n + 1))
+    except tf.errors.OpError as error:
+        raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}): {remedy}") from error
+    if found != count:
+        raise UserError(f"{path} has {found} records, expected {count}: {remedy}")

@@ -5,6 +5,7 @@
 <workdir>/seed0/<stage>/            one directory a stage of Algorithm 1
     stage.json                      written last: settings, history, figures; evidence that it finished
     <part>.weights.h5               the trained parts
+    SHA256SUMS                      of both
     log/                            TensorBoard
     state.npz                       where an interrupted stage goes on
 <workdir>/seed0/model/              the finished model, complete in itself
@@ -16,7 +17,7 @@ import pathlib
 
 import numpy as np
 
-from msmm import input_pipeline
+from msmm import checksums, input_pipeline
 from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.files import read_json, write_json
@@ -80,8 +81,11 @@ class Run:
 
     def stage_record(self, stage: str) -> dict | None:
         """What stage.json says, or None while the stage has not finished."""
-        path = self.stage_directory(stage) / "stage.json"
-        return read_json(path) if path.exists() else None
+        path, remedy = self.stage_directory(stage) / "stage.json", f"train {stage} again with --restart"
+        if not path.exists():
+            return None
+        checksums.check(path, remedy)
+        return read_json(path, remedy)
 
     @functools.cache  # noqa: B019 - a run lives as long as the process
     def split(self, name: str) -> Split:

@@ -14,6 +14,7 @@ The methods of Tables III and IV (`methods.METHODS`) are stages too, which need 
 
 import dataclasses
 import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from msmm import compared, configs, parts, tasks
-from msmm.files import locked, read_json, remove, whole_directory, write_json
+from msmm import checksums, compared, configs, parts, tasks
+from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
 from msmm.run import Run
@@ -46,7 +47,7 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
         _train(run, needed, restart=False, asked=False)
     directory = run.stage_directory(stage)
     settings, inputs = _settings(run, stage), _inputs(run, stage)
-    record = run.stage_record(stage)
+    record = None if restart else run.stage_record(stage)
     if restart:
         remove(directory)
     elif record:
@@ -63,14 +64,15 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
         remove(directory)  # interrupted, and its inputs are no longer those
     write_json(directory / "inputs.json", inputs)
     task = stage_of(run, stage).task(run)
-    model, trained, progress = fit(task, run.config, directory, settings)
+    model, trained, progress = fit(
+        task, run.config, directory, settings, {"dataset": run.dataset.fingerprint, **inputs}
+    )
     outputs, figures = task.evaluate(model)
     _log_end(run, task, model, outputs, progress.best_epoch)
     trained |= task.kept
     for name, part in trained.items():
         part.save_weights(directory / f"{name}.weights.h5")
-    write_json(
-        directory / "stage.json",
+    record = json_bytes(
         {
             "settings": settings,
             "inputs": inputs,
@@ -81,8 +83,14 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
             "fallbacks": progress.fallbacks,
             "seconds": progress.seconds,
             "history": progress.history,
-        },
+        }
     )
+    checksums.write(
+        directory,
+        [f"{name}.weights.h5" for name in trained],
+        {"stage.json": hashlib.sha256(record).hexdigest()},
+    )
+    write_bytes(directory / "stage.json", record)
     (directory / "state.npz").unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ import math
 import os
 import pathlib
 import time
+import zipfile
 from collections.abc import Callable, Iterable
 
 import keras
@@ -90,13 +91,17 @@ class DivergedError(Exception):
     """The loss is no longer a number."""
 
 
-def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[keras.Model, dict, Progress]:
+def fit(
+    task: Task, config, directory: pathlib.Path, settings: dict, inputs: dict | None = None
+) -> tuple[keras.Model, dict, Progress]:
     """Trains `task`, or goes on with it, and returns (model, parts, progress) at the best epoch.
 
-    settings: what the result depends on; a state left by other settings raises UserError.
+    settings, inputs: what the result depends on, set by people and found; a state left by others raises
+    UserError.
     """
     state = directory / "state.npz"
-    progress, saved = _load_state(state, settings) or (Progress(task.learning_rate), {})
+    owner = {"settings": settings, "inputs": inputs or {}}
+    progress, saved = _load_state(state, owner) or (Progress(task.learning_rate), {})
     for _ in range(_RUNGS):
         model, parts = task.build()
         variables = [v for part in parts.values() for v in part.variables]
@@ -108,7 +113,7 @@ def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[ke
             optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
         model.compile(optimizer, loss=task.loss, jit_compile=False)
         optimizer.build(model.trainable_variables)
-        training = _Training(task, config, model, parts, variables, optimizer, state, settings)
+        training = _Training(task, config, model, parts, variables, optimizer, state, owner)
         if saved:
             training.restore(saved)
             print(f"{task.name}: goes on after epoch {progress.epoch}", flush=True)
@@ -120,7 +125,7 @@ def fit(task: Task, config, directory: pathlib.Path, settings: dict) -> tuple[ke
         except DivergedError as diverged:
             progress, saved = _fall_back(task, progress, diverged), {}
             remove(directory / "log")  # of a training that does not count
-            _save(state, {}, progress, settings)
+            _save(state, {}, progress, owner)
             continue
         _assign(variables, training.best)
         return model, parts, progress
@@ -141,7 +146,7 @@ class _Training:
     variables: list
     optimizer: keras.optimizers.Optimizer
     state: pathlib.Path
-    settings: dict
+    owner: dict
 
     def __post_init__(self):
         self.best = _values(self.variables)
@@ -196,15 +201,21 @@ class _Training:
 
     def _save(self, progress: Progress) -> None:
         arrays = {f"{g}{i}": v for g, values in self._groups().items() for i, v in enumerate(_values(values))}
-        _save(self.state, arrays, progress, self.settings)
+        _save(self.state, arrays, progress, self.owner)
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Puts back what `_save` stored."""
-        _assign(self.variables, [arrays[f"variable{i}"] for i in range(len(self.variables))])
-        _assign(
-            self.optimizer.variables, [arrays[f"optimizer{i}"] for i in range(len(self.optimizer.variables))]
-        )
-        self.best = [arrays[f"best{i}"] for i in range(len(self.variables))]
+        """Puts back what `_save` stored. Raises UserError where it is of another network."""
+        groups = {
+            name: [arrays.get(f"{name}{i}") for i in range(len(values))]
+            for name, values in self._groups().items()
+        }
+        for name, values in self._groups().items():
+            for value, found in zip(_values(values), groups[name], strict=True):
+                if found is None or (found.shape, found.dtype) != (value.shape, value.dtype):
+                    raise UserError(f"{self.state} is of another network: --restart begins the stage again")
+        _assign(self.variables, groups["variable"])
+        _assign(self.optimizer.variables, groups["optimizer"])
+        self.best = groups["best"]
 
 
 def _fall_back(task: Task, progress: Progress, diverged: DivergedError) -> Progress:
@@ -224,26 +235,33 @@ def _assign(variables, values) -> None:
         variable.assign(value)
 
 
-def _save(path: pathlib.Path, arrays: dict, progress: Progress, settings: dict) -> None:
+def _save(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict) -> None:
     """Writes the state so that the file is either the old one or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    meta = json.dumps({"progress": dataclasses.asdict(progress), "settings": settings})
+    meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
     partial = path.with_name("partial-state.npz")
     np.savez(partial, meta=np.array(meta), **arrays)
     os.replace(partial, path)
 
 
-def _load_state(path: pathlib.Path, settings: dict) -> tuple[Progress, dict[str, np.ndarray]] | None:
+def _load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.ndarray]] | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as file:  # NumPy alone leaves what it does not read unchecked
+            if damaged := file.testzip():
+                raise ValueError(f"bad CRC-32 of {damaged}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
-        progress = Progress(**meta["progress"])
+        progress, then = Progress(**meta["progress"]), {"inputs": {}, **meta}
     except Exception as error:  # zipfile, NumPy and json each raise their own
         raise UserError(f"{path} is damaged ({error}): --restart begins the stage again") from error
-    check_settings(path.parent, meta["settings"], settings)
+    check_settings(path.parent, then["settings"], owner["settings"])
+    if then["inputs"] != owner["inputs"]:
+        raise UserError(
+            f"{path} is of other data or of other parts that it builds on: --restart begins the stage again"
+        )
     return progress, arrays
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow_datasets as tfds
 import tqdm
 
-from msmm import records
+from msmm import checksums, records
 from msmm.errors import UserError
 from tfrecords_tools import beam_pipeline, images, report, staging, vocabulary, workers
 
@@ -264,6 +264,12 @@ def pack(
         content = report.report(dataset, builder, settings)
         text = json.dumps(content, ensure_ascii=False, indent=1)
         (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
+        known = {
+            path.name: digest
+            for split, digests in content["checksums"].items()
+            for path, digest in zip(dataset.builder.info.splits[split].filepaths, digests, strict=True)
+        }
+        checksums.write(dataset.directory, [path.name for path in dataset.directory.iterdir()], known)
         staging.finish(unfinished, dataset.directory, final)
     print(report.summary(content))
     print(f"\npacked to {final}; what was left out is listed in its {records.REPORT}")

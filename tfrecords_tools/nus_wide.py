@@ -95,7 +95,10 @@ class NusWide(builder.Builder, skip_registration=True):
         paths = [line.strip().replace("\\", "/").lstrip("/") for line in lines if line.strip()]
         rows = {f"{part}Imagelist.txt": len(paths)}
         name = f"{part}_Tags1k.dat"
-        self._packed_tags[split] = self._matrix(name, len(self._tag_names))
+        try:
+            self._packed_tags[split] = self._matrix(name, len(self._tag_names))
+        except UserError as error:
+            raise UserError(f"{error}; {TAG_LIST} names {len(self._tag_names):,} tags") from None
         rows[name] = len(self._packed_tags[split])
         columns = []
         for concept in self._concepts:

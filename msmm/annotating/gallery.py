@@ -79,7 +79,9 @@ class Gallery:
         self._done: set[int] = set()
         self._waiting: list[Annotated] = []
         for path in [] if overwrite else self._page_files():
-            paths = [_read_path(m) for m in _PATH.findall(path.read_text(encoding="utf-8"))]
+            paths = [_read_path(m) for m in _PATH.findall(_read(path))]
+            if not paths:
+                raise UserError(f"{path} is damaged, it has no photographs: make it anew with --overwrite")
             self._done.update(map(hash, paths))
             self._pages.append((int(_NAME.fullmatch(path.name)[1]), len(paths), paths[0], paths[-1]))
 
@@ -119,7 +121,7 @@ class Gallery:
         if before:  # first, so that after a kill no page is left without its link
             path = self._folder / _page(before)
             link = f'<a href="{_page(number)}">page {number} →</a>'
-            _replace(path, path.read_text(encoding="utf-8").replace(NEXT, link))
+            _replace(path, _read(path).replace(NEXT, link))
         self._write(_page(number), f"{nav}\n<main>\n{cards}\n</main>\n{nav}", f", page {number}")
         self._pages.append((number, len(photos), photos[0].path, photos[-1].path))
 
@@ -181,6 +183,13 @@ def _text(text: str) -> str:
 
 def _page(number: int) -> str:
     return f"page-{number:04d}.html"
+
+
+def _read(page: pathlib.Path) -> str:
+    try:
+        return page.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{page} is damaged ({error.reason}): make it anew with --overwrite") from None
 
 
 def _read_path(quoted: str) -> str:

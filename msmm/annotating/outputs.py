@@ -121,13 +121,22 @@ class File:
             self._read(self._partial if self._begun else self._path)
 
     def _read(self, path: pathlib.Path) -> None:
-        """Which photographs are done, as hashes, and where the last whole line ends."""
+        """Which photographs are done, as hashes, and where the last whole line ends.
+
+        Half a line at the end is of a run that was killed. Raises UserError at any other that is damaged,
+        because what follows it would be lost.
+        """
         with open(path, "rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 is_header = not self._size and self._format.header
                 photo = None if is_header else self._format.path(line)
-                if not line.endswith(b"\n") or (photo is None and not is_header):
+                if not line.endswith(b"\n"):
                     break
+                if photo is None and not is_header:
+                    raise UserError(
+                        f"{path}:{number} is damaged: mend or delete the line, or write all anew with "
+                        "--overwrite"
+                    )
                 self._size += len(line)
                 if not is_header:
                     self._done.add(hash(photo))
@@ -208,7 +217,8 @@ class DryRun(Text):
 def _json_path(line: bytes) -> str | None:
     try:
         content = json.loads(line)
-        return content["path"] if isinstance(content["labels"], list) else None
+        whole = isinstance(content["labels"], list) and isinstance(content["path"], str)
+        return content["path"] if whole else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

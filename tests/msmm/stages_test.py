@@ -1,13 +1,14 @@
 """Algorithm 1 on a small data set: what each stage trains, leaves alone, finds and refuses."""
 
 import dataclasses
+import json
 import shutil
 
 import keras
 import numpy as np
 import pytest
 
-from msmm import parts, stages, tasks
+from msmm import parts, stages, tasks, training
 from msmm.errors import UserError
 from msmm.run import Run
 from msmm.stages import STAGES
@@ -154,8 +155,31 @@ def test_too_few_images_to_hold_any_out_are_refused(make_run):
 def test_damaged_weights_are_named(copy):
     path = copy.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
+        parts.load(copy, "textual")
+    (path.parent / "SHA256SUMS").unlink()  # as earlier versions left it
     with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
         parts.load(copy, "textual")
+
+
+def test_a_damaged_stage_is_trained_anew_when_asked(copy):
+    path = copy.stage_directory("textual") / "stage.json"
+    said = path.read_text()
+    path.write_text(said.replace('"best_epoch"', '"best_epoc"'))
+    with pytest.raises(UserError, match=r"stage\.json is damaged, .* train textual again with --restart"):
+        stages.train(copy, "textual")
+    stages.train(copy, "textual", restart=True)
+    assert copy.stage_record("textual")["weights"] == json.loads(said)["weights"]
+
+
+def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
+    """Same settings, seed and shapes, and other records."""
+    directory, settings = copy.stage_directory("textual"), {"seed": 0}
+    state = directory / "state.npz"
+    owner = {"settings": settings, "inputs": {"dataset": "another"}}
+    training._save(state, {}, training.Progress(0.1), owner)
+    with pytest.raises(UserError, match=r"state\.npz is of other data"):
+        training._load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
 
 
 def test_batch_norm_statistics_are_taken_anew_as_plain_means():

@@ -95,7 +95,8 @@ def test_a_saved_model_counts_as_its_estimators_do(trained_run, saved):
 
 def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
-    (tmp_path / "model" / "quantities.json").unlink()
+    for name in ("quantities.json", "SHA256SUMS"):
+        (tmp_path / "model" / name).unlink()
     images = [np.full((32, 32, 3), 99, np.uint8)]
     old, model = model_dir.load(tmp_path / "model"), model_dir.load(saved)
     assert old.annotate(images)[0].labels == model.annotate(images, quantity="regression")[0].labels
@@ -105,6 +106,7 @@ def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tm
 
 def test_damaged_estimators_are_refused_in_words(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
+    (tmp_path / "model" / "SHA256SUMS").unlink()
     path = tmp_path / "model" / "quantities.json"
     said = json.loads(path.read_text())
     said["estimators"]["class_thresholds"]["thresholds"].pop()
