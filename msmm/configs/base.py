@@ -37,6 +37,15 @@ class Config(Baselines):
     patience: int = setting(5, "epochs without a better held-out value before a stage stops; decision 3")
     k: int = setting(3, "labels an image where quantity is not predicted; decision 24")
 
+    classifier_loss: str = setting(
+        "sigmoid", "sigmoid (eq. 4) or asymmetric (Ridnik et al.), of stage classifier"
+    )
+    asymmetric_gamma_positive: float = setting(0.0, "focus on hard labels that are there; its source")
+    asymmetric_gamma_negative: float = setting(4.0, "focus on hard labels that are not there; its source")
+    asymmetric_shift: float = setting(
+        0.05, "probability below which an absent label costs nothing; its source"
+    )
+
     finetune_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     visual_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     textual_learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE")
@@ -71,7 +80,8 @@ class Config(Baselines):
 _AT_LEAST = {
     name: low
     for low, names in {
-        0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib",
+        0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib "
+        "asymmetric_gamma_positive asymmetric_gamma_negative",
         1: "batch_size patience k held_out "
         "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs "
         "logistic_epochs softmax_epochs warp_epochs cnn_rnn_epochs cnn_rnn_beam ria_epochs ria_beam "
@@ -81,8 +91,9 @@ _AT_LEAST = {
     for name in names.split()
 }
 _CHOICES = {
+    "classifier_loss": ("sigmoid", "asymmetric"),
     "cnn_rnn_order": ("frequent_first", "rare_first"),
     "ria_order": ("frequent_first", "rare_first"),
     "tag_neighbour_pool": ("all", "train"),
 }
-_SHARES = ("momentum", "bn_momentum", "textual_dropout")
+_SHARES = ("momentum", "bn_momentum", "textual_dropout", "asymmetric_shift")
