@@ -10,13 +10,12 @@ from experiments.report import QUANTITY, Row, Table
 from experiments.study import Section, Study
 from msmm import variants
 from msmm.annotations import Annotations, choose
-from msmm.configs import base
+from msmm.configs import base, settings_of
 from msmm.metrics import METRICS, annotation_metrics
 from msmm.run import Run
 from msmm.stages import adopt
 from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
 
-_ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 LONGEST = 8  # of the fixed lists that are tried
 LQP = ("quantity accuracy", "quantity MSE")
 
@@ -67,14 +66,11 @@ _LISTS = (*METRICS, "mean predicted")
 
 
 _LOSSES = {
-    name: dict(zip(("classifier_loss", *_ASYMMETRIC), (loss, *values), strict=True))
-    for name, loss, values in (
-        ("sigmoid cross entropy (eq. 4)", "sigmoid", (0.0, 4.0, 0.05)),
-        ("asymmetric, γ 0 and 4, shift 0.05", "asymmetric", (0.0, 4.0, 0.05)),
-        ("asymmetric, γ 1 and 4, shift 0.05", "asymmetric", (1.0, 4.0, 0.05)),
-        ("asymmetric, γ 0 and 2, shift 0", "asymmetric", (0.0, 2.0, 0.0)),
-        ("focal, γ 2 and 2, shift 0", "asymmetric", (2.0, 2.0, 0.0)),
-    )
+    "eq. 4": (False, 0.0, 4.0, 0.05),
+    "asymmetric, γ 0 and 4, shift 0.05": (True, 0.0, 4.0, 0.05),
+    "asymmetric, γ 1 and 4, shift 0.05": (True, 1.0, 4.0, 0.05),
+    "asymmetric, γ 0 and 2, shift 0": (True, 0.0, 2.0, 0.0),
+    "focal, γ 2 and 2, shift 0": (True, 2.0, 2.0, 0.0),
 }
 
 
@@ -89,11 +85,14 @@ def settings(of: str, config: base.Config) -> dict[str, dict]:
         },
         "weight_decay": {f"{value:g}": {"weight_decay": value} for value in (0.0, 1e-4, 3e-4, 0.9997)},
         "textual_dropout": {f"{value:g}": {"textual_dropout": value} for value in (0.0, 0.5)},
-        "classifier_loss": _LOSSES,
+        "classifier_loss": {
+            name: dict(zip(settings_of("asymmetric"), fields, strict=True))
+            for name, fields in _LOSSES.items()
+        },
     }[of]
     own = {name: getattr(config, name) for name in next(iter(tried.values()))}
     if own not in tried.values():
-        tried[", ".join(f"{name} {value}" for name, value in own.items())] = own
+        tried[", ".join(f"{name} {value:g}" for name, value in own.items())] = own
     return tried
 
 
@@ -117,10 +116,7 @@ def of_settings(of: str, measured: Study) -> Section:
 
 def _variant(of: str, run: Run, fields: Mapping) -> Run:
     """The run with other settings; what it would train as `run` did it has already."""
-    name = ",".join(
-        f"{field}={value}" if isinstance(value, str) else f"{field}={value:g}"
-        for field, value in fields.items()
-    )
+    name = ",".join(f"{field}={value:g}" for field, value in fields.items())
     workdir = run.workdir / "ablation" / of / name
     config = dataclasses.replace(run.config, **fields)
     variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)

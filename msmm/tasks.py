@@ -114,7 +114,7 @@ def classifier(run: Run) -> Task:
 def classification_loss(run: Run):
     """What the complete model's classifier is trained by: of (labels, logits) -> [B]."""
     config = run.config
-    if config.classifier_loss == "sigmoid":
+    if not config.asymmetric_loss:
         return losses.sigmoid_cross_entropy
     gammas = config.asymmetric_gamma_positive, config.asymmetric_gamma_negative
     return losses.asymmetric(*gammas, config.asymmetric_shift)

@@ -39,9 +39,7 @@ class Config(Baselines):
     patience: int = setting(5, "epochs without a better held-out value before a stage stops; decision 3")
     k: int = setting(3, "labels an image where quantity is not predicted; decision 24")
 
-    classifier_loss: str = setting(
-        "sigmoid", "sigmoid (eq. 4) or asymmetric (Ridnik et al.), of stage classifier"
-    )
+    asymmetric_loss: bool = setting(False, "train stage classifier by it (Ridnik et al.) instead of eq. 4")
     asymmetric_gamma_positive: float = setting(0.0, "focus on hard labels that are there; its source")
     asymmetric_gamma_negative: float = setting(4.0, "focus on hard labels that are not there; its source")
     asymmetric_shift: float = setting(
@@ -93,7 +91,6 @@ _AT_LEAST = {
     for name in names.split()
 }
 _CHOICES = {
-    "classifier_loss": ("sigmoid", "asymmetric"),
     "cnn_rnn_order": ("frequent_first", "rare_first"),
     "ria_order": ("frequent_first", "rare_first"),
     "tag_neighbour_pool": ("all", "train"),

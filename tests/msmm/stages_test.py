@@ -50,9 +50,9 @@ def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
 
 
 def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(copy, make_run, capsys):
-    names = {"classifier_loss", "asymmetric_gamma_negative"}
+    names = {"asymmetric_loss", "asymmetric_gamma_negative"}
     assert not names & copy.stage_record("classifier")["settings"].keys()  # not invented for it
-    other = make_run(classifier_loss="asymmetric", asymmetric_gamma_negative=2.0)
+    other = make_run(asymmetric_loss=True, asymmetric_gamma_negative=2.0)
     with pytest.raises(UserError, match="asymmetric_gamma_negative=None, and now"):
         stages.train(other, "classifier")
     stages.train(other, "quantity")
@@ -60,7 +60,7 @@ def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(copy, make_r
     old = copy.stage_record("classifier")["weights"]
     stages.train(other, "classifier", restart=True)
     record = copy.stage_record("classifier")
-    assert record["settings"]["classifier_loss"] == "asymmetric" and record["weights"] != old
+    assert record["settings"]["asymmetric_loss"] and record["weights"] != old
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
