@@ -33,7 +33,8 @@ setup(
     extras_require={
         **EXTRAS,
         "beam": ["apache-beam>=2.60"],
-        # All that tests can use, but Beam, whose own dependencies are many.
+        "hub": ["keras-hub>=0.20"],
+        # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
             *("pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"),
             *(package for packages in EXTRAS.values() for package in packages),

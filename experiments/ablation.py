@@ -5,6 +5,7 @@
     python -m experiments.ablation --of=textual_dropout        0 and 0.5 in the textual MLP
     python -m experiments.ablation --of=weight_decay           0, 0.0001, 0.0003 and, literally, 0.9997
     python -m experiments.ablation --of=bn_decay               0.9997 as it is, with statistics anew, 0.99
+    python -m experiments.ablation --of=classifier_loss        eq. 4, and asymmetric losses (beyond the paper)
     python -m experiments.ablation --of=class_tags --dataset=nus_wide --dataset_without=nus_wide_ablation
 
 Other settings train in runs/<dataset>/ablation/; stages that do not depend on them are taken over. class_tags
@@ -18,7 +19,7 @@ from absl import flags
 from msmm import command_line
 from msmm.errors import UserError
 
-CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "class_tags")
+CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "classifier_loss", "class_tags")
 _OF = flags.DEFINE_enum("of", None, CHOICES, "The choice.", required=True)
 _WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without them.")
 command_line.define_experiment_flags()

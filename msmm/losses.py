@@ -1,7 +1,9 @@
-"""The two losses of section III-D, as Keras takes them: [B, …] in, [B] out.
+"""The two losses of section III-D and the asymmetric loss, as Keras takes them: [B, …] in, [B] out.
 
 Keras takes the mean over the batch; the sum over classes is eq. 4's own (decision 2).
 """
+
+from collections.abc import Callable
 
 from keras import ops
 
@@ -11,6 +13,29 @@ def sigmoid_cross_entropy(labels, logits):
     labels = ops.cast(labels, logits.dtype)
     # -y log σ(z) - (1 - y) log(1 - σ(z)), written so that no exponential overflows.
     return ops.sum(ops.relu(logits) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits))), axis=-1)
+
+
+def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Callable:
+    """The asymmetric loss of Ridnik et al. (Asymmetric Loss For Multi-Label Classification, ICCV 2021), as a
+    loss of labels [B, C] in {0, 1} and logits [B, C], float32 -> [B], summed over classes (nats).
+
+    With p = σ(z) and p_m = max(p - shift, 0), a label that is there costs -(1 - p)^γ₊ log p, one that is not
+    -p_m^γ₋ log(1 - p_m). With 0, 0 and 0 that is eq. 4.
+    """
+
+    def loss(labels, logits):
+        labels = ops.cast(labels, logits.dtype)
+        log_p, log_not_p = -ops.softplus(-logits), -ops.softplus(logits)
+        there = ops.exp(gamma_positive * log_not_p) * log_p
+        if shift:
+            log_not_p = ops.minimum(ops.log(ops.exp(log_not_p) + shift), 0.0)
+            # Not 0: where p_m is 0 so is the logarithm, but the slope of a power of 0 may be infinite.
+            weight = ops.power(ops.maximum(ops.sigmoid(logits) - shift, 1e-7), gamma_negative)
+        else:
+            weight = ops.exp(gamma_negative * log_p)
+        return -ops.sum(labels * there + (1 - labels) * weight * log_not_p, axis=-1)
+
+    return loss
 
 
 def squared_error(counts, raw):

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from msmm import checksums, compared, configs, parts, tasks
+from msmm.configs.base import Config
 from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
@@ -114,6 +115,8 @@ def adopt(run: Run, other: Run) -> list[str]:
 def _settings(run: Run, stage: str) -> dict:
     own = configs.settings_of(tasks.settings_prefix(stage))
     names = (*_COMMON, *stage_of(run, stage).settings, *own)
+    options = stage_of(run, stage).options
+    names += tuple(name for name in options if getattr(run.config, name) != getattr(Config, name))
     values = {name: getattr(run.config, name) for name in names}
     return json.loads(json.dumps({"seed": run.seed, **values}))  # tuples to lists, as read back
 
@@ -143,20 +146,23 @@ def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """needs: stages that must have finished; task: run -> Task; settings: config fields it depends on,
-    beside those that begin with its name."""
+    beside those that begin with its name; options: more of them, beyond the paper, which count where they
+    are not the default, so that a stage that finished before they were thought of is still finished."""
 
     needs: tuple[str, ...]
     task: Callable[[Run], Task]
     settings: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 _COMMON = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
+_LOSS = configs.settings_of("asymmetric")
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
 STAGES: dict[str, Stage] = {
     "finetune": Stage((), tasks.finetune, _IMAGE),
     "visual": Stage(("finetune",), tasks.visual, (*_IMAGE, "bn_batches")),
     "textual": Stage((), tasks.textual, ("k",)),
-    "classifier": Stage(("visual", "textual"), tasks.classifier, ("k",)),
+    "classifier": Stage(("visual", "textual"), tasks.classifier, ("k",), _LOSS),
     "quantity": Stage(("visual", "textual"), tasks.quantity),
     "quantity_visual": Stage(("visual",), tasks.quantity_visual),
 }

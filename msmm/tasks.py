@@ -107,7 +107,17 @@ def classifier(run: Run) -> Task:
         head = fresh_parts(run, "classifier", "classifier")[0]
         return head, {"classifier": head}
 
-    return _on_features(run, "classifier", build, features.joint(run, "train"))
+    task = _on_features(run, "classifier", build, features.joint(run, "train"))
+    return dataclasses.replace(task, loss=classification_loss(run))
+
+
+def classification_loss(run: Run):
+    """What the complete model's classifier is trained by: of (labels, logits) -> [B]."""
+    config = run.config
+    if not config.asymmetric_loss:
+        return losses.sigmoid_cross_entropy
+    gammas = config.asymmetric_gamma_positive, config.asymmetric_gamma_negative
+    return losses.asymmetric(*gammas, config.asymmetric_shift)
 
 
 def quantity(run: Run) -> Task:

@@ -13,7 +13,9 @@ from msmm.errors import UserError
 @dataclasses.dataclass(frozen=True)
 class Config(Baselines):
     backbone: str = setting(
-        "resnet101", "resnet101, resnet-D-D-D-D-wW (depths, width) or a saved .keras file; section III-A"
+        "resnet101",
+        "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "
+        ".keras file; section III-A",
     )
     weights: str = setting("imagenet", "imagenet, none or a weights file for the backbone; IV-A3")
     backbone_taps: tuple = setting((), "names of the five layers that end the scales; empty: found by stride")
@@ -36,6 +38,13 @@ class Config(Baselines):
     held_out: int = setting(5000, "training images kept for selection, at most a tenth; decision 25")
     patience: int = setting(5, "epochs without a better held-out value before a stage stops; decision 3")
     k: int = setting(3, "labels an image where quantity is not predicted; decision 24")
+
+    asymmetric_loss: bool = setting(False, "train stage classifier by it (Ridnik et al.) instead of eq. 4")
+    asymmetric_gamma_positive: float = setting(0.0, "focus on hard labels that are there; its source")
+    asymmetric_gamma_negative: float = setting(4.0, "focus on hard labels that are not there; its source")
+    asymmetric_shift: float = setting(
+        0.05, "probability below which an absent label costs nothing; its source"
+    )
 
     finetune_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     visual_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
@@ -71,7 +80,8 @@ class Config(Baselines):
 _AT_LEAST = {
     name: low
     for low, names in {
-        0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib",
+        0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib "
+        "asymmetric_gamma_positive asymmetric_gamma_negative",
         1: "batch_size patience k held_out "
         "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs "
         "logistic_epochs softmax_epochs warp_epochs cnn_rnn_epochs cnn_rnn_beam ria_epochs ria_beam "
@@ -85,4 +95,4 @@ _CHOICES = {
     "ria_order": ("frequent_first", "rare_first"),
     "tag_neighbour_pool": ("all", "train"),
 }
-_SHARES = ("momentum", "bn_momentum", "textual_dropout")
+_SHARES = ("momentum", "bn_momentum", "textual_dropout", "asymmetric_shift")

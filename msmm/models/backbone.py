@@ -1,10 +1,11 @@
 """The basic CNN (eq. 1): pixels to the five feature maps M_1 … M_5 of Fig. 4.
 
 A backbone is a Keras model from RGB pixels [B, S, S, 3] float32 in 0 … 255 to a list of five
-maps at strides 2, 4, 8, 16 and 32. Its preprocessing is its first layers, so it travels with
-the weights.
+maps at strides 2, 4, 8, 16 and 32, each half as large as the one before. Its preprocessing is its
+first layers, so it travels with the weights.
 """
 
+import math
 import pathlib
 import re
 
@@ -12,21 +13,10 @@ import keras
 from keras import layers
 
 from msmm.errors import UserError
+from msmm.models import ready_made
+from msmm.models.ready_made import HUB, PREPROCESSING, preprocessed
 
 STRIDES = (2, 4, 8, 16, 32)
-
-# Per channel of the network's input: how RGB 0 … 255 becomes what the weights were trained on.
-# "caffe" is BGR minus the ImageNet mean, as the weights of keras.applications' ResNet want it
-# (decision 10).
-PREPROCESSING = {
-    "caffe": {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)},
-    "torch": {
-        "scale": tuple(1 / (255 * s) for s in (0.229, 0.224, 0.225)),
-        "offset": tuple(-m / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)),
-    },
-    "tf": {"scale": 1 / 127.5, "offset": -1.0},
-    "none": None,
-}
 
 
 def build(
@@ -40,43 +30,59 @@ def build(
 ) -> keras.Model:
     """Builds a backbone whose outputs are the list M_1 … M_5.
 
-    name: "resnet101" (keras.applications), "resnet-D-D-D-D-wW" (the same blocks with D blocks
-        a stage and W channels in the first), or the path of a saved `.keras` model.
+    name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet's blocks
+        with D of them a stage and W channels in the first), "keras_hub:PRESET", or the path of a saved
+        `.keras` model.
     image_size: S in pixels.
     weights: "imagenet", "none" or a weights file. A saved model brings its own.
-    taps: names of the five layers that end the scales; found by stride if empty.
-    preprocessing: a key of PREPROCESSING, or "auto": "caffe" for ResNets, "none" for a saved
+    taps: names of the five layers that end the scales; found by stride if empty. A network without a map of
+        stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
+    preprocessing: a key of PREPROCESSING, or "auto": what the network was trained with; "none" for a saved
         model, which has it inside.
     bn_momentum: decay of every batch normalisation's moving averages (IV-A3, decision 7).
     """
     if preprocessing not in ("auto", *PREPROCESSING):
         raise UserError(f"expected preprocessing auto|{'|'.join(PREPROCESSING)}. Received: {preprocessing!r}")
-    small = re.fullmatch(r"resnet-(\d+)-(\d+)-(\d+)-(\d+)-w(\d+)", name)
-    if name == "resnet101":
-        trunk = _resnet101(image_size, weights)
-    elif small:
-        *depths, width = map(int, small.groups())
-        trunk = resnet(depths, width, image_size)
-    elif name.endswith(".keras"):
-        trunk = _load(name)
-    else:
+    trunk, kind = _trunk(name, image_size, weights)
+    if trunk.input_shape[1] not in (None, image_size):
         raise UserError(
-            f"unknown backbone {name!r}: expected resnet101, resnet-D-D-D-D-wW (depths and width) "
-            "or a .keras file"
+            f"{name} reads images of {trunk.input_shape[1]} pixels: --image_size={trunk.input_shape[1]}"
         )
-    if not name.startswith("resnet101") and weights not in ("none", "imagenet"):
-        _load_weights(trunk, weights)
-    if preprocessing == "auto":
-        preprocessing = "none" if name.endswith(".keras") else "caffe"
-
-    names = _check_taps(trunk, taps) if taps else find_taps(trunk, image_size)
-    maps = keras.Model(trunk.input, [trunk.get_layer(n).output for n in names], name="maps")
-    _check_strides(maps, names, image_size)
+    names = _check_taps(trunk, taps) if taps else find_taps(trunk)
+    maps = keras.Model(trunk.input, [trunk.get_layer(n).output for n in names if n], name="maps")
     for layer in maps.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = bn_momentum
     image = keras.Input((image_size, image_size, 3), name="image")
-    return keras.Model(image, maps(_preprocess(image, preprocessing)), name="backbone")
+    if preprocessing == "auto" and not isinstance(kind, str):
+        pixels = kind(image)
+    else:
+        pixels = preprocessed(image, kind if preprocessing == "auto" else preprocessing)
+    return keras.Model(image, _halving(maps(pixels), pixels, image_size), name="backbone")
+
+
+def _trunk(name: str, image_size: int, weights: str):
+    """The network itself, and its preprocessing: a key of PREPROCESSING or a layer."""
+    small = re.fullmatch(r"resnet-(\d+)-(\d+)-(\d+)-(\d+)-w(\d+)", name)
+    if name in ready_made.applications():
+        if weights not in ("imagenet", "none"):
+            _require_file(weights)
+        return ready_made.application(name, weights)
+    if small:
+        *depths, width = map(int, small.groups())
+        trunk, kind = resnet(depths, width, image_size), "caffe"
+    elif name.endswith(".keras"):
+        trunk, kind = _load(name), "none"
+    elif name.startswith(HUB):
+        trunk, kind = ready_made.hub_preset(name.removeprefix(HUB), weights)
+    else:
+        raise UserError(
+            f"unknown backbone {name!r}: expected resnet-D-D-D-D-wW (depths and width), a .keras file, "
+            f"{HUB}PRESET or one of keras.applications: {', '.join(ready_made.applications())}"
+        )
+    if weights not in ("none", "imagenet"):
+        _load_weights(trunk, weights)
+    return trunk, kind
 
 
 def resnet(depths, width: int, image_size: int) -> keras.Model:
@@ -114,77 +120,72 @@ def _conv_bn(x, name: str, channels: int, kernel: int, stride: int = 1, padding:
     return layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(x)
 
 
-def find_taps(trunk: keras.Model, image_size: int) -> list[str]:
-    """Names of the last layer of each scale: the last whose map has size S/2, S/4 … S/32."""
+def find_taps(trunk: keras.Model) -> list[str | None]:
+    """Names of the last layer of each scale; None for stride 2 where the network has none."""
+    last = {stride: name for name, stride in _strides(trunk).items()}
+    for stride in STRIDES[1:]:
+        if stride not in last:
+            raise UserError(f"no layer of the backbone has stride {stride}: name five with --backbone_taps")
+    return [last.get(stride) for stride in STRIDES]
+
+
+def _strides(trunk: keras.Model) -> dict[str, int]:
+    """Layer name -> stride, for every layer that gives a map, in the network's order.
+
+    Strides are those nearest to a large image's side over the map's, so that it does not matter that
+    convolutions without padding lose a border. Padding and cropping belong to the layer after them.
+    """
+    size = trunk.input_shape[1] or _LARGE
     candidates = [layer for layer in trunk.layers if _is_map(layer)]
     probe = keras.Model(trunk.input, [layer.output for layer in candidates])
-    shapes = probe.compute_output_spec(keras.KerasTensor((1, image_size, image_size, 3)))
-    names = []
-    for stride in STRIDES:
-        size = -(-image_size // stride)
-        at_stride = [c.name for c, s in zip(candidates, shapes, strict=True) if s.shape[1:3] == (size, size)]
-        if not at_stride:
-            raise UserError(f"no layer of the backbone has stride {stride}: name five with --backbone_taps")
-        names.append(at_stride[-1])
-    return names
+    specs = probe.compute_output_spec(keras.KerasTensor((1, size, size, 3)))
+    found = {}
+    for layer, spec in zip(candidates, specs, strict=True):
+        sides = {stride: math.ceil(size / stride) for stride in (1, *STRIDES)}
+        nearest = min(sides, key=lambda stride: abs(sides[stride] - spec.shape[1]))
+        if abs(sides[nearest] - spec.shape[1]) <= sides[nearest] / 4:
+            found[layer.name] = nearest
+    return found
+
+
+_LARGE = 2048  # pixels
 
 
 def _is_map(layer) -> bool:
-    if isinstance(layer, layers.InputLayer):
+    if isinstance(layer, layers.InputLayer | layers.ZeroPadding2D | layers.Cropping2D):
         return False
     output = layer.output
     return not isinstance(output, list | tuple) and len(output.shape) == 4
 
 
 def _check_taps(trunk: keras.Model, taps: tuple[str, ...]) -> tuple[str, ...]:
-    known = {layer.name for layer in trunk.layers}
+    known, strides = {layer.name for layer in trunk.layers}, _strides(trunk)
     missing = [tap for tap in taps if tap not in known]
     if len(taps) != len(STRIDES) or missing:
         raise UserError(
             f"expected five layer names of the backbone in --backbone_taps. Received: {','.join(taps)}"
             + (f" (no such layer: {', '.join(missing)})" if missing else "")
         )
+    for tap, stride in zip(taps, STRIDES, strict=True):
+        if strides.get(tap) != stride:
+            raise UserError(
+                f"expected a map at stride {stride} of the backbone. Received: layer {tap!r} at "
+                f"stride {strides.get(tap, 'unknown')}"
+            )
     return taps
 
 
-def _check_strides(maps: keras.Model, names, image_size: int) -> None:
-    shapes = maps.compute_output_spec(keras.KerasTensor((1, image_size, image_size, 3)))
-    for name, spec, stride in zip(names, shapes, STRIDES, strict=True):
-        size = -(-image_size // stride)
-        if tuple(spec.shape[1:3]) != (size, size):
-            raise UserError(
-                f"expected a map of {size}x{size} at stride {stride} of the backbone. "
-                f"Received: {spec.shape[1]}x{spec.shape[2]} from layer {name!r}"
-            )
-
-
-def _preprocess(image, kind: str):
-    if PREPROCESSING[kind] is None:
-        return image
-    if kind == "caffe":
-        image = keras.ops.flip(image, axis=-1)  # RGB to BGR
-    return layers.Rescaling(**PREPROCESSING[kind], name=f"preprocess_{kind}")(image)
-
-
-def _resnet101(image_size: int, weights: str) -> keras.Model:
-    if weights not in ("imagenet", "none"):
-        _require_file(weights)
-    try:
-        return keras.applications.ResNet101(
-            include_top=False,
-            weights=None if weights == "none" else weights,
-            input_shape=(image_size, image_size, 3),
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"could not load the {weights} weights of resnet101 ({error}): give a file with --weights=PATH "
-            "or start from random ones with --weights=none"
-        ) from error
-    except Exception as error:  # Keras wraps a failed download in a bare Exception
-        raise UserError(
-            f"could not download the {weights} weights of resnet101 ({error}): give a file with "
-            "--weights=PATH or start from random ones with --weights=none"
-        ) from error
+def _halving(maps, pixels, image_size: int) -> list:
+    """The maps with sides of S/2, S/4 … S/32, rounded up, and the image at half its size as M_1 where the
+    network has none. Those that lack some pixels, for want of padding, are enlarged bilinearly."""
+    if len(maps) < len(STRIDES):
+        maps = [layers.AveragePooling2D(2, padding="same", name="half_image")(pixels), *maps]
+    fitting = []
+    for m, stride in zip(maps, STRIDES, strict=True):
+        side = math.ceil(image_size / stride)
+        fits = tuple(m.shape[1:3]) == (side, side)
+        fitting.append(m if fits else layers.Resizing(side, side, name=f"fit{stride}")(m))
+    return fitting
 
 
 def _load(path: str) -> keras.Model:

@@ -61,7 +61,7 @@ def test_roundings_against_a_loop(measured):
     )
 
 
-@pytest.mark.parametrize("of", ["bn_decay", "weight_decay", "textual_dropout"])
+@pytest.mark.parametrize("of", ["bn_decay", "weight_decay", "textual_dropout", "classifier_loss"])
 @pytest.mark.parametrize("config", [scenes.Config(), openclipart.Config(), scenes.Config(weight_decay=0.01)])
 def test_what_is_tried_contains_the_runs_own_choice_once(of, config):
     tried = list(ablations.settings(of, config).values())
@@ -102,6 +102,22 @@ def test_other_settings_train_only_what_depends_on_them(measured, tmp_path, caps
     for stage in STAGES:
         assert there.stage_record(stage)["weights"] == alone.run.stage_record(stage)["weights"], stage
     assert found["0.5"]["MS-CNN +Tags+LQP"] == alone.rows[COMPLETE].figures[0]["H-F1"]
+
+
+@pytest.mark.slow
+def test_losses_of_the_classifier_train_it_alone(measured, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(measured.run.workdir, tmp_path / "run")
+    own = study.finish([Run(tmp_path / "run", measured.run.dataset, measured.run.config)])
+    (table,) = ablations.of_settings("classifier_loss", own).tables
+    said = capsys.readouterr().out
+    assert "classifier: epoch 1/2" in said and "quantity: epoch" not in said and "textual: epoch" not in said
+    found = figures(table)
+    first, *others = found.values()
+    assert first["Upper bound"] == own.rows["Upper bound"].figures[0]["H-F1"]
+    assert all(other["CNN"] == first["CNN"] for other in others)
+    assert any(other["MS-CNN +Tags"] != first["MS-CNN +Tags"] for other in others)
 
 
 def test_class_tags_are_compared_on_what_both_have(measured):

@@ -19,6 +19,48 @@ def test_sigmoid_cross_entropy_does_not_overflow():
     np.testing.assert_allclose(losses.sigmoid_cross_entropy(np.array([[1, 0]]), z), [0.0])
 
 
+def asymmetric_of_one(y, z, gamma_positive, gamma_negative, shift):
+    """Ridnik et al., eq. 4-5, of one label."""
+    p = 1 / (1 + np.exp(-float(z)))
+    if y:
+        return -((1 - p) ** gamma_positive) * np.log(p)
+    p_m = max(p - shift, 0)
+    return -(p_m**gamma_negative) * np.log(1 - p_m)
+
+
+@pytest.mark.parametrize(
+    "setting", [(0, 4, 0.05), (1, 4, 0.05), (2, 2, 0), (0, 0.5, 0.2), (0, 0, 0.1), (0.5, 1, 0)]
+)
+def test_the_asymmetric_loss_against_a_loop(setting):
+    rng = np.random.default_rng(0)
+    y, z = rng.integers(0, 2, (9, 7)), rng.normal(scale=4, size=(9, 7)).astype(np.float32)
+    expected = [
+        sum(asymmetric_of_one(*pair, *setting) for pair in zip(*row, strict=True))
+        for row in zip(y, z, strict=True)
+    ]
+    np.testing.assert_allclose(losses.asymmetric(*setting)(y, z), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_asymmetric_loss_without_gammas_and_shift_is_eq_4():
+    rng = np.random.default_rng(0)
+    y, z = rng.integers(0, 2, (9, 7)), rng.normal(scale=30, size=(9, 7)).astype(np.float32)
+    np.testing.assert_allclose(
+        losses.asymmetric(0, 0, 0)(y, z), losses.sigmoid_cross_entropy(y, z), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("setting", [(0, 4, 0.05), (0.5, 0.5, 0.05), (0.5, 0.5, 0.0), (0, 0, 0)])
+def test_the_asymmetric_loss_and_its_slope_are_finite_for_any_logit(setting):
+    import tensorflow as tf
+
+    z = tf.constant([[-1000.0, -30, -3, 0, 3, 30, 1000]] * 2)
+    y = np.array([[0] * 7, [1] * 7])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        loss = losses.asymmetric(*setting)(y, z)
+    assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, z)).all()
+
+
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
 def test_squared_error_is_eq_5(shape):
     raw = np.array([[1.5], [2.0], [4.0]], np.float32)

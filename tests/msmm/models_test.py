@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from msmm.errors import UserError
-from msmm.models import annotator, backbone, heads, multi_scale, textual
+from msmm.models import annotator, backbone, heads, multi_scale, ready_made, textual
 
 
 def trainable(model):
@@ -28,7 +28,7 @@ def test_resnet101_gives_the_maps_of_fig_4(resnet101):
 
 def test_taps_found_by_stride_are_the_papers(resnet101):
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
-    assert backbone.find_taps(trunk, 224) == [
+    assert backbone.find_taps(trunk) == [
         "conv1_relu",
         "conv2_block3_out",
         "conv3_block4_out",
@@ -60,7 +60,7 @@ def test_own_resnet_is_keras_applications_at_other_depths():
 def test_preprocessing_is_that_of_keras_applications(mode):
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     x = keras.Input((32, 32, 3))
-    ours = keras.Model(x, backbone._preprocess(x, mode)).predict_on_batch(image)
+    ours = keras.Model(x, ready_made.preprocessed(x, mode)).predict_on_batch(image)
     theirs = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -70,7 +70,7 @@ def test_a_saved_keras_model_is_a_backbone(tmp_path, small):
     trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
     trunk.save(path)
     found = backbone.build(path, image_size=64)
-    named = backbone.build(path, image_size=64, taps=tuple(backbone.find_taps(trunk, 64)))
+    named = backbone.build(path, image_size=64, taps=tuple(backbone.find_taps(trunk)))
     image = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     for a, b in zip(found.predict_on_batch(image), named.predict_on_batch(image), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -94,6 +94,8 @@ def test_weights_files_are_loaded(tmp_path):
         ({"name": "resnet-1-1-1-1-w8", "weights": "no.h5"}, "expected a file at no.h5"),
         ({"name": "resnet-1-1-1-1-w8", "taps": ("a", "b")}, "five layer names"),
         ({"name": "resnet-1-1-1-1-w8", "taps": ("conv1_relu",) * 5}, "at stride 4"),
+        ({"name": "convnext"}, "one of keras.applications: convnextbase, "),
+        ({"name": "mobilenetv3small", "weights": "no.h5"}, "expected a file at no.h5"),
         ({"name": "resnet-1-1-1-1-w8", "preprocessing": "pytorch"}, "expected preprocessing"),
     ],
 )

@@ -1,0 +1,120 @@
+"""Every family of keras.applications, KerasHub presets and networks of other shapes as backbones."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from msmm.errors import UserError
+from msmm.models import backbone, multi_scale, ready_made
+
+# The smallest of each family; the others have the same blocks.
+QUICK = ("convnexttiny", "mobilenetv3small", "efficientnetv2b0", "inceptionv3")
+FAMILIES = (
+    *("densenet121", "efficientnetb0", "inceptionresnetv2", "mobilenet", "mobilenetv2", "mobilenetv3large"),
+    *("nasnetlarge", "nasnetmobile", "resnet50", "resnet50v2", "vgg16", "vgg19", "xception"),
+)
+REST = set(ready_made.applications()) - set(QUICK) - set(FAMILIES)
+
+
+def check(name, size):
+    """Five maps that halve, and fuse; whatever is done to pixels before the network is its own."""
+    built = backbone.build(name, image_size=size)
+    sides = [-(-size // stride) for stride in backbone.STRIDES]
+    assert [tuple(o.shape[1:3]) for o in built.outputs] == [(s, s) for s in sides]
+    fusion = multi_scale.multi_scale([o.shape[1:] for o in built.outputs])
+    assert fusion.output_shape == (None, built.outputs[-1].shape[-1])
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
+    said = built.predict_on_batch(pixels)
+    assert all(np.isfinite(m).all() and np.ptp(m) > 0 for m in said)
+    function = ready_made.applications()[name]
+    wanted = sys.modules[function.__module__].preprocess_input(pixels.copy())
+    top = keras.Model(built.get_layer("maps").inputs, built.get_layer("maps").outputs[-1])
+    if said[-1].shape[1:3] == top.output_shape[1:3]:  # not enlarged
+        np.testing.assert_allclose(top.predict_on_batch(wanted), said[-1], rtol=1e-3, atol=1e-4)
+    return built
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_network_of_keras_applications_is_a_backbone(name):
+    check(name, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_keras_applications_is_a_backbone(name):
+    check(name, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(REST))
+def test_every_network_of_keras_applications_is_a_backbone(name):
+    check(name, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("inceptionv3", 299), ("convnexttiny", 100), ("xception", 150)])
+def test_other_image_sizes(name, size):
+    check(name, size)
+
+
+def test_taps_are_the_last_layers_of_their_scales():
+    trunk = ready_made.application("vgg16", "none")[0]
+    assert backbone.find_taps(trunk) == [
+        *("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
+    ]
+    lost = ready_made.application("xception", "none")[0]  # its first convolutions have no padding
+    assert backbone.find_taps(lost)[0] == "block2_sepconv2_bn"
+    assert backbone.find_taps(ready_made.application("convnexttiny", "none")[0])[0] is None
+
+
+def test_without_a_map_of_stride_2_the_image_is_the_first_scale():
+    """ConvNeXt begins with 4x4 patches."""
+    built = backbone.build("convnexttiny", image_size=64)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    means = image.reshape(1, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(built.predict_on_batch(image)[0], means, rtol=1e-5)
+
+
+def test_a_saved_backbone_says_the_same(tmp_path):
+    built = backbone.build("mobilenetv3small", image_size=64)
+    built.save(tmp_path / "b.keras")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    again = keras.saving.load_model(tmp_path / "b.keras", compile=False).predict_on_batch(image)
+    for a, b in zip(again, built.predict_on_batch(image), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_network_of_another_image_size_is_refused(tmp_path):
+    backbone.resnet((1, 1, 1, 1), 4, 64).save(tmp_path / "trunk.keras")
+    with pytest.raises(UserError, match="--image_size=64"):
+        backbone.build(str(tmp_path / "trunk.keras"), image_size=96)
+
+
+def test_a_preset_of_kerashub_is_a_backbone(tmp_path):
+    keras_hub = pytest.importorskip("keras_hub", reason="keras-hub is not installed")
+    own = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 64, 64, 64],
+        stackwise_num_blocks=[1, 1, 1, 1],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+    )
+    own.save_to_preset(tmp_path / "preset")
+    scaling = {"scale": [0.01, 0.02, 0.03], "offset": [-1.0, 0.0, 1.0]}
+    keras_hub.layers.ResNetImageConverter(image_size=(64, 64), **scaling).save_to_preset(tmp_path / "preset")
+    built = backbone.build(f"keras_hub:{tmp_path / 'preset'}", image_size=64, weights="imagenet")
+    assert [o.shape[1] for o in built.outputs] == [32, 16, 8, 4, 2]
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    expected = own.predict_on_batch(image * np.float32(scaling["scale"]) + np.float32(scaling["offset"]))
+    np.testing.assert_allclose(built.predict_on_batch(image)[-1], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="cannot load the KerasHub preset"):
+        backbone.build(f"keras_hub:{tmp_path / 'nothing'}", image_size=64)
+
+
+def test_without_kerashub_its_presets_are_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(UserError, match=r"pip install .msmm\[hub\]"):
+        backbone.build("keras_hub:resnet_50_imagenet", image_size=64)
