@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from msmm import compared, configs, parts, tasks
+from msmm.configs import base
 from msmm.files import locked, read_json, remove, whole_directory, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
@@ -106,6 +107,7 @@ def adopt(run: Run, other: Run) -> list[str]:
 def _settings(run: Run, stage: str) -> dict:
     own = configs.settings_of(tasks.settings_prefix(stage))
     names = (*_COMMON, *stage_of(run, stage).settings, *own)
+    names += tuple(name for name in _OPTIONS if getattr(run.config, name) != getattr(base.Config, name))
     values = {name: getattr(run.config, name) for name in names}
     return json.loads(json.dumps({"seed": run.seed, **values}))  # tuples to lists, as read back
 
@@ -143,6 +145,8 @@ class Stage:
 
 
 _COMMON = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
+# They count where they are not the default: what finished before there was a choice is still finished.
+_OPTIONS = ("precision",)
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
 STAGES: dict[str, Stage] = {
     "finetune": Stage((), tasks.finetune, _IMAGE),
