@@ -86,7 +86,7 @@ def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
             yield [keras.ops.convert_to_numpy(m) for m in backbone.predict_on_batch(images)]
 
     kind = f"maps-{split}{'-mirrored' if flip else ''}"
-    key = _key(run, split, backbone=trunk, flip=flip)
+    key = key_of(run, split, backbone=trunk, flip=flip)
     return cached(run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16)
 
 
@@ -94,14 +94,14 @@ def discard_maps(run: Run) -> None:
     """Deletes the maps of this run's backbone: large, and of no use once f_v is known."""
     trunk = parts.trained_hash(run, "backbone")
     for split, flip in itertools.product(run.dataset.splits, (False, True)):
-        key = _key(run, split, backbone=trunk, flip=flip)
+        key = key_of(run, split, backbone=trunk, flip=flip)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         remove(run.features_directory / f"maps-{split}{'-mirrored' if flip else ''}-{digest}")
 
 
 def cnn(run: Run, split: str) -> np.ndarray:
     """The average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
-    key = _key(run, split, backbone=parts.trained_hash(run, "backbone"))
+    key = key_of(run, split, backbone=parts.trained_hash(run, "backbone"))
     return _of_maps(run, split, "cnn", key, lambda: _pooling(run))
 
 
@@ -113,7 +113,7 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 
-    key = _key(run, split, backbone=parts.weights_hash(backbone))
+    key = key_of(run, split, backbone=parts.weights_hash(backbone))
     return cached(
         run.features_directory, f"cnn-{split}", key, run.dataset.num_examples(split), compute, np.float32
     )[0]
@@ -122,7 +122,9 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
 def visual(run: Run, split: str) -> np.ndarray:
     """f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
     hashes = {part: parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
-    return _of_maps(run, split, "visual", _key(run, split, **hashes), lambda: parts.load(run, "multi_scale"))
+    return _of_maps(
+        run, split, "visual", key_of(run, split, **hashes), lambda: parts.load(run, "multi_scale")
+    )
 
 
 def textual(run: Run, split: str) -> np.ndarray:
@@ -133,15 +135,30 @@ def textual(run: Run, split: str) -> np.ndarray:
         for rows in batches_of(np.arange(len(tags)), 256):
             yield [keras.ops.convert_to_numpy(model.predict_on_batch(tags[rows].astype(np.float32)))]
 
-    key = _key(run, split, textual=parts.trained_hash(run, "textual"))
+    key = key_of(run, split, textual=parts.trained_hash(run, "textual"))
     return cached(
         run.features_directory, f"textual-{split}", key, len(run.split(split).tags), compute, np.float32
     )[0]
 
 
-def joint(run: Run, split: str) -> np.ndarray:
-    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3)."""
-    return np.concatenate([visual(run, split), textual(run, split)], axis=1)
+def joint(run: Run, split: str) -> "Joint":
+    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3); what is not asked for stays on disk."""
+    return Joint(visual(run, split), textual(run, split))
+
+
+class Joint:
+    """Arrays [N, …] side by side, of which only the rows that are asked for are joined."""
+
+    def __init__(self, *arrays: np.ndarray):
+        self._arrays = arrays
+        self.shape = (len(arrays[0]), sum(array.shape[1] for array in arrays))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows) -> np.ndarray:
+        """Some rows, by an index array, mask or slice: [n, sum of the arrays' widths]."""
+        return np.concatenate([array[rows] for array in self._arrays], axis=1)
 
 
 def _of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
@@ -166,10 +183,13 @@ def _pooling(run: Run) -> keras.Model:
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs[-1]))
 
 
-def _key(run: Run, split: str, **depends_on) -> dict:
+def key_of(run: Run, split: str, **depends_on) -> dict:
+    """What the features of a split depend on, for `cached`."""
+    precision = run.config.precision
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,
         "image_size": run.config.image_size,
+        **({} if precision == "float32" else {"precision": precision}),
         **depends_on,
     }

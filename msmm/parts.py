@@ -12,6 +12,7 @@ from msmm import checksums
 from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.models import backbone, heads, multi_scale, textual
+from msmm.models.precision import set_precision
 from msmm.run import Run
 
 # part -> the stage of Algorithm 1 that trains it. The heads of single branches are thrown
@@ -30,9 +31,15 @@ STAGE_OF = {
 
 
 def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0) -> keras.Model:
-    """A part with fresh weights (the backbone: those that `config.weights` names)."""
+    """A part with fresh weights (the backbone: those that `config.weights` names), which computes in
+    `config.precision`."""
     if part == "backbone":
         return build_backbone(config)
+    model = _build(part, config, num_classes, num_tags, mean_count)
+    return set_precision(model, config.precision)
+
+
+def _build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float) -> keras.Model:
     maps = map_shapes(config)
     f_v = maps[-1][-1]
     f_t = config.textual_units or f_v
@@ -50,7 +57,7 @@ def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count
 
 def build_backbone(config: Config) -> keras.Model:
     """The backbone with the weights that `config.weights` names."""
-    return backbone.build(
+    model = backbone.build(
         config.backbone,
         image_size=config.image_size,
         weights=config.weights,
@@ -58,6 +65,7 @@ def build_backbone(config: Config) -> keras.Model:
         preprocessing=config.preprocessing,
         bn_momentum=config.bn_momentum,
     )
+    return set_precision(model, config.precision)
 
 
 def on_pooled_maps(backbone: keras.Model, head: keras.Model | None = None) -> keras.Model:

@@ -115,7 +115,7 @@ def adopt(run: Run, other: Run) -> list[str]:
 def _settings(run: Run, stage: str) -> dict:
     own = configs.settings_of(tasks.settings_prefix(stage))
     names = (*_COMMON, *stage_of(run, stage).settings, *own)
-    options = stage_of(run, stage).options
+    options = (*_OPTIONS, *stage_of(run, stage).options)
     names += tuple(name for name in options if getattr(run.config, name) != getattr(Config, name))
     values = {name: getattr(run.config, name) for name in names}
     return json.loads(json.dumps({"seed": run.seed, **values}))  # tuples to lists, as read back
@@ -157,6 +157,8 @@ class Stage:
 
 _COMMON = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
 _LOSS = configs.settings_of("asymmetric")
+# They count where they are not the default: what finished before there was a choice is still finished.
+_OPTIONS = ("precision",)
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
 STAGES: dict[str, Stage] = {
     "finetune": Stage((), tasks.finetune, _IMAGE),

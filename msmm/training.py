@@ -103,16 +103,9 @@ def fit(
     owner = {"settings": settings, "inputs": inputs or {}}
     progress, saved = _load_state(state, owner) or (Progress(task.learning_rate), {})
     for _ in range(_RUNGS):
-        model, parts = task.build()
+        model, parts = compiled(task, config, progress.learning_rate)
         variables = [v for part in parts.values() for v in part.variables]
-        steps = task.epochs * task.steps_per_epoch
-        if task.optimizer:
-            optimizer = task.optimizer(progress.learning_rate, steps)
-        else:
-            rate = optimizers.schedule(progress.learning_rate, steps)
-            optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
-        model.compile(optimizer, loss=task.loss, jit_compile=False)
-        optimizer.build(model.trainable_variables)
+        optimizer = model.optimizer
         training = _Training(task, config, model, parts, variables, optimizer, state, owner)
         if saved:
             training.restore(saved)
@@ -133,6 +126,22 @@ def fit(
         f"stage {task.name}: the loss was not finite at any learning rate from {task.learning_rate:g} "
         f"down to {progress.learning_rate:g}; look at the data, or lower --{task.name}_learning_rate further"
     )
+
+
+def compiled(task: Task, config, learning_rate: float) -> tuple[keras.Model, dict[str, keras.Model]]:
+    """The task's fresh model, ready for `train_on_batch`, and the parts of it that train."""
+    model, parts = task.build()
+    steps = task.epochs * task.steps_per_epoch
+    if task.optimizer:
+        optimizer = task.optimizer(learning_rate, steps)
+    else:
+        rate = optimizers.schedule(learning_rate, steps)
+        optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
+    if config.precision == "float16":  # whose smallest gradients would be 0
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, loss=task.loss, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model, parts
 
 
 @dataclasses.dataclass

@@ -25,6 +25,9 @@ class Config(Baselines):
     textual_units: int = setting(0, "units a layer of the textual MLP; 0: as many as f_v has (III-B)")
     textual_dropout: float = setting(0.0, "share of the textual MLP's hidden units dropped; decision 18")
 
+    precision: str = setting(
+        "float32", "float32, bfloat16 or float16: what layers compute in; weights, losses stay float32"
+    )
     batch_size: int = setting(32, "images; decision 1")
     momentum: float = setting(0.9, "of SGD, share kept a step; IV-A3")
     weight_decay: float = setting(1e-4, "L2 on kernels, gradient share a step; decision 7")
@@ -91,6 +94,7 @@ _AT_LEAST = {
     for name in names.split()
 }
 _CHOICES = {
+    "precision": ("float32", "bfloat16", "float16"),
     "cnn_rnn_order": ("frequent_first", "rare_first"),
     "ria_order": ("frequent_first", "rare_first"),
     "tag_neighbour_pool": ("all", "train"),

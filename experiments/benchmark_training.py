@@ -1,0 +1,189 @@
+"""How fast each stage trains, beside a plain Keras fit of the whole network and beside the machine's limit.
+
+    python -m experiments.benchmark_training
+    python -m experiments.benchmark_training --precision=bfloat16
+
+On random pictures and annotations, with random weights, which do not matter to speed. All ways take turns in
+one process; the median of --repeats counts. "Plain fit" is `Model.fit` of backbone, fusion, MLP and
+classifier together, on decoded images in memory. The limit is the work of a stage (its products and
+convolutions) over the rate at which this machine multiplies matrices of the same precision.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import shutil
+import tempfile
+
+from absl import flags
+
+from msmm import command_line
+
+_BACKBONE = flags.DEFINE_string("backbone", "resnet101", "As the setting of that name.")
+_SIZE = flags.DEFINE_integer("image_size", 224, "Side of the images, pixels.", 32)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16", "float16"], "Of the stages; the plain fit is float32."
+)
+_BATCH = flags.DEFINE_integer("batch_size", 8, "Images a step, through images or their maps.", 1)
+_STEPS = flags.DEFINE_integer("steps", 2, "Steps a turn, through images or their maps.", 1)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "How many turns of each count; the median is told.", 1)
+
+PLAIN, THROUGH = "plain fit of the whole network", "classifier, through the images"
+CLASSES, TAGS = 81, 1000
+HEADS = ("textual", "classifier", "quantity", "quantity_visual")
+HEAD_BATCH, HEAD_STEPS = 32, 50  # the default batch, and steps a turn, on features
+IMAGES, ROWS = 72, 3600  # training rows with maps, and with features
+
+
+def main() -> None:
+    command_line.import_tensorflow()
+    from experiments import measuring
+
+    with tempfile.TemporaryDirectory() as folder:
+        runs = _runs(pathlib.Path(folder))
+        work, ways = _work(runs["images"]), _ways(**runs)
+        speed = measuring.in_turn(ways, _REPEATS.value)
+    rates = {p: measuring.matrix_rate(p) for p in ("float32", _PRECISION.value)}
+    print(measuring.machine("tensorflow", "keras"))
+    print(f"{_BACKBONE.value} at {_SIZE.value} px, stages in {_PRECISION.value}; 81 classes, 1,000 tags;")
+    print(f"batches of {_BATCH.value}, on features {HEAD_BATCH}; median of {_REPEATS.value} turns; matrices:")
+    print(", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n")
+    rows = []
+    for name in ways:
+        limit = rates["float32" if name == PLAIN else _PRECISION.value] / work[name]
+        row = [f"{speed[name]:,.1f}", f"{speed[name] / speed[PLAIN]:,.2f}", f"{work[name] / 1e9:,.3f}"]
+        rows.append([name, *row, f"{speed[name] / limit:.0%}"])
+    print(measuring.table(["", "images/s", "times plain", "GFLOP an image", "of the limit"], rows))
+    print(f"\nclassifier: on features {speed['classifier'] / speed[THROUGH]:,.0f} times as fast as {THROUGH}")
+
+
+def _runs(folder: pathlib.Path) -> dict:
+    """On images, on kept maps and on features, with the same parts."""
+    from experiments import synthetic
+    from msmm import parts
+    from msmm.configs.base import Config
+    from msmm.run import Run
+
+    def run(name, rows, maps_cache_gib=0.0, batch_size=_BATCH.value):
+        dataset = synthetic.Dataset((("train", rows), ("test", 10)), CLASSES, TAGS, _SIZE.value)
+        config = Config(
+            backbone=_BACKBONE.value,
+            weights="none",
+            image_size=_SIZE.value,
+            precision=_PRECISION.value,
+            bn_momentum=0.0,
+            batch_size=batch_size,
+            maps_cache_gib=maps_cache_gib,
+        )
+        return Run(folder / name, dataset, config)
+
+    images, heads = run("images", IMAGES), run("features", ROWS, batch_size=HEAD_BATCH)
+    synthetic.pretend(images, "finetune", "visual", "textual")
+    shutil.copytree(images.directory, heads.directory)
+    width = parts.map_shapes(heads.config)[-1][-1]
+    synthetic.fill_features(heads, "train", width, width)
+    return {"images": images, "maps": run("images", IMAGES, maps_cache_gib=100.0), "heads": heads}
+
+
+def _ways(images, maps, heads) -> dict:
+    """What takes turns."""
+    return {
+        PLAIN: _plain_fit(images),
+        "finetune": _stage(images, "finetune", _STEPS.value),
+        "visual, through the images": _stage(images, "visual", _STEPS.value),
+        "visual, on kept maps": _stage(maps, "visual", _STEPS.value),
+        THROUGH: _through_images(images),
+        **{stage: _stage(heads, stage, HEAD_STEPS) for stage in HEADS},
+    }
+
+
+def _work(run) -> dict[str, float]:
+    """Floating-point operations an image of each way."""
+    from experiments.measuring import forward, training
+    from msmm import parts
+
+    built = {part: parts.build(part, run.config, CLASSES, TAGS) for part in parts.STAGE_OF}
+    once = {part: forward(model) for part, model in built.items()}
+    step = {part: training(model) for part, model in built.items()}
+    branches = ("backbone", "multi_scale", "textual")
+    return {
+        PLAIN: sum(step[part] for part in branches) + step["classifier"],
+        "finetune": step["backbone"] + step["cnn_head"],
+        "visual, through the images": once["backbone"] + step["multi_scale"] + step["visual_head"],
+        "visual, on kept maps": step["multi_scale"] + step["visual_head"],
+        THROUGH: sum(once[part] for part in branches) + step["classifier"],
+        "textual": step["textual"] + step["textual_head"],
+        "classifier": step["classifier"],
+        "quantity": step["quantity"],
+        "quantity_visual": step["visual_quantity"],
+    }
+
+
+def _stage(run, stage: str, steps: int):
+    """Steps of a stage as `stages.train` takes them, reading included."""
+    from msmm import stages, training
+
+    task = stages.STAGES[stage].task(run)
+    model, _ = training.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
+    batches = itertools.chain.from_iterable(task.epoch(number) for number in itertools.count())
+
+    def turn() -> int:
+        images = 0
+        for x, y in itertools.islice(batches, steps):
+            model.train_on_batch(x, y)
+            images += len(y)
+        return images
+
+    return turn
+
+
+def _network(run, trainable: bool):
+    """Pixels and tags to the classifier's logits, in one model; the branches train or not."""
+    import keras
+
+    from msmm import losses, parts
+
+    inputs = keras.Input((_SIZE.value, _SIZE.value, 3)), keras.Input((TAGS,))
+    backbone, fusion, textual = (parts.load(run, part) for part in ("backbone", "multi_scale", "textual"))
+    for part in (backbone, fusion, textual):
+        part.trainable = trainable
+    joint = keras.layers.Concatenate()([fusion(backbone(inputs[0])), textual(inputs[1])])
+    model = keras.Model(inputs, parts.build("classifier", run.config, CLASSES, TAGS)(joint))
+    model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), losses.sigmoid_cross_entropy, jit_compile=False)
+    return model
+
+
+def _plain_fit(run):
+    """`Model.fit` of everything in float32, on pixels in memory."""
+    import numpy as np
+
+    config = dataclasses.replace(run.config, precision="float32")
+    model = _network(type(run)(run.workdir, run.dataset, config), trainable=True)
+    rows = np.arange(_BATCH.value * _STEPS.value)
+    pixels = run.images("train").take(rows).astype(np.float32)
+    tags, labels = (matrix[rows].astype(np.float32) for matrix in run.dataset.annotations("train")[1:])
+
+    def turn() -> int:
+        model.fit([pixels, tags], labels, batch_size=_BATCH.value, verbose=0, shuffle=False)
+        return len(rows)
+
+    return turn
+
+
+def _through_images(run):
+    """Training the classifier alone, with f_v and f_t computed anew at each step."""
+    import numpy as np
+
+    model, split = _network(run, trainable=False), run.split("train")
+
+    def turn() -> int:
+        epoch = run.images("train").epoch(run.train_rows, _BATCH.value, 0, 0, flip=True)
+        for x, rows in itertools.islice(epoch, _STEPS.value):
+            model.train_on_batch([x, split.tags[rows].astype(np.float32)], split.labels[rows])
+        return _BATCH.value * _STEPS.value
+
+    return turn
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,100 @@
+"""What benchmarks share: taking turns, the machine in words, its matrix rate, the work in a network, memory.
+
+Runs on any Keras backend.
+"""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+
+def in_turn(ways: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
+    """Images a second of every way, by the median of `repeats` rounds in which all take turns.
+
+    A way does its work and returns how many images that was. A first call of each does not count.
+    """
+    spent = {name: [] for name in ways}
+    bar = tqdm(total=(1 + repeats) * len(ways), unit="turn", leave=False, disable=None)
+    for turn in range(1 + repeats):
+        for name, way in ways.items():
+            bar.set_description(name)
+            started = time.perf_counter()
+            images = way()
+            if turn:
+                spent[name].append((time.perf_counter() - started) / images)
+            bar.update()
+    bar.close()
+    return {name: 1 / statistics.median(seconds) for name, seconds in spent.items()}
+
+
+def machine(*packages: str) -> str:
+    """The processor, its cores, and versions of Python and packages, in a line."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info = pathlib.Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    name = re.search(r"model name\s*: (.+)", text)
+    bits = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text)
+    ]
+    words = [name[1] if name else platform.machine(), f"{cores} cores", *bits]
+    words += [f"Python {platform.python_version()}"]
+    return ", ".join([*words, *(f"{p} {importlib.metadata.version(p)}" for p in packages)])
+
+
+def matrix_rate(precision: str = "float32", size: int = 2048, rounds: int = 7) -> float:
+    """Floating-point operations a second of a product of two square matrices, median."""
+    rng = np.random.default_rng(0)
+    a, b = (keras.ops.cast(rng.random((size, size), np.float32), precision) for _ in range(2))
+    spent = []
+    for _ in range(1 + rounds):
+        started = time.perf_counter()
+        keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.matmul(a, b)[0, 0], "float32"))  # waits for it
+        spent.append(time.perf_counter() - started)
+    return 2 * size**3 / statistics.median(spent[1:])
+
+
+def forward(model: keras.Model) -> int:
+    """Floating-point operations of the products and convolutions of a network, an image (an addition and a
+    multiplication are two)."""
+    return sum(_layers(model))
+
+
+def training(model: keras.Model) -> int:
+    """Those of a training step, an image: forward, and a gradient by the weights and one by the input of each
+    layer; the first needs none by its input."""
+    work = _layers(model)
+    return 3 * sum(work) - work[0]
+
+
+def _layers(model: keras.Model) -> list[int]:
+    work = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            work += _layers(layer)
+        elif hasattr(layer, "kernel"):
+            work.append(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1])))
+    return work
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, MiB; mapped files count while they are in it."""
+    import resource  # not on Windows
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

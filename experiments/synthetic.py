@@ -1,0 +1,123 @@
+"""Runs for measuring time and memory: random rows of any number, and stages that count as finished."""
+
+import dataclasses
+import functools
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from msmm import features, parts, tasks
+from msmm.files import write_json
+from msmm.records import IMAGE, IMAGE_ID, LABELS, TAGS
+from msmm.run import Run
+
+LABELS_PER_IMAGE, TAGS_PER_IMAGE = 2.5, 8  # NUS-WIDE's, nearly
+_PICTURES = 16  # different ones
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Random annotations and pictures of noise, in place of a `records.Dataset`.
+
+    sizes: images of each split. side: of the pictures, pixels.
+    """
+
+    sizes: tuple[tuple[str, int], ...]
+    num_classes: int
+    num_tags: int
+    side: int = 32
+    name = "synthetic"
+    description = "random rows"
+    licence = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"class{i}" for i in range(self.num_classes))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(f"tag{i}" for i in range(self.num_tags))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split, _ in self.sizes)
+
+    @property
+    def fingerprint(self) -> str:
+        return repr(self)
+
+    def num_examples(self, split: str) -> int:
+        return dict(self.sizes)[split]
+
+    def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `records.Dataset.annotations`."""
+        count, rng = self.num_examples(split), np.random.default_rng(self.splits.index(split))
+        matrices = []
+        for width, share in ((self.num_tags, TAGS_PER_IMAGE), (self.num_classes, LABELS_PER_IMAGE)):
+            matrix = np.zeros((count, width), bool)
+            for rows in np.array_split(np.arange(count), max(1, count // 4096)):
+                matrix[rows] = rng.random((len(rows), width), np.float32) < share / max(width, 1)
+            matrices.append(matrix)
+        matrices[1][np.arange(count), rng.integers(self.num_classes, size=count)] = True
+        return np.array([f"{split}{i}" for i in range(count)]), *matrices
+
+    def read(self, split: str) -> tf.data.Dataset:
+        """As `records.Dataset.read`."""
+        pictures, none = tf.constant(self._pictures), tf.zeros(0, tf.int64)
+        return tf.data.Dataset.range(self.num_examples(split)).map(
+            lambda row: {
+                IMAGE: pictures[row % _PICTURES],
+                IMAGE_ID: tf.strings.join([split, tf.strings.as_string(row)]),
+                TAGS: none,
+                LABELS: none,
+            }
+        )
+
+    @functools.cached_property
+    def _pictures(self) -> list[bytes]:
+        rng, found = np.random.default_rng(0), []
+        for _ in range(_PICTURES):
+            blocks = rng.integers(0, 256, (max(1, self.side // 8), max(1, self.side // 8), 3), np.uint8)
+            picture, file = Image.fromarray(blocks).resize((self.side, self.side)), io.BytesIO()
+            picture.save(file, "JPEG", quality=90)
+            found.append(file.getvalue())
+        return found
+
+
+def pretend(run: Run, *stages: str) -> None:
+    """Makes stages count as finished: their parts are saved with the weights that they start with.
+
+    The batch statistics of the backbone are those of its weights; without them, a hundred layers in
+    inference mode would multiply the activations without end. Set `bn_momentum` to 0 for that.
+    """
+    for stage in stages:
+        directory, hashes = run.stage_directory(stage), {}
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (part for part, trainer in parts.STAGE_OF.items() if trainer == stage):
+            (model,) = tasks.fresh_parts(run, stage, name)
+            if name == "backbone":
+                model(next(run.images("train").ordered(8)), training=True)
+            model.save_weights(directory / f"{name}.weights.h5")
+            hashes[name] = parts.weights_hash(model)
+        write_json(directory / "stage.json", {"weights": hashes})
+
+
+def fill_features(run: Run, split: str, pooled: int, said: int) -> None:
+    """Random features of a split, float32 [N, pooled] of the CNN and of MS-CNN and [N, said] of the tags,
+    in place of those that the run's parts would compute."""
+    count = run.dataset.num_examples(split)
+    for kind, width, needed in (
+        ("cnn", pooled, ("backbone",)),
+        ("visual", pooled, ("backbone", "multi_scale")),
+        ("textual", said, ("textual",)),
+    ):
+        rng = np.random.default_rng(width)
+
+        def batches(width=width, rng=rng):
+            for rows in np.array_split(np.arange(count), max(1, count // 1024)):
+                yield [rng.random((len(rows), width), np.float32)]
+
+        key = features.key_of(run, split, **{part: parts.trained_hash(run, part) for part in needed})
+        features.cached(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)

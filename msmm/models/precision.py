@@ -1,0 +1,23 @@
+"""In how many bits the layers of a part compute."""
+
+import keras
+from keras import layers
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def set_precision(model: keras.Model, precision: str) -> keras.Model:
+    """Lets the layers of a model compute in a precision of POLICIES, and returns the model.
+
+    Weights stay float32, and so do preprocessing, batch normalisation's statistics and what a part says
+    in a vector: features, logits, quantities. Losses and metrics therefore are float32 as well. Call it
+    before the model becomes part of another one or is compiled.
+    """
+    said = {id(tensor) for tensor in model.outputs if len(tensor.shape) == 2}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            set_precision(layer, precision)
+        elif not isinstance(layer, (layers.InputLayer, layers.Rescaling, layers.Normalization)):
+            exact = id(layer.output) in said
+            layer.dtype_policy = keras.DTypePolicy("float32" if exact else POLICIES[precision])
+    return model
