@@ -17,6 +17,7 @@ What is in a sidecar, a file or a gallery already is not done again, so a run th
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
   python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
   python -m msmm.annotate new.jpg --model=MODEL --tags=beach,holiday --quantity=top_k --k=5
+  python -m msmm.annotate photos --model=MODEL --engine=openvino --precision=float32
   find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
 """
 
@@ -34,6 +35,8 @@ QUANTITIES = (
     "predicted", "regression", "top_k", "expected_count", "threshold", "class_thresholds",
     "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
 )  # fmt: skip
+ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
+PRECISIONS = ("auto", "float32", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -55,6 +58,19 @@ _THRESHOLD = flags.DEFINE_float(
 _K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be written, and write nothing.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "auto",
+    ENGINES,
+    "What runs the network; auto: the fastest one installed. What openvino and onnxruntime read is made once "
+    "and kept in the model directory.",
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "auto",
+    PRECISIONS,
+    "What it computes in; auto: bfloat16 where the processor and the engine have it.",
+)
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
 
 
@@ -65,11 +81,10 @@ def main(paths: list[str]) -> None:
     found = list(finding.find(paths, sys.stdin.buffer))
     if not found:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
-    command_line.import_tensorflow()
-    from msmm import model_dir
+    from msmm import engines
     from msmm.annotating import batches
 
-    model = model_dir.load(_MODEL.value)
+    model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     fingerprint = _fingerprint(model)
     to_sidecar = _FORMAT.value == "xmp"
 

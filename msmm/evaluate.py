@@ -4,6 +4,7 @@ python -m msmm.evaluate                                the complete model on the
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
 python -m msmm.evaluate --method=warp                  a method of Tables III and IV
 python -m msmm.evaluate --quantity=best                how many labels says the best on held-out images
+python -m msmm.evaluate --engine=auto                  the finished model, run as msmm.annotate runs it
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 """
 
@@ -29,6 +30,13 @@ _QUANTITY = flags.DEFINE_enum(
     QUANTITIES,
     "Who says how many labels; fitted on held-out images. [as in the paper's row]",
 )
+ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
+_ENGINE = flags.DEFINE_enum(
+    "engine", None, ENGINES, "Measure the finished model as this engine runs it. [trained parts, in float32]"
+)
+_ENGINE_PRECISION = flags.DEFINE_enum(
+    "engine_precision", "auto", ("auto", "float32", "bfloat16"), "What the engine computes in."
+)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
 _SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
@@ -49,6 +57,8 @@ def main() -> None:
                 f"--quantity needs a model with a regressor, as MS-CNN or MS-CNN+Tags, not {name}"
             )
         variant = variants.counting(variant)
+    if _ENGINE.value and (method or _MODEL.value != variants.COMPLETE):
+        raise UserError(f"--engine runs the finished model, which is --model={variants.COMPLETE}")
     for stage in (method,) if method else variant.stages:
         if not run.stage_record(stage):
             flag = "method" if method else "stage"
@@ -56,7 +66,9 @@ def main() -> None:
                 f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
     truth = run.split(_SPLIT.value)
-    if method:
+    if _ENGINE.value:
+        chosen, figures = _by_engine(run, truth, quantity)
+    elif method:
         chosen, figures = compared.measure(run, method, _SPLIT.value)
     else:
         chosen, figures = variants.measure(run, variant, _SPLIT.value, quantity)
@@ -69,6 +81,22 @@ def main() -> None:
         _write_csv(_CSV.value, run, truth, chosen)
     if _SHEET.value:
         _write_sheet(_SHEET.value, run, truth, chosen)
+
+
+def _by_engine(run, truth, quantity: str | None):
+    """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
+    import numpy as np
+
+    from msmm import engines
+    from msmm.metrics import annotation_metrics, quantity_metrics
+
+    model, said = engines.load(run.directory / "model", _ENGINE.value, _ENGINE_PRECISION.value), []
+    tags = [[t for t, there in zip(run.dataset.tags, row, strict=True) if there] for row in truth.tags]
+    for images in run.images(_SPLIT.value).ordered(32):
+        said += model.annotate(images, tags[len(said) : len(said) + len(images)], quantity or "regression")
+    chosen = np.array([np.isin(run.dataset.labels, annotation.labels) for annotation in said])
+    counts = chosen.sum(axis=1) if quantity else np.array([annotation.quantity for annotation in said])
+    return chosen, annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:

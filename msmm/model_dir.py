@@ -8,16 +8,16 @@
 <model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
 <model>/quantities_without_tags.json the same for images that have no tag
 <model>/SHA256SUMS      what the files are, but for README.md, which is for people and may be edited
+<model>/engines/        the network as `msmm.engines` has converted it for a runtime; safe to delete
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import keras
 import numpy as np
 
-from msmm import checksums, model_card, preprocessing
+from msmm import checksums, model_card
 from msmm.annotations import choose
 from msmm.errors import UserError
 from msmm.files import read_json, whole_directory, write_json, write_lines
@@ -51,32 +51,40 @@ class Annotation:
     quantity: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What runs a network.
+
+    run: image [B, S, S, 3] and tags [B, T], float32, to "probabilities" [B, C] and raw "quantity" [B],
+    float32. sizes: S as "image", T as "tags", C as "labels".
+    """
+
+    run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+    sizes: Mapping[str, int]
+
+
 class Model:
     """A loaded model directory.
 
-    labels, tags: the vocabularies. info: what model.json says. quantities: estimators of how many labels to
-    keep, or None in a directory that has none; quantities_without_tags: those for images without a tag that
-    the model knows.
+    network: what `msmm.models.annotator` describes, or None where an engine runs it. labels, tags: the
+    vocabularies. info: what model.json says. quantities: estimators of how many labels to keep, or None in a
+    directory that has none; quantities_without_tags: those for images without a tag that the model knows.
     """
 
     def __init__(
         self,
-        network: keras.Model,
+        network: "keras.Model | Engine",  # noqa: F821 - not imported here: it takes seconds
         labels: tuple[str, ...],
         tags: tuple[str, ...],
         info: dict,
         quantities: Fitted | None = None,
         quantities_without_tags: Fitted | None = None,
     ):
-        self._network, self.labels, self.tags, self.info = network, labels, tags, info
+        self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
+        self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
-        self.image_size = _sizes(network)["image"]
+        self.image_size, self._run = engine.sizes["image"], engine.run
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
-
-    @property
-    def network(self) -> keras.Model:
-        """What `msmm.models.annotator` describes."""
-        return self._network
 
     def annotate(
         self,
@@ -93,12 +101,12 @@ class Model:
         Raises UserError where it does not have that one.
         """
         estimators = self.estimators(quantity)
-        pixels = np.stack([np.asarray(preprocessing.resize(image, self.image_size)) for image in images])
+        pixels = np.stack([self._square(image) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
-        said = self._network.predict_on_batch({"image": pixels.astype(np.float32), "tags": multi_hot})
-        probabilities, raw = said["probabilities"], said["quantity"][:, 0]
+        said = self._run(pixels.astype(np.float32), multi_hot)
+        probabilities, raw = said["probabilities"], said["quantity"]
         chosen = np.empty(probabilities.shape, bool)
         for tagged, estimator in estimators.items():
             rows = multi_hot.any(axis=1) == tagged
@@ -107,6 +115,13 @@ class Model:
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
             for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
+
+    def _square(self, image: np.ndarray) -> np.ndarray:
+        if image.shape[:2] == (self.image_size, self.image_size):
+            return np.asarray(image)
+        from msmm import preprocessing  # which imports TensorFlow
+
+        return np.asarray(preprocessing.resize(image, self.image_size))
 
     def estimators(self, name: str | None = None) -> dict:
         """Whether an image has tags that the model knows -> the estimator that `annotate` counts it with."""
@@ -127,7 +142,12 @@ class Model:
 
 
 def save(
-    directory, network: keras.Model, labels, tags, info: dict, quantities: dict[str, Fitted] | None = None
+    directory,
+    network: "keras.Model",  # noqa: F821
+    labels,
+    tags,
+    info: dict,
+    quantities: dict[str, Fitted] | None = None,
 ) -> None:
     """Writes a model directory so that it is there whole or not at all.
 
@@ -135,7 +155,7 @@ def save(
 
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
     """
-    info = info | {"preprocessing": _PREPROCESSING | {"image_size": _sizes(network)["image"]}}
+    info = info | {"preprocessing": _PREPROCESSING | {"image_size": sizes_of(network)["image"]}}
     with whole_directory(directory) as partial:
         network.save(partial / "model.keras")
         write_lines(partial / "labels.txt", labels)
@@ -148,20 +168,26 @@ def save(
         checksums.write(partial, {path.name for path in partial.iterdir()} - {"README.md"})
 
 
-def load(directory) -> Model:
-    """Reads a model directory. Raises UserError naming what is missing or damaged."""
+def check(directory) -> pathlib.Path:
+    """The path of a model directory. Raises UserError where a file is missing or damaged."""
     directory = pathlib.Path(directory)
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
         if not (directory / name).is_file():
             raise UserError(f"expected a model directory with {name} in {directory}. Received: no such file")
     checksums.check_directory(directory, _REMEDY)
-    try:
-        network = keras.saving.load_model(directory / "model.keras", compile=False)  # safe mode
-    except Exception as error:  # whatever a damaged file makes Keras raise
-        raise UserError(f"cannot read {directory / 'model.keras'}: {error}") from error
+    return directory
+
+
+def load(directory, engine: Engine | None = None) -> Model:
+    """Reads a model directory. Raises UserError naming what is missing or damaged.
+
+    engine: what runs its network, instead of Keras, which is then not imported.
+    """
+    directory = check(directory)
+    network = engine or _network(directory / "model.keras")
     labels, tags = (_names(directory / name) for name in ("labels.txt", "tags.txt"))
     try:
-        sizes = _sizes(network)
+        sizes = engine.sizes if engine else sizes_of(network)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
         raise UserError(
             f"{directory / 'model.keras'} is not a network that msmm saved ({error}): {_REMEDY}"
@@ -192,7 +218,24 @@ def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 
 
-def _sizes(network: keras.Model) -> dict[str, int]:
-    """S of the image, T and C."""
+def _network(path: pathlib.Path):
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)  # safe mode
+    except Exception as error:  # whatever a damaged file makes Keras raise
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def _engine(network) -> Engine:
+    def run(image, tags):
+        said = network.predict_on_batch({"image": image, "tags": tags})
+        return {"probabilities": said["probabilities"], "quantity": said["quantity"][:, 0]}
+
+    return Engine(run, sizes_of(network))
+
+
+def sizes_of(network) -> dict[str, int]:
+    """S of the image, T and C of a Keras model."""
     inputs = {tensor.name: tensor.shape[1] for tensor in network.inputs}
     return inputs | {"labels": network.get_layer("probabilities").output.shape[-1]}

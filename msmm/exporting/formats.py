@@ -7,12 +7,14 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from msmm.errors import UserError
-from msmm.exporting.graph import Graph
+
+if TYPE_CHECKING:  # TensorFlow is imported where it is used: some runtimes do without it
+    from msmm.exporting.graph import Graph
 
 OPSET = 18  # of ONNX
 SERVING_VERSION = "1"  # TensorFlow Serving looks for models in folders named by a number
@@ -28,7 +30,7 @@ class Format:
     packages: what both need beside TensorFlow, which pip installs with `msmm[<the format's name>]`.
     """
 
-    write: Callable[[Graph, pathlib.Path], None]
+    write: Callable[["Graph", pathlib.Path], None]
     open: Callable[[pathlib.Path], Run]
     packages: tuple[str, ...] = ()
 
@@ -41,17 +43,23 @@ def require(name: str) -> Format:
     return FORMATS[name]
 
 
-def _write_saved_model(graph: Graph, directory: pathlib.Path) -> None:
+def _write_saved_model(graph: "Graph", directory: pathlib.Path) -> None:
+    import tensorflow as tf
+
     signatures = {"serving_default": graph.encoded, "pixels": graph.pixels}
     tf.saved_model.save(graph, str(directory / SERVING_VERSION), signatures=signatures)
 
 
 def load_saved_model(directory: pathlib.Path):
     """What `tf.saved_model.load` makes of an export; its `signatures` hold the two functions."""
+    import tensorflow as tf
+
     return tf.saved_model.load(str(directory / SERVING_VERSION))
 
 
 def _open_saved_model(directory: pathlib.Path) -> Run:
+    import tensorflow as tf
+
     loaded = load_saved_model(directory)
 
     def run(image, tags):
@@ -61,7 +69,7 @@ def _open_saved_model(directory: pathlib.Path) -> Run:
     return run
 
 
-def _write_onnx(graph: Graph, directory: pathlib.Path) -> None:
+def _write_onnx(graph: "Graph", directory: pathlib.Path) -> None:
     import onnx
     import tf2onnx
 
@@ -84,8 +92,9 @@ def _open_onnx(directory: pathlib.Path) -> Run:
     )
 
 
-def _write_openvino(graph: Graph, directory: pathlib.Path) -> None:
+def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
     import openvino
+    import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as saved:
         tf.saved_model.save(graph, saved, signatures=graph.pixels)
@@ -94,10 +103,11 @@ def _write_openvino(graph: Graph, directory: pathlib.Path) -> None:
         openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
 
 
-def _open_openvino(directory: pathlib.Path) -> Run:
+def open_openvino(directory: pathlib.Path, precision: str = "f32") -> Run:
+    """An export in OpenVINO. precision: f32, or bf16 for what it computes within; results are float32."""
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}  # its own choice is bfloat16 where the processor has it
+    settings = {"INFERENCE_PRECISION_HINT": precision}  # its own choice is bf16 where the processor has it
     model = openvino.Core().compile_model(directory / "model.xml", "CPU", settings)
     names = [output.any_name for output in model.outputs]
 
@@ -108,7 +118,9 @@ def _open_openvino(directory: pathlib.Path) -> Run:
     return run
 
 
-def _write_litert(graph: Graph, directory: pathlib.Path) -> None:
+def _write_litert(graph: "Graph", directory: pathlib.Path) -> None:
+    import tensorflow as tf
+
     function = graph.pixels.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], graph)
     (directory / "model.tflite").write_bytes(converter.convert())
@@ -125,6 +137,6 @@ def _open_litert(directory: pathlib.Path) -> Run:
 FORMATS = {
     "saved_model": Format(_write_saved_model, _open_saved_model),
     "onnx": Format(_write_onnx, _open_onnx, ("tf2onnx", "onnx", "onnxruntime")),
-    "openvino": Format(_write_openvino, _open_openvino, ("openvino",)),
+    "openvino": Format(_write_openvino, open_openvino, ("openvino",)),
     "litert": Format(_write_litert, _open_litert, ("ai_edge_litert",)),
 }

@@ -1,0 +1,130 @@
+"""Engines: what runs the network of a model directory. Which labels are chosen is decided by the same code
+for all of them (`model_dir.Model.annotate`).
+
+    model = engines.load(directory)                              the fastest one that is installed
+    model = engines.load(directory, "openvino", "bfloat16")
+
+Each runs image [B, S, S, 3] and tags [B, T] to "probabilities" [B, C] and raw "quantity" [B], all float32.
+`tensorflow` runs the network with batch normalisation folded, `openvino` and `onnxruntime` a conversion of it
+(`msmm.exporting`) that is made once and kept in the model directory; then TensorFlow is not imported.
+"""
+
+import dataclasses
+import importlib.util
+import pathlib
+import re
+import sys
+from collections.abc import Callable
+
+from msmm import model_dir
+from msmm.engines import cache
+from msmm.errors import UserError
+from msmm.exporting import formats
+from msmm.files import read_json, write_json
+
+AUTO = "auto"
+SIZES = "sizes.json"  # of a conversion: S, T and C
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """An engine that reads an export format. precisions: precision -> what its runtime calls it."""
+
+    format: str
+    open: Callable[[pathlib.Path, str], formats.Run]
+    packages: tuple[str, ...]
+    precisions: dict[str, str]
+
+
+# None: TensorFlow itself.
+ENGINES: dict[str, Conversion | None] = {
+    "openvino": Conversion(
+        "openvino", formats.open_openvino, ("openvino",), {"float32": "f32", "bfloat16": "bf16"}
+    ),
+    "onnxruntime": Conversion(
+        "onnx",
+        lambda directory, _: formats.FORMATS["onnx"].open(directory),
+        ("onnxruntime", "onnx", "tf2onnx"),
+        {"float32": ""},
+    ),
+    "tensorflow": None,
+}
+PRECISIONS = ("auto", "float32", "bfloat16")
+FASTEST = {"bfloat16": ("openvino",), "float32": ("onnxruntime", "openvino", "tensorflow")}  # BENCHMARKS.md
+
+
+def load(
+    directory,
+    engine: str = AUTO,
+    precision: str = AUTO,
+    before_tensorflow: Callable[[], None] = lambda: None,
+) -> model_dir.Model:
+    """A model directory whose network an engine runs.
+
+    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", "bfloat16", or
+    "auto": bfloat16 where the processor computes in it and the engine can. before_tensorflow: called where
+    TensorFlow is needed, before it is imported.
+    Raises UserError where an engine is not installed or does not have the precision.
+    """
+    directory = model_dir.check(directory)
+    engine, precision = choose(engine, precision)
+    if engine == "tensorflow":
+        before_tensorflow()
+        from msmm.engines import tensorflow
+
+        network = model_dir.load(directory).network
+        run = tensorflow.open_network(network)
+        return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
+    conversion = ENGINES[engine]
+
+    def write(partial: pathlib.Path) -> None:
+        print(f"converting the network for {engine}; it is kept in {directory}/engines", file=sys.stderr)
+        before_tensorflow()
+        from msmm.exporting.graph import Graph
+
+        model = model_dir.load(directory)
+        formats.FORMATS[conversion.format].write(Graph(model), partial)
+        write_json(partial / SIZES, model_dir.sizes_of(model.network))
+
+    with cache.converted(cache.path(directory, engine, conversion.packages), write) as kept:
+        run = conversion.open(kept, conversion.precisions[precision])
+        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
+
+
+def choose(engine: str = AUTO, precision: str = AUTO) -> tuple[str, str]:
+    """The engine and the precision that are meant. Raises UserError as `load` does."""
+    if engine not in (AUTO, *ENGINES):
+        raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
+    if precision == "bfloat16" and not has_bfloat16():
+        raise UserError("this processor does not compute in bfloat16: use --precision=float32")
+    if engine == AUTO:
+        wanted = [precision] if precision != AUTO else ["bfloat16", "float32"][not has_bfloat16() :]
+        fitting = [(e, p) for p in wanted for e in FASTEST[p] if not missing(e)]
+        if not fitting:
+            raise UserError(
+                f"--precision={precision} needs an engine of {', '.join(FASTEST[precision])}: "
+                f"pip install 'msmm[{ENGINES[FASTEST[precision][0]].format}]'"
+            )
+        return fitting[0]
+    if absent := missing(engine):
+        raise UserError(
+            f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
+        )
+    able = ("float32",) if ENGINES[engine] is None else tuple(ENGINES[engine].precisions)
+    if precision == AUTO:
+        precision = "bfloat16" if has_bfloat16() and "bfloat16" in able else "float32"
+    if precision not in able:
+        raise UserError(f"--engine={engine} has --precision={', '.join(able)}, not {precision}")
+    return engine, precision
+
+
+def missing(engine: str) -> list[str]:
+    """The packages that an engine needs and that are not installed."""
+    conversion = ENGINES[engine]
+    return [p for p in conversion.packages if importlib.util.find_spec(p) is None] if conversion else []
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16, as Linux says; elsewhere it is not known."""
+    info = pathlib.Path("/proc/cpuinfo")
+    return info.is_file() and bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", info.read_text()))

@@ -1,0 +1,59 @@
+"""What a runtime reads, kept beside the network that it was made from: <model>/engines/<name>-<key>/.
+
+The key is a hash of the network and of what converted it. A directory that is not what its SHA256SUMS says is
+made again. Where nothing can be kept, on a read-only disk say, it is made for this process alone.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+
+import msmm
+from msmm import checksums
+from msmm.errors import UserError
+from msmm.files import locked, remove, whole_directory
+
+FOLDER = "engines"
+
+
+def path(directory: pathlib.Path, name: str, packages: Sequence[str]) -> pathlib.Path:
+    """Where the conversion `name` by `packages` of the network in a model directory is kept."""
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    said = "\n".join([checksums.sha256(directory / "model.keras"), f"msmm {msmm.__version__}", *versions])
+    return directory / FOLDER / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def is_sound(kept: pathlib.Path) -> bool:
+    """Whether a conversion is there as it was written."""
+    if not (kept / checksums.SUMS).is_file():
+        return False
+    try:
+        checksums.check_directory(kept, "it is made again")
+    except UserError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def converted(kept: pathlib.Path, write: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
+    """A directory that holds a conversion: `kept`, or one that is gone after the context.
+
+    write: writes it into a directory; not called where `kept` is sound. What else of the same name was
+    kept, of another network or version, is deleted.
+    """
+    if not is_sound(kept):
+        try:
+            with locked(kept.parent), whole_directory(kept) as partial:
+                write(partial)
+                checksums.write(partial, [file.name for file in partial.iterdir()])
+                for old in set(kept.parent.glob(f"{kept.name.partition('-')[0]}-*")) - {kept, partial}:
+                    remove(old)
+        except (OSError, UserError):  # not ours to write, no space, or another process is at it
+            with tempfile.TemporaryDirectory(prefix="msmm-") as scratch:
+                write(pathlib.Path(scratch))
+                yield pathlib.Path(scratch)
+            return
+    yield kept
