@@ -61,9 +61,7 @@ def _models(root, which, model_directory):
     names = (LABELS[::-1], TAGS[::-1]) if which else (LABELS, TAGS)
     fitted = dict.fromkeys(model_dir.QUANTITIES, quantities.fit(held_out))
     for name in ("model", "earlier_model"):
-        model_dir.save(
-            root / name / "model", network, *names, info, dict.fromkeys(model_dir.QUANTITIES, fitted)
-        )
+        model_dir.save(root / name / "model", network, *names, info, fitted)
     (root / "earlier_model/model" / checksums.SUMS).unlink()
 
 
