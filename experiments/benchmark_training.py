@@ -81,7 +81,8 @@ def _runs(folder: pathlib.Path) -> dict:
     synthetic.pretend(images, "finetune", "visual", "textual")
     shutil.copytree(images.directory, heads.directory)
     width = parts.map_shapes(heads.config)[-1][-1]
-    synthetic.fill_features(heads, "train", width, width)
+    for kind in ("visual", "textual"):
+        synthetic.fill_features(heads, "train", kind, width)
     return {"images": images, "maps": run("images", IMAGES, maps_cache_gib=100.0), "heads": heads}
 
 

@@ -9,9 +9,9 @@ import pathlib
 import platform
 import re
 import statistics
-import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -86,15 +86,41 @@ def _layers(model: keras.Model) -> list[int]:
     return work
 
 
-def peak_memory() -> float:
-    """The most memory that this process has held, MiB; mapped files count while they are in it."""
-    import resource  # not on Windows
+class Memory:
+    """The most that this process holds: `peak` in all, `own` without mapped files while this lasts; MiB."""
 
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    def __enter__(self):
+        self.peak = self.own = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        status = pathlib.Path("/proc/self/status")
+        while True:
+            over = self._over.wait(0.02)
+            if status.exists():
+                held = dict(re.findall(r"(\w+):\s+(\d+) kB", status.read_text()))
+                self.peak = int(held["VmHWM"]) / 2**10
+                self.own = max(self.own, int(held["RssAnon"]) / 2**10)
+            elif over:  # not on Linux: the most in all is known
+                import resource
+
+                self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            if over:
+                return
 
 
-def table(columns: list[str], rows: list[list[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first column is text, the others are numbers."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([row(columns), row(["---", *["---:"] * (len(columns) - 1)]), *map(row, rows)])
+
+
+def row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"

@@ -104,20 +104,24 @@ def pretend(run: Run, *stages: str) -> None:
         write_json(directory / "stage.json", {"weights": hashes})
 
 
-def fill_features(run: Run, split: str, pooled: int, said: int) -> None:
-    """Random features of a split, float32 [N, pooled] of the CNN and of MS-CNN and [N, said] of the tags,
-    in place of those that the run's parts would compute."""
-    count = run.dataset.num_examples(split)
-    for kind, width, needed in (
-        ("cnn", pooled, ("backbone",)),
-        ("visual", pooled, ("backbone", "multi_scale")),
-        ("textual", said, ("textual",)),
-    ):
-        rng = np.random.default_rng(width)
+def pretend_on_features(run: Run) -> None:
+    """The same without any parts, for what reads `fill_features` alone."""
+    for stage in ("finetune", "visual", "textual"):
+        hashes = {part: "none" for part, trainer in parts.STAGE_OF.items() if trainer == stage}
+        write_json(run.stage_directory(stage) / "stage.json", {"weights": hashes})
 
-        def batches(width=width, rng=rng):
-            for rows in np.array_split(np.arange(count), max(1, count // 1024)):
-                yield [rng.random((len(rows), width), np.float32)]
 
-        key = features.key_of(run, split, **{part: parts.trained_hash(run, part) for part in needed})
-        features.cached(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)
+def fill_features(run: Run, split: str, kind: str, width: int) -> None:
+    """Random features of a split, float32 [N, width], in place of those that the run's parts would compute.
+
+    kind: "cnn" (pooled M_5), "visual" (f_v) or "textual" (f_t).
+    """
+    needed = {"cnn": ("backbone",), "visual": ("backbone", "multi_scale"), "textual": ("textual",)}[kind]
+    key = features.key_of(run, split, **{part: parts.trained_hash(run, part) for part in needed})
+    count, rng = run.dataset.num_examples(split), np.random.default_rng(0)
+
+    def batches():
+        for rows in np.array_split(np.arange(count), max(1, count // 1024)):
+            yield [rng.random((len(rows), width), np.float32)]
+
+    features.cached(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)

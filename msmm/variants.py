@@ -11,6 +11,7 @@ from msmm.annotations import Annotations, choose, round_counts
 from msmm.input_pipeline import batches_of
 from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.models.annotator import annotator
+from msmm.models.precision import set_precision
 from msmm.quantities import HeldOut
 from msmm.quantities.held_out import sigmoid
 from msmm.run import Run
@@ -144,7 +145,8 @@ def save_model(run: Run):
     """Writes the complete model, and the estimators of label quantities fitted for it, as a model directory
     in the run's, and returns its path."""
     heads = ("classifier", "quantity", "visual_head", "visual_quantity")
-    network = annotator(*(parts.load(run, name) for name in ("backbone", "multi_scale", "textual", *heads)))
+    loaded = (parts.load(run, name) for name in ("backbone", "multi_scale", "textual", *heads))
+    network = annotator(*(set_precision(part, "float32") for part in loaded))  # for any machine
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)
