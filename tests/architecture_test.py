@@ -43,6 +43,8 @@ DOORS = {
         "quantity",
         "benchmark_packing",
         "benchmark_export",
+        "benchmark_training",
+        "benchmark_scaling",
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }
