@@ -83,7 +83,7 @@ class Model:
         self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
         self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
-        self.image_size, self._run = engine.sizes["image"], engine.run
+        self.image_size, self.run = engine.sizes["image"], engine.run
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
@@ -105,7 +105,7 @@ class Model:
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
-        said = self._run(pixels.astype(np.float32), multi_hot)
+        said = self.run(pixels.astype(np.float32), multi_hot)
         probabilities, raw = said["probabilities"], said["quantity"]
         chosen = np.empty(probabilities.shape, bool)
         for tagged, estimator in estimators.items():

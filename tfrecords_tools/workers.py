@@ -29,7 +29,7 @@ class Workers:
     def __init__(self, count: int | None = None):
         if count is not None and count < 1:
             raise UserError(f"expected 1 or more worker processes, got {count}")
-        self._count = count or _cores()
+        self._count = count or cores()
         self._spent = 0.0
         self._processes: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
@@ -141,7 +141,7 @@ def serve() -> None:
             os._exit(0)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -28,29 +28,36 @@ SIZES = "sizes.json"  # of a conversion: S, T and C
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """An engine that reads an export format. precisions: precision -> what its runtime calls it."""
+    """An engine that reads an export format.
+
+    open: the directory of an export, and a precision, to what runs it. packages: what it needs, and the
+    conversion.
+    """
 
     format: str
     open: Callable[[pathlib.Path, str], formats.Run]
     packages: tuple[str, ...]
-    precisions: dict[str, str]
+    precisions: tuple[str, ...]
+
+
+def _open_openvino(directory: pathlib.Path, precision: str) -> formats.Run:
+    from msmm.engines import openvino
+
+    return openvino.open_directory(directory, precision)
+
+
+def _open_onnx(directory: pathlib.Path, precision: str) -> formats.Run:
+    return formats.FORMATS["onnx"].open(directory)
 
 
 # None: TensorFlow itself.
 ENGINES: dict[str, Conversion | None] = {
-    "openvino": Conversion(
-        "openvino", formats.open_openvino, ("openvino",), {"float32": "f32", "bfloat16": "bf16"}
-    ),
-    "onnxruntime": Conversion(
-        "onnx",
-        lambda directory, _: formats.FORMATS["onnx"].open(directory),
-        ("onnxruntime", "onnx", "tf2onnx"),
-        {"float32": ""},
-    ),
+    "openvino": Conversion("openvino", _open_openvino, ("openvino",), ("float32", "bfloat16")),
+    "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
 PRECISIONS = ("auto", "float32", "bfloat16")
-FASTEST = {"bfloat16": ("openvino",), "float32": ("onnxruntime", "openvino", "tensorflow")}  # BENCHMARKS.md
+FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
 
 
 def load(
@@ -87,7 +94,7 @@ def load(
         write_json(partial / SIZES, model_dir.sizes_of(model.network))
 
     with cache.converted(cache.path(directory, engine, conversion.packages), write) as kept:
-        run = conversion.open(kept, conversion.precisions[precision])
+        run = conversion.open(kept, precision)
         return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
 
 
@@ -110,7 +117,7 @@ def choose(engine: str = AUTO, precision: str = AUTO) -> tuple[str, str]:
         raise UserError(
             f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
         )
-    able = ("float32",) if ENGINES[engine] is None else tuple(ENGINES[engine].precisions)
+    able = ENGINES[engine].precisions if ENGINES[engine] else ("float32",)
     if precision == AUTO:
         precision = "bfloat16" if has_bfloat16() and "bfloat16" in able else "float32"
     if precision not in able:

@@ -10,15 +10,19 @@ from msmm.exporting.formats import Run
 
 
 def open_network(network: keras.Model) -> Run:
-    """The network in float32; compiled once for any batch size."""
+    """The network in float32, compiled for any batch size."""
     fused = folded(network)
     inputs = {t.name: tf.TensorSpec([None, *t.shape[1:]], tf.float32, name=t.name) for t in network.inputs}
-    graph = tf.function(lambda image, tags: fused({"image": image, "tags": tags}, training=False))
-    # Of constants oneDNN keeps the order that it wants them in; of variables it cannot.
-    frozen = convert_variables_to_constants_v2(graph.get_concrete_function(**inputs))
+
+    def annotate(image, tags):
+        said = fused({"image": image, "tags": tags}, training=False)
+        return said["probabilities"], said["quantity"][:, 0]
+
+    # Of constants oneDNN keeps the order that it reads them in; of variables it does not.
+    graph = convert_variables_to_constants_v2(tf.function(annotate).get_concrete_function(**inputs))
 
     def run(image: np.ndarray, tags: np.ndarray) -> dict[str, np.ndarray]:
-        said = frozen(image=tf.constant(image), tags=tf.constant(tags))
-        return {name: value.numpy() for name, value in said.items()}
+        probabilities, quantity = graph(image=tf.constant(image), tags=tf.constant(tags))
+        return {"probabilities": probabilities.numpy(), "quantity": quantity.numpy()}
 
     return run

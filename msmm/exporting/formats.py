@@ -103,11 +103,10 @@ def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
         openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
 
 
-def open_openvino(directory: pathlib.Path, precision: str = "f32") -> Run:
-    """An export in OpenVINO. precision: f32, or bf16 for what it computes within; results are float32."""
+def _open_openvino(directory: pathlib.Path) -> Run:
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": precision}  # its own choice is bf16 where the processor has it
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}  # its own choice is bfloat16 where the processor has it
     model = openvino.Core().compile_model(directory / "model.xml", "CPU", settings)
     names = [output.any_name for output in model.outputs]
 
@@ -137,6 +136,6 @@ def _open_litert(directory: pathlib.Path) -> Run:
 FORMATS = {
     "saved_model": Format(_write_saved_model, _open_saved_model),
     "onnx": Format(_write_onnx, _open_onnx, ("tf2onnx", "onnx", "onnxruntime")),
-    "openvino": Format(_write_openvino, open_openvino, ("openvino",)),
+    "openvino": Format(_write_openvino, _open_openvino, ("openvino",)),
     "litert": Format(_write_litert, _open_litert, ("ai_edge_litert",)),
 }

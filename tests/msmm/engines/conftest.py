@@ -33,6 +33,9 @@ def small_network():
             size = layer.gamma.shape
             layer.set_weights([rng.uniform(0.5, 1.5, size), rng.normal(0, 0.5, size),
                                rng.normal(0, 0.5, size), rng.uniform(0.5, 2, size)])  # fmt: skip
+    for name in ("quantity", "visual_quantity"):  # to a few labels
+        kernel, bias = network.get_layer(name).layers[-1].get_weights()
+        network.get_layer(name).layers[-1].set_weights([kernel / 20, bias])
     return network
 
 

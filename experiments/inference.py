@@ -1,0 +1,227 @@
+"""Ways to run the network of a model directory: ours, and what people would use instead."""
+
+import importlib.metadata
+import importlib.util
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import measuring
+from msmm import engines, model_dir
+from msmm.errors import UserError
+from msmm.exporting import formats
+from msmm.exporting.graph import Graph
+from msmm.models import backbone, heads, multi_scale, textual
+from msmm.models.annotator import annotator
+
+# image [B, S, S, 3] and tags [B, T], float32, to anything that is NumPy's.
+Way = Callable[[np.ndarray, np.ndarray], object]
+
+
+def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pathlib.Path:
+    """A model directory with ResNet-101 at 224 pixels and random weights."""
+    trunk = backbone.build("resnet101", image_size=224)
+    fusion = multi_scale.multi_scale([output.shape[1:] for output in trunk.outputs])
+    size = fusion.output.shape[1]
+    network = annotator(
+        trunk,
+        fusion,
+        textual.textual(num_tags, size),
+        heads.classifier(2 * size, num_labels),
+        heads.quantity(2 * size),
+        heads.classifier(size, num_labels, "visual_head"),
+        heads.quantity(size, name="visual_quantity"),
+    )
+    figures = dict.fromkeys(("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1", "mean true"), 0.0)
+    info = {
+        "dataset": "random weights",
+        "msmm": "",
+        "seed": 0,
+        "images": {"test": 0},
+        "test": figures | {"classes never predicted": 0},
+        "settings": {"backbone": "resnet101", "weights": "none"},
+    }
+    labels, tags = (
+        [f"{kind} {i}" for i in range(n)] for kind, n in (("label", num_labels), ("tag", num_tags))
+    )
+    model_dir.save(directory / "model", network, labels, tags, info)
+    return directory / "model"
+
+
+def keras(model: model_dir.Model) -> Way:
+    """The network as Keras' documentation runs it."""
+    return lambda image, tags: model.network.predict({"image": image, "tags": tags}, verbose=0)
+
+
+def ours(directory) -> dict[str, Way]:
+    """Every engine that is installed, in every precision that it has here."""
+    ways = {}
+    for engine, precision in settings():
+        ways[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).run
+    return ways
+
+
+def settings() -> list[tuple[str, str]]:
+    """The engines and precisions that there are here; what is missing is said."""
+    found = []
+    for engine in engines.ENGINES:
+        for precision in engines.PRECISIONS[1:]:
+            try:
+                found.append(engines.choose(engine, precision))
+            except UserError as error:
+                print(f"left out: {error}")
+    return found
+
+
+def peers(model: model_dir.Model, torch_sizes: tuple[int, int] | None) -> dict[str, Way]:
+    """Other runtimes, used as their documentation says.
+
+    torch_sizes: labels and tags of the network in PyTorch, or None for none.
+    """
+    ways, graph = {}, Graph(model)
+    for name, runs in (("onnx", _onnx), ("openvino", _openvino), ("litert", _litert)):
+        try:
+            target = formats.require(name)
+        except UserError as error:
+            print(f"left out: {error}")
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            target.write(graph, pathlib.Path(scratch))
+            ways |= runs(pathlib.Path(scratch))
+    if torch_sizes and not installed("torch"):
+        print("left out: PyTorch: pip install torch")
+    elif torch_sizes:
+        ways |= _torch(*torch_sizes, model.network.count_params())
+    return ways
+
+
+def _onnx(directory: pathlib.Path) -> dict[str, Way]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(directory / "model.onnx")
+    return {"ONNX Runtime, float32": lambda image, tags: session.run(None, {"image": image, "tags": tags})}
+
+
+def _openvino(directory: pathlib.Path) -> dict[str, Way]:
+    import openvino
+
+    core = openvino.Core()
+    by_itself = core.compile_model(directory / "model.xml")
+    precision = {"f32": "float32", "bf16": "bfloat16"}[
+        by_itself.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    ]
+    models = {f"OpenVINO, as it comes ({precision})": by_itself}
+    if precision != "float32":
+        models["OpenVINO, float32"] = core.compile_model(
+            directory / "model.xml", config={"INFERENCE_PRECISION_HINT": "f32"}
+        )
+    return {name: lambda image, tags, m=m: m({"image": image, "tags": tags}) for name, m in models.items()}
+
+
+def _litert(directory: pathlib.Path) -> dict[str, Way]:
+    return {"LiteRT, float32": formats.FORMATS["litert"].open(directory)}
+
+
+def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Way]:
+    """PyTorch eager and compiled, channels last, in float32 and, where the processor has it, bfloat16."""
+    import torch
+
+    from experiments.torch_annotator import Annotator
+
+    network = Annotator(num_labels, num_tags).eval().to(memory_format=torch.channels_last)
+    here = sum(p.numel() for p in network.parameters()) + sum(
+        b.numel() for name, b in network.named_buffers() if "running" in name
+    )
+    if here != num_parameters:
+        raise ValueError(f"expected {num_parameters:,} parameters in PyTorch. Received: {here:,}")
+    compiled = torch.compile(network, dynamic=False, options={"freezing": True})
+
+    def way(run, bfloat16):
+        def call(image, tags):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                said = run(torch.from_numpy(image).permute(0, 3, 1, 2), torch.from_numpy(tags))
+                return [part.float().numpy() for part in said]
+
+        return call
+
+    precisions = {"float32": False} | ({"bfloat16": True} if engines.has_bfloat16() else {})
+    return {
+        f"PyTorch {kind}, {precision}": way(run, bfloat16)
+        for kind, run in (("eager", network), ("compiled", compiled))
+        for precision, bfloat16 in precisions.items()
+    }
+
+
+def installed(*packages: str) -> list[str]:
+    """Those of some packages that are installed."""
+    return [
+        p for p in packages if importlib.util.find_spec(p.replace("-", "_")) and importlib.metadata.version(p)
+    ]
+
+
+def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], repeats: int) -> str:
+    """A table: images a second of every way and batch size, and how many times the first way's that is."""
+    rng, found = np.random.default_rng(0), {}
+    for batch in batches:
+        image = rng.uniform(0, 255, (batch, model.image_size, model.image_size, 3)).astype(np.float32)
+        tags = (rng.random((batch, len(model.tags))) < 0.01).astype(np.float32)
+        tags[0, :1] = 1
+
+        def turn(way, image=image, tags=tags, batch=batch):
+            way(image, tags)
+            return batch
+
+        found[batch] = measuring.in_turn({name: lambda w=w: turn(w) for name, w in ways.items()}, repeats)
+    rows = [
+        [
+            name,
+            *(
+                cell
+                for b in batches
+                for cell in (f"{found[b][name]:.2f}", f"{found[b][name] / next(iter(found[b].values())):.2f}")
+            ),
+        ]
+        for name in ways
+    ]
+    return measuring.table(["", *(c for b in batches for c in (f"batch {b}", "times"))], rows)
+
+
+def agreement(directory, dataset) -> str:
+    """A table: on how many test images each engine chooses the labels that Keras does in float32, by the
+    model's own quantity and by the regressor's; and the largest difference of a probability."""
+    from msmm.input_pipeline import Images
+
+    models = {"Keras": model_dir.load(directory)}
+    models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
+    _, rows, _ = dataset.annotations("test")
+    tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there] for row in rows]
+    said = {(name, how): [] for name in models for how in ("best", "regression")}
+    size = models["Keras"].image_size
+    for images in tqdm(
+        Images(dataset, "test", size, cache_gib=0).ordered(32), "comparing labels", disable=None
+    ):
+        for (name, how), annotations in said.items():
+            some = tags[len(annotations) : len(annotations) + len(images)]
+            annotations += models[name].annotate(images, some, None if how == "best" else how)
+    table = []
+    for name in models:
+        same = [
+            100
+            * np.mean(
+                [
+                    set(a.labels) == set(b.labels)
+                    for a, b in zip(said[name, how], said["Keras", how], strict=True)
+                ]
+            )
+            for how in ("best", "regression")
+        ]
+        pairs = zip(said[name, "best"], said["Keras", "best"], strict=True)
+        furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
+        table.append([name, *(f"{share:.2f} %" for share in same), f"{furthest:.1e}"])
+    title = f"the same labels as Keras on the {len(tags):,} test images of {dataset.name}"
+    return measuring.table(
+        [title, "chosen quantity", "regression", "largest difference of a probability"], table
+    )
