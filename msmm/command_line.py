@@ -4,12 +4,14 @@ Exit statuses: 0 done, 1 done but for files that were skipped, 2 a mistake the u
 (one line on standard error), 130 interrupted. Nothing here imports TensorFlow, so `--help` answers at once.
 """
 
+import contextlib
 import dataclasses
 import errno
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,7 +33,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     try:
         app.run(lambda argv: _guarded(main, argv, positional), flags_parser=_parse)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         sys.exit(0)
 
 
@@ -60,15 +62,73 @@ def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> No
     logging.set_verbosity(logging.WARNING)
     try:
         main(argv[1:]) if positional else main()
+        sys.stdout.flush()  # here, where a full disk behind it can still be said
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again; what was finished is kept", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            fail(f"cannot write {error.filename or ''}: {error.strerror}; what was finished is kept")
+    except BrokenPipeError:
         raise
+    except Exception as error:
+        refusal = refusal_of_disk(error)
+        if refusal is None:
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is standard output that cannot be written
+            _say_no_more()
+        fail(refusal)
+
+
+_REFUSALS = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "a file may not be that large here (ulimit -f): raise the limit, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "see to its permissions, or choose another place",
+    errno.EPERM: "see to its permissions, or choose another place",
+}
+
+
+def refusal_of_disk(error: BaseException | None) -> str | None:
+    """What to tell the user where an exception, or one that it comes from, says that a file cannot be
+    written (no space, a read-only place, …); else None.
+
+    TensorFlow, HDF5 and TFDS have exceptions of their own, in which the system's words still stand.
+    """
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if not isinstance(error, OSError) or number not in _REFUSALS:
+            said = str(error).lower()
+            number = next((n for n in _REFUSALS if os.strerror(n).lower() in said), None)
+        if number is not None:
+            path = getattr(error, "filename", None) or _path_in(str(error))
+            where = f" for {path}" if path else ""
+            return (
+                f"{os.strerror(number)}{where}{_free(path) if number == errno.ENOSPC else ''}: "
+                f"{_REFUSALS[number]}, and run the same command again; what was finished is kept"
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _path_in(message: str) -> str | None:
+    """The path that a library names in a message."""
+    found = re.search(r"(?:name = '|; )?(/[^\s;:'\"]+)", message)
+    return found[1] if found else None
+
+
+def _free(path) -> str:
+    folder = pathlib.Path(os.fsdecode(path or ".")).absolute().parent
+    with contextlib.suppress(OSError):
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free there)"
+    return ""
+
+
+def _say_no_more() -> None:
+    """Sends what standard output still holds nowhere, or Python complains of it as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def import_tensorflow() -> None:

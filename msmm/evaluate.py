@@ -9,11 +9,10 @@ python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annota
 """
 
 import csv
-import os
 
 from absl import flags
 
-from msmm import command_line
+from msmm import command_line, files
 from msmm.configs import base
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
@@ -103,12 +102,11 @@ def _write_csv(path: str, run, truth, chosen) -> None:
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
 
-    with open(path + ".partial", "w", newline="", encoding="utf-8") as file:
+    with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
         for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
             writer.writerow([image_id, names(said), names(true)])
-    os.replace(path + ".partial", path)
     print(f"wrote {path}")
 
 
@@ -120,7 +118,8 @@ def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
 
     rows = np.arange(min(count, len(chosen)))
     captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]
-    contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(path)
+    with files.whole_file(path) as partial:
+        contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(partial)
     print(f"wrote {path} (green right, blue not in the ground truth, grey missed)")
 
 

@@ -5,11 +5,13 @@ size), row-aligned with the records, and moved into place only when complete. De
 directory costs time and nothing else.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
 import math
 import pathlib
+import shutil
 from collections.abc import Iterable
 
 import keras
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 from msmm import checksums, parts
 from msmm.errors import UserError
-from msmm.files import read_json, remove, whole_directory, write_json
+from msmm.files import clean, read_json, remove, whole_directory, write_json
 from msmm.input_pipeline import batches_of
 from msmm.run import Run
 
@@ -33,6 +35,8 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     final = directory / f"{kind}-{digest}"
     if not final.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        clean(directory)  # of what other runs have left, too: maps are large
         with whole_directory(final, replace=False) as partial:
             _fill(partial, kind, num_rows, batches(), dtype)
             write_json(partial / "key.json", key)
@@ -48,28 +52,45 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
 
 
 def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
-    with tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress:
-        arrays, start = [], 0
+    dtype, start = np.dtype(dtype), 0
+    with (
+        tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress,
+        contextlib.ExitStack() as files,
+    ):
         for pieces in batches:
-            for i, piece in enumerate(pieces):
-                if start == 0:
-                    shape = (num_rows, *piece.shape[1:])
-                    path = directory / f"{i}.npy"
-                    arrays.append(np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape))
-                arrays[i][start : start + len(piece)] = piece
-                if not np.isfinite(arrays[i][start : start + len(piece)]).all():
+            if not start:  # written, not mapped: a full disk is an error then, and not the end of the process
+                shapes = [(num_rows, *piece.shape[1:]) for piece in pieces]
+                _check_room(directory, kind, sum(map(math.prod, shapes)) * dtype.itemsize)
+                arrays = [files.enter_context(open(directory / f"{i}.npy", "wb")) for i in range(len(pieces))]
+                for array, shape in zip(arrays, shapes, strict=True):
+                    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+                    np.lib.format.write_array_header_1_0(array, header | {"shape": shape})
+            for array, piece in zip(arrays, pieces, strict=True):
+                with np.errstate(over="ignore"):  # the next line says it better
+                    rows = np.ascontiguousarray(piece, dtype)
+                if not np.isfinite(rows).all():
                     raise UserError(
                         f"the features {kind} of image {start} or one soon after are not finite in "
-                        f"{np.dtype(dtype)}: train what they come from with a lower learning rate"
+                        f"{dtype}: train what they come from with a lower learning rate"
                         + ", or keep no maps with --maps_cache_gib=0"
                         * kind.startswith("maps")
                     )
+                array.write(rows.data)
             start += len(pieces[0])
             progress.update(len(pieces[0]))
         if start != num_rows:
             raise RuntimeError(f"expected {num_rows} rows of {kind}. Received: {start}")
-        for array in arrays:
-            array.flush()
+
+
+def _check_room(directory: pathlib.Path, kind: str, size: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if size > free:
+        without = " (or keep no maps, with --maps_cache_gib=0)" if kind.startswith("maps") else ""
+        raise UserError(
+            f"no space: the features {kind} need {size / 2**20:,.1f} MiB in {directory.parent}, where "
+            f"{free / 2**20:,.1f} MiB are free{without}; make room and run the same command again: what was "
+            "finished is kept"
+        )
 
 
 def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:

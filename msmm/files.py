@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -36,11 +37,27 @@ def json_bytes(content) -> bytes:
 
 def write_bytes(path, content: bytes) -> None:
     """Writes a file, and its directory if need be."""
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+PARTIAL = "partial-"  # what the name of a file begins with that is not whole
+
+
+@contextlib.contextmanager
+def whole_file(path) -> Iterator[pathlib.Path]:
+    """A path to write to, which takes the place of `path` once all is written; makes its directory.
+
+    It keeps the ending of the name, by which some libraries choose the format.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    partial = path.with_name(PARTIAL + path.name)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -51,47 +68,115 @@ def locked(directory) -> Iterator[None]:
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
+    with open(directory / "lock", "a+", encoding="utf-8") as file:
+        if lock(file.fileno()) is False:
+            file.seek(0)
             raise UserError(
-                f"process {lock.read().strip()} is at work in {directory}: wait for it, or choose another "
+                f"process {file.read().strip()} is at work in {directory}: wait for it, or choose another "
                 "--workdir or --seed"
-            ) from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield
 
 
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without locks say
+# What file systems without locks say; NFS the last, of a directory.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
+
+
+def lock(descriptor: int) -> bool | None:
+    """Locks an open file or directory until it is closed or the process ends.
+
+    False where another process has it; None on a file system without locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
 
 
 @contextlib.contextmanager
 def whole_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     """An empty directory to write into, which takes the place of `directory` once all is written.
 
-    Without `replace` a `directory` that another process has made meanwhile stays, and ours goes.
+    Without `replace` a `directory` that another process has made meanwhile stays, and ours goes. It is
+    `<name>.partial-…` until then, and locked: one that nobody has locked is a killed process's, and the next
+    that writes the same `directory` removes it.
     """
     directory = pathlib.Path(directory)
-    partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
-    partial.mkdir(parents=True)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    clean(directory.parent, directory.name)
+    partial, descriptor = _partial(directory)
     try:
         yield partial
-        if replace:
-            remove(directory)
-        try:
-            os.rename(partial, directory)
-        except OSError:
-            if replace or not directory.exists():
-                raise
+        _put(partial, directory, replace)
     finally:
         remove(partial)
+        os.close(descriptor)
+
+
+def clean(parent: pathlib.Path, name: str | None = None) -> None:
+    """Removes what killed processes left of `parent / name`, or of everything in `parent`.
+
+    A directory that one had set aside for its successor comes back if that never came.
+    """
+    for left in parent.iterdir():
+        match = _LEFT.fullmatch(left.name)
+        if not match or name not in (None, match["name"]) or not left.is_dir():
+            continue
+        with contextlib.suppress(OSError), _opened(left) as descriptor:  # another process may do the same
+            if not lock(descriptor):
+                continue
+            if match["what"] == "replaced" and not (parent / match["name"]).exists():
+                os.rename(left, parent / match["name"])
+            else:
+                shutil.rmtree(left)
+
+
+_LEFT = re.compile(r"(?P<name>.+)\.(?P<what>partial|replaced)-[0-9a-f]{8}", re.DOTALL)
+
+
+def _partial(directory: pathlib.Path) -> tuple[pathlib.Path, int]:
+    while True:  # until no other process takes the new one, not locked yet, for one that was left
+        partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
+        partial.mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(partial, os.O_RDONLY)
+            if lock(descriptor) is not False and partial.exists():
+                return partial, descriptor
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(directory: pathlib.Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _put(partial: pathlib.Path, directory: pathlib.Path, replace: bool) -> None:
+    """Renames `partial` to `directory`; what is there is set aside first and so never half removed."""
+    aside = directory.with_name(f"{directory.name}.replaced-{uuid.uuid4().hex[:8]}")
+    while True:
+        try:
+            os.rename(partial, directory)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if not replace:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(directory, aside)
+    shutil.rmtree(aside, ignore_errors=True)  # another process may be cleaning it away
 
 
 def write_lines(path, lines) -> None:

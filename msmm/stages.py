@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 import shutil
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ from msmm.files import json_bytes, locked, read_json, remove, whole_directory, w
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
 from msmm.run import Run
-from msmm.training import Task, check_settings, fit
+from msmm.training import LAST_GOOD, STATE, Task, check_settings, fit
 from msmm.training_log import GREEN, TrainingLog, label_lines
 
 
@@ -54,6 +55,7 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
     elif record:
         check_settings(directory, record["settings"], settings)
         if record["inputs"] == inputs:
+            _discard_state(directory)  # a kill may have come just before this
             if asked:
                 print(
                     f"{stage}: finished earlier (best epoch {record['best_epoch']}, {directory})", flush=True
@@ -92,7 +94,12 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
         {"stage.json": hashlib.sha256(record).hexdigest()},
     )
     write_bytes(directory / "stage.json", record)
-    (directory / "state.npz").unlink(missing_ok=True)
+    _discard_state(directory)
+
+
+def _discard_state(directory: pathlib.Path) -> None:
+    for name in (STATE, LAST_GOOD):
+        (directory / name).unlink(missing_ok=True)
 
 
 def adopt(run: Run, other: Run) -> list[str]:

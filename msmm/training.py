@@ -21,11 +21,13 @@ from tqdm import tqdm
 
 from msmm import optimizers
 from msmm.errors import UserError
-from msmm.files import remove
+from msmm.files import remove, whole_file
 from msmm.training_log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
 _RUNGS = 9
+STATE = "state.npz"  # where an interrupted stage goes on
+LAST_GOOD = "last_good.npz"  # the state after the last epoch before the loss was no number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ def fit(
     settings, inputs: what the result depends on, set by people and found; a state left by others raises
     UserError.
     """
-    state = directory / "state.npz"
+    state = directory / STATE
     owner = {"settings": settings, "inputs": inputs or {}}
     progress, saved = _load_state(state, owner) or (Progress(task.learning_rate), {})
     for _ in range(_RUNGS):
@@ -111,20 +113,28 @@ def fit(
             training.restore(saved)
             print(f"{task.name}: goes on after epoch {progress.epoch}", flush=True)
         try:
+            if not saved:
+                remove(directory / "log")  # of a training that was killed before its first state
             with TrainingLog(directory / "log") as log:
-                log.graph(model)
-                log.notes(progress.fallbacks)
+                if not saved:
+                    log.graph(model)
+                    log.notes(progress.fallbacks)
                 training.run(progress, log)
         except DivergedError as diverged:
-            progress, saved = _fall_back(task, progress, diverged), {}
-            remove(directory / "log")  # of a training that does not count
+            last, failure = progress.learning_rate, f"{diverged} at learning rate {progress.learning_rate:g}"
+            if progress.epoch:  # some epoch came to its end
+                os.replace(state, directory / LAST_GOOD)
+            progress, saved = _fall_back(task, progress, failure), {}
             _save(state, {}, progress, owner)
             continue
         _assign(variables, training.best)
         return model, parts, progress
+    kept = f"; the weights of the last good epoch are in {directory / LAST_GOOD}"
     raise UserError(
-        f"stage {task.name}: the loss was not finite at any learning rate from {task.learning_rate:g} "
-        f"down to {progress.learning_rate:g}; look at the data, or lower --{task.name}_learning_rate further"
+        f"stage {task.name}: no learning rate from {task.learning_rate:g} down to {last:g} works: {failure} "
+        f"({', '.join(f'{name}={value}' for name, value in settings.items())})"
+        f"{kept if (directory / LAST_GOOD).exists() else ''}; look at the data, or lower "
+        f"--{task.name}_learning_rate further"
     )
 
 
@@ -227,10 +237,10 @@ class _Training:
         self.best = groups["best"]
 
 
-def _fall_back(task: Task, progress: Progress, diverged: DivergedError) -> Progress:
+def _fall_back(task: Task, progress: Progress, failure: str) -> Progress:
     exponent = round(2 * math.log10(progress.learning_rate)) - 1
     lower = float(f"{10 ** (exponent / 2):.0e}")  # 0.1, 0.03, 0.01, 0.003, …
-    message = f"{diverged} at learning rate {progress.learning_rate:g}; the stage begins again at {lower:g}"
+    message = f"{failure}; the stage begins again at {lower:g}"
     print(f"{task.name}: {message}", flush=True)
     return Progress(lower, fallbacks=[*progress.fallbacks, message])
 
@@ -246,11 +256,9 @@ def _assign(variables, values) -> None:
 
 def _save(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict) -> None:
     """Writes the state so that the file is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
-    partial = path.with_name("partial-state.npz")
-    np.savez(partial, meta=np.array(meta), **arrays)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        np.savez(partial, meta=np.array(meta), **arrays)
 
 
 def _load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.ndarray]] | None:

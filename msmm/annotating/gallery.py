@@ -16,6 +16,7 @@ import urllib.parse
 
 from msmm.annotating.outputs import Annotated, shown
 from msmm.errors import UserError
+from msmm.files import PARTIAL, lock, write_bytes
 
 PHOTOS_A_PAGE = 100
 RUNNERS_UP = 3  # labels that were not chosen, shown as well
@@ -87,16 +88,19 @@ class Gallery:
 
     def __enter__(self) -> "Gallery":
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._locked = os.open(self._folder, os.O_RDONLY)
+        if lock(self._locked) is False:
+            raise UserError(f"another process writes the gallery {self._folder}: wait for it")
         for path in [*self._page_files(), *self._folder.glob("index.html")] if self._overwrite else []:
             path.unlink()
         return self
 
     def __exit__(self, failed, *_) -> None:
-        if failed:
-            return
-        if self._waiting:
-            self._write_page()
-        self._write("index.html", self._index())
+        if not failed:
+            if self._waiting:
+                self._write_page()
+            self._write("index.html", self._index())
+        os.close(self._locked)
 
     def done(self, path: str) -> bool:
         return hash(path) in self._done
@@ -197,14 +201,12 @@ def _read_path(quoted: str) -> str:
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_bytes(path, text.encode())
 
 
 def _is_ours(path: pathlib.Path) -> bool:
-    name = path.name.removesuffix(".partial")
+    name = path.name.removeprefix(PARTIAL)
     if not (_NAME.fullmatch(name) or name == "index.html") or not path.is_file():
         return False
     with open(path, encoding="utf-8", errors="replace") as file:
-        return path.name.endswith(".partial") or file.read(len(MARK)) == MARK
+        return path.name.startswith(PARTIAL) or file.read(len(MARK)) == MARK

@@ -19,6 +19,7 @@ from typing import Any
 
 from msmm.annotating import sidecars
 from msmm.errors import UserError
+from msmm.files import lock, whole_file
 from tfrecords_tools.manifest_file import normalise_tag
 
 CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown")
@@ -144,21 +145,34 @@ class File:
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._begun and self._size:
-            shutil.copyfile(self._path, self._partial)
-        self._file = open(self._partial, "ab" if self._size else "wb")
+            with whole_file(self._partial) as copy:  # or a kill would leave some of the lines that are there
+                shutil.copyfile(self._path, copy)
+        self._file = open(self._partial, "ab")
+        if lock(self._file.fileno()) is False or not self._as_it_was():
+            self._file.close()
+            raise UserError(f"another process writes {self._path}: wait for it, or name another --output")
         self._file.truncate(self._size)
         if not self._size and self._format.header:
             self._file.write(self._format.header.encode() + b"\n")
         return self
 
+    def _as_it_was(self) -> bool:
+        """Whether no other process has ended meanwhile, and taken the file with it."""
+        try:
+            mine = os.fstat(self._file.fileno())
+            return os.path.samestat(mine, os.stat(self._partial)) and mine.st_size >= self._size
+        except FileNotFoundError:
+            return False
+
     def __exit__(self, failed, *_) -> None:
-        self._file.close()
-        if failed:
-            return
-        if self._new or self._begun or not self._path.exists():
-            os.replace(self._partial, self._path)
-        else:
-            os.remove(self._partial)  # a copy of what is there
+        with self._file:
+            self._file.flush()
+            if failed:
+                return
+            if self._new or self._begun or not self._path.exists():
+                os.replace(self._partial, self._path)  # while it is locked
+            else:
+                os.remove(self._partial)  # a copy of what is there
 
     def done(self, path: str) -> bool:
         return hash(self._format.key(path)) in self._done

@@ -5,10 +5,12 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
 
 from msmm.annotating import xmp
 from msmm.annotating.finding import PHOTOS, UNREADABLE
+from msmm.files import lock
 
 
 class CannotWrite(Exception):
@@ -64,26 +66,46 @@ def write(
     The arguments are those of `xmp.merged`. Raises CannotWrite; a full disk is an OSError.
     """
     path = to_write(photo)
+    real = os.path.realpath(path)  # a link stays one
     try:
-        mode, old = None, None
-        if os.path.lexists(path):
-            mode, old = os.stat(path).st_mode, pathlib.Path(path).read_bytes()
-        new = xmp.merged(old, keywords, labels, model, same)
-        real = os.path.realpath(path)  # a link stays one
-        partial = f"{real}.partial"
-        try:
-            pathlib.Path(partial).write_bytes(new)
-            if mode is not None:
-                os.chmod(partial, mode)
-            os.replace(partial, real)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(partial)
+        with _partial(f"{real}.partial") as partial:
+            if os.path.lexists(path):
+                old = pathlib.Path(path).read_bytes()
+                os.fchmod(partial.fileno(), os.stat(path).st_mode)
+            else:
+                old = None
+            partial.write(xmp.merged(old, keywords, labels, model, same))
+            partial.flush()
+            os.replace(partial.name, real)
     except xmp.BadPacket as error:
         raise CannotWrite(f"{error} in its sidecar") from None
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise CannotWrite(f"cannot write its sidecar ({error.strerror})") from None
     return path
+
+
+@contextlib.contextmanager
+def _partial(path: str) -> Iterator[BinaryIO]:
+    """A file to write to, locked and empty, which is gone afterwards if it was not renamed.
+
+    Raises CannotWrite where another process has it. One that a killed process has left is taken over.
+    """
+    with open(path, "ab") as file:
+        if lock(file.fileno()) is False or not _is_at(file, path):
+            raise CannotWrite("another process writes its sidecar")
+        file.truncate(0)
+        try:
+            yield file
+        finally:
+            if _is_at(file, path):
+                os.remove(path)
+
+
+def _is_at(file: BinaryIO, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _parse(path: str) -> xmp.Packet:

@@ -11,7 +11,7 @@ from msmm import losses
 from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.input_pipeline import batches_of, epoch_rows
-from msmm.training import Task, fit
+from msmm.training import LAST_GOOD, Task, fit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype(np.float32)
@@ -115,6 +115,28 @@ def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
     meta = json.loads(str(np.load(tmp_path / "state.npz")["meta"]))
     rates = [float(f.rsplit(" ", 1)[1]) for f in meta["progress"]["fallbacks"]]
     assert rates == [0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 3e-5, 1e-5, 3e-6]
+    assert not (tmp_path / LAST_GOOD).exists(), "no epoch was good"
+
+
+def test_where_nothing_helps_the_step_and_settings_are_named_and_the_last_good_weights_stay(tmp_path):
+    """The third epoch has a NaN in it, at whatever learning rate."""
+    task = make_task(learning_rate=1e-5)
+
+    def epoch(number):
+        for step, (x, y) in enumerate(task.epoch(number)):
+            yield x, y * (np.nan if (number, step) == (2, 4) else 1)
+
+    with pytest.raises(UserError) as refused:
+        fit(dataclasses.replace(task, epoch=epoch), CONFIG, tmp_path, {"momentum": 0.9, "seed": 7})
+    said = str(refused.value)
+    assert "stage test" in said and "the loss became nan in epoch 3, step 5 at learning rate 1e-09" in said
+    assert "(momentum=0.9, seed=7)" in said and "from 1e-05 down to 1e-09" in said
+    assert f"the weights of the last good epoch are in {tmp_path / LAST_GOOD}" in said
+    kept = np.load(tmp_path / LAST_GOOD)
+    assert json.loads(str(kept["meta"]))["progress"]["epoch"] == 2
+    arrays = [kept[name] for name in kept.files if name.startswith(("variable", "best"))]
+    assert len(arrays) == 2 * len(make_task().build()[0].variables)
+    assert all(np.isfinite(array).all() for array in arrays)
 
 
 @pytest.mark.parametrize("huge", [np.inf, 1e25])

@@ -112,7 +112,7 @@ def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypat
             output.write(annotated(name))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "g") == ["page-0001.html"]
-    (tmp_path / "g" / "page-0002.html.partial").write_text("<!doc")
+    (tmp_path / "g" / "partial-page-0002.html").write_text("<!doc")
     output = Gallery(str(tmp_path / "g"), "A title", False)
     assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == [True, True, False]
     fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])

@@ -1,0 +1,105 @@
+"""kill -9 at random moments of everything that writes, and on: the end is as if nothing had happened.
+
+Moments are drawn from a seed as shares of what each door takes here, and told in a failure.
+"""
+
+import pathlib
+import random
+import shutil
+import time
+
+import pytest
+from PIL import Image
+
+from tests.conftest import TINY
+from tests.reliability import whole
+from tests.reliability.doors import Doors, kill
+
+METHODS = ("logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn")
+SETTINGS = [f"--{name}={value}" for name, value in (TINY | {f"{m}_epochs": 2 for m in METHODS}).items()]
+MODEL = "--model=runs/scenes/seed0/model"
+
+# Every door that writes, with how often it is killed.
+EVERYTHING = [
+    (3, "tfrecords_tools.pack", "--dataset=scenes", "--num_train=100", "--num_test=40", "--image_size=32"),
+    (9, "msmm.train", "--stage=all", *SETTINGS),
+    (1, "msmm.train", "--stage=quantity_visual", *SETTINGS),
+    *((2 if m in ("softmax", "ria") else 1, "msmm.train", f"--method={m}", *SETTINGS) for m in METHODS),
+    (1, "msmm.evaluate", "--csv=annotations.csv", "--sheet=annotations.png", *SETTINGS),
+    (3, "msmm.export", MODEL, "--output=exported", "--check_images=10"),
+    (3, "msmm.annotate", "photos", MODEL, "--format=xmp", "--workers=1"),
+    (2, "msmm.annotate", "photos", MODEL, "--format=json", "--output=annotations.jsonl", "--workers=1"),
+    (2, "msmm.annotate", "photos", MODEL, "--format=html", "--output=gallery", "--workers=1"),
+]  # fmt: skip
+QUICK = [
+    (1, "tfrecords_tools.pack", "--dataset=scenes", "--num_train=60", "--num_test=20", "--image_size=32"),
+    (1, "msmm.train", "--stage=textual", *SETTINGS),
+    (1, "msmm.annotate", "photos", "--model=model", "--format=xmp", "--workers=1"),
+]  # fmt: skip
+NUM_PHOTOS = 250
+
+
+def make_home(home: pathlib.Path) -> pathlib.Path:
+    (home / "photos").mkdir(parents=True)
+    for i in range(NUM_PHOTOS):
+        colour = tuple(random.Random(i).randrange(256) for _ in range(3))
+        Image.new("RGB", (48, 32), colour).save(home / f"photos/{i:03d}.jpg")
+    return home
+
+
+def uninterrupted(doors: Doors, home: pathlib.Path, plan) -> list[float]:
+    """What each door takes, seconds."""
+    seconds = []
+    for _, door, *arguments in plan:
+        started = time.monotonic()
+        ended = doors.run(home, door, *arguments)
+        assert ended.status == 0, ended
+        seconds.append(time.monotonic() - started)
+    return seconds
+
+
+def interrupted(doors: Doors, home: pathlib.Path, plan, seconds, rng: random.Random) -> list[str]:
+    """Kills each door as often as planned and then lets it end; returns what was killed and when."""
+    told = []
+    for (times, door, *arguments), duration in zip(plan, seconds, strict=True):
+        for _ in range(times):
+            before, moment = whole.finished(home), rng.random() * duration * min(1, 2 / times)
+            started = doors.start(home, door, *arguments)
+            time.sleep(moment)
+            kill(started)
+            if doors.wait(started).status < 0:
+                told.append(f"{door} {arguments[0]} after {moment:.2f} of {duration:.2f} s")
+            whole.check(home)
+            after = whole.finished(home)
+            assert {stage: after.get(stage) for stage in before} == before, ("a stage was lost", told)
+        ended = doors.run(home, door, *arguments)
+        assert ended.status == 0, (ended, told)
+    return told
+
+
+def compare(doors: tuple[Doors, Doors], homes: list[pathlib.Path], plan, seed: int) -> int:
+    """Runs a plan in one home, and killed again and again in the other; returns how many kills there were."""
+    seconds = uninterrupted(doors[0], homes[0], plan)
+    told = interrupted(doors[1], homes[1], plan, seconds, random.Random(seed))
+    files = whole.assert_same(*homes)
+    assert not [name for name in whole.names(homes[1]) if whole.LEFT.search(name)], told
+    print(f"{len(told)} kills in {sum(seconds):.0f} s of work, {files} files the same:", *told, sep="\n  ")
+    return len(told)
+
+
+@pytest.fixture
+def homes(tmp_path):
+    return [make_home(tmp_path / name / "home") for name in ("whole", "killed")]
+
+
+def test_killed_once_each_a_pack_a_stage_and_an_annotation_end_as_if_never(doors, homes, model_directory):
+    for home in homes:
+        shutil.copytree(model_directory, home / "model")
+    assert compare((doors, doors), homes, QUICK, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_everything_ends_as_if_never(tmp_path, homes, seed):
+    with Doors(tmp_path / "a") as uninterrupted, Doors(tmp_path / "b") as interrupted:
+        assert compare((uninterrupted, interrupted), homes, EVERYTHING, seed) >= 20

@@ -1,0 +1,89 @@
+"""What a home of a user looks like when all is well: every file whole, and the same as another's."""
+
+import io
+import json
+import pathlib
+import re
+import zipfile
+
+import h5py
+import numpy as np
+
+LEFT = re.compile(r"partial-|\.partial|\.replaced-|incomplete\.")  # names of what is not finished
+TIMES = ("seconds", "images per second")  # of stage.json, which no two runs share
+
+
+def names(home: pathlib.Path) -> set[str]:
+    """Every file of a home but TensorBoard's, whose names hold the time, and locks."""
+    found = (path.relative_to(home) for path in home.rglob("*") if path.is_file())
+    return {str(path) for path in found if "log" not in path.parts[:-1] and path.name != "lock"}
+
+
+def check(home: pathlib.Path) -> None:
+    """Reads every file that has its final name, as its users would."""
+    for name in names(home):
+        if LEFT.search(name):
+            continue
+        path = home / name
+        if path.suffix == ".weights.h5" and not (path.parent / "stage.json").exists():
+            continue  # of a stage that has not finished
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.name == "state.npz":
+            with np.load(path) as file:
+                assert all(file[key] is not None for key in file.files)
+        elif path.suffix == ".npy":
+            np.load(path, mmap_mode="r")
+        elif name.endswith(".weights.h5") and (path.parent / "stage.json").exists():
+            values(path.read_bytes())
+        elif path.suffix == ".keras":
+            assert zipfile.ZipFile(path).testzip() is None
+        elif path.suffix == ".xmp":
+            assert path.read_bytes().rstrip().endswith(b"?>")
+
+
+def finished(home: pathlib.Path) -> dict[str, int]:
+    """When each finished stage finished."""
+    return {
+        str(path): path.stat().st_mtime_ns for path in home.rglob("stage.json") if "partial" not in str(path)
+    }
+
+
+def values(h5: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an HDF5 file by their paths."""
+    found = {}
+    with h5py.File(io.BytesIO(h5)) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {}))
+    return found
+
+
+def assert_same(home: pathlib.Path, other: pathlib.Path) -> int:
+    """That two homes hold the same files with the same content, bit by bit; returns how many.
+
+    But for times in stage.json, the report of a pack, and how a SavedModel's graph is written down.
+    """
+    assert names(home) == names(other)
+    for name in sorted(names(home)):
+        a, b = (home / name).read_bytes(), (other / name).read_bytes()
+        if name.endswith("stage.json"):
+            assert _timeless(json.loads(a)) == _timeless(json.loads(b)), name
+        elif name.endswith(".weights.h5"):
+            _assert_equal(values(a), values(b), name)
+        elif name.endswith(".keras"):
+            a, b = (zipfile.ZipFile(io.BytesIO(x)).read("model.weights.h5") for x in (a, b))
+            _assert_equal(values(a), values(b), name)
+        elif pathlib.Path(name).name not in ("saved_model.pb", "fingerprint.pb", "variables.index"):
+            assert a == b, name
+    return len(names(home))
+
+
+def _timeless(content):
+    if isinstance(content, dict):
+        return {key: _timeless(value) for key, value in content.items() if key not in TIMES}
+    return [_timeless(value) for value in content] if isinstance(content, list) else content
+
+
+def _assert_equal(a: dict, b: dict, name: str) -> None:
+    assert a.keys() == b.keys(), name
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key], f"{name}: {key}")
