@@ -5,6 +5,7 @@ python -m msmm.evaluate --model=MS-CNN                 a row of Table I
 python -m msmm.evaluate --method=warp                  a method of Tables III and IV
 python -m msmm.evaluate --quantity=best                how many labels says the best on held-out images
 python -m msmm.evaluate --engine=auto                  the finished model, run as msmm.annotate runs it
+python -m msmm.evaluate --joint                        the model that stage joint trained
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 """
 
@@ -23,6 +24,7 @@ METHODS = (
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "A compared method instead.")
 QUANTITIES = ("regression", "top_k", "expected_count", "threshold", "class_thresholds", "poisson_binomial",
               "count_posterior", "expected_f1", "guided_threshold", "best")  # fmt: skip
+_JOINT = flags.DEFINE_boolean("joint", False, "The rows of Table I, but CNN, of the model of stage joint.")
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     None,
@@ -58,7 +60,12 @@ def main() -> None:
         variant = variants.counting(variant)
     if _ENGINE.value and (method or _MODEL.value != variants.COMPLETE):
         raise UserError(f"--engine runs the finished model, which is --model={variants.COMPLETE}")
-    for stage in (method,) if method else variant.stages:
+    needed = (method,) if method else variant.stages
+    if _JOINT.value:
+        if method or variant.scorer == "cnn_head":
+            raise UserError("--joint has the rows of Table I but CNN, and no compared methods")
+        needed, run = ("joint",), run.of_joint()
+    for stage in needed:
         if not run.stage_record(stage):
             flag = "method" if method else "stage"
             raise UserError(

@@ -38,6 +38,29 @@ def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Ca
     return loss
 
 
+def joint(of_labels: Callable) -> Callable:
+    """One loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
+
+    The outputs are those of `models.one_process.network`. Each loss L with a log-variance s counts as
+    exp(-s) L + s / 2, a squared error with half its L: the uncertainty weighting of Kendall, Gal and Cipolla
+    (Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 7-10), s learnt with the rest.
+    """
+
+    def loss(labels, outputs):
+        classes = labels.shape[1]
+        s = outputs[:, 2 * classes + 2 :]
+        counts = ops.sum(ops.cast(labels, outputs.dtype), axis=1)
+        total = 0.0
+        for head, start in enumerate((0, classes + 1)):
+            logits, raw = outputs[:, start : start + classes], outputs[:, start + classes, None]
+            own = (of_labels(labels, logits), squared_error(counts, raw) / 2)
+            for value, log_variance in zip(own, (s[:, 2 * head], s[:, 2 * head + 1]), strict=True):
+                total = total + ops.exp(-log_variance) * value + log_variance / 2
+        return total
+
+    return loss
+
+
 def squared_error(counts, raw):
     """Eq. 5: true quantities [B] or [B, 1] and predicted [B, 1], float32 -> [B], in labels squared."""
     return ops.sum(ops.square(raw - ops.cast(ops.reshape(counts, (-1, 1)), raw.dtype)), axis=-1)

@@ -30,6 +30,11 @@ STAGE_OF = {
 }
 
 
+def trainer(run: Run, part: str) -> str:
+    """The stage whose weights of a part a run uses."""
+    return "joint" if run.joint else STAGE_OF[part]
+
+
 def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0) -> keras.Model:
     """A part with fresh weights (the backbone: those that `config.weights` names), which computes in
     `config.precision`."""
@@ -91,7 +96,7 @@ def load(run: Run, part: str) -> keras.Model:
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
     model = build(part, config, len(run.dataset.labels), len(run.dataset.tags))
-    load_weights(model, run.stage_directory(STAGE_OF[part]), part)
+    load_weights(model, run.stage_directory(trainer(run, part)), part)
     return model
 
 
@@ -121,4 +126,4 @@ def weights_hash(model: keras.Model) -> str:
 
 def trained_hash(run: Run, part: str) -> str:
     """What `weights_hash` was when the part's stage finished."""
-    return run.stage_record(STAGE_OF[part])["weights"][part]
+    return run.stage_record(trainer(run, part))["weights"][part]

@@ -9,8 +9,10 @@
     log/                            TensorBoard
     state.npz                       where an interrupted stage goes on
 <workdir>/seed0/model/              the finished model, complete in itself
+<workdir>/seed0/joint/, joint_model/    the same of stage joint
 """
 
+import copy
 import dataclasses
 import functools
 import pathlib
@@ -49,6 +51,7 @@ class Run:
     def __init__(self, workdir, dataset: Dataset, config: Config, seed: int = 0, features_directory=None):
         self.workdir, self.dataset, self.config, self.seed = pathlib.Path(workdir), dataset, config, seed
         self.features_directory = pathlib.Path(features_directory or self.workdir / "features")
+        self.joint = False
         self._claim()
 
     def _claim(self) -> None:
@@ -75,6 +78,16 @@ class Run:
     @property
     def directory(self) -> pathlib.Path:
         return self.workdir / f"seed{self.seed}"
+
+    def of_joint(self) -> "Run":
+        """This run with the parts that stage joint has trained in the place of the other stages'."""
+        run = copy.copy(self)
+        run.joint = True
+        return run
+
+    @property
+    def model_directory(self) -> pathlib.Path:
+        return self.directory / ("joint_model" if self.joint else "model")
 
     def stage_directory(self, stage: str) -> pathlib.Path:
         return self.directory / stage

@@ -9,6 +9,7 @@
 | quantity | line 5 | quantity | the same | eq. 5 |
 | quantity_visual | rows without tags of Tables I, V | visual_quantity | backbone, multi_scale | eq. 5 |
 
+Beyond the paper, stage joint trains all of the complete model at once (`msmm.joint`).
 The methods of Tables III and IV (`methods.METHODS`) are stages too, which need stage finetune or nothing.
 """
 
@@ -23,7 +24,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from msmm import checksums, compared, configs, parts, tasks
+from msmm import checksums, compared, configs, joint, parts, tasks
 from msmm.configs.base import Config
 from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
 from msmm.methods import METHODS
@@ -167,6 +168,7 @@ _LOSS = configs.settings_of("asymmetric")
 # They count where they are not the default: what finished before there was a choice is still finished.
 _OPTIONS = ("precision",)
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
+_JOINT = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 STAGES: dict[str, Stage] = {
     "finetune": Stage((), tasks.finetune, _IMAGE),
     "visual": Stage(("finetune",), tasks.visual, (*_IMAGE, "bn_batches")),
@@ -178,7 +180,10 @@ STAGES: dict[str, Stage] = {
 
 
 def stage_of(run: Run, name: str) -> Stage:
-    """A stage of Algorithm 1, or a compared method as one."""
+    """A stage of Algorithm 1, stage joint, or a compared method as one."""
+    if name == joint.NAME:
+        needs = () if run.config.finetune_trunk else ("finetune",)
+        return Stage(needs, joint.task, (*_IMAGE, *_JOINT), _LOSS)
     if name not in METHODS:
         return STAGES[name]
     needs = ("finetune",) if compared.trunk(run, name) == "finetuned" else ()

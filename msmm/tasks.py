@@ -52,8 +52,8 @@ def _head_on_frozen_trunk(run: Run) -> Task:
 def visual(run: Run) -> Task:
     """Algorithm 1, lines 2-3: the fusion blocks and their head, on the frozen backbone's maps."""
     labels, seed, config = run.split("train").labels, stage_seed(run, "visual"), run.config
-    views = [features.maps(run, "train", flip) for flip in ([False, True] if config.flip else [False])]
-    streaming = views[0] is None
+    views = map_views(run)
+    streaming = views is None
     backbone = parts.load(run, "backbone") if streaming else None
     images = run.images("train")
 
@@ -68,16 +68,13 @@ def visual(run: Run) -> Task:
         if streaming:
             batches = images.epoch(run.train_rows, config.batch_size, seed, number, config.flip)
             return ((x, labels[rows]) for x, rows in batches)
-        return (
-            (_take_maps(views, rows, seed, number), labels[rows])
-            for rows in _epoch_batches(run, seed, number)
-        )
+        return ((maps, labels[rows]) for maps, rows in map_batches(run, views, seed, number))
 
     def predict(model):
         if streaming:
             return predict_images(run, model)
         held_out = batches_of(run.held_out_rows, features.BATCH)
-        return _concatenate(
+        return concatenated(
             model.predict_on_batch([m[rows].astype(np.float32) for m in views[0]]) for rows in held_out
         )
 
@@ -222,6 +219,18 @@ def _epoch_batches(run: Run, seed: int, epoch: int):
     return batches_of(epoch_rows(run.train_rows, seed, epoch), run.config.batch_size, drop_remainder=True)
 
 
+def map_views(run: Run) -> list | None:
+    """The frozen trunk's maps of the training images, plain and mirrored; None over the disk budget."""
+    views = [features.maps(run, "train", flip) for flip in ([False, True] if run.config.flip else [False])]
+    return None if views[0] is None else views
+
+
+def map_batches(run: Run, views: list, seed: int, epoch: int):
+    """Yields (the five maps, row numbers) of an epoch's batches."""
+    for rows in _epoch_batches(run, seed, epoch):
+        yield _take_maps(views, rows, seed, epoch), rows
+
+
 def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
     """The five maps of `rows`, each plain or mirrored as the epoch has it, float32."""
     taken = [m[rows].astype(np.float32) for m in views[0]]
@@ -235,15 +244,16 @@ def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.
 def predict_images(run: Run, model: keras.Model) -> np.ndarray:
     """The outputs of a model of images for the held-out ones."""
     images = run.images("train").ordered(features.BATCH, rows=run.held_out_rows)
-    return _concatenate(model.predict_on_batch(batch) for batch in images)
+    return concatenated(model.predict_on_batch(batch) for batch in images)
 
 
 def _predict_array(run: Run, x: np.ndarray, model: keras.Model) -> np.ndarray:
     batches = batches_of(run.held_out_rows, 256)
-    return _concatenate(model.predict_on_batch(x[rows].astype(np.float32)) for rows in batches)
+    return concatenated(model.predict_on_batch(x[rows].astype(np.float32)) for rows in batches)
 
 
-def _concatenate(batches) -> np.ndarray:
+def concatenated(batches) -> np.ndarray:
+    """A model's outputs for batch after batch as one array."""
     return np.concatenate([keras.ops.convert_to_numpy(batch) for batch in batches])
 
 

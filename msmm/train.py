@@ -5,6 +5,7 @@
     python -m msmm.train --dataset=nus_wide --stage=all --weights=resnet101.h5
     python -m msmm.train --stage=textual --textual_epochs=40 --restart
 
+    python -m msmm.train --stage=joint                    beyond the paper: all parts at once, by one loss
     python -m msmm.train --method=warp                    a method of Tables III and IV
 
 Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
@@ -21,7 +22,7 @@ STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_v
 METHODS = (
     "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
 )  # fmt: skip
-_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
+_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all", "joint"], "The stage to train.")
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
 flags.mark_flags_as_mutual_exclusive(["stage", "method"], required=True)
 _RESTART = flags.DEFINE_boolean(
@@ -38,7 +39,9 @@ def main() -> None:
     wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value)
-    if _STAGE.value:
+    if _STAGE.value == "joint":
+        print(f"model:       {variants.save_model(run.of_joint())}")
+    elif _STAGE.value:
         missing = [stage for stage in STAGES if not run.stage_record(stage)]
         model = f"not before {', '.join(missing)} have finished" if missing else variants.save_model(run)
         print(f"model:       {model}")

@@ -6,6 +6,7 @@ What an interrupted stage finds when it is called again, in this order:
 3. nothing: it begins.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -177,13 +178,15 @@ class _Training:
             started = time.monotonic()
             loss, images = self._epoch(progress.epoch)
             speed = images / (time.monotonic() - started)
-            if task.before_evaluation:
-                task.before_evaluation(self.parts, progress.epoch)
-            figures = task.evaluate(self.model)[1]
-            value = -figures[task.select] if task.smaller_is_better else figures[task.select]
-            progress.epoch += 1
-            if value > progress.best:
-                progress.best, progress.best_epoch, self.best = value, progress.epoch, _values(self.variables)
+            with self._averaged():
+                if task.before_evaluation:
+                    task.before_evaluation(self.parts, progress.epoch)
+                figures = task.evaluate(self.model)[1]
+                value = -figures[task.select] if task.smaller_is_better else figures[task.select]
+                progress.epoch += 1
+                if value > progress.best:
+                    progress.best, progress.best_epoch = value, progress.epoch
+                    self.best = _values(self.variables)
             rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
             train = {"loss": loss, "learning rate": rate, "images per second": speed}
             progress.history.append({"epoch": progress.epoch, "train": train, "held-out": figures})
@@ -214,6 +217,18 @@ class _Training:
         if not all(np.isfinite(v).all() for v in _values(self.model.trainable_variables)):
             raise DivergedError(f"a weight was not finite after epoch {epoch + 1}")
         return total / images, images
+
+    @contextlib.contextmanager
+    def _averaged(self):
+        """Within it, weights are their means over the last steps if the optimiser keeps these."""
+        if not self.optimizer.use_ema:
+            yield
+            return
+        means = keras.callbacks.SwapEMAWeights()
+        means.set_model(self.model)
+        means.on_test_begin()
+        yield
+        means.on_test_end()
 
     def _groups(self):
         return {"variable": self.variables, "optimizer": self.optimizer.variables, "best": self.best}

@@ -176,7 +176,7 @@ def save_model(run: Run):
             for j in range(len(run.dataset.labels))
         ],
     }
-    directory = run.directory / "model"
+    directory = run.model_directory
     files = dict(zip(model_dir.QUANTITIES, fitted.values(), strict=True))
     model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info, files)
     return directory

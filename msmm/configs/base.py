@@ -54,6 +54,14 @@ class Config(Baselines):
     textual_learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE")
     classifier_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     quantity_learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE (diverges: see decision 5)")
+    joint_learning_rate: float = setting(
+        1e-3, "the first step of AdamW's; beyond the paper, as all of joint_"
+    )
+    joint_epochs: int = setting(28, "at most, passes over the images; as finetune and visual together")
+    joint_dropout: float = setting(0.3, "share of f_v and f_t that its heads do not see in training")
+    joint_ema: float = setting(
+        0.99, "decay of the mean of its weights, share kept a step; 0: the last weights"
+    )
     finetune_epochs: int = setting(8, "at most, passes over the images; decision 3")
     visual_epochs: int = setting(20, "at most; decision 3")
     textual_epochs: int = setting(20, "at most; decision 3")
@@ -86,7 +94,7 @@ _AT_LEAST = {
         0: "textual_units weight_decay bn_batches image_cache_gib maps_cache_gib "
         "asymmetric_gamma_positive asymmetric_gamma_negative",
         1: "batch_size patience k held_out "
-        "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs "
+        "finetune_epochs visual_epochs textual_epochs classifier_epochs quantity_epochs joint_epochs "
         "logistic_epochs softmax_epochs warp_epochs cnn_rnn_epochs cnn_rnn_beam ria_epochs ria_beam "
         "tag_neighbour_epochs sinn_epochs sr_cnn_rnn_epochs sr_cnn_rnn_beam",
         32: "image_size",
@@ -99,4 +107,4 @@ _CHOICES = {
     "ria_order": ("frequent_first", "rare_first"),
     "tag_neighbour_pool": ("all", "train"),
 }
-_SHARES = ("momentum", "bn_momentum", "textual_dropout", "asymmetric_shift")
+_SHARES = ("momentum", "bn_momentum", "textual_dropout", "asymmetric_shift", "joint_dropout", "joint_ema")

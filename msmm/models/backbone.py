@@ -67,7 +67,7 @@ def _trunk(name: str, image_size: int, weights: str):
     if name in ready_made.applications():
         if weights not in ("imagenet", "none"):
             _require_file(weights)
-        return ready_made.application(name, weights)
+        return ready_made.application(name, weights, image_size)
     if small:
         *depths, width = map(int, small.groups())
         trunk, kind = resnet(depths, width, image_size), "caffe"

@@ -33,16 +33,17 @@ def applications() -> dict[str, Callable]:
     return {name.lower(): function for name, function in found}
 
 
-def application(name: str, weights: str) -> tuple[keras.Model, str]:
-    """A network of keras.applications without its top, for images of any size, and the key of PREPROCESSING
+def application(name: str, weights: str, image_size: int) -> tuple[keras.Model, str]:
+    """A network of keras.applications without its top, and the key of PREPROCESSING
     that does what the `preprocess_input` of its module does: "none" where the network itself does it.
 
     weights: "imagenet" (downloaded), "none" or a file.
     """
     function = applications()[name]
+    side = image_size if name.startswith("nasnet") else None  # whose paddings depend on it
     try:
         trunk = function(
-            include_top=False, weights=None if weights == "none" else weights, input_shape=(None, None, 3)
+            include_top=False, weights=None if weights == "none" else weights, input_shape=(side, side, 3)
         )
     except Exception as error:  # Keras wraps a failed download in a bare Exception
         raise UserError(

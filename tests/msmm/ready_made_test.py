@@ -60,13 +60,13 @@ def test_other_image_sizes(name, size):
 
 
 def test_taps_are_the_last_layers_of_their_scales():
-    trunk = ready_made.application("vgg16", "none")[0]
+    trunk = ready_made.application("vgg16", "none", 96)[0]
     assert backbone.find_taps(trunk) == [
         *("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
     ]
-    lost = ready_made.application("xception", "none")[0]  # its first convolutions have no padding
+    lost = ready_made.application("xception", "none", 96)[0]  # its first convolutions have no padding
     assert backbone.find_taps(lost)[0] == "block2_sepconv2_bn"
-    assert backbone.find_taps(ready_made.application("convnexttiny", "none")[0])[0] is None
+    assert backbone.find_taps(ready_made.application("convnexttiny", "none", 96)[0])[0] is None
 
 
 def test_without_a_map_of_stride_2_the_image_is_the_first_scale():

@@ -1,0 +1,93 @@
+"""Training in one process against the paper's stages, at equal budget (beyond the paper).
+
+    python -m experiments.joint                                on scenes
+    python -m experiments.joint --seeds=3 --dataset=openclipart_noleak --config=openclipart \\
+        --backbone=efficientnet_lite0_imagenet.keras           the trunk frozen in both
+
+Staged is Algorithm 1. Joint is stage joint with as many passes over the images as the staged trunk and fusion
+had (stages finetune and visual; visual alone where the trunk is frozen), once as it is and once without
+dropout of features and mean of weights. It trains in runs/<dataset>/joint/ and uses finished stages.
+"""
+
+import dataclasses
+
+from msmm import command_line
+
+command_line.define_experiment_flags()
+
+COLUMNS = {
+    "Upper bound": "Upper bound",
+    "MS-CNN+Tags+LQP": "MS-CNN +Tags+LQP",
+    "MS-CNN+LQP": "MS-CNN +LQP",
+    "MS-CNN+Tags": "MS-CNN +Tags",
+    "MS-CNN": "MS-CNN",
+}
+CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0, "joint_ema": 0.0}}
+
+
+def main() -> None:
+    runs = command_line.open_runs()
+    from experiments import study
+    from experiments.report import Table
+
+    staged = study.finish(runs)
+    rows = [_row("Staged (Algorithm 1)", [_staged(run) for run in runs])]
+    for name, fields in CHOICES.items():
+        print(f"\n{name}", flush=True)
+        rows.append(_row(name, [_joint(run, fields) for run in runs]))
+    notes = [
+        "H-F1 (%) of each row of Table I; accuracy (%) of the label quantity; passes over the training "
+        "images of what trains trunk and fusion; seconds of training, without what is computed once (maps, "
+        "features)."
+    ]
+    columns = (*COLUMNS.values(), "quantity accuracy", "passes", "seconds")
+    table = Table(f"Measured: one process or stages, {staged.what}", rows, columns, "Training", notes=notes)
+    page = staged.report(
+        f"Joint training on {staged.run.dataset.name}", [study.Section([table])], command_line.command()
+    )
+    study.publish(page, runs, "joint_training")
+
+
+def _row(name: str, seeds: list[dict]):
+    from experiments.report import Row
+
+    return Row(name, seeds)
+
+
+def _staged(run) -> dict:
+    from msmm.stages import STAGES
+
+    seconds = sum(run.stage_record(stage)["seconds"] for stage in STAGES)
+    return _figures(run) | {"passes": _passes(run), "seconds": seconds}
+
+
+def _joint(run, fields: dict) -> dict:
+    """Trains stage joint for as many passes as the run's stages had, beside it, and measures its model."""
+    from msmm.run import Run
+    from msmm.stages import adopt, train
+
+    config = dataclasses.replace(run.config, joint_epochs=_passes(run), **fields)
+    name = ",".join(f"{field}={value:g}" for field, value in fields.items()) or "as set"
+    beside = Run(run.workdir / "joint" / name, run.dataset, config, run.seed, run.features_directory)
+    adopt(beside, run)
+    train(beside, "joint")
+    record = beside.stage_record("joint")
+    spent = {"passes": len(record["history"]), "seconds": record["seconds"]}
+    return _figures(beside.of_joint()) | spent
+
+
+def _passes(run) -> int:
+    stages = ("finetune", "visual") if run.config.finetune_trunk else ("visual",)
+    return sum(len(run.stage_record(stage)["history"]) for stage in stages)
+
+
+def _figures(run) -> dict:
+    from msmm.variants import COMPLETE, VARIANTS, measure
+
+    measured = {name: measure(run, VARIANTS[name])[1] for name in COLUMNS}
+    found = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}
+    return found | {"quantity accuracy": measured[COMPLETE]["Accuracy"]}
+
+
+if __name__ == "__main__":
+    command_line.run(main)
