@@ -23,6 +23,7 @@ FREQUENCY, AGE = 600, 3600  # seconds; how often which uploads are deleted
 REASONS = {
     "too many pixels": f"too many pixels: at most {images.MAX_PIXELS // 10**6} million, and no side over "
     f"{images.MAX_SIDE:,}",
+    "too many scans": "a JPEG of too many scans: save it again as a plain JPEG",
     "not an image of a known format": f"not a photograph: expected one of {', '.join(images.FORMATS)}",
     "does not decode": "the file is damaged: it does not decode",
 }

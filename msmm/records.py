@@ -197,6 +197,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     try:
         builder = tfds.builder_from_directory(directory)
         present = builder.info.features
+        files = [path for info in builder.info.splits.values() for path in info.filepaths]
     except Exception as error:  # whatever a damaged file makes TFDS raise
         raise UserError(
             f"cannot read dataset_info.json, features.json or what they name in {directory} "
@@ -207,10 +208,9 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {directory}, found "
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
-    for info in builder.info.splits.values():
-        for path in info.filepaths:
-            if not path.exists():
-                raise UserError(f"{path} is missing: {remedy}")
+    for path in files:
+        if not path.exists():
+            raise UserError(f"{path} is missing: {remedy}")
     return Dataset(
         name=name,
         directory=directory,

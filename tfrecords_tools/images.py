@@ -12,6 +12,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_500  # pixels; libjpeg's own limit
+MAX_SCANNED = 4_000_000_000  # pixels times scans of a JPEG: each scan, a hundred bytes, is a pass over all
 MAX_BYTES = 1 << 30  # of a file; 100 million pixels of 16 bits and three colours take 600 MB
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
@@ -130,6 +131,9 @@ def _open(data: bytes) -> Image.Image:
         raise BrokenImage("does not decode") from None
     if opened.width * opened.height > MAX_PIXELS or max(opened.size) > MAX_SIDE:
         raise BrokenImage("too many pixels")
+    is_jpeg = opened.format in ("JPEG", "MPO") or "jpeg" in str(opened.info.get("compression"))
+    if is_jpeg and opened.width * opened.height * data.count(b"\xff\xda") > MAX_SCANNED:
+        raise BrokenImage("too many scans")
     return opened
 
 
@@ -160,9 +164,23 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no fixed range: the brightest pixel becomes white
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0).clip(0)
-        image = Image.fromarray((values * (255.0 / max(values.max(), 1e-9))).astype(np.uint8))
+        image = Image.fromarray(_stretched(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Numbers of any size as uint8, the largest 255; 256 rows at a time, for there may be 100 million."""
+
+    def rows():
+        for start in range(0, len(values), 256):
+            some = values[start : start + 256].astype(np.float64)
+            yield start, np.nan_to_num(some, posinf=0.0).clip(0)
+
+    most = max(1e-9, *(some.max() for _, some in rows()))
+    stretched = np.empty(values.shape, np.uint8)
+    for start, some in rows():
+        stretched[start : start + 256] = some * (255.0 / most)
+    return stretched

@@ -51,7 +51,9 @@ def run(directory: pathlib.Path):
 
     dataset = records.open_dataset(directory / "data", "scenes")
     found = Run(directory, dataset, Config(**TINY))
-    weights = [parts.weights_hash(parts.load(found, part)) for part in ("textual", "quantity")]
+    weights = [
+        parts.weights_hash(parts.load(found, part)) for part in ("textual", "textual_head", "quantity")
+    ]
     return weights, found.stage_record("textual"), found.stage_record("quantity")
 
 

@@ -1,0 +1,227 @@
+"""Damaged and hostile photographs through packing, annotate and the page: an answer or a cause, soon."""
+
+import io
+import re
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from msmm.annotating import photos, xmp
+from tests.conftest import ROOT
+from tests.msmm.conftest import annotate, model, model_directory  # noqa: F401
+from tests.reliability.mutations import mutations
+from tests.tfrecords_tools.conftest import picture
+from tfrecords_tools import builder, images, manifest
+
+SECONDS = 5  # that one photograph may take
+GROWTH = 1536  # MiB that this process may grow by
+QUICK, SLOW = 5, 130  # mutations a file
+CAUSES = {"does not decode", "empty file", "not an image of a known format", "too many pixels",
+          "too many scans", "file too large"}  # fmt: skip
+
+
+def encoded(image, **how) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **how)
+    return buffer.getvalue()
+
+
+def photographs() -> dict[str, bytes]:
+    """One of every kind that is read."""
+    rgb, exif = Image.fromarray(picture(48, 64)), Image.Exif()
+    exif[images.ORIENTATION], exif[0x010E] = 6, "a description"
+    packet = xmp.merged(None, ["Rome", "sea"], [], "", str)
+    palette, rgba = rgb.quantize(16), rgb.convert("RGBA")
+    rgba.putalpha(rgb.convert("L"))
+    sixteen = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 200)
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
+    gif = {"save_all": True, "append_images": [palette.rotate(90)], "transparency": 3}
+    return {
+        "plain.jpg": encoded(rgb, format="JPEG", quality=90),
+        "progressive.jpg": encoded(rgb, format="JPEG", progressive=True),
+        "keywords.jpg": encoded(rgb, format="JPEG", exif=exif, xmp=packet, icc_profile=bytes(200)),
+        "cmyk.jpg": encoded(rgb.convert("CMYK"), format="JPEG"),
+        "plain.png": encoded(rgba, format="PNG", pnginfo=text, exif=exif),
+        "palette.png": encoded(palette, format="PNG", transparency=3),
+        "sixteen.png": encoded(sixteen, format="PNG"),
+        "lossy.webp": encoded(rgb, format="WEBP", exif=exif, xmp=packet),
+        "lossless.webp": encoded(rgba, format="WEBP", lossless=True),
+        "moving.gif": encoded(palette, format="GIF", **gif),
+        "plain.tif": encoded(rgb, format="TIFF", exif=exif),
+        "lzw.tif": encoded(rgba, format="TIFF", compression="tiff_lzw"),
+        "jpeg.tif": encoded(rgb, format="TIFF", compression="jpeg"),
+        "float.tif": encoded(rgb.convert("F"), format="TIFF", compression="tiff_deflate"),
+        "plain.bmp": encoded(rgb, format="BMP"),
+        "plain.ppm": encoded(rgb, format="PPM"),
+    }
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Writes damaged photographs into a folder and returns their paths."""
+
+    def write(count):
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for name, data in photographs().items():
+            other = photographs()["plain.png" if name != "plain.png" else "plain.jpg"]
+            for number, (_, after) in enumerate(mutations(data, count, name, other)):
+                (folder / f"{number:03d} {name}").write_bytes(after)
+        return sorted(folder.iterdir())
+
+    return write
+
+
+def test_damaged_photographs_do_no_harm(damaged, annotate, model, tmp_path):  # noqa: F811
+    check(damaged(QUICK), annotate, model, tmp_path)
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_photographs_do_no_harm(damaged, annotate, model, tmp_path):  # noqa: F811
+    check(damaged(SLOW), annotate, model, tmp_path)
+
+
+def check(paths, annotate, model, tmp_path):  # noqa: F811
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    slowest, causes = (0.0, ""), {}
+    for path in paths:  # one by one, so that the one that takes long is known
+        started = time.perf_counter()
+        causes[path] = images.checked(path)
+        photos.prepare(str(path), model.image_size, thumbnail=True, to_sidecar=False, overwrite=False)
+        slowest = max(slowest, (time.perf_counter() - started, path.name))
+    assert slowest[0] < SECONDS, slowest
+    broken = {path: cause for path, cause in causes.items() if isinstance(cause, str)}
+    assert set(broken.values()) <= CAUSES
+
+    _, summary = annotate(tmp_path / "photos", overwrite=True)
+    assert set(summary.skipped) <= CAUSES
+    assert summary.annotated + summary.skipped.total() == len(paths)
+
+    lines = [f'{{"image": "photos/{path.name}", "labels": ["a"], "split": "train"}}\n' for path in paths]
+    (tmp_path / "list.jsonl").write_text("".join(lines))
+    arguments = {"manifest": tmp_path / "list.jsonl", "max_skipped": 1.0, "workers": 2}
+    builder.pack(manifest.Manifest, "photos", tmp_path / "data", **arguments)
+    from msmm import records
+
+    dataset = records.open_dataset(tmp_path / "data", "photos")
+    assert dataset.num_examples("train") == len(paths) - len(broken)
+    dropped = dataset.report()["splits"]["train"]["dropped"]
+    assert sum(map(len, dropped.values())) == len(broken) and set(dropped) <= CAUSES
+
+    refused = on_the_page(paths, model)
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    assert growth < GROWTH
+    print(
+        f"{len(paths)} files: {len(broken)} not packed, {summary.skipped.total()} not annotated, {refused} "
+        f"refused by the page; the slowest took {slowest[0]:.2f} s; {growth} MiB more memory"
+    )
+
+
+def on_the_page(paths, model) -> int:  # noqa: F811
+    gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
+    from msmm import page
+
+    refused = 0
+    for path in paths:
+        started = time.perf_counter()
+        try:
+            assert page.annotate(model, str(path), "beach")["labels"]
+        except gradio.Error as error:
+            assert error.message in {page.REASONS.get(cause, cause) for cause in CAUSES}
+            refused += 1
+        assert time.perf_counter() - started < SECONDS, path.name
+    return refused
+
+
+def many_scans(side: int, scans: int) -> bytes:
+    """A progressive JPEG with its last scan, about a hundred bytes, as often as that."""
+    data = encoded(Image.new("RGB", (side, side), "grey"), format="JPEG", progressive=True)
+    last = data[[match.start() for match in re.finditer(b"\xff\xda", data)][-1] : -2]
+    return data[:-2] + last * scans + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded():
+    started = time.perf_counter()
+    data = many_scans(2000, 2000)  # 100 million pixels and 50,000 scans, a few megabytes, would be an hour
+    assert images.checked(data) == "too many scans"
+    with pytest.raises(images.BrokenImage, match="too many scans"):
+        images.load(data, 224)
+    assert time.perf_counter() - started < 1
+    assert images.checked(many_scans(200, 100)) is None
+
+
+def png(width, height, *chunks) -> bytes:
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *(chunk(*c) for c in chunks), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+ROWS, SPACE = (b"IDAT", zlib.compress(bytes(200))), zlib.compress(bytes(2 * 10**8), 9)
+FRAME = b"," + struct.pack("<HHHHB", 0, 0, 65_000, 65_000, 0) + b"\x02\x02\x44\x01\x00;"
+BOMBS = {
+    "pixels.png": (png(50_000, 50_000, (b"IDAT", zlib.compress(bytes(10**6)))), "too many pixels"),
+    "pixels.gif": (b"GIF89a" + struct.pack("<HHBBB", 65_000, 65_000, 0, 0, 0) + FRAME, "too many pixels"),
+    "pixels.ppm": (b"P6 40000 40000 255\n" + bytes(1000), "too many pixels"),
+    "pixels.bmp": (
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 30_000, 30_000, 1, 24, 0, 0, 0, 0, 0, 0),
+        "too many pixels",
+    ),
+    "text.png": (png(8, 8, (b"zTXt", b"a\0\0" + SPACE), ROWS), "does not decode"),
+    "profile.png": (png(8, 8, (b"iCCP", b"a\0\0" + SPACE), ROWS), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_unpacks_to_far_more_is_refused_soon(name):
+    data, cause = BOMBS[name]
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    said = images.checked(data)
+    assert cause is None or said == cause
+    assert time.perf_counter() - started < 1
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < 300
+
+
+LARGEST = {
+    "RGB JPEG": ("RGB", {"format": "JPEG"}),
+    "CMYK JPEG": ("CMYK", {"format": "JPEG"}),
+    "RGBA PNG": ("RGBA", {"format": "PNG", "compress_level": 1}),
+    "RGBA TIFF": ("RGBA", {"format": "TIFF", "compression": "tiff_lzw"}),
+    "float TIFF": ("F", {"format": "TIFF", "compression": "tiff_deflate"}),
+    "lossy WebP": ("RGB", {"format": "WEBP", "method": 0}),
+    "GIF": ("L", {"format": "GIF", "transparency": 3}),
+}
+READ = """
+import pathlib, resource, sys, time
+from msmm.annotating import photos
+from tfrecords_tools import images
+path, before = pathlib.Path(sys.argv[1]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.perf_counter()
+assert not isinstance(images.checked(path), str)
+packed = time.perf_counter() - started
+assert isinstance(photos.prepare(str(path), 224, True, False, False), photos.Photo)
+annotated = time.perf_counter() - started - packed
+print(packed, annotated, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LARGEST)
+def test_the_largest_that_is_read_takes_seconds_and_little_over_a_gigabyte(kind, tmp_path):
+    mode, how = LARGEST[kind]
+    Image.linear_gradient("L").resize((10_000, 10_000)).convert(mode).save(tmp_path / "largest", **how)
+    command = [sys.executable, "-c", READ, tmp_path / "largest"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    packed, annotated, memory = map(float, said.split())
+    print(f"{kind}: packing {packed:.1f} s, annotating {annotated:.1f} s, {memory:.0f} MiB")
+    assert max(packed, annotated) < SECONDS and memory < 1300
