@@ -2,10 +2,37 @@
 
 import tensorflow as tf
 
+# A JPEG is read at a half, a quarter or an eighth of its size where that leaves this many times the wanted
+# one in both directions: probabilities then move by less than 0.01, at 2 by up to 0.07.
+DETAIL = 4
 
-def decode(encoded):
-    """Encoded JPEG (scalar string) -> RGB uint8 [H, W, 3], with the accurate inverse DCT."""
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+def load(encoded, size: int):
+    """Encoded JPEG (scalar string) -> RGB uint8 [size, size, 3], in a graph.
+
+    No pixel is decoded in more detail than `DETAIL` asks for; otherwise as `resize(decode(encoded), size)`.
+    """
+    sides = tf.io.extract_jpeg_shape(encoded)[:2]
+
+    # Not inlined: its many small ops would cost something even where they are passed over.
+    @tf.function(experimental_attributes={"_noinline": True})
+    def shrunk(encoded, sides):
+        times = tf.reduce_min(sides) // (DETAIL * size)
+        ratio = tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32))
+        image = tf.switch_case(ratio, [lambda r=r: decode(encoded, r) for r in (1, 2, 4, 8)])
+        return _resized(image, size)
+
+    fits = tf.reduce_all(sides == size)
+    loaded = tf.cond(fits, lambda: decode(encoded), lambda: shrunk(encoded, sides))
+    return tf.ensure_shape(loaded, (size, size, 3))
+
+
+def decode(encoded, ratio: int = 1):
+    """Encoded JPEG (scalar string) -> RGB uint8 [H, W, 3], with the accurate inverse DCT.
+
+    ratio: 1, 2, 4 or 8; the pixels are those of the image that many times smaller, sides rounded up.
+    """
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE", ratio=ratio)
 
 
 def resize(image, size: int):
@@ -15,5 +42,29 @@ def resize(image, size: int):
     """
     if image.shape[0] == image.shape[1] == size:
         return image
-    resized = tf.image.resize(image, (size, size), antialias=True)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
+    return _resized(tf.convert_to_tensor(image), size)
+
+
+def _resized(image, size: int):
+    """What tf.image.resize(antialias=True) gives, to the bit, in a third of the time.
+
+    Its op walks along rows pixel by pixel, and across them a whole row at a time. So each direction is
+    resized as rows of an image one pixel wide, whose channels are all that lies beside each other.
+    """
+    columns = tf.reshape(_rows(image, size), (size, -1, 3))
+    turned = tf.transpose(_rows(tf.transpose(columns, (1, 0, 2)), size), (1, 0, 2))
+    return tf.saturate_cast(tf.round(turned), tf.uint8)
+
+
+def _rows(image, size: int):
+    """[H, W, C] -> float32 [size, W, C]."""
+    height, width, channels = tf.unstack(tf.shape(image))
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(image, (1, height, 1, width * channels)),
+        size=(size, 1),
+        scale=tf.stack([tf.constant(size, tf.float32) / tf.cast(height, tf.float32), 1.0]),
+        translation=(0.0, 0.0),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.reshape(resized, (size, width, channels))

@@ -28,6 +28,7 @@ TAGS = "tags"
 LABELS = "labels"
 IMAGE_ID = "image_id"
 REPORT = "report.json"  # beside the records, written by the packer
+_PARSED_AT_ONCE = 32  # records
 
 
 def features(labels: tuple[str, ...], tags: tuple[str, ...]) -> "tfds.features.FeaturesDict":
@@ -112,6 +113,26 @@ class Dataset:
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         decoders = {IMAGE: tfds.decode.SkipDecoding()}
         return self.builder.as_dataset(split=split, decoders=decoders, read_config=config)
+
+    def read_images(self, split: str, rows: np.ndarray | None = None) -> "tf.data.Dataset":
+        """The encoded images of `split`, or of some rows of it (ascending), in the order of `read`: scalar
+        (bytes, row number int64). Several times as fast as `read`, since it parses nothing else, many at a time.
+        """
+        import tensorflow as tf
+
+        wanted = np.ones(self.num_examples(split), bool)
+        if rows is not None:
+            wanted[:] = False
+            wanted[rows] = True
+        wanted, feature = tf.constant(wanted), {IMAGE: tf.io.FixedLenFeature((), tf.string)}
+
+        def parse(row, serialized):
+            kept = tf.gather(wanted, row)
+            row, serialized = tf.boolean_mask(row, kept), tf.boolean_mask(serialized, kept)
+            return tf.io.parse_example(serialized, feature)[IMAGE], row
+
+        files = [str(path) for path in self._split(split).filepaths]
+        return tf.data.TFRecordDataset(files).enumerate().batch(_PARSED_AT_ONCE).map(parse).unbatch()
 
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What `split` says of its N images, in the order of `read`, without decoding any.
