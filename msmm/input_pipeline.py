@@ -50,7 +50,7 @@ def batches_of(rows: np.ndarray, batch_size: int, drop_remainder: bool = False) 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The part of each batch that one of several workers trains on: the `index`-th of `workers` equal ones."""
+    """What one of several workers trains on of each batch: the `index`-th of `workers` equal parts."""
 
     index: int = 0
     workers: int = 1

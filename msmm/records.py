@@ -116,7 +116,7 @@ class Dataset:
 
     def read_images(self, split: str, rows: np.ndarray | None = None) -> "tf.data.Dataset":
         """The encoded images of `split`, or of some rows of it (ascending), in the order of `read`: scalar
-        (bytes, row number int64). Several times as fast as `read`, since it parses nothing else, many at a time.
+        (bytes, row number int64). Several times as fast as `read`: it parses nothing else, many at a time.
         """
         import tensorflow as tf
 
