@@ -5,9 +5,9 @@
     python -m experiments.benchmark_inference --model=MODEL --dataset=openclipart_noleak
 
 Images a second of a network, on random pixels, in batches of 1 and 8: all take turns, and what counts is the
-median. Without --model it is the paper's largest: ResNet-101 at 224 pixels, 81 labels, 1,000 tags, random
-weights; then the same network written in PyTorch is a peer too. With --dataset it also says on how many of
-its test images each engine chooses the labels that Keras chooses in float32.
+median. Without --model it is the paper's: ResNet-101 at 224 pixels, 81 labels, 1,000 tags, random weights.
+Peers of a ResNet-101 are the same network written in PyTorch, too. With --dataset it says on how many of its
+test images each engine chooses the labels that Keras chooses in float32.
 
 What is not installed is left out: pip install 'msmm[onnx,openvino,litert]' torch
 """
@@ -27,6 +27,7 @@ _BATCHES = flags.DEFINE_list("batches", ["1", "8"], "Images of a batch.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Rounds in which all take turns.", lower_bound=1)
 _DATASET = flags.DEFINE_string("dataset", None, "Data set to compare labels on; needs --model.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
+_IMAGES = flags.DEFINE_integer("images", None, "How many to compare labels on. [all]", lower_bound=1)
 LABELS, TAGS = 81, 1000  # of NUS-WIDE
 
 
@@ -45,18 +46,19 @@ def main() -> None:
         )
         model = model_dir.load(directory)
         ways = {"Keras, model.predict": inference.keras(model)} | inference.ours(directory)
-        if _PEERS.value:
-            ways |= inference.peers(model, None if _MODEL.value else (LABELS, TAGS))
+        if _PEERS.value and _BATCHES.value:
+            ways |= inference.peers(directory, model)
         packages = inference.installed(
             "tensorflow", "keras", "openvino", "onnxruntime", "ai-edge-litert", "torch"
         )
         print(f"{measuring.machine(*packages)}\n{_what(model)}\n")
-        print(inference.speeds(ways, model, [int(batch) for batch in _BATCHES.value], _REPEATS.value))
+        if _BATCHES.value:
+            print(inference.speeds(ways, model, [int(batch) for batch in _BATCHES.value], _REPEATS.value))
         if _DATASET.value:
             from msmm import records
 
             dataset = records.open_dataset(pathlib.Path(_DATA_DIR.value), _DATASET.value)
-            print(f"\n{inference.agreement(directory, dataset)}")
+            print(f"\n{inference.agreement(directory, dataset, _IMAGES.value)}")
 
 
 def _what(model) -> str:

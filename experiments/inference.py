@@ -76,25 +76,26 @@ def settings() -> list[tuple[str, str]]:
     return found
 
 
-def peers(model: model_dir.Model, torch_sizes: tuple[int, int] | None) -> dict[str, Way]:
-    """Other runtimes, used as their documentation says.
-
-    torch_sizes: labels and tags of the network in PyTorch, or None for none.
-    """
-    ways, graph = {}, Graph(model)
-    for name, runs in (("onnx", _onnx), ("openvino", _openvino), ("litert", _litert)):
-        try:
-            target = formats.require(name)
-        except UserError as error:
-            print(f"left out: {error}")
-            continue
+def peers(directory, model: model_dir.Model) -> dict[str, Way]:
+    """Other runtimes, used as their documentation says: on what our engines convert, and PyTorch where the
+    model is a ResNet-101."""
+    ways = {}
+    for engine, runs in (("onnxruntime", _onnx), ("openvino", _openvino)):
+        if not engines.missing(engine):
+            with engines.converted(directory, engine) as kept:
+                ways |= runs(kept)
+    try:
+        target = formats.require("litert")
         with tempfile.TemporaryDirectory() as scratch:
-            target.write(graph, pathlib.Path(scratch))
-            ways |= runs(pathlib.Path(scratch))
-    if torch_sizes and not installed("torch"):
-        print("left out: PyTorch: pip install torch")
-    elif torch_sizes:
-        ways |= _torch(*torch_sizes, model.network.count_params())
+            target.write(Graph(model), pathlib.Path(scratch))
+            ways["LiteRT, float32"] = target.open(pathlib.Path(scratch))
+    except UserError as error:
+        print(f"left out: {error}")
+    if model.info["settings"]["backbone"] == "resnet101":
+        if installed("torch"):
+            ways |= _torch(len(model.labels), len(model.tags), model.network.count_params())
+        else:
+            print("left out: PyTorch: pip install torch")
     return ways
 
 
@@ -119,10 +120,6 @@ def _openvino(directory: pathlib.Path) -> dict[str, Way]:
             directory / "model.xml", config={"INFERENCE_PRECISION_HINT": "f32"}
         )
     return {name: lambda image, tags, m=m: m({"image": image, "tags": tags}) for name, m in models.items()}
-
-
-def _litert(directory: pathlib.Path) -> dict[str, Way]:
-    return {"LiteRT, float32": formats.FORMATS["litert"].open(directory)}
 
 
 def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Way]:
@@ -189,39 +186,29 @@ def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], rep
     return measuring.table(["", *(c for b in batches for c in (f"batch {b}", "times"))], rows)
 
 
-def agreement(directory, dataset) -> str:
-    """A table: on how many test images each engine chooses the labels that Keras does in float32, by the
-    model's own quantity and by the regressor's; and the largest difference of a probability."""
+def agreement(directory, dataset, limit: int | None = None) -> str:
+    """A table: on how many test images each engine chooses the labels that Keras does in float32, and the largest
+    difference of a probability.
+
+    limit: of how many images, instead of all.
+    """
     from msmm.input_pipeline import Images
 
     models = {"Keras": model_dir.load(directory)}
     models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
-    _, rows, _ = dataset.annotations("test")
+    rows = dataset.annotations("test")[1][:limit]
     tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there] for row in rows]
-    said = {(name, how): [] for name in models for how in ("best", "regression")}
-    size = models["Keras"].image_size
-    for images in tqdm(
-        Images(dataset, "test", size, cache_gib=0).ordered(32), "comparing labels", disable=None
-    ):
-        for (name, how), annotations in said.items():
-            some = tags[len(annotations) : len(annotations) + len(images)]
-            annotations += models[name].annotate(images, some, None if how == "best" else how)
+    said = {name: [] for name in models}
+    images = Images(dataset, "test", models["Keras"].image_size, cache_gib=0)
+    for batch in tqdm(images.ordered(32, rows=np.arange(len(rows))), "comparing labels", disable=None):
+        for name, annotations in said.items():
+            some = tags[len(annotations) : len(annotations) + len(batch)]
+            annotations += models[name].annotate(batch, some)
     table = []
-    for name in models:
-        same = [
-            100
-            * np.mean(
-                [
-                    set(a.labels) == set(b.labels)
-                    for a, b in zip(said[name, how], said["Keras", how], strict=True)
-                ]
-            )
-            for how in ("best", "regression")
-        ]
-        pairs = zip(said[name, "best"], said["Keras", "best"], strict=True)
+    for name, annotations in said.items():
+        pairs = list(zip(annotations, said["Keras"], strict=True))
+        same = sum(set(a.labels) == set(b.labels) for a, b in pairs)
         furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
-        table.append([name, *(f"{share:.2f} %" for share in same), f"{furthest:.1e}"])
-    title = f"the same labels as Keras on the {len(tags):,} test images of {dataset.name}"
-    return measuring.table(
-        [title, "chosen quantity", "regression", "largest difference of a probability"], table
-    )
+        table.append([name, f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"])
+    title = f"the labels that Keras chooses, test images of {dataset.name}"
+    return measuring.table([title, "images", "share", "largest difference of a probability"], table)

@@ -9,12 +9,13 @@ Each runs image [B, S, S, 3] and tags [B, T] to "probabilities" [B, C] and raw "
 (`msmm.exporting`) that is made once and kept in the model directory; then TensorFlow is not imported.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import pathlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msmm import model_dir
 from msmm.engines import cache
@@ -82,7 +83,17 @@ def load(
         network = model_dir.load(directory).network
         run = tensorflow.open_network(network)
         return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
-    conversion = ENGINES[engine]
+    with converted(directory, engine, before_tensorflow) as kept:
+        run = ENGINES[engine].open(kept, precision)
+        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
+
+
+@contextlib.contextmanager
+def converted(
+    directory, engine: str, before_tensorflow: Callable[[], None] = lambda: None
+) -> Iterator[pathlib.Path]:
+    """A directory with what openvino or onnxruntime reads of a model directory, converted if need be."""
+    directory, conversion = model_dir.check(directory), ENGINES[engine]
 
     def write(partial: pathlib.Path) -> None:
         print(f"converting the network for {engine}; it is kept in {directory}/engines", file=sys.stderr)
@@ -94,8 +105,7 @@ def load(
         write_json(partial / SIZES, model_dir.sizes_of(model.network))
 
     with cache.converted(cache.path(directory, engine, conversion.packages), write) as kept:
-        run = conversion.open(kept, precision)
-        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
+        yield kept
 
 
 def choose(engine: str = AUTO, precision: str = AUTO) -> tuple[str, str]:

@@ -20,9 +20,11 @@ FOLDER = "engines"
 
 
 def path(directory: pathlib.Path, name: str, packages: Sequence[str]) -> pathlib.Path:
-    """Where the conversion `name` by `packages` of the network in a model directory is kept."""
+    """Where the conversion `name` by `packages` of the network in a checked model directory is kept."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
-    said = "\n".join([checksums.sha256(directory / "model.keras"), f"msmm {msmm.__version__}", *versions])
+    network = (checksums.listed(directory, "save it again") or {}).get("model.keras")
+    network = network or checksums.sha256(directory / "model.keras")
+    said = "\n".join([network, f"msmm {msmm.__version__}", *versions])
     return directory / FOLDER / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 

@@ -1,0 +1,48 @@
+import pytest
+
+from experiments import inference
+from msmm import engines, model_dir, variants
+
+
+@pytest.fixture(scope="module")
+def directory(trained_run):
+    return variants.save_model(trained_run)
+
+
+def rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, dataset):
+    model = model_dir.load(directory)
+    ways = {"Keras": inference.keras(model)} | inference.ours(directory)
+    here = [f"{engine}, {precision}" for engine, precision in inference.settings()]
+    assert list(ways) == ["Keras", *(f"ours: {name}" for name in here)] and "tensorflow, float32" in here
+    head, _, first, *others = rows(inference.speeds(ways, model, [1, 3], 1))
+    assert head == ["", "batch 1", "times", "batch 3", "times"] and first[2] == first[4] == "1.00"
+    for name, *figures in others:
+        one, three = float(figures[0]) / float(first[1]), float(figures[2]) / float(first[3])
+        assert name in ways and [float(figures[1]), float(figures[3])] == pytest.approx(
+            [one, three], rel=0.02
+        )
+    _, _, *said = rows(inference.agreement(directory, dataset))
+    assert [row[0] for row in said] == ["Keras", *here]
+    for name, images, share, furthest in said:
+        if "float32" in name or name == "Keras":
+            assert (images, share) == ("40 of 40", "100.00 %") and float(furthest) < 1e-5
+
+
+def test_onnx_runtime_and_openvino_are_peers(directory, capsys):
+    said = inference.peers(directory, model_dir.load(directory))
+    printed = capsys.readouterr().out
+    for name, engine in (("ONNX Runtime, float32", "onnxruntime"), ("OpenVINO, ", "openvino")):
+        left_out = f"pip install 'msmm[{engines.ENGINES[engine].format}]'" in printed
+        assert any(way.startswith(name) for way in said) != left_out
+    assert not any("PyTorch" in name for name in said)
+
+
+@pytest.mark.slow
+def test_the_network_in_pytorch_has_the_parameters_of_the_model(tmp_path):
+    pytest.importorskip("torch")
+    directory = inference.random_model(tmp_path, 81, 1000)
+    assert "PyTorch eager, float32" in inference.peers(directory, model_dir.load(directory))
