@@ -187,8 +187,8 @@ def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], rep
 
 
 def agreement(directory, dataset, limit: int | None = None) -> str:
-    """A table: on how many test images each engine chooses the labels that Keras does in float32, and the largest
-    difference of a probability.
+    """A table: on how many test images each engine chooses the labels that Keras does in float32, and the
+    largest difference of a probability.
 
     limit: of how many images, instead of all.
     """
