@@ -43,7 +43,7 @@ DOORS = {
         "joint",
         "quantity",
         "benchmark_packing",
-        "benchmark_export",
+        "benchmark_inference",
         "benchmark_training",
         "benchmark_scaling",
     ),
