@@ -42,9 +42,9 @@ def main() -> None:
             import gradio  # noqa: F401
         except ImportError:
             raise UserError("the page needs gradio: pip install 'msmm[app]'") from None
-        from msmm import model_dir, page
+        from msmm import engines, page
 
-        model = model_dir.load(_MODEL.value)
+        model = engines.load(_MODEL.value)
         examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
         built = page.build(model, examples)
         try:
