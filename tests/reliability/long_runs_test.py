@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 
+MOST = 30  # MiB; what allocators keep of their own accord
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -51,17 +52,15 @@ def told(what: str, seen: np.ndarray, total: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "stage"), [(150, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
+    ("epochs", "stage"), [(300, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
 )
-def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, request, epochs, stage):
-    if stage == "classifier":
-        shutil.copytree(request.getfixturevalue("trained_run").workdir, tmp_path / "runs/scenes")
+def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, epochs, stage):
     (tmp_path / "data").symlink_to(data_dir)
     settings = TINY | {f"{stage}_epochs": epochs, "patience": epochs}
-    command = ("msmm.train", f"--stage={stage}", "--restart", *(f"--{n}={v}" for n, v in settings.items()))
-    seen, ended = watch(doors, tmp_path, *command, done=lambda said: said.count(": epoch "))
+    command = ("msmm.train", f"--stage={stage}", *(f"--{n}={v}" for n, v in settings.items()))
+    seen, ended = watch(doors, tmp_path, *command, done=lambda said: said.count(f"{stage}: epoch "))
     assert f"epoch {epochs}/{epochs}" in ended.stdout
-    assert told(f"{epochs} epochs of {stage}", seen, epochs) < 20
+    assert told(f"{epochs} epochs of {stage}", seen, epochs) < MOST
 
 
 @pytest.mark.parametrize(
@@ -98,4 +97,4 @@ def test_memory_is_flat_over_annotated_photographs(doors, tmp_path, model_direct
     seen, ended = watch(doors, tmp_path, *command, done=done)
     assert f"{photos:,} photographs annotated" in ended.stderr
     seen[:, 0] *= photos / seen[-1, 0]
-    assert told(f"{photos:,} photographs to {form}", seen, photos) < 20
+    assert told(f"{photos:,} photographs to {form}", seen, photos) < MOST
