@@ -101,7 +101,7 @@ def refusal_of_disk(error: BaseException | None) -> str | None:
         number = getattr(error, "errno", None)
         if not isinstance(error, OSError) or number not in _REFUSALS:
             said = str(error).lower()
-            number = next((n for n in _REFUSALS if os.strerror(n).lower() in said), None)
+            number = next((n for n in _REFUSALS if n != errno.EPERM and os.strerror(n).lower() in said), None)
         if number is not None:
             path = getattr(error, "filename", None) or _path_in(str(error))
             where = f" for {path}" if path else ""
@@ -120,8 +120,8 @@ def _path_in(message: str) -> str | None:
 
 
 def _free(path) -> str:
-    folder = pathlib.Path(os.fsdecode(path or ".")).absolute().parent
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, TypeError):  # a path may be a number
+        folder = next(p for p in pathlib.Path(os.fsdecode(path or "x")).absolute().parents if p.exists())
         return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free there)"
     return ""
 

@@ -183,3 +183,33 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     names = [name for name, kind in quantities.ESTIMATORS.items() if kind in counting.RULES]
     assert constant("export", "QUANTITIES") == (*names, quantities.BEST)
     assert constant("train", "METHODS") == constant("evaluate", "METHODS") == tuple(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device", "w/x.npz"), "No space left on device for w/x.npz ("),
+        (OSError(30, "Read-only file system", "/r/y"), "Read-only file system for /r/y: choose a place"),
+        (OSError(27, "File too large"), "File too large: a file may not be that large here (ulimit -f)"),
+        (
+            OSError(
+                "Unable to create file (name = '/r/w.h5', errno = 13, error message = 'Permission denied')"
+            ),
+            "Permission denied for /r/w.h5: see to its permissions",
+        ),
+        (RuntimeError("/d/1.tfevents; No space left on device"), "No space left on device for /d/1.tfevents"),
+        (ValueError("no such label"), None),
+        (PermissionError(1, "Operation not permitted"), "Operation not permitted: see to its permissions"),
+        (RuntimeError("Operation not permitted here"), None),
+    ],
+)
+def test_what_a_disk_refuses_is_told_in_whatever_exception_it_comes(error, says):
+    from msmm.command_line import refusal_of_disk
+
+    for _ in range(2):
+        said = refusal_of_disk(error)
+        assert said == says or said.startswith(says), said
+        try:
+            raise RuntimeError("while writing the split train") from error
+        except RuntimeError as wrapped:
+            error = wrapped

@@ -1,17 +1,18 @@
 """What is held against other processes."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from msmm.errors import UserError
-from msmm.files import locked
+from msmm.files import locked, whole_directory, whole_file
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from msmm.files import locked
+from msmm.files import locked, whole_directory, whole_file
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -43,3 +44,69 @@ def test_a_lock_ends_with_its_block(tmp_path):
             pass
     with pytest.raises(UserError, match="is at work"), locked(tmp_path), locked(tmp_path):
         pass
+
+
+WRITE = """
+import sys
+from msmm.files import whole_directory
+with whole_directory(sys.argv[1]) as partial:
+    (partial / "half").write_text("")
+    print(partial.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
+    others = [
+        "model.partial-me",
+        "model.partial-12345678.zip",
+        "a model.partial-12345678",
+        "other.partial-12345678",
+    ]
+    for name in others:
+        (tmp_path / name).mkdir()
+    held = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE, tmp_path / "model"],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    names = [process.stdout.readline().strip() for process in held]
+    held[0].kill()
+    held[0].communicate()
+    with whole_directory(tmp_path / "model") as partial:
+        (partial / "new").write_text("")
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *others])
+    held[1].communicate()  # and so ends it well
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", *others])
+    assert os.listdir(tmp_path / "model") == ["half"]
+
+
+def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_path):
+    (tmp_path / "model.replaced-0123abcd").mkdir()
+    (tmp_path / "model.replaced-0123abcd" / "old").write_text("")
+    with pytest.raises(KeyboardInterrupt), whole_directory(tmp_path / "model"):
+        assert os.listdir(tmp_path / "model") == ["old"]
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["old"]
+    with whole_directory(tmp_path / "model") as partial:
+        (partial / "new").write_text("")
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["new"]
+
+
+def test_without_replace_the_first_stays(tmp_path):
+    for name in ("first", "second"):
+        with whole_directory(tmp_path / "features", replace=False) as partial:
+            (partial / name).write_text("")
+    assert os.listdir(tmp_path) == ["features"] and os.listdir(tmp_path / "features") == ["first"]
+
+
+def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
+    with whole_file(tmp_path / "new" / "a.npz") as partial:
+        partial.write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "new" / "a.npz") as partial:
+        partial.write_text("half")
+        assert partial.suffix == ".npz" and (tmp_path / "new" / "a.npz").read_text() == "old"
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path / "new") == ["a.npz"] and (tmp_path / "new" / "a.npz").read_text() == "old"

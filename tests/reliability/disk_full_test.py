@@ -225,3 +225,21 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
     with pytest.raises(OSError):
         write(Report("New", page.tables * 50), disk / "report", "page")
     assert {path: path.read_bytes() for path in (disk / "report").iterdir()} == before
+
+
+def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tmp_path):
+    """A copy of half of them would have been taken for all of them by the next run."""
+    from msmm.annotating.outputs import JSON, File
+
+    disk = small_disk(tmp_path / "disk", 1)
+    lines = "".join(f'{{"path": "{i}.jpg", "labels": []}}\n' for i in range(5000))
+    (disk / "out.jsonl").write_text(lines)
+    filler = fill(disk, 64 << 10)
+    with pytest.raises(OSError) as refused, File(str(disk / "out.jsonl"), JSON, overwrite=False):
+        pass
+    assert refused.value.errno == errno.ENOSPC
+    assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
+    filler.unlink()
+    with File(str(disk / "out.jsonl"), JSON, overwrite=False) as output:
+        assert output.done("4999.jpg") and not output.done("5000.jpg")
+    assert (disk / "out.jsonl").read_text() == lines

@@ -25,8 +25,6 @@ def check(home: pathlib.Path) -> None:
         if LEFT.search(name):
             continue
         path = home / name
-        if path.suffix == ".weights.h5" and not (path.parent / "stage.json").exists():
-            continue  # of a stage that has not finished
         if path.suffix == ".json":
             json.loads(path.read_text())
         elif path.name == "state.npz":
@@ -34,7 +32,7 @@ def check(home: pathlib.Path) -> None:
                 assert all(file[key] is not None for key in file.files)
         elif path.suffix == ".npy":
             np.load(path, mmap_mode="r")
-        elif name.endswith(".weights.h5") and (path.parent / "stage.json").exists():
+        elif path.suffix == ".h5" and (path.parent / "stage.json").exists():  # else it is not finished
             values(path.read_bytes())
         elif path.suffix == ".keras":
             assert zipfile.ZipFile(path).testzip() is None

@@ -4,6 +4,7 @@ import stat
 import pytest
 
 from msmm.annotating import sidecars, xmp
+from msmm.files import lock
 
 
 def write(photo, *labels, keywords=()):
@@ -90,3 +91,29 @@ def test_a_folder_in_the_way_is_said(tmp_path):
         sidecars.done_by(str(tmp_path / "a.jpg"))
     with pytest.raises(sidecars.CannotWrite):
         write(tmp_path / "a.jpg", "sky")
+
+
+def test_a_sidecar_that_another_process_writes_is_left_to_it(tmp_path):
+    """Two that wrote `a.jpg.xmp.partial` at once could rename what is half the other's."""
+    with open(tmp_path / "a.jpg.xmp.partial", "ab") as theirs:
+        assert lock(theirs.fileno())
+        theirs.write(b"half of")
+        theirs.flush()
+        with pytest.raises(sidecars.CannotWrite, match="another process writes its sidecar"):
+            write(tmp_path / "a.jpg", "sky")
+    assert (tmp_path / "a.jpg.xmp.partial").read_bytes() == b"half of"
+    assert os.listdir(tmp_path) == ["a.jpg.xmp.partial"]
+
+
+def test_what_a_killed_process_left_of_a_sidecar_is_written_over(tmp_path):
+    (tmp_path / "a.jpg.xmp.partial").write_bytes(b"half of a much longer packet" * 1000)
+    write(tmp_path / "a.jpg", "sky")
+    assert os.listdir(tmp_path) == ["a.jpg.xmp"]
+    assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["sky"]
+
+
+def test_keywords_in_a_broken_sidecar_leave_no_partial(tmp_path):
+    (tmp_path / "a.jpg.xmp").write_bytes(b"<x")
+    with pytest.raises(sidecars.CannotWrite):
+        write(tmp_path / "a.jpg", "sky")
+    assert os.listdir(tmp_path) == ["a.jpg.xmp"]
