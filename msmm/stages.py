@@ -52,7 +52,7 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
     settings, inputs = _settings(run, stage), _inputs(run, stage)
     record = None if restart else run.stage_record(stage)
     if restart:
-        remove(directory)
+        _begin_again(directory)
     elif record:
         check_settings(directory, record["settings"], settings)
         if record["inputs"] == inputs:
@@ -63,9 +63,9 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
                 )
             return
         print(f"{stage}: what it builds on has been trained anew, so it is trained again", flush=True)
-        remove(directory)
+        _begin_again(directory)
     if (directory / "inputs.json").exists() and read_json(directory / "inputs.json") != inputs:
-        remove(directory)  # interrupted, and its inputs are no longer those
+        _begin_again(directory)  # interrupted, and its inputs are no longer those
     write_json(directory / "inputs.json", inputs)
     task = stage_of(run, stage).task(run)
     model, trained, progress = fit(
@@ -96,6 +96,12 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
     )
     write_bytes(directory / "stage.json", record)
     _discard_state(directory)
+
+
+def _begin_again(directory: pathlib.Path) -> None:
+    """Removes a stage, its evidence first: what a kill leaves of it must not look finished."""
+    (directory / "stage.json").unlink(missing_ok=True)
+    remove(directory)
 
 
 def _discard_state(directory: pathlib.Path) -> None:

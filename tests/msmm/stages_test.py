@@ -292,3 +292,14 @@ def test_other_stages_are_not_adopted(trained_run, make_run, settings, adopted):
     run = make_run("other", **settings)
     assert stages.adopt(run, trained_run) == adopted
     assert not any(run.stage_directory(stage).exists() for stage in set(STAGES) - set(adopted))
+
+
+def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy, monkeypatch):
+    def killed(directory):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        stages.train(copy, "textual", restart=True)
+    assert (copy.stage_directory("textual") / "textual.weights.h5").exists()
+    assert copy.stage_record("textual") is None
