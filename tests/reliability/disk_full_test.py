@@ -35,7 +35,7 @@ DOORS = {
 }  # fmt: skip
 KEPT = ("out.jsonl.partial", "new/out.csv.partial")  # from where annotating goes on
 NUM_PHOTOS = 120
-QUICK = ("pack", "train", "xmp")
+QUICK = ("train", "xmp")
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +97,7 @@ def after_failing(home: pathlib.Path, before: set[str]) -> None:
         *(
             pytest.param(name, kib << 10, marks=pytest.mark.slow, id=f"{name}-{kib}")
             for name in DOORS
-            for kib in (0, 60)
+            for kib in (0, 24, 60)
         ),
     ],
 )

@@ -9,7 +9,7 @@ from tests.reliability.kills_test import EVERYTHING, homes, uninterrupted  # noq
 
 def test_batches_do_not_depend_on_the_number_of_threads(doors, data_dir):
     hashes = set()
-    for cores, threads in ((1, 1), (1, 5), (0, 2), (0, 16)):
+    for cores, threads in ((1, 1), (0, 2), (0, 16)):
         ended = doors.run(data_dir, "tests.reliability.batches", data_dir, threads, cores=cores)
         assert ended.status == 0, ended
         hashes.add(ended.stdout)
