@@ -230,6 +230,8 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
     for path in files:
+        if path.parent.resolve() != directory.resolve():
+            raise UserError(f"{directory}/dataset_info.json names {path}, outside of its folder: {remedy}")
         if not path.exists():
             raise UserError(f"{path} is missing: {remedy}")
     return Dataset(
