@@ -45,9 +45,11 @@ def address(tying_model, tmp_path_factory):  # noqa: F811
     options = process(folder)
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:
-        line = app.stdout.readline()
-        assert line.startswith("http://"), line
-        yield line.split()[0], app.pid
+        said = []
+        while not said or not said[-1].startswith("http://"):
+            said.append(app.stdout.readline())
+            assert said[-1], f"the page ended: {said}"
+        yield said[-1].split()[0], app.pid
     finally:
         app.terminate()
         app.wait(timeout=30)
