@@ -111,7 +111,8 @@ def test_what_official_lists_name_stays_in_the_raw_directory(tmp_path):
         "",
     ):
         found = files.image(path)
-        assert found == b"of the archive" or not found.exists(), path
+        inside = found == b"of the archive" or found.resolve().is_relative_to(tmp_path / "raw")
+        assert inside or not found.exists(), path
     assert files.image("b.jpg") == b"b" and files.image("large.jpg") == b""
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == ["a.jpg", "secret.jpg", "secret.jpg"]
 
