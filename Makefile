@@ -3,6 +3,9 @@
 # Everything goes into .venv; `make PYTHON=python3.12 demo` chooses the Python.
 PYTHON ?= python3
 BIN := .venv/bin
+# The tested versions, on the Python and the platform that they are of.
+HERE := $(shell $(PYTHON) -c "import platform as p; print(*p.python_version_tuple()[:2], p.system(), p.machine(), sep='-')")
+LOCK := $(if $(filter 3-11-Linux-x86_64,$(HERE)),-c requirements.lock)
 
 .PHONY: demo test test-slow clean
 
@@ -17,9 +20,9 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
-.venv/installed: setup.py
+.venv/installed: setup.py requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' $(LOCK)
 	touch $@
 
 clean:

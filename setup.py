@@ -19,11 +19,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
-    install_requires=[
-        "tensorflow>=2.18",
+    install_requires=[  # lower bounds are tested: RELIABILITY.md
+        "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
-        "tensorboard>=2.18",
-        "keras>=3.8",
+        "tensorboard>=2.20",
+        "keras>=3.12",  # before, a saved model could run code or read files in safe mode, too
+        "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
         "absl-py>=2.1",

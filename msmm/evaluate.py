@@ -106,6 +106,8 @@ def _by_engine(run, truth, quantity: str | None):
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
+    from msmm.annotating.outputs import no_formula
+
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
 
@@ -113,7 +115,7 @@ def _write_csv(path: str, run, truth, chosen) -> None:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
         for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
-            writer.writerow([image_id, names(said), names(true)])
+            writer.writerow([no_formula(cell) for cell in (image_id, names(said), names(true))])
     print(f"wrote {path}")
 
 

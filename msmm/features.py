@@ -46,7 +46,7 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
     if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
         raise UserError(f"{final} holds what belongs elsewhere, as its key.json says: {remedy}")
     try:
-        return [np.load(path, mmap_mode="r") for path in sorted(final.glob("*.npy"))]
+        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the arrays in {final} ({error}): {remedy}") from error
 

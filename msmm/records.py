@@ -106,9 +106,7 @@ class Dataset:
         the split is damaged."""
         import tensorflow_datasets as tfds
 
-        if not self._recorded(split):
-            for path, count in zip(self._files(split), self._split(split).shard_lengths, strict=True):
-                _check_records(path, count, os.stat(path).st_mtime_ns, _remedy(self.name))
+        self._whole_files(split)
         # One shard after the other, so that the order is the files' own.
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         decoders = {IMAGE: tfds.decode.SkipDecoding()}
@@ -131,7 +129,7 @@ class Dataset:
             row, serialized = tf.boolean_mask(row, kept), tf.boolean_mask(serialized, kept)
             return tf.io.parse_example(serialized, feature)[IMAGE], row
 
-        files = [str(path) for path in self._split(split).filepaths]
+        files = self._whole_files(split)
         return tf.data.TFRecordDataset(files).enumerate().batch(_PARSED_AT_ONCE).map(parse).unbatch()
 
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,6 +162,14 @@ class Dataset:
                 f"features.json say ({str(error).splitlines()[0]}): {_remedy(self.name)}"
             ) from error
         return np.array(image_ids, dtype=str), tags, labels
+
+    def _whole_files(self, split: str) -> list[str]:
+        """The files of a split. Raises UserError where one is not as SHA256SUMS says, or, without that,
+        where the CRC of a record is wrong or there are more or fewer records."""
+        if not self._recorded(split):
+            for path, count in zip(self._files(split), self._split(split).shard_lengths, strict=True):
+                _check_records(path, count, os.stat(path).st_mtime_ns, _remedy(self.name))
+        return self._files(split)
 
     def _files(self, split: str) -> list[str]:
         return [str(path) for path in self._split(split).filepaths]
@@ -230,6 +236,8 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
     for path in files:
+        if path.parent.resolve() != directory.resolve():
+            raise UserError(f"{directory}/dataset_info.json names {path}, outside of its folder: {remedy}")
         if not path.exists():
             raise UserError(f"{path} is missing: {remedy}")
     return Dataset(

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from msmm.errors import UserError
+from tfrecords_tools import images
 
 LEVELS = 4  # of folders in which files are looked for; the raw directory is the first
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".gif")
@@ -89,20 +90,24 @@ class RawFiles:
         """The image `folder/name`: a file, or its bytes from a zip file.
 
         It may lie in any image folder as folder/name or as name. What is nowhere is the path
-        where it is missed; what a zip file cannot give any more is no bytes.
+        where it is missed; what a zip file cannot give any more, or says to be of more than
+        `images.MAX_BYTES`, is no bytes. A path that leads out of the folder is one of nothing.
         """
         name = path.rpartition("/")[2]
-        for folder in self.image_folders:
+        inside = name and ".." not in path.split("/") and "\0" not in path
+        for folder in self.image_folders if inside else ():
             for candidate in (f"{folder}/{path}", f"{folder}/{name}"):
                 if os.path.isfile(candidate):
                     return pathlib.Path(candidate)
         places = self._photographs.get(name, ())
         for archive, member in sorted(places, key=lambda place: not place[1].endswith(path)):
             try:
-                return archive.read(member)
+                small = archive.getinfo(member).file_size <= images.MAX_BYTES
+                return archive.read(member) if small else b""
             except UNREADABLE:
                 return b""
-        return (self.image_folders[0] if self.image_folders else self.directory) / path
+        missed = self.image_folders[0] if self.image_folders else self.directory
+        return missed / (path if inside else "a path that leads elsewhere")
 
     def _walk(self) -> Iterator[pathlib.Path]:
         """All files outside of image folders, the shallowest first; notes the image folders."""

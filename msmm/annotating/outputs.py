@@ -81,7 +81,7 @@ def csv_line(photo: Annotated) -> str:
         SEPARATOR.join(photo.tags),
         SEPARATOR.join(shown(word) for word in photo.unknown),
     ]
-    return _csv(f"'{cell}" if cell[:1] in tuple("=+-@") and i != 3 else cell for i, cell in enumerate(row))
+    return _csv(cell if i == 3 else no_formula(cell) for i, cell in enumerate(row))
 
 
 class Text:
@@ -246,7 +246,12 @@ def _csv_path(line: bytes) -> str | None:
 
 
 def _csv_key(path: str) -> str:
-    return f"'{shown(path)}" if path[:1] in tuple("=+-@") else shown(path)
+    return no_formula(shown(path))
+
+
+def no_formula(cell: str) -> str:
+    """A cell that a spreadsheet takes for text, also one that parts cells at semicolons, as many do."""
+    return re.sub(r"(^[=+\-@]|(?<=;)[=+@])", r"'\1", cell)
 
 
 def _csv(cells: Iterable[str]) -> str:

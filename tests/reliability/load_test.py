@@ -1,0 +1,137 @@
+"""The page under many clients at once: each is answered or told to come back, soon and in flat memory.
+
+The whole of it, a minute of 50 clients, prints what RELIABILITY.md says:
+
+    python -m pytest -m slow -s tests/reliability/load_test.py
+"""
+
+import collections
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm import model_dir
+from tests.msmm.command_line_test import process
+from tests.msmm.conftest import figures, tying_model  # noqa: F401
+
+httpx = pytest.importorskip("httpx", reason="gradio is missing: pip install 'msmm[app-test]'")
+pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
+PATIENCE = 60  # seconds until an answer has to be there
+PAUSE = 0.2  # seconds until a client that was told to come back does
+GROWTH = 100  # MiB that the server may grow by after its first quarter
+
+
+@pytest.fixture(scope="module")
+def address(tying_model, tmp_path_factory):  # noqa: F811
+    """The page as people start it: a process of its own."""
+    from tests.msmm.page_test import free_port
+
+    folder, port = tmp_path_factory.mktemp("load"), free_port()
+    info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1},
+            "test": figures(), "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
+    model_dir.save(folder / "model", tying_model.network, tying_model.labels, tying_model.tags, info)
+    (folder / "photos").mkdir()
+    photograph(0).save(folder / "photos/a.jpg")
+    command = [sys.executable, "-m", "msmm.app", "--model=model", "--examples=photos", f"--port={port}"]
+    options = process(folder)
+    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    try:
+        said = []
+        while not said or not said[-1].startswith("http://"):
+            said.append(app.stdout.readline())
+            assert said[-1], f"the page ended: {said}"
+        yield said[-1].split()[0], app.pid
+    finally:
+        app.terminate()
+        app.wait(timeout=30)
+
+
+def photograph(seed: int) -> Image.Image:
+    """As it comes from a telephone, 2 megapixels."""
+    small = np.random.default_rng(seed).integers(0, 256, (45, 60, 3), np.uint8)
+    return Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
+
+
+def client(address: str, photo: bytes, until: float, said: list) -> None:
+    """One person: uploads a photograph, asks, waits for the answer, asks again. said: (outcome, seconds)."""
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE) as http:
+        while time.monotonic() < until:
+            started = time.monotonic()
+            try:
+                outcome = ask(http, photo)
+            except Exception as error:  # every one is a failure of the page
+                outcome = repr(error)
+            said.append((outcome, time.monotonic() - started))
+            if outcome == "busy":
+                time.sleep(PAUSE)
+
+
+def ask(http, photo: bytes) -> str:
+    path = http.post("/upload", files={"files": ("a.jpg", photo)}).raise_for_status().json()[0]
+    data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "dog, x"]
+    asked = http.post("/call/annotate", json={"data": data})
+    if asked.status_code == 503:
+        return "busy"
+    answer = http.get(f"/call/annotate/{asked.raise_for_status().json()['event_id']}").text
+    found = re.fullmatch(r"event: complete\ndata: (.*)\n\n", answer)
+    return "answered" if found and json.loads(found[1])[0]["labels"] else answer
+
+
+def memory(pid: int) -> float:
+    """Resident memory of a process, MiB."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def load(address, clients: int, seconds: float) -> None:
+    address, pid = address
+    photos = [jpeg(number) for number in range(4)]
+    ask_once = []
+    client(address, photos[0], time.monotonic() + 0.1, ask_once)  # the first builds the graph
+    assert ask_once[0][0] == "answered", ask_once
+    said, until, used = [], time.monotonic() + seconds, []
+    threads = [
+        threading.Thread(target=client, args=(address, photos[number % 4], until, said))
+        for number in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        used.append(memory(pid))
+        time.sleep(0.5)
+    counts = collections.Counter(outcome for outcome, _ in said)
+    assert set(counts) <= {"answered", "busy"} and counts["answered"] >= clients, counts
+    times = [spent for outcome, spent in said if outcome == "answered"]
+    p50, p95, p99, most = np.percentile(times, [50, 95, 99, 100])
+    after, end = used[len(used) // 4], max(used[-4:])
+    print(
+        f"{clients} clients, {seconds:g} s: {counts['answered']} answers "
+        f"({counts['answered'] / seconds:.0f} a second), {counts['busy']} told to come back; seconds "
+        f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f}, most {most:.2f}; memory {used[0]:.0f} MiB at first, "
+        f"{after:.0f} after a quarter, {end:.0f} at the end"
+    )
+    assert end - after < GROWTH
+
+
+def jpeg(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    photograph(seed).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def test_a_few_clients_at_once(address):
+    load(address, clients=5, seconds=3)
+
+
+@pytest.mark.slow
+def test_fifty_clients_for_a_minute(address):
+    load(address, clients=50, seconds=60)
