@@ -15,6 +15,7 @@ import multiprocessing
 import pathlib
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
@@ -57,8 +58,8 @@ def main() -> None:
     for case in cases(_OF.value, *(_numbers(flag) for flag in (_IMAGES, _CLASSES, _TAGS))):
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
             for task in (_prepare, _measure):  # each in a fresh process
-                with context.Pool(1) as pool:
-                    row = pool.apply(task, (case, folder))
+                with ProcessPoolExecutor(1, context) as process:
+                    row = process.submit(task, case, folder).result()
         print(measuring.row(row), flush=True)
 
 
