@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from absl import flags
 
 from msmm import command_line
-from msmm.configs.base import Config
 
 ON_IMAGES = ("finetune", "visual", "features", "annotate")
 JOBS = (*ON_IMAGES, "textual", "classifier", "quantity", "quantity_visual")
@@ -39,12 +38,10 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "How many turns of each count; the
 _COMPILE = flags.DEFINE_boolean("compile", True, "Compile what is written by hand.")
 _MATRIX = flags.DEFINE_integer("matrix_size", 8192, "Side of the matrices whose products are the limit.", 16)
 
-# NUS-WIDE: training and test images (IV-A1), of which 5,000 are held out.
-TRAIN, TEST, HELD_OUT = 94_570, 55_335, 5_000
-
 
 def main() -> None:
     from experiments import measuring
+    from experiments.schedule import schedule
 
     print(measuring.machine("keras", *(b for b in _BACKENDS.value)))
     print(f"{_BACKBONE.value} at {_SIZE.value} px, {_PRECISION.value}, batches of {_BATCH.value}; median of")
@@ -68,39 +65,6 @@ def main() -> None:
             print(measuring.row([f"{job}, {backend}", *cells]), flush=True)
     for backend in _BACKENDS.value:
         print(f"\n{schedule({job: found[backend] for job, found in speeds.items()}, backend)}")
-
-
-def images_to_process(config: Config) -> dict[str, int]:
-    """How many images each job sees in the whole schedule on NUS-WIDE, if no stage stops early.
-
-    "features" are forward passes through MS-CNN: held-out images after each epoch of the stages on images,
-    the batches of decision 8 after each of stage visual, and at the end every image of both splits once.
-    """
-    training = TRAIN - HELD_OUT
-    epochs = {"finetune": config.finetune_epochs, "visual": config.visual_epochs}
-    statistics = min(config.bn_batches * config.batch_size, training) * config.visual_epochs
-    return {
-        **{stage: epochs[stage] * training for stage in epochs},
-        "features": sum(epochs.values()) * HELD_OUT + statistics + TRAIN + TEST,
-        "textual": config.textual_epochs * training,
-        "classifier": config.classifier_epochs * training,
-        "quantity": config.quantity_epochs * training,
-        "quantity_visual": config.quantity_epochs * training,
-    }
-
-
-def schedule(speed: dict[str, float], backend: str) -> str:
-    """The time of the whole schedule, in words: computed from images/s by job."""
-    images = images_to_process(Config())
-    missing = [job for job in images if job not in speed]
-    if missing:
-        return f"the whole schedule on {backend}: not computed without {', '.join(missing)}"
-    minutes = {job: count / speed[job] / 60 for job, count in images.items()}
-    shares = ", ".join(f"{job} {value:,.1f}" for job, value in minutes.items())
-    return (
-        f"computed, not measured: the whole schedule on NUS-WIDE with {backend}, fed without a pause: "
-        f"{sum(minutes.values()):,.1f} minutes ({shares})"
-    )
 
 
 def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:

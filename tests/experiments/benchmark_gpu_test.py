@@ -4,23 +4,23 @@ import sys
 
 import pytest
 
-from experiments import benchmark_gpu
+from experiments import schedule
 from msmm.configs.base import Config
 from tests.architecture_test import SOURCE, imports
 from tests.conftest import ROOT
 
 
 def test_the_schedule_by_hand():
-    images = benchmark_gpu.images_to_process(Config())
+    images = schedule.images_to_process(Config())
     training = 94_570 - 5_000
     assert images["visual"] == 20 * training and images["quantity_visual"] == 30 * training
     # 28 evaluations on images, 500 batches of 32 after each of 20 epochs, both splits once.
     assert images["features"] == 28 * 5_000 + 20 * 16_000 + 149_905
     speed = dict.fromkeys(images, 1000.0)
     minutes = sum(images.values()) / 1000 / 60
-    assert f": {minutes:,.1f} minutes (finetune 11.9, " in benchmark_gpu.schedule(speed, "jax")
+    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.schedule(speed, "jax")
     del speed["visual"], speed["quantity"]
-    assert "not computed without visual, quantity" in benchmark_gpu.schedule(speed, "jax")
+    assert "not computed without visual, quantity" in schedule.schedule(speed, "jax")
 
 
 def test_nothing_that_it_uses_imports_tensorflow():

@@ -3,14 +3,14 @@ import sys
 
 import pytest
 
-from experiments.benchmark_scaling import METHODS, cases
+from experiments.scaling import METHODS, Case, cases
 from msmm import methods
 from tests.conftest import ROOT
 from tests.experiments.benchmark_training_test import cells
 
 
 def test_one_size_is_changed_at_a_time():
-    found = cases(["sinn"], [10, 20, 40], [5], [7, 8])
+    found = cases(Case("sinn", 10, 5, 7, 32), [20, 40], [], [8])
     assert [(case.images, case.classes, case.tags) for case in found] == [
         (10, 5, 7),
         (20, 5, 7),
