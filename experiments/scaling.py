@@ -1,4 +1,4 @@
-"""Training on stored features of random rows, in a process of its own: how long an epoch takes, how much memory.
+"""Training on stored features of random rows, in a process of its own: seconds an epoch and memory.
 
 For `benchmark_scaling`, which imports this without TensorFlow.
 """
