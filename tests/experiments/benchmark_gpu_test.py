@@ -28,9 +28,10 @@ def test_nothing_that_it_uses_imports_tensorflow():
     while ahead:
         module = ahead.pop()
         reached.add(module)
-        ahead |= imports(SOURCE[module]) - reached
+        if module != "msmm.command_line":  # of which functions for other doors do
+            ahead |= imports(SOURCE[module]) - reached
     assert {"experiments.gpu_jobs", "msmm.models.multi_scale"} <= reached
-    for module in reached - {"msmm.command_line"}:  # which has functions that do, for other doors
+    for module in reached - {"msmm.command_line"}:
         lines = SOURCE[module].read_text().splitlines()
         assert not [
             line for line in lines if line.strip().startswith(("import tensorflow", "from tensorflow"))
