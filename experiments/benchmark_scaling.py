@@ -1,7 +1,8 @@
-"""What stages and compared methods on stored features cost: time and memory against images, classes and tags.
+"""What stages and compared methods cost: time and memory against images, classes and tags.
 
-    python -m experiments.benchmark_scaling                                  NUS-WIDE's size, every stage
-    python -m experiments.benchmark_scaling --of=sinn,tag_neighbour --steps=200
+    python -m experiments.benchmark_scaling                                  NUS-WIDE's size, on features
+    python -m experiments.benchmark_scaling --of=finetune --of=visual --steps=2      ResNet-101 at 224 px
+    python -m experiments.benchmark_scaling --of=sinn --of=ria --steps=200
     python -m experiments.benchmark_scaling --images=20000,40000,80000 --classes=81,324 --tags=1000,4000
 
 On random rows. The first of --images, --classes and --tags is the size from which one is changed at a time.
@@ -16,11 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
-from experiments.scaling import METHODS, STAGES, Case, cases, measure, prepare
+from experiments.scaling import METHODS, ON_IMAGES, STAGES, Case, cases, measure, prepare
 from msmm import command_line
 from msmm.errors import UserError
 
-_OF = flags.DEFINE_multi_enum("of", STAGES, STAGES + METHODS, "What to train; may be given several times.")
+_OF = flags.DEFINE_multi_enum(
+    "of", STAGES, ON_IMAGES + STAGES + METHODS, "What to train; may be given several times."
+)
 _IMAGES = flags.DEFINE_list("images", ["150000"], "Numbers of training images.")
 _CLASSES = flags.DEFINE_list("classes", ["81"], "Numbers of classes.")
 _TAGS = flags.DEFINE_list("tags", ["1000"], "Numbers of tags.")

@@ -1,4 +1,4 @@
-"""Training on stored features of random rows, in a process of its own: seconds an epoch and memory.
+"""Training on random rows, in a process of its own: seconds an epoch and memory.
 
 For `benchmark_scaling`, which imports this without TensorFlow.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from msmm import command_line
 
+ON_IMAGES = ("finetune", "visual")
 STAGES = ("textual", "classifier", "quantity", "quantity_visual")
 METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # those on features
 
@@ -36,16 +37,20 @@ def cases(first: Case, images: Sequence[int], classes: Sequence[int], tags: Sequ
 
 
 def _run(case: Case, folder: str):
-    """A run whose other stages count as finished; its images are never read."""
+    """A run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments import synthetic
     from msmm.configs.base import Config
     from msmm.run import Run
 
     dataset = synthetic.Dataset((("train", case.images), ("test", 64)), case.classes, case.tags)
-    width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
-    settings = {"backbone": f"resnet-1-1-1-1-w{width}", "weights": "none", "image_size": 32}
-    config = Config(**settings, textual_units=case.feature_size, sr_cnn_rnn_tags=False)
+    if case.of in ON_IMAGES:
+        dataset = dataclasses.replace(dataset, side=256)
+        settings = {"backbone": "resnet101", "bn_momentum": 0.0, "maps_cache_gib": 0.0}
+    else:
+        width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
+        settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
+    config = Config(**settings, weights="none", textual_units=case.feature_size)
     return Run(pathlib.Path(folder), dataset, config)
 
 
@@ -54,6 +59,9 @@ def prepare(case: Case, folder: str) -> None:
     from experiments import synthetic
 
     run = _run(case, folder)
+    if case.of in ON_IMAGES:
+        synthetic.pretend(run, *["finetune"] * (case.of == "visual"))
+        return
     synthetic.pretend_on_features(run)
     kinds = {"textual": (), "classifier": ("visual", "textual"), "quantity": ("visual", "textual")}
     for kind in kinds.get(case.of, ("visual",) if case.of in STAGES else ("cnn",)):
@@ -75,7 +83,8 @@ def measure(case: Case, folder: str) -> list[str]:
             model.train_on_batch(x, y)
             first = first or time.perf_counter()  # the first step compiles
         spent = (time.perf_counter() - first) / max(1, steps - 1) * task.steps_per_epoch
-        task.evaluate(model)
+        if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
+            task.evaluate(model)
     sizes = [f"{number:,}" for number in (case.images, case.classes, case.tags)]
     cost = [f"{spent:,.1f}", f"{spent / case.images * 1e6:,.0f}"]
     return [case.of, *sizes, *cost, f"{memory.peak:,.0f}", f"{memory.own:,.0f}"]
