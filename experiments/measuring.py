@@ -1,6 +1,6 @@
 """What benchmarks share: taking turns, the machine in words, its matrix rate, the work in a network, memory.
 
-Runs on any Keras backend.
+Runs on any Keras backend, which is chosen when a function first needs it.
 """
 
 import importlib.metadata
@@ -12,10 +12,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import keras
 
 
 def in_turn(ways: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
@@ -48,38 +51,49 @@ def machine(*packages: str) -> str:
     ]
     words = [name[1] if name else platform.machine(), f"{cores} cores", *bits]
     words += [f"Python {platform.python_version()}"]
-    return ", ".join([*words, *(f"{p} {importlib.metadata.version(p)}" for p in packages)])
+    return ", ".join([*words, *map(_version, packages)])
 
 
-def matrix_rate(precision: str = "float32", size: int = 2048, rounds: int = 7) -> float:
-    """Floating-point operations a second of a product of two square matrices, median."""
+def _version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"no {package}"
+
+
+def matrix_rate(precision: str = "float32", size: int = 2048, products: int = 1, rounds: int = 7) -> float:
+    """Floating-point operations a second of products of two square matrices, median of rounds of them."""
+    import keras
+
     rng = np.random.default_rng(0)
     a, b = (keras.ops.cast(rng.random((size, size), np.float32), precision) for _ in range(2))
     spent = []
     for _ in range(1 + rounds):
         started = time.perf_counter()
-        keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.matmul(a, b)[0, 0], "float32"))  # waits for it
+        for _ in range(products):
+            c = keras.ops.matmul(a, b)
+        keras.ops.convert_to_numpy(keras.ops.cast(c[0, 0], "float32"))  # waits for it
         spent.append(time.perf_counter() - started)
-    return 2 * size**3 / statistics.median(spent[1:])
+    return 2 * products * size**3 / statistics.median(spent[1:])
 
 
-def forward(model: keras.Model) -> int:
+def forward(model: "keras.Model") -> int:
     """Floating-point operations of the products and convolutions of a network, an image (an addition and a
     multiplication are two)."""
     return sum(_layers(model))
 
 
-def training(model: keras.Model) -> int:
+def training(model: "keras.Model") -> int:
     """Those of a training step, an image: forward, and a gradient by the weights and one by the input of each
     layer; the first needs none by its input."""
     work = _layers(model)
     return 3 * sum(work) - work[0]
 
 
-def _layers(model: keras.Model) -> list[int]:
+def _layers(model: "keras.Model") -> list[int]:
     work = []
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if hasattr(layer, "layers"):
             work += _layers(layer)
         elif hasattr(layer, "kernel"):
             work.append(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1])))

@@ -46,6 +46,7 @@ DOORS = {
         "benchmark_inference",
         "benchmark_training",
         "benchmark_scaling",
+        "benchmark_gpu",
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }

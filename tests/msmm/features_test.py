@@ -1,9 +1,17 @@
+import dataclasses
+import itertools
+import tracemalloc
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from msmm import features, parts, stages
+from experiments import synthetic
+from msmm import features, parts, stages, tasks, training, variants
 from msmm.errors import UserError
 from msmm.features import cached
+from msmm.run import Run
 
 
 def test_an_array_is_computed_once_and_row_aligned(tmp_path):
@@ -59,6 +67,74 @@ def test_features_are_what_the_parts_say_of_the_images(trained_run):
         features.joint(run, "test")[:],
         np.concatenate([features.visual(run, "test"), features.textual(run, "test")], axis=1),
     )
+
+
+def test_joined_features_are_read_row_by_row(make_run):
+    """Neither a stage nor a prediction holds all rows: [f_v, f_t] of all would be 41 MB here."""
+    rows, width = 20_000, 256
+    run = make_run(backbone="resnet-1-1-1-1-w8", textual_units=width)
+    run.dataset = synthetic.Dataset((("train", rows), ("test", 16)), 5, 20)
+    synthetic.pretend_on_features(run)
+    synthetic.pretend(run, "classifier")
+    for kind in ("visual", "textual"):
+        synthetic.fill_features(run, "train", kind, width)
+    assert len(run.train_rows) == 18_000  # annotations are in memory from here on
+    tracemalloc.start()
+    task = stages.STAGES["classifier"].task(run)
+    model, _ = training.compiled(task, run.config, 1e-3)
+    for x, y in itertools.islice(task.epoch(0), 5):
+        model.train_on_batch(x, y)
+    task.evaluate(model)
+    said = variants.outputs(run, "classifier", "train", run.held_out_rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert said.shape == (2_000, 5) and peak < 15e6
+
+
+def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run, tmp_path):
+    config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # kept maps are float16
+    run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
+    on_features = tasks.classifier(run)
+    head, _ = training.compiled(on_features, config, 1e-3)
+    branches = [parts.load(run, part) for part in ("backbone", "multi_scale", "textual")]
+    inputs = keras.Input((config.image_size, config.image_size, 3)), keras.Input((len(run.dataset.tags),))
+    f_v, f_t = branches[1](branches[0](inputs[0])), branches[2](inputs[1])
+
+    def build():
+        other = on_features.build()[0]
+        return keras.Model(inputs, other(keras.layers.Concatenate()([f_v, f_t]))), {"classifier": other}
+
+    through, built = training.compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
+    assert len(through.trainable_variables) == 2  # of the head alone
+    split, batches = run.split("train"), tasks._epoch_batches(run, tasks.stage_seed(run, "classifier"), 0)
+    for (x, y), rows in zip(on_features.epoch(0), batches, strict=True):
+        pixels = run.images("train").take(rows).astype(np.float32)
+        a = head.train_on_batch(x, y)
+        b = through.train_on_batch([pixels, split.tags[rows].astype(np.float32)], y)
+        assert a == pytest.approx(b, rel=1e-4)
+    for a, b in zip(head.variables, built["classifier"].variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_no_gradient_runs_through_the_trunk_of_stage_visual(trained_run, tmp_path):
+    """Streamed, trunk and fusion are one model: its step differentiates the eight convolutions of the fusion
+    alone, so that no activation of the trunk is kept for it."""
+    config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)
+    run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
+    task = tasks.visual(run)
+    model = task.build()[0]
+    x, y = next(iter(task.epoch(0)))
+
+    @tf.function
+    def step(x, y):  # as Keras takes it
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean(task.loss(y, model(x, training=True)))
+        return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    graph = step.get_concrete_function(tf.constant(x), tf.constant(y)).graph
+    kinds = [operation.type for operation in graph.get_operations()]
+    assert kinds.count("Conv2DBackpropFilter") == 8 and kinds.count("Conv2DBackpropInput") == 7
+    assert kinds.count("Conv2D") > 16
 
 
 def test_mirrored_maps_are_those_of_mirrored_images(trained_run):

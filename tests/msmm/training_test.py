@@ -70,12 +70,16 @@ def test_training_fits_and_returns_the_best_epoch(tmp_path):
     assert parts["regressor"] is model
 
 
-@pytest.mark.parametrize("killed_at", [(0, 3), (1, 0), (3, 5), (5, 7)])
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at):
-    whole, _, progress = fit(make_task(), CONFIG, tmp_path / "whole", SETTINGS)
+@pytest.mark.parametrize(
+    ("killed_at", "precision"),
+    [((0, 3), "float32"), ((1, 0), "float32"), ((3, 5), "float32"), ((5, 7), "float32"), ((3, 5), "float16")],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision):
+    config = dataclasses.replace(CONFIG, precision=precision)  # float16 brings the state of its loss scaling
+    whole, _, progress = fit(make_task(), config, tmp_path / "whole", SETTINGS)
     with pytest.raises(Killed):
-        fit(make_task(killed_at=killed_at), CONFIG, tmp_path / "killed", SETTINGS)
-    resumed, _, again = fit(make_task(), CONFIG, tmp_path / "killed", SETTINGS)
+        fit(make_task(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
+    resumed, _, again = fit(make_task(), config, tmp_path / "killed", SETTINGS)
     for a, b in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch

@@ -1,0 +1,60 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from experiments import schedule
+from msmm.configs.base import Config
+from tests.architecture_test import SOURCE, imports
+from tests.conftest import ROOT
+
+
+def test_the_schedule_by_hand():
+    images = schedule.images_to_process(Config())
+    training = 94_570 - 5_000
+    assert images["visual"] == 20 * training and images["quantity_visual"] == 30 * training
+    # 28 evaluations on images, 500 batches of 32 after each of 20 epochs, both splits once.
+    assert images["features"] == 28 * 5_000 + 20 * 16_000 + 149_905
+    speed = dict.fromkeys(images, 1000.0)
+    minutes = sum(images.values()) / 1000 / 60
+    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.schedule(speed, "jax")
+    del speed["visual"], speed["quantity"]
+    assert "not computed without visual, quantity" in schedule.schedule(speed, "jax")
+
+
+def test_nothing_that_it_uses_imports_tensorflow():
+    reached, ahead = set(), {"experiments.benchmark_gpu"}
+    while ahead:
+        module = ahead.pop()
+        reached.add(module)
+        if module != "msmm.command_line":  # of which functions for other doors do
+            ahead |= imports(SOURCE[module]) - reached
+    assert {"experiments.gpu_jobs", "msmm.models.multi_scale"} <= reached
+    for module in reached - {"msmm.command_line"}:
+        lines = SOURCE[module].read_text().splitlines()
+        assert not [
+            line for line in lines if line.strip().startswith(("import tensorflow", "from tensorflow"))
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_job_runs(backend, tmp_path):
+    pytest.importorskip(backend)
+    pytest.importorskip("torch")  # what is written by hand
+    command = [sys.executable, "-m", "experiments.benchmark_gpu", f"--backend={backend}"]
+    command += [
+        "--backbone=resnet-1-1-1-1-w4",
+        "--image_size=32",
+        "--batch_size=2",
+        "--steps=1",
+        "--repeats=1",
+    ]
+    command += ["--nocompile", "--matrix_size=64"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 8 + 4  # all jobs, and those on images by hand too
+    assert f"computed, not measured: the whole schedule on NUS-WIDE with {backend}" in result.stdout

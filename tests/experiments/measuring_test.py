@@ -1,0 +1,63 @@
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import measuring
+
+
+def test_ways_take_turns_and_the_median_is_told():
+    order, naps = [], iter([0.0, 0.0, 0.01, 0.0, 0.03, 0.0, 0.02, 0.0])
+
+    def way(name, images):
+        def turn():
+            order.append(name)
+            time.sleep(next(naps))
+            return images
+
+        return turn
+
+    speed = measuring.in_turn({"a": way("a", 2), "b": way("b", 1)}, repeats=3)
+    assert order == ["a", "b"] * 4
+    assert speed["a"] == pytest.approx(2 / 0.02, rel=0.2)
+
+
+def test_operations_counted_by_hand():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(image)  # 4x4 positions
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+    model = keras.Model(image, inner(x))
+    convolution, dense = 2 * 4 * 4 * 3 * 3 * 3 * 4, 2 * 4 * 5
+    assert measuring.forward(model) == convolution + dense
+    assert measuring.training(model) == 2 * convolution + 3 * dense  # no gradient by the pixels
+
+
+def test_resnet_101_is_what_its_paper_says():
+    """7.6 thousand million multiplications with additions at 224 pixels (He et al., table 1)."""
+    from msmm.models import backbone
+
+    assert measuring.forward(backbone.build("resnet101", image_size=224)) / 2 == pytest.approx(
+        7.6e9, rel=0.01
+    )
+
+
+def test_memory_is_this_process_and_its_own_part_excludes_mapped_files(tmp_path):
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (16 * 2**20,))  # 64 MiB
+    array[:] = 1
+    del array
+    with measuring.Memory() as before:
+        pass
+    with measuring.Memory() as memory:
+        held = np.ones(8 * 2**20, np.float32)  # 32 MiB
+        mapped = np.load(tmp_path / "a.npy", mmap_mode="r").sum()
+        time.sleep(0.1)
+    assert mapped == 16 * 2**20 and len(held)
+    assert 25 < memory.own - before.own < 60
+    assert memory.peak >= memory.own
+
+
+def test_the_machine_is_named_with_versions():
+    words = measuring.machine("keras", "surely-not-installed")
+    assert f"keras {keras.__version__}" in words and "no surely-not-installed" in words

@@ -1,0 +1,82 @@
+"""Layers that compute in 16 bits: what stays float32, what is recorded, how far results move."""
+
+import keras
+import numpy as np
+import pytest
+
+from msmm import features, parts, stages, variants
+from msmm.models.precision import set_precision
+
+
+def dtypes(model) -> dict[str, str]:
+    found = {}
+    for layer in model.layers:
+        found |= dtypes(layer) if isinstance(layer, keras.Model) else {layer.name: layer.compute_dtype}
+    return found
+
+
+def test_layers_compute_in_16_bits_and_keep_float32_where_it_counts(make_run):
+    run = make_run(precision="bfloat16")
+    labels, tags = len(run.dataset.labels), len(run.dataset.tags)
+    for name in parts.STAGE_OF:
+        part = parts.build(name, run.config, labels, tags)
+        assert {v.dtype for v in part.variables} <= {"float32", "int64", "uint32"}
+        assert all(t.dtype == "float32" for t in part.outputs if len(t.shape) == 2)
+        said = part(keras.tree.map_structure(lambda i: np.ones((2, *i.shape[1:]), np.float32), part.inputs))
+        said = said if isinstance(said, list) else [said]
+        assert all(keras.backend.standardize_dtype(s.dtype) == "float32" for s in said if len(s.shape) == 2)
+    found = dtypes(parts.build("backbone", run.config, labels, tags))
+    assert found["preprocess_caffe"] == "float32" and found["conv2_block1_1_conv"] == "bfloat16"
+    found = dtypes(parts.build("quantity", run.config, labels, tags))
+    assert (found["quantity_hidden1"], found["quantity"]) == ("bfloat16", "float32")
+
+
+def test_batch_statistics_are_those_of_float32():
+    def statistics(precision):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.BatchNormalization(momentum=0.0)(inputs)
+        model = set_precision(keras.Model(inputs, keras.layers.ReLU()(x)), precision)
+        model(
+            np.random.default_rng(0).normal(300, 1, (32, 8, 8, 3)).round().astype(np.float32), training=True
+        )
+        return [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
+
+    # At 300, bfloat16 has steps of 2: a variance that was summed in it would be far off.
+    mean, variance = statistics("bfloat16")
+    assert mean == pytest.approx(300, abs=0.2) and (variance < 3).all()
+
+
+def test_a_16_bit_run_ends_near_a_float32_one(trained_run, make_run):
+    run = make_run("bfloat16", precision="bfloat16")
+    stages.train(run, "classifier")
+    for stage in ("finetune", "visual", "textual"):
+        exact, near = (r.stage_record(stage)["history"] for r in (trained_run, run))
+        for a, b in zip(exact, near, strict=True):
+            assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=0.05)
+            assert b["train"]["loss"] != a["train"]["loss"]
+    assert features.visual(run, "test").dtype == np.float32
+    assert variants.outputs(run, "classifier", "test").dtype == np.float32
+
+
+@pytest.mark.slow
+def test_float16_trains_every_stage(trained_run, make_run):
+    run = make_run("float16", precision="float16")
+    for stage in stages.STAGES:
+        stages.train(run, stage)
+    exact, near = (r.stage_record("visual")["history"][-1]["train"]["loss"] for r in (trained_run, run))
+    assert near == pytest.approx(exact, rel=0.05)
+
+
+def test_float32_is_not_recorded_so_what_finished_before_is_still_finished(make_run, trained_run):
+    assert "precision" not in trained_run.stage_record("visual")["settings"]
+    assert stages._settings(make_run(precision="bfloat16"), "visual")["precision"] == "bfloat16"
+    exact, near = (features.key_of(make_run(precision=p), "test") for p in ("float32", "bfloat16"))
+    assert "precision" not in exact and near == {**exact, "precision": "bfloat16"}
+
+
+def test_a_saved_model_computes_in_float32(trained_run, make_run):
+    """Wherever it goes, whatever it was trained in."""
+    run = make_run(precision="bfloat16")
+    part = set_precision(parts.build("multi_scale", run.config, 5, 5), "float32")
+    assert set(dtypes(part).values()) == {"float32"}
