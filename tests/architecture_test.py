@@ -21,7 +21,7 @@ FLOORS = (
     ("msmm.baselines", "msmm.methods", "msmm.quantities", "msmm.model_card"),
     ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
     ("msmm.run", "msmm.training", "msmm.annotating", "msmm.exporting", "msmm.page"),
-    ("msmm.parts", "msmm.engines"),
+    ("msmm.parts", "msmm.engines", "msmm.distribution"),
     ("msmm.features",),
     ("msmm.tasks",),
     ("msmm.compared", "msmm.joint"),
