@@ -58,7 +58,7 @@ class Distribution:
             nonlocal replicas
             self.tell(stage, epoch, learning_rate, replicas is None)
             if replicas is None:
-                replicas = Replicas(self, task, config, learning_rate, model)
+                replicas = Replicas(self, task, config, learning_rate)
             own = [*model.variables, *model.optimizer.variables]
             replicas.assign([keras.ops.convert_to_numpy(v) for v in own])
             yield from replicas.steps(epoch)
@@ -107,10 +107,10 @@ class Distribution:
 class Replicas:
     """A task's model on every device, with an optimiser of its own. Made by all workers at the same time."""
 
-    def __init__(self, distribution: Distribution, task: Task, config, learning_rate, model: keras.Model):
+    def __init__(self, distribution: Distribution, task: Task, config, learning_rate: float):
         self._distribution, self._task, self._batch_size = distribution, task, config.batch_size
         with distribution.strategy.scope():
-            self.model = keras.models.clone_model(model)
+            self.model = keras.models.clone_model(task.build()[0])
             # Each replica adds its part of the weight decay, before gradients are summed.
             part = config.weight_decay / distribution.replicas
             self.optimizer = optimizer_of(task, config, learning_rate, part)

@@ -55,7 +55,7 @@ def follow(open_run: Callable[[], Run], distribution: Distribution) -> None:
         if fresh:
             run = open_run()
             task = stage_of(run, list(STAGES)[number]).task(run)
-            replicas = Replicas(distribution, task, run.config, learning_rate, task.build()[0])
+            replicas = Replicas(distribution, task, run.config, learning_rate)
         replicas.assign()
         for loss, _ in replicas.steps(epoch):
             if not math.isfinite(loss):

@@ -45,6 +45,7 @@ DOORS = {
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",
+        "benchmark_input",
         "benchmark_scaling",
     ),
     "tfrecords_tools": ("pack", "inspect"),
