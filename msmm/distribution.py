@@ -109,8 +109,9 @@ class Replicas:
 
     def __init__(self, distribution: Distribution, task: Task, config, learning_rate: float):
         self._distribution, self._task, self._batch_size = distribution, task, config.batch_size
+        plain = task.build()[0]
         with distribution.strategy.scope():
-            self.model = keras.models.clone_model(task.build()[0])
+            self.model = keras.models.clone_model(plain)
             # Each replica adds its part of the weight decay, before gradients are summed.
             part = config.weight_decay / distribution.replicas
             self.optimizer = optimizer_of(task, config, learning_rate, part)

@@ -28,6 +28,7 @@ import numpy as np
 from msmm import checksums, compared, configs, joint, parts, tasks
 from msmm.configs.base import Config
 from msmm.distribution import Distribution, Replicas
+from msmm.errors import UserError
 from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
@@ -89,6 +90,11 @@ def _train(run: Run, stage: str, restart: bool, asked: bool, distribution: Distr
     inputs_found = {"dataset": run.dataset.fingerprint, **inputs}
     steps_by = None
     if distribution and task.shared:
+        if len(run.train_rows) < run.config.batch_size:
+            raise UserError(
+                f"--distribute needs a whole batch: {len(run.train_rows)} images train, and --batch_size is "
+                f"{run.config.batch_size}"
+            )
         number = list(STAGES).index(stage)
         steps_by = functools.partial(distribution.steps, task, run.config, number)
     model, trained, progress = fit(task, run.config, directory, settings, inputs_found, steps_by)
