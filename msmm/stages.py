@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,8 @@ import numpy as np
 
 from msmm import checksums, compared, configs, joint, parts, tasks
 from msmm.configs.base import Config
+from msmm.distribution import Distribution, Replicas
+from msmm.errors import UserError
 from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
 from msmm.methods import METHODS
 from msmm.metrics import per_class_f1
@@ -35,20 +38,36 @@ from msmm.training import LAST_GOOD, STATE, Task, check_settings, fit
 from msmm.training_log import GREEN, TrainingLog, label_lines
 
 
-def train(run: Run, stage: str, restart: bool = False) -> None:
+def train(run: Run, stage: str, restart: bool = False, distribution: Distribution | None = None) -> None:
     """Trains a stage, and first whatever it needs that is not there; does nothing if it has finished.
 
     A stage whose inputs have been trained anew since is trained again. `restart` discards what
-    this stage (not what it needs) has done before. Raises UserError where another process trains this seed.
+    this stage (not what it needs) has done before. `distribution` shares the steps of the stages that train
+    on images. Raises UserError where another process trains this seed.
     """
     with locked(run.directory):
-        _train(run, stage, restart, asked=True)
+        _train(run, stage, restart, True, distribution)
 
 
-def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
+def follow(open_run: Callable[[], Run], distribution: Distribution) -> None:
+    """What every other worker does while the chief trains: the same steps, and no more. It reads the chief's
+    work directory, once there is something in it."""
+    while told := distribution.told():
+        number, epoch, learning_rate, fresh = told
+        if fresh:
+            run = open_run()
+            task = stage_of(run, list(STAGES)[number]).task(run)
+            replicas = Replicas(distribution, task, run.config, learning_rate)
+        replicas.assign()
+        for loss, _ in replicas.steps(epoch):
+            if not math.isfinite(loss):
+                break  # so does the chief, and begins again
+
+
+def _train(run: Run, stage: str, restart: bool, asked: bool, distribution: Distribution | None) -> None:
     """Not `asked` for, a finished stage says nothing."""
     for needed in stage_of(run, stage).needs:
-        _train(run, needed, restart=False, asked=False)
+        _train(run, needed, False, False, distribution)
     directory = run.stage_directory(stage)
     settings, inputs = _settings(run, stage), _inputs(run, stage)
     record = None if restart else run.stage_record(stage)
@@ -69,9 +88,17 @@ def _train(run: Run, stage: str, restart: bool, asked: bool) -> None:
         _begin_again(directory)  # interrupted, and its inputs are no longer those
     write_json(directory / "inputs.json", inputs)
     task = stage_of(run, stage).task(run)
-    model, trained, progress = fit(
-        task, run.config, directory, settings, {"dataset": run.dataset.fingerprint, **inputs}
-    )
+    inputs_found = {"dataset": run.dataset.fingerprint, **inputs}
+    steps_by = None
+    if distribution and task.shared:
+        if len(run.train_rows) < run.config.batch_size:
+            raise UserError(
+                f"--distribute needs a whole batch: {len(run.train_rows)} images train, and --batch_size is "
+                f"{run.config.batch_size}"
+            )
+        number = list(STAGES).index(stage)
+        steps_by = functools.partial(distribution.steps, task, run.config, number)
+    model, trained, progress = fit(task, run.config, directory, settings, inputs_found, steps_by)
     outputs, figures = task.evaluate(model)
     _log_end(run, task, model, outputs, progress.best_epoch)
     trained |= task.kept

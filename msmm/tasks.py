@@ -9,7 +9,7 @@ import numpy as np
 
 from msmm import features, losses, parts
 from msmm.annotations import Annotations, choose
-from msmm.input_pipeline import batches_of, epoch_flips, epoch_rows
+from msmm.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.metrics import annotation_metrics, quantity_metrics
 from msmm.run import Run
 from msmm.training import Task
@@ -25,14 +25,13 @@ def finetune(run: Run) -> Task:
         backbone, head = fresh_parts(run, "finetune", "backbone", "cnn_head")
         return parts.on_pooled_maps(backbone, head), {"backbone": backbone, "cnn_head": head}
 
-    def epoch(number):
-        config = run.config
-        batches = images.epoch(
-            run.train_rows, config.batch_size, stage_seed(run, "finetune"), number, config.flip
-        )
+    def epoch(number, share=WHOLE):
+        seed, config = stage_seed(run, "finetune"), run.config
+        batches = images.epoch(run.train_rows, config.batch_size, seed, number, config.flip, share)
         return ((x, labels[rows]) for x, rows in batches)
 
-    return _classification(run, "finetune", build, epoch, functools.partial(predict_images, run))
+    task = _classification(run, "finetune", build, epoch, functools.partial(predict_images, run))
+    return dataclasses.replace(task, shared=True)
 
 
 def _head_on_frozen_trunk(run: Run) -> Task:
@@ -64,11 +63,12 @@ def visual(run: Run) -> Task:
         maps = backbone.output if streaming else multi_scale.input
         return keras.Model(inputs, head(multi_scale(maps))), {"multi_scale": multi_scale, "visual_head": head}
 
-    def epoch(number):
+    def epoch(number, share=WHOLE):
         if streaming:
-            batches = images.epoch(run.train_rows, config.batch_size, seed, number, config.flip)
+            batches = images.epoch(run.train_rows, config.batch_size, seed, number, config.flip, share)
             return ((x, labels[rows]) for x, rows in batches)
-        return ((maps, labels[rows]) for maps, rows in map_batches(run, views, seed, number))
+        batches = map_batches(run, views, seed, number, share)
+        return ((maps, labels[rows]) for maps, rows in batches)
 
     def predict(model):
         if streaming:
@@ -84,7 +84,8 @@ def visual(run: Run) -> Task:
             batches = (backbone.predict_on_batch(x) for x in batches)
         reestimate_batch_norm(trained["multi_scale"], batches, config.bn_batches)
 
-    return _classification(run, "visual", build, epoch, predict, reestimate if config.bn_batches else None)
+    task = _classification(run, "visual", build, epoch, predict, reestimate if config.bn_batches else None)
+    return dataclasses.replace(task, shared=True)
 
 
 def textual(run: Run) -> Task:
@@ -235,9 +236,9 @@ def map_views(run: Run) -> list | None:
     return None if views[0] is None else views
 
 
-def map_batches(run: Run, views: list, seed: int, epoch: int):
-    """Yields (the five maps, row numbers) of an epoch's batches."""
-    for rows in _epoch_batches(run, seed, epoch):
+def map_batches(run: Run, views: list, seed: int, epoch: int, share=WHOLE):
+    """Yields (the five maps, row numbers) of an epoch's batches, or of a worker's share of them."""
+    for rows in map(share.of, _epoch_batches(run, seed, epoch)):
         yield _take_maps(views, rows, seed, epoch), rows
 
 

@@ -8,6 +8,9 @@
     python -m msmm.train --stage=joint                    beyond the paper: all parts at once, by one loss
     python -m msmm.train --method=warp                    a method of Tables III and IV
 
+    python -m msmm.train --stage=all --distribute=mirrored        on every GPU of this machine
+    python -m msmm.train --stage=all --distribute=multi_worker    on every machine of TF_CONFIG's cluster
+
 Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
 Tables I and V); with --groups also a third branch, of the data set's groups. A finished stage is left alone,
 an interrupted one goes on. Watch it with `tensorboard --logdir=runs`.
@@ -17,28 +20,60 @@ from absl import flags
 
 from msmm import command_line
 from msmm.configs import base
+from msmm.errors import UserError
 
 STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
 METHODS = (
     "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
 )  # fmt: skip
+DISTRIBUTIONS = ("mirrored", "multi_worker")
 _STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all", "joint"], "The stage to train.")
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
 flags.mark_flags_as_mutual_exclusive(["stage", "method"], required=True)
 _RESTART = flags.DEFINE_boolean(
     "restart", False, "Discard what the stage has done before; with all, every stage."
 )
+_DISTRIBUTE = flags.DEFINE_enum(
+    "distribute",
+    None,
+    DISTRIBUTIONS,
+    "Share the steps of the stages that train on images, finetune and visual: mirrored, among this machine's "
+    "GPUs; multi_worker, among the machines of TF_CONFIG, of which only the first writes, and all read "
+    "--workdir. Losses are those of one process with the same --batch_size.",
+)
 command_line.define_run_flags()
 command_line.define_dataclass_flags(base.Config)
 
 
 def main() -> None:
+    if not _DISTRIBUTE.value:
+        return _train()
+    settings = command_line.config()
+    command_line.import_tensorflow()
+    from msmm import stages
+    from msmm.distribution import Distribution, cluster_errors
+
+    with cluster_errors():
+        distribution = Distribution(_DISTRIBUTE.value, settings)
+        if not distribution.is_chief:
+            stages.follow(command_line.open_run, distribution)
+            print(f"worker {distribution.share.index}: done")
+            return None
+        try:
+            _train(distribution)
+        except UserError:
+            distribution.tell_done()
+            raise
+        distribution.tell_done()
+
+
+def _train(distribution=None) -> None:
     run = command_line.open_run()
     from msmm import stages, variants
 
     wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
     for stage in wanted:
-        stages.train(run, stage, _RESTART.value)
+        stages.train(run, stage, _RESTART.value, distribution)
     if _STAGE.value == "joint":
         print(f"model:       {variants.save_model(run.of_joint())}")
     elif _STAGE.value:

@@ -38,7 +38,7 @@ class Task:
     build: gives (model from the batches' x to its output, the parts of it that this stage trains
         by name), fresh and the same at each call.
     loss: of (y, output) -> [B].
-    epoch: epoch number -> batches (x, y).
+    epoch: epoch number -> batches (x, y); where `shared`, also (epoch number, Share) -> a worker's part.
     predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
     figures: (model, outputs) -> held-out figures by name; `select` names the one that decides, larger
         better unless `smaller_is_better`.
@@ -64,6 +64,7 @@ class Task:
     optimizer: Callable[[float, int], keras.optimizers.Optimizer] | None = None
     kept: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     before_evaluation: Callable[[dict, int], None] | None = None
+    shared: bool = False
 
     def evaluate(self, model: keras.Model) -> tuple[np.ndarray, dict[str, float]]:
         """Held-out outputs and figures, the loss among them."""
@@ -95,12 +96,13 @@ class DivergedError(Exception):
 
 
 def fit(
-    task: Task, config, directory: pathlib.Path, settings: dict, inputs: dict | None = None
+    task: Task, config, directory: pathlib.Path, settings: dict, inputs: dict | None = None, steps_by=None
 ) -> tuple[keras.Model, dict, Progress]:
     """Trains `task`, or goes on with it, and returns (model, parts, progress) at the best epoch.
 
     settings, inputs: what the result depends on, set by people and found; a state left by others raises
     UserError.
+    steps_by: (learning rate, model) -> what takes an epoch's steps; `_steps_alone` if None.
     """
     state = directory / STATE
     owner = {"settings": settings, "inputs": inputs or {}}
@@ -109,7 +111,8 @@ def fit(
         model, parts = compiled(task, config, progress.learning_rate)
         variables = [v for part in parts.values() for v in part.variables]
         optimizer = model.optimizer
-        training = _Training(task, config, model, parts, variables, optimizer, state, owner)
+        steps = steps_by(progress.learning_rate, model) if steps_by else _steps_alone(task, model)
+        training = _Training(task, config, model, parts, variables, optimizer, state, owner, steps)
         if saved:
             training.restore(saved)
             print(f"{task.name}: goes on after epoch {progress.epoch}", flush=True)
@@ -142,17 +145,33 @@ def fit(
 def compiled(task: Task, config, learning_rate: float) -> tuple[keras.Model, dict[str, keras.Model]]:
     """The task's fresh model, ready for `train_on_batch`, and the parts of it that train."""
     model, parts = task.build()
-    steps = task.epochs * task.steps_per_epoch
-    if task.optimizer:
-        optimizer = task.optimizer(learning_rate, steps)
-    else:
-        rate = optimizers.schedule(learning_rate, steps)
-        optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
-    if config.precision == "float16":  # whose smallest gradients would be 0
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer = optimizer_of(task, config, learning_rate, config.weight_decay)
     model.compile(optimizer, loss=task.loss, jit_compile=False)
     optimizer.build(model.trainable_variables)
     return model, parts
+
+
+def optimizer_of(task: Task, config, learning_rate: float, weight_decay: float):
+    """The task's optimiser; weight_decay: of the paper's."""
+    steps = task.epochs * task.steps_per_epoch
+    rate = optimizers.schedule(learning_rate, steps)
+    optimizer = optimizers.Momentum(rate, config.momentum, weight_decay)
+    if task.optimizer:
+        optimizer = task.optimizer(learning_rate, steps)
+    if config.precision == "float16":  # whose smallest gradients would be 0
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _steps_alone(task: Task, model: keras.Model) -> Callable:
+    """Takes the steps of an epoch in this process: of its number, the loss and the images of each."""
+
+    def steps(epoch: int) -> Iterable[tuple[float, int]]:
+        for x, y in task.epoch(epoch):
+            model.reset_metrics()  # or train_on_batch may return a mean over steps
+            yield float(model.train_on_batch(x, y)), len(y)
+
+    return steps
 
 
 @dataclasses.dataclass
@@ -167,6 +186,7 @@ class _Training:
     optimizer: keras.optimizers.Optimizer
     state: pathlib.Path
     owner: dict
+    steps: Callable[[int], Iterable[tuple[float, int]]]
 
     def __post_init__(self):
         self.best = _values(self.variables)
@@ -203,14 +223,12 @@ class _Training:
     def _epoch(self, epoch: int) -> tuple[float, int]:
         total, images = 0.0, 0
         description = f"{self.task.name} epoch {epoch + 1}/{self.task.epochs}"
-        steps = self.task.steps_per_epoch
-        bar = tqdm(self.task.epoch(epoch), description, total=steps, unit="step", leave=False, disable=None)
-        for step, (x, y) in enumerate(bar, 1):
-            self.model.reset_metrics()  # or train_on_batch may return a mean over steps
-            loss = float(self.model.train_on_batch(x, y))
+        total_steps = self.task.steps_per_epoch
+        bar = tqdm(self.steps(epoch), description, total=total_steps, unit="step", leave=False, disable=None)
+        for step, (loss, size) in enumerate(bar, 1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss became {loss} in epoch {epoch + 1}, step {step}")
-            total, images = total + loss * len(y), images + len(y)
+            total, images = total + loss * size, images + size
             if step % 10 == 0:
                 bar.set_postfix_str(f"loss {total / images:.3f}", refresh=False)
         # A ReLU can turn NaN into 0, so that the loss of a network full of NaN looks healthy.

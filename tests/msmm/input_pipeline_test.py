@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from msmm.input_pipeline import Images, batches_of, epoch_flips, epoch_rows, held_out
+from msmm.input_pipeline import Images, Share, batches_of, epoch_flips, epoch_rows, held_out
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +60,6 @@ def test_images_read_anew_are_those_kept_in_memory(kept, streamed):
 
 
 def test_ordered_images_are_the_records_decoded_by_pillow(dataset, kept):
-    import io
-
-    from PIL import Image
-
     encoded = [example["image"].numpy() for example in dataset.read("train").take(5)]
     pillow = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
     ours = next(kept.ordered(5))
@@ -97,3 +96,59 @@ def test_resizing_keeps_a_gradient_and_the_size():
     expected = gradient.reshape(48, 32, 3, 3).mean(axis=(0, 2))  # three columns into one
     assert np.abs(resized[16] - expected).max() <= 2
     assert preprocessing.resize(resized, 32) is resized
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(48, 96, 32), (224, 299, 224), (375, 500, 64), (20, 30, 48), (33, 32, 32)]
+)
+def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
+    import tensorflow as tf
+
+    from msmm import preprocessing
+
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    expected = tf.saturate_cast(tf.round(tf.image.resize(image, (size, size), antialias=True)), tf.uint8)
+    np.testing.assert_array_equal(preprocessing.resize(image, size), expected)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "ratio"),
+    [(32, 32, 1), (255, 600, 1), (256, 600, 2), (600, 511, 2), (512, 512, 4), (1100, 1025, 8)],
+)
+def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, width, ratio):
+    from msmm import preprocessing
+    from msmm.annotating import photos
+
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+    image = image.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "JPEG", quality=95)
+    encoded = encoded.getvalue()
+    loaded = np.asarray(preprocessing.load(encoded, 32))
+    np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
+    whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
+    assert np.abs(loaded.astype(int) - whole).mean() < 2
+    assert preprocessing.DETAIL == photos.DETAIL  # annotating and training see the same pixels
+
+
+def test_the_number_of_workers_changes_no_batch(dataset, streamed):
+    rows = np.arange(3, 99)
+    one, three = (Images(dataset, "train", 24, cache_gib=0, workers=n) for n in (1, 3))
+    several = Images(dataset, "train", 24, cache_gib=0)
+    epochs = [images.epoch(rows, 16, 7, 2, True) for images in (one, three, several)]
+    for batches in zip(*epochs, strict=True):
+        for x, r in batches[1:]:
+            np.testing.assert_array_equal(r, batches[0][1])
+            np.testing.assert_array_equal(x, batches[0][0])
+
+
+@pytest.mark.parametrize("which", ["kept", "streamed"])
+def test_the_shares_of_all_workers_are_the_batch(which, request):
+    images, rows = request.getfixturevalue(which), np.arange(0, 100, 2)
+    whole = list(images.epoch(rows, 16, 5, 1, True))
+    shares = [list(images.epoch(rows, 16, 5, 1, True, Share(i, 4))) for i in range(4)]
+    assert len(whole) == 3 and all(len(share) == 3 for share in shares)
+    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        for i in range(2):
+            np.testing.assert_array_equal(batch[i], np.concatenate([part[i] for part in parts]))

@@ -1,0 +1,188 @@
+"""How fast images come from disk to the network, beside the bare decoding of their JPEG files.
+
+    python -m experiments.benchmark_input
+    python -m experiments.benchmark_input --images=photos       your own JPEG files, all together
+
+Without --images, scenes are drawn with noise, so that files are as large as photographs of that size:
+squares as the network reads them, 4:3 as `pack --resize` leaves them, as MSCOCO has them, and as a camera has
+them. All ways see the same files and take turns in one process; the median of --repeats counts. "Decoding
+alone" is tf.io.decode_jpeg on all cores, of files in memory. Ours reads records, shuffles, decodes, resizes
+and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in a process a core.
+"""
+
+import functools
+import importlib.util
+import io
+import itertools
+import os
+import pathlib
+import tempfile
+import types
+
+from absl import flags
+
+from msmm import command_line
+from msmm.errors import UserError
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [drawn ones, of several sizes]")
+_SIZE = flags.DEFINE_integer("image_size", 224, "Side of what the network reads, pixels.", 32)
+_SECONDS = flags.DEFINE_float("seconds", 1.0, "About how long decoding alone takes, a turn.", 0.01)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How many turns count; the median is told.", 1)
+
+ALONE = "decoding alone"
+DRAWN, NOISE, QUALITY = 40, 12, 90  # pictures, standard deviation in levels, JPEG's
+ENDLESS = 200_000  # images of an epoch: setting it up is no part of a turn
+BATCH = 16
+
+
+def main() -> None:
+    if _IMAGES.value:
+        cases = {_IMAGES.value: _files(pathlib.Path(_IMAGES.value))}
+    command_line.import_tensorflow()
+    from experiments import measuring
+
+    if not _IMAGES.value:
+        side = _SIZE.value
+        sizes = ((side, side), (side * 4 // 3, side), (640, 480), (2400, 1800))
+        cases = {f"{width} × {height}": _drawn(width, height) for width, height in sizes}
+    torch = importlib.util.find_spec("torch") is not None
+    print(measuring.machine("tensorflow", "pillow", *["torch"] * torch))
+    print(
+        f"to {_SIZE.value} px, batches of {BATCH}; median of {_REPEATS.value} turns" + _NO_TORCH * (not torch)
+    )
+    for name, files in cases.items():
+        with tempfile.TemporaryDirectory() as folder:
+            speed = measuring.in_turn(_ways(files, pathlib.Path(folder), torch), _REPEATS.value)
+        size = sum(map(len, files)) / len(files) / 1024
+        rows = [[way, f"{rate:,.0f}", f"{rate / speed[ALONE]:.2f}"] for way, rate in speed.items()]
+        print(f"\n{name}, {len(files)} files of {size:.0f} KiB:\n")
+        print(measuring.table(["", "images/s", "times decoding alone"], rows), flush=True)
+
+
+_NO_TORCH = "; without the DataLoader, since PyTorch is not installed"
+
+
+def _files(folder: pathlib.Path) -> list[bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise UserError(f"expected a folder with JPEG files, found none in --images={folder}")
+    return [path.read_bytes() for path in found[:2000]]
+
+
+def _drawn(width: int, height: int) -> list[bytes]:
+    import numpy as np
+    from PIL import Image
+
+    from tfrecords_tools import scene_drawing
+
+    rng, files = np.random.default_rng(0), []
+    for index in range(DRAWN):
+        scene = scene_drawing.draw(0, index, min(height, 480)).image.resize((width, height))
+        noisy = np.asarray(scene) + NOISE * rng.standard_normal((height, width, 3), np.float32)
+        file = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=QUALITY)
+        files.append(file.getvalue())
+    return files
+
+
+def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
+    """What takes turns. Each goes on where its last turn ended, with its queues full."""
+    import numpy as np
+    import tensorflow as tf
+
+    from msmm.input_pipeline import Images
+
+    def plain(encoded):
+        image = tf.image.resize(tf.io.decode_jpeg(encoded, channels=3), 2 * [_SIZE.value], antialias=True)
+        return tf.image.random_flip_left_right(tf.saturate_cast(tf.round(image), tf.uint8))
+
+    dataset, rows = _packed(files, folder), np.arange(ENDLESS)
+    kept = _packed(files, folder, 2000)
+    streamed, in_memory = (Images(d, "train", _SIZE.value, gib) for d, gib in ((dataset, 0), (kept, 100)))
+    memory = tf.data.Dataset.from_tensor_slices(files).repeat()
+    bare = memory.map(lambda e: tf.shape(tf.io.decode_jpeg(e, channels=3)), tf.data.AUTOTUNE)
+    ways = {
+        ALONE: bare.batch(BATCH).prefetch(2),
+        "ours": (x for x, _ in streamed.epoch(rows, BATCH, 0, 0, flip=True)),
+        "ours, kept in memory": (
+            x for n in itertools.count() for x, _ in in_memory.epoch(rows[:2000], BATCH, 0, n, flip=True)
+        ),
+        "tf.data with tf.image": memory.map(plain, tf.data.AUTOTUNE).batch(BATCH).prefetch(2),
+    }
+    if torch:
+        ways["PyTorch DataLoader"] = _loader(files)
+    batches = _batches_a_turn(files)
+    return {name: functools.partial(_turn, iter(way), batches) for name, way in ways.items()}
+
+
+def _batches_a_turn(files: list[bytes]) -> int:
+    import time
+
+    import tensorflow as tf
+
+    started = time.perf_counter()
+    for file in files[:DRAWN]:
+        tf.io.decode_jpeg(file, channels=3)
+    seconds = (time.perf_counter() - started) / len(files[:DRAWN]) / _cores()
+    return max(2, round(_SECONDS.value / seconds / BATCH))
+
+
+def _turn(batches, count: int) -> int:
+    return sum(len(batch) for batch in itertools.islice(batches, count))
+
+
+def _packed(files: list[bytes], folder: pathlib.Path, images: int = ENDLESS):
+    """A packed data set in which the files come again and again."""
+    import tensorflow as tf
+
+    from msmm import records
+
+    path = folder / "train.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for file in files:
+            image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))
+            example = tf.train.Example(features=tf.train.Features(feature={records.IMAGE: image}))
+            writer.write(example.SerializeToString())
+    times = -(-images // len(files))
+    split = types.SimpleNamespace(num_examples=times * len(files), filepaths=times * [path])
+    info = types.SimpleNamespace(splits={"train": split})
+    return records.Dataset("files", folder, (), (), types.SimpleNamespace(info=info))
+
+
+def _loader(files: list[bytes]):
+    from torch.utils.data import DataLoader
+
+    dataset = Photographs(files, _SIZE.value)
+    context = "spawn"  # TensorFlow's threads do not survive a fork
+    return DataLoader(dataset, BATCH, shuffle=True, num_workers=_cores(), multiprocessing_context=context)
+
+
+class Photographs:
+    """Files in memory as uint8 [3, size, size], as a DataLoader wants them."""
+
+    def __init__(self, files: list[bytes], size: int):
+        self.files, self.size = files, size
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: int):
+        import random
+
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.files[index % len(self.files)])).convert("RGB")
+        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        if random.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,195 @@
+"""The steps of a stage shared among devices or machines, with tf.distribute.
+
+A step is that of one process on the whole batch: each replica takes its part, batch normalisation takes its
+statistics over all of them, and gradients are summed. One worker, the chief, trains as if alone, and is the
+only one that writes; at the start of an epoch it tells the others which it is and what the weights are, and
+they take the same steps. So they have nothing to keep, and whatever the chief does between epochs is its own.
+"""
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from msmm.errors import UserError
+from msmm.input_pipeline import Share
+from msmm.training import Task, optimizer_of
+
+MODES = ("mirrored", "multi_worker")
+_DONE = -1
+
+
+class Distribution:
+    """The replicas that share a step: the devices of this process, or of every process of a cluster.
+
+    mode: of MODES. "mirrored" takes this machine's GPUs, or the CPU devices that TensorFlow has been told
+        of; "multi_worker" the cluster of the environment variable TF_CONFIG, and waits until it is whole.
+    Raises UserError where the settings do not allow it or TF_CONFIG is not one.
+    """
+
+    def __init__(self, mode: str, config):
+        if config.precision == "float16":
+            raise UserError("--distribute trains in float32 or bfloat16: choose another --precision")
+        if mode == "multi_worker":
+            self.share = _place_in_cluster()
+            _check_batch(config.batch_size, self.share.workers)
+            self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        else:
+            devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+            self.share = Share()
+            self.strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        self.replicas = self.strategy.num_replicas_in_sync
+        _check_batch(config.batch_size, self.replicas)
+
+    @property
+    def is_chief(self) -> bool:
+        return self.share.index == 0
+
+    def steps(self, task: Task, config, stage: int, learning_rate: float, model: keras.Model):
+        """What the chief trains by: of an epoch number, the (loss, images) of each step, after which `model`
+        has the new weights. stage: a number that tells the others which task it is."""
+        replicas = None
+
+        def of_epoch(epoch: int) -> Iterator[tuple[float, int]]:
+            nonlocal replicas
+            self.tell(stage, epoch, learning_rate, replicas is None)
+            if replicas is None:
+                replicas = Replicas(self, task, config, learning_rate)
+            own = [*model.variables, *model.optimizer.variables]
+            replicas.assign([keras.ops.convert_to_numpy(v) for v in own])
+            yield from replicas.steps(epoch)
+            for variable, value in zip(own, replicas.values(), strict=True):
+                variable.assign(value)
+
+        return of_epoch
+
+    def tell(self, stage: int, epoch: int = 0, learning_rate: float = 0.0, fresh: bool = False) -> None:
+        """Says to the other workers which epoch comes next. Called by the chief alone."""
+        self.sum(np.array([stage, epoch, learning_rate, fresh], np.float64))
+
+    def tell_done(self) -> None:
+        """Lets the other workers go."""
+        self.tell(_DONE)
+
+    def told(self) -> tuple[int, int, float, bool] | None:
+        """What the chief has told, or None once all is done. Called by the others."""
+        stage, epoch, learning_rate, fresh = self.sum(np.zeros(4))
+        return None if stage == _DONE else (int(stage), int(epoch), float(learning_rate), bool(fresh))
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        """The sum of an array over the workers; each waits for the others."""
+        if self.share.workers == 1:
+            return array
+        local = self.replicas // self.share.workers
+
+        def of(context):
+            first = context.replica_id_in_sync_group % local == 0
+            return tf.constant(array if first else np.zeros_like(array))
+
+        parts = self.strategy.experimental_distribute_values_from_function(of)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None).numpy()
+
+    def split(self, batch):
+        """This worker's part of a batch (array, or list of them) to its replicas."""
+        local = self.replicas // self.share.workers
+
+        def of(context):
+            part = Share(context.replica_id_in_sync_group % local, local)
+            return tf.nest.map_structure(lambda array: tf.convert_to_tensor(part.of(array)), batch)
+
+        return self.strategy.experimental_distribute_values_from_function(of)
+
+
+class Replicas:
+    """A task's model on every device, with an optimiser of its own. Made by all workers at the same time."""
+
+    def __init__(self, distribution: Distribution, task: Task, config, learning_rate: float):
+        self._distribution, self._task, self._batch_size = distribution, task, config.batch_size
+        plain = task.build()[0]
+        with distribution.strategy.scope():
+            self.model = keras.models.clone_model(plain)
+            # Each replica adds its part of the weight decay, before gradients are summed.
+            part = config.weight_decay / distribution.replicas
+            self.optimizer = optimizer_of(task, config, learning_rate, part)
+            self.optimizer.build(self.model.trainable_variables)
+        for layer in self.model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+        self._variables = [*self.model.variables, *self.optimizer.variables]
+
+    def values(self) -> list[np.ndarray]:
+        """Of every variable, the model's and then the optimiser's."""
+        return [keras.ops.convert_to_numpy(v) for v in self._variables]
+
+    def assign(self, values: list[np.ndarray] | None = None) -> None:
+        """Gives every worker the values that the chief calls this with; the others call it without."""
+        sizes = [int(np.prod(v.shape)) for v in self._variables]
+        given = np.concatenate([np.ravel(v) for v in values or [np.zeros(sum(sizes))]]).astype(np.float32)
+        pieces = np.split(self._distribution.sum(given), np.cumsum(sizes)[:-1])
+        for variable, piece in zip(self._variables, pieces, strict=True):
+            variable.assign(piece.reshape(variable.shape).astype(variable.dtype))
+
+    def steps(self, epoch: int) -> Iterator[tuple[float, int]]:
+        """Takes the steps of an epoch and yields the loss and the images of each, over all workers."""
+        distribution = self._distribution
+        for batch in self._task.epoch(epoch, distribution.share):
+            x, y = (distribution.split(part) for part in batch)
+            yield float(self._step(x, y)), self._batch_size
+
+    @functools.cached_property
+    def _step(self):
+        strategy = self._distribution.strategy
+
+        def of_replica(x, y):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(self._task.loss(y, self.model(x, training=True))) / self._batch_size
+            variables = self.model.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            return loss
+
+        @tf.function
+        def step(x, y):
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(of_replica, (x, y)), axis=None)
+
+        return step
+
+
+def _check_batch(batch_size: int, replicas: int) -> None:
+    if batch_size % replicas:
+        raise UserError(
+            f"{replicas} replicas cannot share a batch of {batch_size} images equally: choose a --batch_size "
+            f"that is a multiple of {replicas}"
+        )
+
+
+def _place_in_cluster() -> Share:
+    """Which worker of TF_CONFIG's cluster this process is, the chief first."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        cluster = resolver.cluster_spec().as_dict()
+        workers = [(kind, i) for kind in ("chief", "worker") for i in range(len(cluster.get(kind, ())))]
+        return Share(workers.index((resolver.task_type, resolver.task_id)), len(workers))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        example = {
+            "cluster": {"worker": ["host0:2222", "host1:2222"]},
+            "task": {"type": "worker", "index": 0},
+        }
+        raise UserError(
+            "--distribute=multi_worker expects the environment variable TF_CONFIG on every worker, such as "
+            f"{json.dumps(example)} on the first. It could not be read so: {error or 'it is not set'}"
+        ) from error
+
+
+@contextlib.contextmanager
+def cluster_errors() -> Iterator[None]:
+    """Says in one line that another worker is no longer there."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"another worker failed or cannot be reached; start all of them again ({str(error)[:300]})"
+        ) from error

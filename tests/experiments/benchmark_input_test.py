@@ -1,0 +1,30 @@
+"""The door at a small size; what it measures is no test's business."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+
+
+def test_every_way_is_measured_on_the_same_files(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), np.uint8)
+    (tmp_path / "photos").mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"photos/{i}.jpg")
+    arguments = ["--images=photos", "--image_size=32", "--seconds=0.01", "--repeats=1"]
+    result = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark_input", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "photos, 3 files of " in result.stdout
+    rates = dict(re.findall(r"^\| ([a-z.,_ ]+) \| [\d,]+ \| ([\d.]+) \|$", result.stdout, re.MULTILINE))
+    assert rates["decoding alone"] == "1.00"
+    assert {"ours", "ours, kept in memory", "tf.data with tf.image"} <= rates.keys()

@@ -1,0 +1,164 @@
+"""Steps shared among replicas: those of one process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from msmm import stages
+from msmm.distribution import Distribution
+from msmm.errors import UserError
+from tests.conftest import ROOT, TINY
+
+
+def addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    found = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return found
+
+
+def start(arguments, cwd, tf_config=None, devices=1):
+    """`msmm.train` in a process of its own, on `devices` CPU devices."""
+    code = (
+        "import sys, runpy, tensorflow as tf; cpu = tf.config.list_physical_devices('CPU')[0];"
+        f"devices = {devices} * [tf.config.LogicalDeviceConfiguration()];"
+        "tf.config.set_logical_device_configuration(cpu, devices);"
+        f"sys.argv[1:] = {arguments!r}; runpy.run_module('msmm.train', run_name='__main__', alter_sys=True)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if tf_config:
+        env["TF_CONFIG"] = json.dumps(tf_config)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=cwd, env=env, text=True, **pipes)
+
+
+def finish(*processes):
+    said = [process.communicate(timeout=240) for process in processes]
+    for process, (_, errors) in zip(processes, said, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in said]
+
+
+def cluster(count):
+    workers = addresses(count)
+    return [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in range(count)]
+
+
+def history(directory, stage):
+    return json.loads((directory / f"seed0/{stage}/stage.json").read_text())["history"]
+
+
+def assert_same_training(directory, other, stage):
+    """Losses and weights after every step; only the order of sums differs."""
+    for a, b in zip(history(directory, stage), history(other, stage), strict=True):
+        assert a["train"]["loss"] == pytest.approx(b["train"]["loss"], rel=1e-4)
+        assert a["held-out"]["loss"] == pytest.approx(b["held-out"]["loss"], rel=1e-3)
+    import h5py
+
+    def values(path):
+        found = {}
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
+            )
+        return found
+
+    for path in sorted((directory / f"seed0/{stage}").glob("*.h5")):
+        ours, theirs = values(path), values(other / f"seed0/{stage}" / path.name)
+        assert ours.keys() == theirs.keys() and ours
+        for name, value in ours.items():
+            scale = max(np.abs(theirs[name]).max(), 1e-3)
+            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=2e-3, err_msg=name)
+
+
+SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
+
+
+@pytest.fixture
+def home(data_dir, tmp_path):
+    (tmp_path / "data").symlink_to(data_dir)
+    return tmp_path
+
+
+def test_two_processes_train_as_one(home):
+    arguments = ["--stage=finetune", *SETTINGS]
+    shared = [*arguments, "--distribute=multi_worker", "--workdir=two"]
+    workers = [start(shared, home, config) for config in cluster(2)]
+    said = finish(*workers)
+    finish(start([*arguments, "--workdir=one"], home))
+    assert_same_training(home / "two", home / "one", "finetune")
+    assert "finetune: epoch 2/2" in said[0] and said[1].split() == ["worker", "1:", "done"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maps_cache_gib", [0, 8])
+def test_two_processes_train_everything_and_go_on(home, maps_cache_gib):
+    """Images read anew, a killed cluster that goes on, and stages that only the chief trains."""
+    settings = [*SETTINGS, f"--maps_cache_gib={maps_cache_gib}", "--image_cache_gib=0", "--finetune_epochs=6"]
+    shared = ["--stage=all", *settings, "--distribute=multi_worker", "--workdir=two"]
+    workers = [start(shared, home, config) for config in cluster(2)]
+    state = home / "two/seed0/finetune/state.npz"
+    while not state.exists():
+        assert all(worker.poll() is None for worker in workers)
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    said = finish(*(start(shared, home, config) for config in cluster(2)))
+    assert "finetune: goes on after epoch" in said[0]
+    finish(start(["--stage=all", *settings, "--workdir=one"], home))
+    for stage in ("finetune", "visual"):
+        assert_same_training(home / "two", home / "one", stage)
+    again = finish(*(start(shared, home, config) for config in cluster(2)))
+    assert "visual: finished earlier" in again[0] and "done" in again[1]
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(home):
+    settings = ["--stage=visual", *SETTINGS]
+    finish(start([*settings, "--distribute=mirrored", "--workdir=two"], home, devices=2))
+    finish(start([*settings, "--workdir=one"], home))
+    for stage in ("finetune", "visual"):
+        assert_same_training(home / "two", home / "one", stage)
+
+
+def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run):
+    """In this process: the step, its batch normalisation and weight decay, and what goes back."""
+    alone, mirrored = make_run("alone"), make_run("mirrored")
+    stages.train(alone, "finetune")
+    stages.train(mirrored, "finetune", distribution=Distribution("mirrored", mirrored.config))
+    assert_same_training(mirrored.workdir, alone.workdir, "finetune")
+
+
+@pytest.mark.parametrize(
+    "tf_config",
+    [
+        None,
+        "not json",
+        "{}",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)
+def test_a_wrong_tf_config_is_refused(tf_config, monkeypatch, make_run):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if tf_config is not None:
+        monkeypatch.setenv("TF_CONFIG", tf_config)
+    with pytest.raises(UserError, match="expects the environment variable TF_CONFIG on every worker"):
+        Distribution("multi_worker", make_run().config)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, make_run):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster(3)[1]))
+    with pytest.raises(UserError, match="3 replicas cannot share a batch of 16 images equally"):
+        Distribution("multi_worker", make_run().config)
+    with pytest.raises(UserError, match="float32 or bfloat16"):
+        Distribution("mirrored", make_run(precision="float16").config)
