@@ -68,7 +68,7 @@ def settings() -> list[tuple[str, str]]:
     """The engines and precisions that there are here; what is missing is said."""
     found = []
     for engine in engines.ENGINES:
-        for precision in engines.PRECISIONS[1:]:
+        for precision in engines.PRECISIONS:
             try:
                 found.append(engines.choose(engine, precision))
             except UserError as error:

@@ -96,24 +96,36 @@ def annotate(
     with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
         ready = usable(pool.map(photos.prepare, wanted(), *prepare))
         while batch := list(itertools.islice(ready, BATCH)):
-            split = [tags.split([*photo.words, *words]) for _, photo in batch]
-            said = model.annotate(
-                [photo.pixels for _, photo in batch], [known for known, _ in split], quantity
-            )
-            for (path, photo), (known, unknown), annotation in zip(batch, split, said, strict=True):
-                answer = _annotated(model, path, photo, known, unknown, annotation, choice(annotation))
+            for answer in answers(model, tags, batch, words, choice, quantity):
                 try:
                     line = output.write(answer)
                 except sidecars.CannotWrite as error:
-                    skip(path, str(error))
+                    skip(answer.path, str(error))
                     continue
                 if line is not None:
                     tqdm.tqdm.write(line, file=sys.stdout)
                 summary.annotated += 1
-                for word in unknown:
+                for word in answer.unknown:
                     if word in summary.unknown or len(summary.unknown) < MAX_WORDS:
                         summary.unknown[word] += 1
     return summary
+
+
+def answers(
+    model: Model,
+    tags: Tags,
+    batch: Sequence[tuple[str, photos.Photo]],
+    words: Iterable[str],
+    choice: Callable[[Annotation], tuple[str, ...]],
+    quantity: str | None,
+) -> list[Annotated]:
+    """What the model says of a batch of paths and photographs; see `annotate`."""
+    split = [tags.split([*photo.words, *words]) for _, photo in batch]
+    said = model.annotate([photo.pixels for _, photo in batch], [known for known, _ in split], quantity)
+    return [
+        _annotated(model, path, photo, known, unknown, annotation, choice(annotation))
+        for (path, photo), (known, unknown), annotation in zip(batch, split, said, strict=True)
+    ]
 
 
 def _annotated(model, path, photo, known, unknown, annotation, names) -> Annotated:

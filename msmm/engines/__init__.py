@@ -57,21 +57,21 @@ ENGINES: dict[str, Conversion | None] = {
     "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
 
 
 def load(
     directory,
     engine: str = AUTO,
-    precision: str = AUTO,
+    precision: str = "float32",
     before_tensorflow: Callable[[], None] = lambda: None,
 ) -> model_dir.Model:
     """A model directory whose network an engine runs.
 
-    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", "bfloat16", or
-    "auto": bfloat16 where the processor computes in it and the engine can. before_tensorflow: called where
-    TensorFlow is needed, before it is imported.
+    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", or "bfloat16" where
+    the processor computes in it and the engine can. before_tensorflow: called where TensorFlow is needed,
+    before it is imported.
     Raises UserError where an engine is not installed or does not have the precision.
     """
     directory = model_dir.check(directory)
@@ -108,28 +108,26 @@ def converted(
         yield kept
 
 
-def choose(engine: str = AUTO, precision: str = AUTO) -> tuple[str, str]:
+def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """The engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
     if precision == "bfloat16" and not has_bfloat16():
         raise UserError("this processor does not compute in bfloat16: use --precision=float32")
     if engine == AUTO:
-        wanted = [precision] if precision != AUTO else ["bfloat16", "float32"][not has_bfloat16() :]
-        fitting = [(e, p) for p in wanted for e in FASTEST[p] if not missing(e)]
-        if not fitting:
+        here = [e for e in FASTEST[precision] if not missing(e)]
+        if not here:
+            extra = ENGINES[FASTEST[precision][0]].format
             raise UserError(
                 f"--precision={precision} needs an engine of {', '.join(FASTEST[precision])}: "
-                f"pip install 'msmm[{ENGINES[FASTEST[precision][0]].format}]'"
+                f"pip install 'msmm[{extra}]'"
             )
-        return fitting[0]
+        return here[0], precision
     if absent := missing(engine):
         raise UserError(
             f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
         )
     able = ENGINES[engine].precisions if ENGINES[engine] else ("float32",)
-    if precision == AUTO:
-        precision = "bfloat16" if has_bfloat16() and "bfloat16" in able else "float32"
     if precision not in able:
         raise UserError(f"--engine={engine} has --precision={', '.join(able)}, not {precision}")
     return engine, precision

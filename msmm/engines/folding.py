@@ -26,13 +26,18 @@ def folded(network: keras.Model) -> keras.Model:
     def clone(layer):
         if layer in norms:
             return layers.Identity(name=layer.name)
+        if not isinstance(layer, layers.Layer):  # a function of keras.ops
+            return layer
         config = layer.get_config()
         if layer in norm_after:
             config["use_bias"] = True
         copies.append((layer, type(layer).from_config(config)))
         return copies[-1][1]
 
-    copy = keras.models.clone_model(network, clone_function=clone, recursive=True)
+    def call(layer, *inputs, **arguments):
+        return inputs[0] if isinstance(layer, layers.Identity) else layer(*inputs, **arguments)
+
+    copy = keras.models.clone_model(network, clone_function=clone, call_function=call, recursive=True)
     for layer, twin in copies:
         norm = norm_after.get(layer)
         twin.set_weights(_fold(layer, norm) if norm else layer.get_weights())
@@ -63,9 +68,9 @@ def _pairs(model: keras.Model) -> Iterator[tuple[layers.Layer, layers.Layer]]:
 def _fold(conv: layers.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
     """Kernel and bias of both in one, float32; computed in float64."""
     kernel, *bias = (np.asarray(weight, np.float64) for weight in conv.get_weights())
-    mean, variance = np.float64(norm.moving_mean), np.float64(norm.moving_variance)
-    scale = (norm.gamma if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
-    offset = norm.beta if norm.center else 0.0
+    *affine, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
+    scale = (affine.pop(0) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    offset = affine.pop() if norm.center else 0.0
     bias = ((bias[0] if bias else 0.0) - mean) * scale + offset
     # The output channels are the kernel's last axis, or its last two, channel and multiplier.
     channels = kernel.shape[2:] if isinstance(conv, layers.DepthwiseConv2D) else kernel.shape[3:]

@@ -33,9 +33,9 @@ def small_network():
             size = layer.gamma.shape
             layer.set_weights([rng.uniform(0.5, 1.5, size), rng.normal(0, 0.5, size),
                                rng.normal(0, 0.5, size), rng.uniform(0.5, 2, size)])  # fmt: skip
-    for name in ("quantity", "visual_quantity"):  # to a few labels
+    for name, scale in (("classifier", 30), ("visual_head", 30), ("quantity", 20), ("visual_quantity", 20)):
         kernel, bias = network.get_layer(name).layers[-1].get_weights()
-        network.get_layer(name).layers[-1].set_weights([kernel / 20, bias])
+        network.get_layer(name).layers[-1].set_weights([kernel / scale, bias])
     return network
 
 

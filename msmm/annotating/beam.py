@@ -1,0 +1,92 @@
+"""Photographs through the model in an Apache Beam pipeline, which may run on many machines; needs [beam].
+
+Every machine of the runner must have this package, and find photographs and model under the same paths.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from msmm import engines
+from msmm.annotating import batches, outputs, photos
+from msmm.annotating.keywords import Tags
+from msmm.model_dir import Annotation, Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """directory, engine, precision: see `engines.load`. size: of the model's square input, pixels. words:
+    keywords that every photograph has. quantity: see `Model.annotate`."""
+
+    directory: str
+    engine: str
+    precision: str
+    size: int
+    words: tuple[str, ...] = ()
+    quantity: str | None = None
+
+
+def annotate(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
+    """Writes what `outputs.json_line` makes of every photograph to `output`-….jsonl, in no order, and
+    {"path", "cause"} of those that are skipped to `output`.skipped-….jsonl."""
+    prepared = (
+        pipeline
+        | "Paths" >> beam.Create(paths)
+        | "Spread" >> beam.Reshuffle()
+        | "Prepare" >> beam.Map(_prepare, settings.size)
+    )
+    _ = (
+        prepared
+        | "Usable" >> beam.Filter(_is_usable)
+        | "Annotate" >> RunInference(_Handler(settings))
+        | "JSON" >> beam.Map(outputs.json_line)
+        | "Write" >> beam.io.WriteToText(output, ".jsonl")
+    )
+    _ = (
+        prepared
+        | "Unusable" >> beam.Filter(_is_unusable)
+        | "Causes" >> beam.MapTuple(_cause)
+        | "List" >> beam.io.WriteToText(f"{output}.skipped", ".jsonl", skip_if_empty=True)
+    )
+
+
+class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model]):
+    def __init__(self, settings: Settings):
+        super().__init__(max_batch_size=batches.BATCH)
+        self._settings = settings
+
+    def load_model(self) -> Model:
+        return engines.load(self._settings.directory, self._settings.engine, self._settings.precision)
+
+    def run_inference(
+        self,
+        batch: Sequence[tuple[str, photos.Photo]],
+        model: Model,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterable[outputs.Annotated]:
+        words, quantity = self._settings.words, self._settings.quantity
+        return batches.answers(model, Tags(model.tags), batch, words, _labels, quantity)
+
+
+def _prepare(path: str, size: int) -> tuple[str, photos.Photo | photos.Passed]:
+    return path, photos.prepare(path, size, False, False, False)
+
+
+def _labels(annotation: Annotation) -> tuple[str, ...]:
+    return annotation.labels
+
+
+def _is_usable(prepared: tuple) -> bool:
+    return isinstance(prepared[1], photos.Photo)
+
+
+def _is_unusable(prepared: tuple) -> bool:
+    return not _is_usable(prepared)
+
+
+def _cause(path: str, passed: photos.Passed) -> str:
+    return json.dumps({"path": path, "cause": passed.cause})

@@ -1,0 +1,58 @@
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.msmm.command_line_test import process, refused
+from tests.msmm.conftest import bright_above, picture
+
+needs_beam = pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None,
+    reason="Apache Beam is not installed: pip install 'msmm[beam]'",
+)
+
+
+def door(name, *arguments, cwd):
+    command = [sys.executable, "-m", name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=300, **process(cwd))
+
+
+def lines(*files) -> list[dict]:
+    said = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return sorted(said, key=lambda line: line["path"])
+
+
+@needs_beam
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        pytest.param("direct_num_workers=2,direct_running_mode=multi_processing", marks=pytest.mark.slow),
+    ],
+)
+def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directory):
+    for i in range(40):
+        photo(f"photos/{i}.png", bright_above() if i % 3 == 0 else picture(("red", "blue")[i % 2]))
+    (tmp_path / "photos" / "1.png.txt").write_text("beaches, Rex")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
+    arguments = ("photos", f"--model={model_directory}", "--tags=goldengate", "--precision=float32")
+    beam = door("msmm.annotate_beam", *arguments, "--output=said", f"--beam_options={options}", cwd=tmp_path)
+    assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
+    plain = door("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)
+    assert plain.returncode == 1
+    assert lines(*tmp_path.glob("said-*.jsonl")) == lines(tmp_path / "plain.jsonl")
+    assert lines(*tmp_path.glob("said.skipped-*.jsonl")) == [
+        {"path": "photos/broken.jpg", "cause": "not an image of a known format"}
+    ]
+    again = door("msmm.annotate_beam", *arguments, "--output=said", cwd=tmp_path)
+    assert "is there already" in refused(again)
+
+
+def test_a_mistake_gets_one_line(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    assert "expected a PATH" in refused(door("msmm.annotate_beam", "--model=m", "--output=o", cwd=tmp_path))
+    empty = door("msmm.annotate_beam", "photos", "--model=m", "--output=o", cwd=tmp_path)
+    assert "no photographs in 'photos'" in refused(empty)
