@@ -34,13 +34,15 @@ def folded(network: keras.Model) -> keras.Model:
         copies.append((layer, type(layer).from_config(config)))
         return copies[-1][1]
 
-    def call(layer, *inputs, **arguments):
-        return inputs[0] if isinstance(layer, layers.Identity) else layer(*inputs, **arguments)
+    def call(layer, *args, **more):
+        # A loaded network gives its normalisations a `mask`, which what takes their place does not know.
+        return layer(*args, **({} if type(layer) is layers.Identity else more))
 
     copy = keras.models.clone_model(network, clone_function=clone, call_function=call, recursive=True)
     for layer, twin in copies:
         norm = norm_after.get(layer)
-        twin.set_weights(_fold(layer, norm) if norm else layer.get_weights())
+        if isinstance(layer, layers.Layer):  # else it is an operation, `x / 255` say, without weights
+            twin.set_weights(_fold(layer, norm) if norm else layer.get_weights())
     return copy
 
 

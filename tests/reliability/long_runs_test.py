@@ -37,8 +37,8 @@ def watch(doors, home, *command, done) -> tuple[np.ndarray, object]:
 
 
 def slope(seen: np.ndarray, total: int) -> float:
-    """MiB that the memory grows by from a fifth of the work on, by least squares, to the end of it."""
-    late = seen[seen[:, 0] >= total / 5]
+    """MiB that the memory grows by from a fifth of the work on, by least squares."""
+    late = seen[(seen[:, 0] >= total / 5) & (seen[:, 0] < total)]
     assert len(late) >= 5, "too quick to be watched"
     return float(np.polyfit(late[:, 0], late[:, 1], 1)[0] * total * 0.8)
 

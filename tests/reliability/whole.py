@@ -1,5 +1,6 @@
 """What a home of a user looks like when all is well: every file whole, and the same as another's."""
 
+import hashlib
 import io
 import json
 import pathlib
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 
 LEFT = re.compile(r"partial-|\.partial|\.replaced-|incomplete\.")  # names of what is not finished
+UNLIKE = ("saved_model.pb", "fingerprint.pb", "variables.index", "SHA256SUMS")  # that of stage.json has times
 TIMES = ("seconds", "images per second")  # of stage.json, which no two runs share
 
 
@@ -25,7 +27,11 @@ def check(home: pathlib.Path) -> None:
         if LEFT.search(name):
             continue
         path = home / name
-        if path.suffix == ".json":
+        if path.name == "SHA256SUMS" and _is_finished(path.parent):
+            for line in path.read_text().splitlines():
+                digest, file = line.split("  ")
+                assert hashlib.sha256((path.parent / file).read_bytes()).hexdigest() == digest, path
+        elif path.suffix == ".json":
             json.loads(path.read_text())
         elif path.name == "state.npz":
             with np.load(path) as file:
@@ -38,6 +44,11 @@ def check(home: pathlib.Path) -> None:
             assert zipfile.ZipFile(path).testzip() is None
         elif path.suffix == ".xmp":
             assert path.read_bytes().rstrip().endswith(b"?>")
+
+
+def _is_finished(directory: pathlib.Path) -> bool:
+    """Whether it is no stage, or one that has ended: its sums are written before its last file."""
+    return (directory / "stage.json").exists() or not (directory / "inputs.json").exists()
 
 
 def finished(home: pathlib.Path) -> dict[str, int]:
@@ -70,7 +81,7 @@ def assert_same(home: pathlib.Path, other: pathlib.Path) -> int:
         elif name.endswith(".keras"):
             a, b = (zipfile.ZipFile(io.BytesIO(x)).read("model.weights.h5") for x in (a, b))
             _assert_equal(values(a), values(b), name)
-        elif pathlib.Path(name).name not in ("saved_model.pb", "fingerprint.pb", "variables.index"):
+        elif pathlib.Path(name).name not in UNLIKE:
             assert a == b, name
     return len(names(home))
 

@@ -42,3 +42,18 @@ def test_only_what_alone_reads_a_linear_convolution_is_folded():
     assert norms(said) == ["after relu", "transposed", "one of two", "no convolution"]
     for a, b in zip(said.predict_on_batch(pixels), model.predict_on_batch(pixels), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_arithmetic_between_layers_stays(tmp_path):
+    """Of a model that was loaded, too."""
+    image = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(image / 255.0))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)) * 3.0)
+    model.save(tmp_path / "m.keras")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)
+    for network in (model, keras.saving.load_model(tmp_path / "m.keras")):
+        said = folded(network)
+        assert norms(said) == []
+        np.testing.assert_allclose(
+            said.predict_on_batch(pixels), model.predict_on_batch(pixels), rtol=1e-4, atol=1e-5
+        )
