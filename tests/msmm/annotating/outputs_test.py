@@ -107,7 +107,7 @@ class TestFile:
         with File(path, format, overwrite=False) as output:
             for name in ("a.jpg", "b.jpg", "c.jpg"):
                 output.write(annotated(name))
-        damaged = path.read_bytes().replace(b"b.jpg", b'b.jp"')
+        damaged = path.read_bytes().replace(b"b.jpg", b'b,"pg')
         path.write_bytes(damaged)
         number = 2 + bool(format.header)
         with pytest.raises(UserError, match=rf"out:{number} is damaged: mend or delete the line"):
