@@ -35,6 +35,7 @@ def test_times_are_kept_until_the_weights_change_or_they_are_asked_for_again(mea
         assert 0 < found["p10 ms"] <= found["median ms"] <= found["p90 ms"]
     assert speed.section(measured).tables[1].rows == rows
     assert speed.section(measured, again=True).tables[1].rows != rows
-    path.write_text(json.dumps({**kept, "weights": {}}))
-    assert speed.section(measured).tables[1].rows != rows
+    for change in ({"weights": {}}, {"machine": "damaged"}):
+        path.write_text(json.dumps(kept | change))
+        assert speed.section(measured).tables[1].rows != rows
     path.unlink()

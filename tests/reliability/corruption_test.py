@@ -57,6 +57,13 @@ def run(directory: pathlib.Path):
     return weights, found.stage_record("textual"), found.stage_record("quantity")
 
 
+def inputs(directory: pathlib.Path):
+    """What differs from what is there now has the stage trained anew."""
+    from msmm import files
+
+    return files.read_json(directory / "seed0/textual/inputs.json")
+
+
 def features(directory: pathlib.Path):
     from msmm import features
 
@@ -157,6 +164,7 @@ READERS: dict[str, tuple[Callable, bool]] = {
     "run/seed0/textual/SHA256SUMS": (run, OURS),
     "run/seed0/quantity/*.h5": (run, OURS),
     "run/run.json": (run, OURS),
+    "run/seed0/textual/inputs.json": (inputs, THEIRS),
     "features/visual-*/*": (features, OURS),
     "state/state.npz": (state, OURS),
     "earlier/scenes/1.0.0/*": (data_set, THEIRS),  # written before there was SHA256SUMS

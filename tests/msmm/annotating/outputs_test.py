@@ -102,6 +102,18 @@ class TestFile:
             output.write(annotated("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
+    def test_a_damaged_line_does_not_lose_those_after_it(self, format, read, tmp_path):
+        path = tmp_path / "out"
+        with File(path, format, overwrite=False) as output:
+            for name in ("a.jpg", "b.jpg", "c.jpg"):
+                output.write(annotated(name))
+        damaged = path.read_bytes().replace(b"b.jpg", b'b,"pg')
+        path.write_bytes(damaged)
+        number = 2 + bool(format.header)
+        with pytest.raises(UserError, match=rf"out:{number} is damaged: mend or delete the line"):
+            File(path, format, overwrite=False)
+        assert path.read_bytes() == damaged
+
     def test_a_kill_before_the_first_line(self, format, read, tmp_path):
         for beginning in (b"", b"pa", b"{"):
             if (format is CSV and beginning == b"{") or (format is JSON and beginning == b"pa"):
