@@ -96,7 +96,7 @@ def _by_engine(run, truth, quantity: str | None):
     from msmm import engines
     from msmm.metrics import annotation_metrics, quantity_metrics
 
-    model, said = engines.load(run.directory / "model", _ENGINE.value, _ENGINE_PRECISION.value), []
+    model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
     tags = [[t for t, there in zip(run.dataset.tags, row, strict=True) if there] for row in truth.tags]
     for images in run.images(_SPLIT.value).ordered(32):
         said += model.annotate(images, tags[len(said) : len(said) + len(images)], quantity or "regression")

@@ -150,21 +150,29 @@ def visual(run: Run, split: str) -> np.ndarray:
 
 def textual(run: Run, split: str) -> np.ndarray:
     """f_t of the textual MLP, float32 [N, D] (Algorithm 2, line 2)."""
+    return _of_vectors(run, split, "textual", run.split(split).tags)
 
-    def compute():
-        model, tags = parts.load(run, "textual"), run.split(split).tags
-        for rows in batches_of(np.arange(len(tags)), 256):
-            yield [keras.ops.convert_to_numpy(model.predict_on_batch(tags[rows].astype(np.float32)))]
 
-    key = key_of(run, split, textual=parts.trained_hash(run, "textual"))
-    return cached(
-        run.features_directory, f"textual-{split}", key, len(run.split(split).tags), compute, np.float32
-    )[0]
+def groups(run: Run, split: str) -> np.ndarray:
+    """f_g of the MLP of groups, float32 [N, D]."""
+    return _of_vectors(run, split, "groups", run.groups(split))
 
 
 def joint(run: Run, split: str) -> "Joint":
-    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3); what is not asked for stays on disk."""
-    return Joint(visual(run, split), textual(run, split))
+    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3), and f_g where the setting `groups` is on; what
+    is not asked for stays on disk."""
+    third = [groups(run, split)] if run.config.groups else []
+    return Joint(visual(run, split), textual(run, split), *third)
+
+
+def _of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -> np.ndarray:
+    def compute():
+        model = parts.load(run, part)
+        for rows in batches_of(np.arange(len(vectors)), 256):
+            yield [keras.ops.convert_to_numpy(model.predict_on_batch(vectors[rows].astype(np.float32)))]
+
+    key = key_of(run, split, **{part: parts.trained_hash(run, part)})
+    return cached(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
 
 
 class Joint:

@@ -14,6 +14,7 @@ import numpy as np
 
 from msmm import features, losses, parts, tasks
 from msmm.annotations import Annotations, choose, round_counts
+from msmm.errors import UserError
 from msmm.input_pipeline import batches_of
 from msmm.metrics import quantity_metrics
 from msmm.models import one_process
@@ -27,6 +28,8 @@ PARTS = ("multi_scale", "textual", "classifier", "quantity", "visual_head", "vis
 def task(run: Run) -> Task:
     """Trains the complete model at once. The batches' x is [images or the frozen trunk's maps …, tags]."""
     config, seed = run.config, tasks.stage_seed(run, NAME)
+    if config.groups:
+        raise UserError("stage joint has no branch for groups: leave --groups out, or train --stage=all")
     labels, tags, images = run.split("train").labels, run.split("train").tags, run.images("train")
     backbone = None if config.finetune_trunk else parts.load(run, "backbone")
     views = tasks.map_views(run) if backbone else None

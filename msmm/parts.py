@@ -29,22 +29,27 @@ STAGE_OF = {
     "visual_quantity": "quantity_visual",
 }
 
+# A branch beyond the paper, which the setting `groups` joins to the others.
+OF_GROUPS = {"groups": "groups", "groups_head": "groups"}
+
 
 def trainer(run: Run, part: str) -> str:
     """The stage whose weights of a part a run uses."""
-    return "joint" if run.joint else STAGE_OF[part]
+    return "joint" if run.joint else (STAGE_OF | OF_GROUPS)[part]
 
 
-def build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0) -> keras.Model:
+def build(
+    part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0, num_groups: int = 0
+) -> keras.Model:
     """A part with fresh weights (the backbone: those that `config.weights` names), which computes in
     `config.precision`."""
     if part == "backbone":
         return build_backbone(config)
-    model = _build(part, config, num_classes, num_tags, mean_count)
+    model = _build(part, config, num_classes, num_tags, mean_count, num_groups)
     return set_precision(model, config.precision)
 
 
-def _build(part: str, config: Config, num_classes: int, num_tags: int, mean_count: float) -> keras.Model:
+def _build(part, config: Config, num_classes, num_tags, mean_count, num_groups) -> keras.Model:
     maps = map_shapes(config)
     f_v = maps[-1][-1]
     f_t = config.textual_units or f_v
@@ -52,12 +57,15 @@ def _build(part: str, config: Config, num_classes: int, num_tags: int, mean_coun
         return multi_scale.multi_scale(maps, config.bn_momentum)
     if part == "textual":
         return textual.textual(num_tags, f_t, config.textual_dropout)
+    if part == "groups":
+        return textual.textual(num_groups, f_t, config.textual_dropout, name="groups")
+    joint = f_v + f_t + (f_t if config.groups else 0)
     if part == "quantity":
-        return heads.quantity(f_v + f_t, mean_count)
+        return heads.quantity(joint, mean_count)
     if part == "visual_quantity":
         return heads.quantity(f_v, mean_count, name=part)
-    size = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "classifier": f_v + f_t}[part]
-    return heads.classifier(size, num_classes, name=part)
+    sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t}
+    return heads.classifier({**sizes, "classifier": joint}[part], num_classes, name=part)
 
 
 def build_backbone(config: Config) -> keras.Model:
@@ -95,7 +103,8 @@ def load(run: Run, part: str) -> keras.Model:
     config = run.config
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
-    model = build(part, config, len(run.dataset.labels), len(run.dataset.tags))
+    labels, tags, groups = run.dataset.labels, run.dataset.tags, run.dataset.groups
+    model = build(part, config, len(labels), len(tags), num_groups=len(groups))
     load_weights(model, run.stage_directory(trainer(run, part)), part)
     return model
 

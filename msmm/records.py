@@ -2,7 +2,8 @@
 
 A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has
 `image` (JPEG bytes, upright RGB), `tags` and `labels` (class ids, with their vocabularies
-as ClassLabel names) and `image_id`. Records keep one order, the order of the shards.
+as ClassLabel names) and `image_id`; where the data set has groups, `groups` like tags. Records
+keep one order, the order of the shards.
 """
 
 import dataclasses
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
 IMAGE = "image"
 TAGS = "tags"
 LABELS = "labels"
+GROUPS = "groups"
 IMAGE_ID = "image_id"
 REPORT = "report.json"  # beside the records, written by the packer
 _PARSED_AT_ONCE = 32  # records
 
 
-def features(labels: tuple[str, ...], tags: tuple[str, ...]) -> "tfds.features.FeaturesDict":
-    """The example schema for the vocabularies `labels` (C names) and `tags` (T names, T may be 0)."""
+def features(
+    labels: tuple[str, ...], tags: tuple[str, ...], groups: tuple[str, ...] = ()
+) -> "tfds.features.FeaturesDict":
+    """The example schema for the vocabularies `labels` (C names) and `tags` (T names, T may be 0), and of
+    `groups` if there are any."""
     import tensorflow_datasets as tfds
 
     types = tfds.features
@@ -42,6 +47,7 @@ def features(labels: tuple[str, ...], tags: tuple[str, ...]) -> "tfds.features.F
             TAGS: types.Sequence(types.ClassLabel(names=tags)),
             LABELS: types.Sequence(types.ClassLabel(names=labels)),
             IMAGE_ID: types.Text(),
+            **({GROUPS: types.Sequence(types.ClassLabel(names=groups))} if groups else {}),
         }
     )
 
@@ -50,7 +56,7 @@ def features(labels: tuple[str, ...], tags: tuple[str, ...]) -> "tfds.features.F
 class Dataset:
     """A packed data set: see `open_dataset`.
 
-    labels, tags: the vocabularies; a position is a class id (C labels, T tags).
+    labels, tags, groups: the vocabularies; a position is a class id (C labels, T tags; groups are rare).
     directory: `<data_dir>/<name>/<version>`.
     """
 
@@ -59,6 +65,7 @@ class Dataset:
     labels: tuple[str, ...]
     tags: tuple[str, ...]
     builder: Any = dataclasses.field(repr=False)
+    groups: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -91,7 +98,8 @@ class Dataset:
         The packer leaves the shards' checksums in the report, so no record is read here.
         """
         checksums = self.report().get("checksums") or self.checksums()
-        content = json.dumps([self.labels, self.tags, checksums], sort_keys=True)
+        vocabularies = [self.labels, self.tags, *([self.groups] if self.groups else [])]
+        content = json.dumps([*vocabularies, checksums], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def checksums(self) -> dict[str, list[str]]:
@@ -138,19 +146,31 @@ class Dataset:
         Returns image_ids [N] str, tags [N, T] bool, labels [N, C] bool. Raises UserError where a file of
         the split is damaged.
         """
+        image_ids, (tags, labels) = self._parsed(split, {TAGS: len(self.tags), LABELS: len(self.labels)})
+        return image_ids, tags, labels
+
+    def group_vectors(self, split: str) -> np.ndarray:
+        """The groups of the images of `split`, [N, G] bool, in the same order. Raises UserError where the
+        data set has none."""
+        if not self.groups:
+            raise UserError(
+                f"the data set {self.name!r} has no groups: pack a manifest with the field groups"
+            )
+        return self._parsed(split, {GROUPS: len(self.groups)})[1][0]
+
+    def _parsed(self, split: str, sizes: dict[str, int]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Image ids, and a matrix [N, size] bool of each feature that is wanted."""
         import tensorflow as tf
 
-        ids = tf.io.RaggedFeature(tf.int64)
-        wanted = {IMAGE_ID: tf.io.FixedLenFeature((), tf.string), TAGS: ids, LABELS: ids}
+        wanted = {name: tf.io.RaggedFeature(tf.int64) for name in sizes}
+        wanted[IMAGE_ID] = tf.io.FixedLenFeature((), tf.string)
         self._recorded(split)  # of what is not recorded, reading it all checks every CRC
         count = self.num_examples(split)
-        tags = np.zeros((count, len(self.tags)), bool)
-        labels = np.zeros((count, len(self.labels)), bool)
-        image_ids = []
+        matrices, image_ids = {name: np.zeros((count, size), bool) for name, size in sizes.items()}, []
         try:
             for batch in tf.data.TFRecordDataset(self._files(split)).batch(1024):
                 parsed = tf.io.parse_example(batch, wanted)
-                for name, matrix in ((TAGS, tags), (LABELS, labels)):
+                for name, matrix in matrices.items():
                     rows = len(image_ids) + parsed[name].value_rowids().numpy()
                     matrix[rows, parsed[name].values.numpy()] = True
                 image_ids += [value.decode() for value in parsed[IMAGE_ID].numpy()]
@@ -161,7 +181,7 @@ class Dataset:
                 f"the records of {split} in {self.directory} are not as its dataset_info.json and "
                 f"features.json say ({str(error).splitlines()[0]}): {_remedy(self.name)}"
             ) from error
-        return np.array(image_ids, dtype=str), tags, labels
+        return np.array(image_ids, dtype=str), list(matrices.values())
 
     def _whole_files(self, split: str) -> list[str]:
         """The files of a split. Raises UserError where one is not as SHA256SUMS says, or, without that,
@@ -246,6 +266,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
         labels=tuple(present[LABELS].feature.names),
         tags=tuple(present[TAGS].feature.names),
         builder=builder,
+        groups=tuple(present[GROUPS].feature.names) if GROUPS in present else (),
     )
 
 

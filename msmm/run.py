@@ -105,6 +105,11 @@ class Run:
         return Split(*self.dataset.annotations(name))
 
     @functools.cache  # noqa: B019
+    def groups(self, split: str) -> np.ndarray:
+        """The groups of a split's images in record order, [N, G] bool; UserError where there are none."""
+        return self.dataset.group_vectors(split)
+
+    @functools.cache  # noqa: B019
     def images(self, split: str) -> input_pipeline.Images:
         return input_pipeline.Images(self.dataset, split, self.config.image_size, self.config.image_cache_gib)
 

@@ -9,7 +9,8 @@
 | quantity | line 5 | quantity | the same | eq. 5 |
 | quantity_visual | rows without tags of Tables I, V | visual_quantity | backbone, multi_scale | eq. 5 |
 
-Beyond the paper, stage joint trains all of the complete model at once (`msmm.joint`).
+Beyond the paper, stage joint trains all of the complete model at once (`msmm.joint`), and with the setting
+`groups` a stage of that name trains a third branch, as textual does, for classifier and quantity.
 The methods of Tables III and IV (`methods.METHODS`) are stages too, which need stage finetune or nothing.
 """
 
@@ -115,7 +116,7 @@ def adopt(run: Run, other: Run) -> list[str]:
     found = []
     for stage in STAGES:
         record, directory = other.stage_record(stage), run.stage_directory(stage)
-        ready = all(run.stage_record(needed) for needed in STAGES[stage].needs)
+        ready = all(run.stage_record(needed) for needed in stage_of(run, stage).needs)
         if directory.exists() or not record or not ready:
             continue
         if (record["settings"], record["inputs"]) == (_settings(run, stage), _inputs(run, stage)):
@@ -136,7 +137,8 @@ def _settings(run: Run, stage: str) -> dict:
 
 
 def _inputs(run: Run, stage: str) -> dict:
-    needed = [part for part, trainer in parts.STAGE_OF.items() if trainer in stage_of(run, stage).needs]
+    trained = parts.STAGE_OF | parts.OF_GROUPS
+    needed = [part for part, trainer in trained.items() if trainer in stage_of(run, stage).needs]
     return {part: parts.trained_hash(run, part) for part in needed}
 
 
@@ -186,11 +188,16 @@ STAGES: dict[str, Stage] = {
 
 
 def stage_of(run: Run, name: str) -> Stage:
-    """A stage of Algorithm 1, stage joint, or a compared method as one."""
+    """A stage of Algorithm 1, one beyond the paper (joint, groups), or a compared method as one."""
+    if name == "groups":
+        return Stage((), tasks.groups, ("k",))
     if name == joint.NAME:
         needs = () if run.config.finetune_trunk else ("finetune",)
         return Stage(needs, joint.task, (*_IMAGE, *_JOINT), _LOSS)
     if name not in METHODS:
-        return STAGES[name]
+        stage, with_groups = STAGES[name], run.config.groups and name in ("classifier", "quantity")
+        if not with_groups:
+            return stage
+        return dataclasses.replace(stage, needs=(*stage.needs, "groups"), options=(*stage.options, "groups"))
     needs = ("finetune",) if compared.trunk(run, name) == "finetuned" else ()
     return Stage(needs, functools.partial(compared.task, name=name), (*_IMAGE, "finetune_trunk"))

@@ -97,6 +97,16 @@ def textual(run: Run) -> Task:
     return _on_features(run, "textual", build, run.split("train").tags)
 
 
+def groups(run: Run) -> Task:
+    """A third branch, beyond the paper: the MLP of groups and its head, as those of tags."""
+
+    def build():
+        mlp, head = fresh_parts(run, "groups", "groups", "groups_head")
+        return keras.Model(mlp.input, head(mlp.output)), {"groups": mlp, "groups_head": head}
+
+    return _on_features(run, "groups", build, run.groups("train"))
+
+
 def classifier(run: Run) -> Task:
     """Algorithm 1, line 5: the classifier, on [f_v, f_t]."""
 
@@ -132,9 +142,9 @@ def fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     parts.map_shapes(run.config)  # builds a backbone, once a process: not between the seed and the weights
     keras.utils.set_random_seed(stage_seed(run, stage))
     mean = float(run.split("train").counts[run.train_rows].mean())
-    return [
-        parts.build(name, run.config, len(run.dataset.labels), len(run.dataset.tags), mean) for name in names
-    ]
+    dataset = run.dataset
+    sizes = len(dataset.labels), len(dataset.tags), mean, len(dataset.groups)
+    return [parts.build(name, run.config, *sizes) for name in names]
 
 
 def _on_features(run: Run, stage: str, build, x: np.ndarray) -> Task:
@@ -273,7 +283,7 @@ def reestimate_batch_norm(model: keras.Model, batches, limit: int) -> None:
 
 
 def settings_prefix(stage: str) -> str:
-    return "quantity" if stage == "quantity_visual" else stage
+    return {"quantity_visual": "quantity", "groups": "textual"}.get(stage, stage)
 
 
 def stage_seed(run: Run, stage: str) -> int:

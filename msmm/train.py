@@ -9,8 +9,8 @@
     python -m msmm.train --method=warp                    a method of Tables III and IV
 
 Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
-Tables I and V). A finished stage is left alone, an interrupted one goes on. Watch it with
-`tensorboard --logdir=runs`.
+Tables I and V); with --groups also a third branch, of the data set's groups. A finished stage is left alone,
+an interrupted one goes on. Watch it with `tensorboard --logdir=runs`.
 """
 
 from absl import flags
@@ -44,7 +44,7 @@ def main() -> None:
     elif _STAGE.value:
         missing = [stage for stage in STAGES if not run.stage_record(stage)]
         model = f"not before {', '.join(missing)} have finished" if missing else variants.save_model(run)
-        print(f"model:       {model}")
+        print(f"model:       {model or 'none with --groups: msmm.annotate knows no groups'}")
     print(f"work:        {run.directory}")
     print(f"tensorboard: tensorboard --logdir={run.directory}")
 

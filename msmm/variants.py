@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import pathlib
 
 import numpy as np
 
@@ -141,9 +142,11 @@ def measure(
     return chosen, figures
 
 
-def save_model(run: Run):
+def save_model(run: Run) -> pathlib.Path | None:
     """Writes the complete model, and the estimators of label quantities fitted for it, as a model directory
-    in the run's, and returns its path."""
+    in the run's, and returns its path; None with the setting `groups`, as photographs have none to say."""
+    if run.config.groups:
+        return None
     heads = ("classifier", "quantity", "visual_head", "visual_quantity")
     loaded = (parts.load(run, name) for name in ("backbone", "multi_scale", "textual", *heads))
     network = annotator(*(set_precision(part, "float32") for part in loaded))  # for any machine

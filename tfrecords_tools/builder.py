@@ -26,8 +26,8 @@ VERSION = "1.0.0"
 class Row:
     """One image of a raw data set.
 
-    id: unique in the data set. image: the file, or its bytes. labels, tags: names; those
-    outside of the vocabularies are left out and counted. cause: why it is left out, if its
+    id: unique in the data set. image: the file, or its bytes. labels, tags, groups: names; those
+    outside of the vocabularies are left out, labels and tags counted. cause: why it is left out, if its
     data set knows that already.
     """
 
@@ -36,6 +36,7 @@ class Row:
     labels: tuple[str, ...]
     tags: tuple[str, ...]
     cause: str | None = None
+    groups: tuple[str, ...] = ()
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -64,6 +65,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     description: str
     labels: tuple[str, ...]
     tags: tuple[str, ...]
+    groups: tuple[str, ...] = ()  # further side information, of few data sets
     num_rows: dict[str, int]
     oddities: Sequence[str] = ()  # sentences for the report
     licence: str | None = None  # of the data, where it is the same for all of them
@@ -151,7 +153,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = records.features(self.labels, self.tags)
+        features = records.features(self.labels, self.tags, self.groups)
         return _Info(builder=self, description=self.description, features=features, license=self.licence)
 
     def _split_generators(self, dl_manager):
@@ -208,6 +210,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 self.dropped[split][row.cause].append(row.id)
             else:
                 example = {records.TAGS: tags, records.LABELS: labels, records.IMAGE_ID: row.id}
+                if self.groups:
+                    ids = {name: index for index, name in enumerate(self.groups)}
+                    example[records.GROUPS] = self._known(row.groups, ids, collections.Counter())
                 yield example, row.image
 
     @staticmethod

@@ -11,6 +11,8 @@ import tqdm
 from msmm.errors import UserError
 from tfrecords_tools import builder, images, manifest_file, vocabulary, workers
 
+_GROUPS = 1000  # at most, those that are on the most training images
+
 
 class Manifest(builder.Builder, skip_registration=True):
     """The rows of a manifest file."""
@@ -58,6 +60,8 @@ class Manifest(builder.Builder, skip_registration=True):
             counts = collections.Counter(tag for row in train for tag in set(row.tags))
             classes = self.labels if common.get("drop_class_tags") else ()
             self.tags = vocabulary.most_frequent(counts, num_tags, unlike=classes)
+        groups = collections.Counter(group for row in train for group in set(row.groups))
+        self.groups = vocabulary.most_frequent(groups, _GROUPS)
         if drop_empty_classes:
             with workers.Workers(common.get("workers")) as pool:
                 self.labels = self._labels_everywhere(common.get("drop_untagged", False), pool)
@@ -65,7 +69,7 @@ class Manifest(builder.Builder, skip_registration=True):
 
     def rows(self, split: str) -> Iterable[builder.Row]:
         for entry in self._rows[split]:
-            yield builder.Row(entry.id, entry.image, entry.labels, entry.tags)
+            yield builder.Row(entry.id, entry.image, entry.labels, entry.tags, groups=entry.groups)
 
     def _labels_everywhere(self, drop_untagged: bool, pool: workers.Workers) -> tuple[str, ...]:
         """The labels that a usable image of every split has.

@@ -1,9 +1,10 @@
 """Reading a manifest: a user's own list of photographs, as JSON lines or CSV.
 
 Fields: `image` (a path, absolute or from the manifest's folder), `labels` (at least one),
-and as you like `tags`, `split` (train or test; in every row or in none) and `id` (default:
-the image path). In CSV the first line names the columns, and `;` separates the labels and
-the tags of a cell. Every mistake is a UserError that names file, line and field.
+and as you like `tags`, `groups` (further side information, like tags), `split` (train or test;
+in every row or in none) and `id` (default: the image path). In CSV the first line names the
+columns, and `;` separates the labels, tags and groups of a cell. Every mistake is a UserError that
+names file, line and field.
 """
 
 import csv
@@ -17,14 +18,14 @@ from collections.abc import Iterator
 
 from msmm.errors import UserError
 
-FIELDS = ("image", "labels", "tags", "split", "id")
+FIELDS = ("image", "labels", "tags", "split", "id", "groups")
 SPLITS = ("train", "test")
 SEPARATOR = ";"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One row of a manifest, checked: labels and tags are normalised, the image is a file."""
+    """One row of a manifest, checked: labels, tags and groups are normalised, the image is a file."""
 
     line: int
     id: str
@@ -32,6 +33,7 @@ class Entry:
     labels: tuple[str, ...]
     tags: tuple[str, ...]
     split: str | None
+    groups: tuple[str, ...] = ()
 
 
 def read(path: pathlib.Path) -> list[Entry]:
@@ -112,7 +114,7 @@ def _json_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
             )
         _check_fields(path, line, [key for key, _ in pairs])
         fields = dict(pairs)
-        for field in ("labels", "tags"):
+        for field in ("labels", "tags", "groups"):
             names = fields.get(field, [])
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise _error(path, line, field, f"expected a list of texts, got {_shown(names)}")
@@ -138,7 +140,7 @@ def _csv_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
                 # An empty cell is a field that is not given, but a row without an image has a hole.
                 fields = dict(zip(columns, map(str.strip, cells), strict=True))
                 fields = {field: cell for field, cell in fields.items() if cell or field == "image"}
-                for field in ("labels", "tags"):
+                for field in ("labels", "tags", "groups"):
                     names = fields.get(field, "").split(SEPARATOR)
                     fields[field] = [name for name in names if name.strip()]
                 yield line, fields
@@ -184,6 +186,7 @@ def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
         labels=labels,
         tags=tuple(filter(None, map(normalise_tag, fields.get("tags", [])))),
         split=fields.get("split"),
+        groups=tuple(filter(None, map(normalise_tag, fields.get("groups", [])))),
     )
 
 

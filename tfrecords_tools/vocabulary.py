@@ -44,8 +44,8 @@ def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
     return frozenset(tag for tag in tags if singulars(" ".join(_words(tag))) & names)
 
 
-def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels and the tags of a packed data set, `<data_dir>/<name>` or its version's folder.
+def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The labels, the tags and the groups of a packed data set, `<data_dir>/<name>` or its version's folder.
 
     Raises UserError if it is none.
     """
@@ -53,17 +53,17 @@ def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, .
     if (directory / "dataset_info.json").exists():
         directory = directory.parent
     dataset = records.open_dataset(directory.parent, directory.name)
-    return dataset.labels, dataset.tags
+    return dataset.labels, dataset.tags, dataset.groups
 
 
 def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:
-    """Sets the final `labels` and `tags` of a builder that has set its own."""
+    """Sets the final `labels`, `tags` and `groups` of a builder that has set its own."""
     if drop_class_tags and vocabulary_from:
         raise UserError(
             "--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out"
         )
     if vocabulary_from:
-        builder.labels, builder.tags = reused(vocabulary_from)
+        builder.labels, builder.tags, builder.groups = reused(vocabulary_from)
     elif drop_class_tags:
         dropped = class_tags(builder.tags, builder.labels)
         builder.tags = tuple(tag for tag in builder.tags if tag not in dropped)

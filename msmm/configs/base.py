@@ -23,6 +23,7 @@ class Config(Baselines):
     image_size: int = setting(224, "side of the square input, pixels; IV-A3")
     flip: bool = setting(True, "mirror training images at random; decision 11")
     textual_units: int = setting(0, "units a layer of the textual MLP; 0: as many as f_v has (III-B)")
+    groups: bool = setting(False, "a third branch, of the data set's groups; beyond the paper")
     textual_dropout: float = setting(0.0, "share of the textual MLP's hidden units dropped; decision 18")
 
     precision: str = setting(

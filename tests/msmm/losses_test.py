@@ -61,6 +61,23 @@ def test_the_asymmetric_loss_and_its_slope_are_finite_for_any_logit(setting):
     assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, z)).all()
 
 
+def test_the_joint_loss_against_a_loop():
+    rng = np.random.default_rng(0)
+    classes, y = 3, rng.integers(0, 2, (5, 3))
+    outputs = rng.normal(size=(5, 2 * classes + 2 + 4)).astype(np.float32)
+    said = losses.joint(losses.sigmoid_cross_entropy)(y, outputs)
+    for i in range(5):
+        expected = 0.0
+        for head in (0, 1):
+            own = outputs[i, head * (classes + 1) :].astype(np.float64)
+            p = 1 / (1 + np.exp(-own[:classes]))
+            entropy = -sum(np.log(p[c]) if y[i, c] else np.log(1 - p[c]) for c in range(classes))
+            s_labels, s_count = outputs[i, 2 * classes + 2 + 2 * head :][:2].astype(np.float64)
+            expected += np.exp(-s_labels) * entropy + s_labels / 2
+            expected += np.exp(-s_count) * (own[classes] - y[i].sum()) ** 2 / 2 + s_count / 2
+        assert float(said[i]) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
 def test_squared_error_is_eq_5(shape):
     raw = np.array([[1.5], [2.0], [4.0]], np.float32)

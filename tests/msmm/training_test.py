@@ -70,16 +70,50 @@ def test_training_fits_and_returns_the_best_epoch(tmp_path):
     assert parts["regressor"] is model
 
 
+def averaging(learning_rate, steps):
+    return keras.optimizers.SGD(learning_rate, use_ema=True, ema_momentum=0.9)
+
+
+def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
+    """Against the same steps without means, averaged here; without dropout and BN, which are not averaged."""
+
+    def build():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+        return model, {"regressor": model}
+
+    task = dataclasses.replace(make_task(learning_rate=0.005, epochs=3), build=build, optimizer=averaging)
+    model, _, progress = fit(task, CONFIG, tmp_path, SETTINGS)
+    plain = build()[0]
+    plain.compile("sgd", task.loss)
+    plain.optimizer.learning_rate = 0.005
+    mean, by_epoch, kept = None, [], []
+    for number in range(3):
+        for x, y in task.epoch(number):
+            plain.train_on_batch(x, y)
+            now = weights(plain)[:2]
+            mean = now if mean is None else [0.9 * m + 0.1 * w for m, w in zip(mean, now, strict=True)]
+        kept.append(mean)
+        by_epoch.append(float(((X @ mean[0] + mean[1] - Y[:, None]) ** 2).mean()))
+    assert [row["held-out"]["MSE"] for row in progress.history] == pytest.approx(by_epoch, rel=1e-4)
+    for w, m in zip(weights(model)[:2], kept[progress.best_epoch - 1], strict=True):
+        np.testing.assert_allclose(w, m, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    ("killed_at", "precision"),
-    [((0, 3), "float32"), ((1, 0), "float32"), ((3, 5), "float32"), ((5, 7), "float32"), ((3, 5), "float16")],
-)
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision):
+    ("killed_at", "precision", "optimizer"),
+    [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", averaging),
+     ((5, 7), "float32", averaging), ((3, 5), "float16", None)],
+)  # fmt: skip
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision, optimizer):
+    def made(**how):
+        return dataclasses.replace(make_task(**how), optimizer=optimizer)
+
     config = dataclasses.replace(CONFIG, precision=precision)  # float16 brings the state of its loss scaling
-    whole, _, progress = fit(make_task(), config, tmp_path / "whole", SETTINGS)
+    whole, _, progress = fit(made(), config, tmp_path / "whole", SETTINGS)
     with pytest.raises(Killed):
-        fit(make_task(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
-    resumed, _, again = fit(make_task(), config, tmp_path / "killed", SETTINGS)
+        fit(made(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
+    resumed, _, again = fit(made(), config, tmp_path / "killed", SETTINGS)
     for a, b in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch

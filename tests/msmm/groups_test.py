@@ -1,0 +1,94 @@
+"""Groups, a third branch: packed from a manifest, joined where the setting is on, else ignored."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msmm import features, parts, records, stages, variants
+from msmm.configs.custom import Config
+from msmm.errors import UserError
+from msmm.run import Run
+from msmm.variants import COMPLETE, VARIANTS
+from tests.conftest import TINY
+from tfrecords_tools import builder, manifest
+
+LONGER = {
+    "textual_epochs": 12,
+    "classifier_epochs": 12,
+    "textual_learning_rate": 0.1,
+    "classifier_learning_rate": 0.03,
+}
+LABELS = ("cat", "dog", "sea")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Grey images of noise that say nothing, without tags; the groups name the labels."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    rows = []
+    for i in range(90):
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / f"{i}.jpg")
+        chosen = [LABELS[j] for j in range(3) if i >> j & 1] or ["sea"]
+        rows.append({"image": f"{i}.jpg", "labels": chosen, "tags": ["photo"] * (i % 2),
+                     "groups": [f"Friends of  {name}" for name in chosen],
+                     "split": "test" if i % 3 == 0 else "train"})  # fmt: skip
+    (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    builder.pack(manifest.Manifest, "grouped", folder / "data", manifest=folder / "m.jsonl")
+    return records.open_dataset(folder / "data", "grouped")
+
+
+@pytest.fixture
+def make(packed, tmp_path):
+    def run(workdir="run", **settings):
+        return Run(tmp_path / workdir, packed, Config(**{**TINY, **LONGER, **settings}))
+
+    return run
+
+
+def test_the_records_keep_the_groups_beside_tags_and_labels(packed):
+    assert sorted(packed.groups) == ["friends of cat", "friends of dog", "friends of sea"]
+    for split in packed.splits:
+        groups, (_, _, labels) = packed.group_vectors(split), packed.annotations(split)
+        names = [f"friends of {name}" for name in packed.labels]
+        np.testing.assert_array_equal(groups[:, [packed.groups.index(name) for name in names]], labels)
+
+
+def test_a_data_set_without_groups_says_so(dataset, tmp_path):
+    assert dataset.groups == ()
+    run = Run(tmp_path, dataset, Config(**TINY, groups=True))
+    with pytest.raises(UserError, match="has no groups: pack a manifest with the field groups"):
+        stages.train(run, "groups")
+
+
+def test_groups_are_ignored_until_they_are_asked_for(make):
+    run = make()
+    for stage in ("classifier", "quantity"):
+        stages.train(run, stage)
+    assert not run.stage_directory("groups").exists()
+    f_v, f_t = features.visual(run, "test"), features.textual(run, "test")
+    np.testing.assert_array_equal(features.joint(run, "test")[:], np.concatenate([f_v, f_t], axis=1))
+    assert "groups" not in run.stage_record("classifier")["settings"]
+
+
+def test_with_groups_the_heads_see_three_features_and_know_more(make):
+    without, run = make("without"), make("with", groups=True)
+    for each in (without, run):
+        for stage in stages.STAGES:
+            stages.train(each, stage)
+    assert run.stage_record("groups") and run.stage_record("classifier")["settings"]["groups"] is True
+    assert {"groups", "groups_head"} <= run.stage_record("quantity")["inputs"].keys()
+    f_g = parts.load(run, "groups").predict_on_batch(run.groups("test").astype(np.float32))
+    wanted = [features.visual(run, "test"), features.textual(run, "test"), f_g]
+    np.testing.assert_allclose(features.joint(run, "test")[:], np.concatenate(wanted, axis=1), rtol=1e-5)
+    upper = [variants.measure(each, VARIANTS["Upper bound"])[1]["H-F1"] for each in (without, run)]
+    assert upper[1] > 95 > upper[0] + 10
+    assert variants.measure(run, VARIANTS[COMPLETE])[1]["H-F1"] > 0
+    assert variants.save_model(run) is None
+    # The stages that do not see groups are the same with and without.
+    assert run.stage_record("visual")["weights"] == without.stage_record("visual")["weights"]
+    other = Run(run.workdir, run.dataset, dataclasses.replace(run.config, groups=False))
+    with pytest.raises(UserError, match="groups=True, and now groups=None"):
+        stages.train(other, "classifier")

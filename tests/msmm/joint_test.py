@@ -1,0 +1,104 @@
+"""Stage joint: what trains, what is frozen, what goes on after a kill, and the model that it makes."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from msmm import features, joint, model_dir, parts, stages, tasks, variants
+from msmm.errors import UserError
+from msmm.variants import COMPLETE, VARIANTS
+
+
+@pytest.fixture(scope="module")
+def joint_run(dataset, tmp_path_factory):
+    from msmm.configs.scenes import Config
+    from msmm.run import Run
+    from tests.conftest import TINY
+
+    run = Run(tmp_path_factory.mktemp("runs") / "joint", dataset, Config(**TINY, joint_epochs=3))
+    stages.train(run, "joint")
+    return run
+
+
+def test_all_parts_train_in_one_stage(joint_run):
+    record = joint_run.stage_record("joint")
+    names = {"backbone", *joint.PARTS, "joining", "weighting"}
+    assert record["weights"].keys() == names and record["inputs"] == {}
+    task = joint.task(joint_run)
+    fresh = task.build()[1]
+    for name in names - {"joining"}:  # which has no weights but the dropout's seed
+        assert parts.weights_hash(fresh[name]) != record["weights"][name], name
+        if name != "weighting":
+            assert parts.weights_hash(parts.load(joint_run.of_joint(), name)) == record["weights"][name]
+    assert not joint_run.stage_record("finetune")
+
+
+def test_its_rows_are_those_of_its_parts(joint_run):
+    """The network of training, without dropout, says what the parts say on stored features."""
+    run = joint_run.of_joint()
+    network, fresh = joint.task(joint_run).build()
+    for name in ("backbone", *joint.PARTS):
+        fresh[name].set_weights(parts.load(run, name).get_weights())
+    tags = run.split("test").tags.astype(np.float32)
+    said = network.predict_on_batch([next(run.images("test").ordered(64)), tags])
+    classes = len(run.dataset.labels)
+    for part, columns in (("classifier", slice(0, classes)), ("quantity", slice(classes, classes + 1)),
+                          ("visual_head", slice(classes + 1, 2 * classes + 1)),
+                          ("visual_quantity", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
+        expected = variants.outputs(run, part, "test")
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(said[:, columns], expected, rtol=0.01, atol=0.01 * scale)
+
+
+def test_its_model_annotates_as_the_run_does(joint_run):
+    run = joint_run.of_joint()
+    directory = variants.save_model(run)
+    assert directory == joint_run.directory / "joint_model"
+    model = model_dir.load(directory)
+    rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:8]
+    tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
+    said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
+    expected = variants.annotate(run, VARIANTS[COMPLETE])
+    found = np.stack([annotation.probabilities for annotation in said])
+    np.testing.assert_allclose(found, expected.scores[rows], atol=0.01)
+
+
+def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
+    task = joint.task(joint_run)
+    rng = np.random.default_rng(0)
+    truth = task.held_out_y
+    outputs = rng.normal(size=(len(truth), 2 * truth.shape[1] + 6)).astype(np.float32)
+    outputs[:, truth.shape[1]] = truth.sum(axis=1) + 0.3  # rounds to the truth
+    chosen = task.chosen(None, outputs)
+    np.testing.assert_array_equal(chosen.sum(axis=1), truth.sum(axis=1))
+    assert task.figures(None, outputs)["Accuracy"] == 100
+    assert task.figures(None, np.where(np.arange(outputs.shape[1]) < truth.shape[1],
+                                       np.pad(truth * 2.0 - 1, ((0, 0), (0, truth.shape[1] + 6))),
+                                       outputs))["H-F1"] > 99  # fmt: skip
+
+
+@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
+def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
+    run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
+    came = parts.weights_hash(tasks.fresh_parts(run, "finetune", "backbone")[0])
+    stages.train(run, "joint")
+    record = run.stage_record("joint")
+    assert record["weights"]["backbone"] == came == record["inputs"]["backbone"]
+    assert (features.maps(run, "train") is None) == (maps_cache_gib == 0)
+    assert variants.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
+
+
+def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run, make_run):
+    run = make_run(joint_epochs=3)
+    shutil.copytree(joint_run.workdir, run.workdir, dirs_exist_ok=True)
+    other = make_run(joint_epochs=3, joint_dropout=0.1)
+    with pytest.raises(UserError, match="joint_dropout"):
+        stages.train(other, "joint")
+    stages.train(other, "textual")
+    assert not any(name.startswith("joint") for name in other.stage_record("textual")["settings"])
+
+
+def test_with_groups_it_is_refused(make_run):
+    with pytest.raises(UserError, match="no branch for groups"):
+        stages.train(make_run(groups=True), "joint")
