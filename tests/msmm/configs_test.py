@@ -39,6 +39,12 @@ def test_a_setting_out_of_range_is_refused_by_name(wrong):
         Config(**wrong)
 
 
+@pytest.mark.parametrize("name", configs.CONFIGS)
+def test_what_is_beyond_the_paper_is_off(name):
+    config = configs.get_config(name)
+    assert not config.asymmetric_loss and not config.groups and config.precision == "float32"
+
+
 def test_an_unknown_config_is_refused():
     with pytest.raises(UserError, match="expected one of scenes"):
         configs.get_config("nuswide")

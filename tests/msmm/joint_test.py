@@ -99,6 +99,14 @@ def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run,
     assert not any(name.startswith("joint") for name in other.stage_record("textual")["settings"])
 
 
+def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run):
+    """So that what finished without it is finished, and the same."""
+    for stage in stages.STAGES:
+        names = trained_run.stage_record(stage)["settings"]
+        beyond = ("asymmetric", "joint", "groups", "precision")
+        assert not any(name.startswith(beyond) for name in names), stage
+
+
 def test_with_groups_it_is_refused(make_run):
     with pytest.raises(UserError, match="no branch for groups"):
         stages.train(make_run(groups=True), "joint")
