@@ -63,6 +63,7 @@ def _staged(run) -> dict:
 
 def _joint(run, fields: dict) -> dict:
     """Trains stage joint for as many passes as the run's stages had, beside it, and measures its model."""
+    from msmm import features
     from msmm.run import Run
     from msmm.stages import adopt, train
 
@@ -72,8 +73,10 @@ def _joint(run, fields: dict) -> dict:
     adopt(beside, run)
     train(beside, "joint")
     record = beside.stage_record("joint")
-    spent = {"passes": len(record["history"]), "seconds": record["seconds"]}
-    return _figures(beside.of_joint()) | spent
+    figures = _figures(beside.of_joint())
+    if config.finetune_trunk:
+        features.discard_maps(beside.of_joint())
+    return figures | {"passes": len(record["history"]), "seconds": record["seconds"]}
 
 
 def _passes(run) -> int:
