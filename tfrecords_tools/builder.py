@@ -195,6 +195,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _wanted(self, split, label_ids, tag_ids) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
         """The rows that no filter leaves out, as examples that lack the image, and their images."""
+        group_ids = {name: index for index, name in enumerate(self.groups)}
         for row in self.rows(split):
             self._bar.update()
             if row.id in self._seen:
@@ -210,9 +211,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 self.dropped[split][row.cause].append(row.id)
             else:
                 example = {records.TAGS: tags, records.LABELS: labels, records.IMAGE_ID: row.id}
-                if self.groups:
-                    ids = {name: index for index, name in enumerate(self.groups)}
-                    example[records.GROUPS] = self._known(row.groups, ids, collections.Counter())
+                if group_ids:
+                    example[records.GROUPS] = self._known(row.groups, group_ids, collections.Counter())
                 yield example, row.image
 
     @staticmethod
