@@ -1,5 +1,7 @@
 """The paper's optimiser (IV-A3): SGD with momentum 0.9 and L2 weight decay."""
 
+import contextlib
+
 import keras
 
 
@@ -34,3 +36,17 @@ def schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.Lea
     return keras.optimizers.schedules.PiecewiseConstantDecay(
         [max(1, steps * 2 // 3)], [learning_rate, learning_rate / 10]
     )
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model):
+    """Within it a compiled model has the running means of its weights, if its optimiser keeps these."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # that of loss scaling
+    if not optimizer.use_ema:
+        yield
+        return
+    means = keras.callbacks.SwapEMAWeights()
+    means.set_model(model)
+    means.on_test_begin()
+    yield
+    means.on_test_end()

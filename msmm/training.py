@@ -6,7 +6,6 @@ What an interrupted stage finds when it is called again, in this order:
 3. nothing: it begins.
 """
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -198,7 +197,7 @@ class _Training:
             started = time.monotonic()
             loss, images = self._epoch(progress.epoch)
             speed = images / (time.monotonic() - started)
-            with self._averaged():
+            with optimizers.averaged(self.model):
                 if task.before_evaluation:
                     task.before_evaluation(self.parts, progress.epoch)
                 figures = task.evaluate(self.model)[1]
@@ -235,18 +234,6 @@ class _Training:
         if not all(np.isfinite(v).all() for v in _values(self.model.trainable_variables)):
             raise DivergedError(f"a weight was not finite after epoch {epoch + 1}")
         return total / images, images
-
-    @contextlib.contextmanager
-    def _averaged(self):
-        """Within it, weights are their means over the last steps if the optimiser keeps these."""
-        if not self.optimizer.use_ema:
-            yield
-            return
-        means = keras.callbacks.SwapEMAWeights()
-        means.set_model(self.model)
-        means.on_test_begin()
-        yield
-        means.on_test_end()
 
     def _groups(self):
         return {"variable": self.variables, "optimizer": self.optimizer.variables, "best": self.best}

@@ -41,8 +41,7 @@ def folded(network: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(network, clone_function=clone, call_function=call, recursive=True)
     for layer, twin in copies:
         norm = norm_after.get(layer)
-        if isinstance(layer, layers.Layer):  # else it is an operation, `x / 255` say, without weights
-            twin.set_weights(_fold(layer, norm) if norm else layer.get_weights())
+        twin.set_weights(_fold(layer, norm) if norm else layer.get_weights())
     return copy
 
 

@@ -1,4 +1,4 @@
-"""Stage joint: what trains, what is frozen, what goes on after a kill, and the model that it makes."""
+"""Stage joint: what trains, what is frozen, the model that it makes. Other losses of the classifier."""
 
 import shutil
 
@@ -105,6 +105,22 @@ def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run
         names = trained_run.stage_record(stage)["settings"]
         beyond = ("asymmetric", "joint", "groups", "precision")
         assert not any(name.startswith(beyond) for name in names), stage
+
+
+def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(trained_run, make_run, capsys):
+    names = {"asymmetric_loss", "asymmetric_gamma_negative"}
+    copy = make_run()
+    shutil.copytree(trained_run.workdir, copy.workdir, dirs_exist_ok=True)
+    assert not names & copy.stage_record("classifier")["settings"].keys()  # not invented for it
+    other = make_run(asymmetric_loss=True, asymmetric_gamma_negative=2.0)
+    with pytest.raises(UserError, match="asymmetric_gamma_negative=None, and now"):
+        stages.train(other, "classifier")
+    stages.train(other, "quantity")
+    assert "finished earlier" in capsys.readouterr().out  # the regressor does not depend on it
+    old = copy.stage_record("classifier")["weights"]
+    stages.train(other, "classifier", restart=True)
+    record = copy.stage_record("classifier")
+    assert record["settings"]["asymmetric_loss"] and record["weights"] != old
 
 
 def test_with_groups_it_is_refused(make_run):

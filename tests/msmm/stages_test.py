@@ -50,20 +50,6 @@ def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
     assert {part: parts.weights_hash(parts.load(copy, part)) for part in frozen} == before
 
 
-def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(copy, make_run, capsys):
-    names = {"asymmetric_loss", "asymmetric_gamma_negative"}
-    assert not names & copy.stage_record("classifier")["settings"].keys()  # not invented for it
-    other = make_run(asymmetric_loss=True, asymmetric_gamma_negative=2.0)
-    with pytest.raises(UserError, match="asymmetric_gamma_negative=None, and now"):
-        stages.train(other, "classifier")
-    stages.train(other, "quantity")
-    assert "finished earlier" in capsys.readouterr().out  # the regressor does not depend on it
-    old = copy.stage_record("classifier")["weights"]
-    stages.train(other, "classifier", restart=True)
-    record = copy.stage_record("classifier")
-    assert record["settings"]["asymmetric_loss"] and record["weights"] != old
-
-
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
     copy, make_run, maps_cache_gib, monkeypatch

@@ -102,14 +102,9 @@ def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
 
 @pytest.mark.parametrize(
     ("killed_at", "precision", "optimizer"),
-    [
-        ((0, 3), "float32", None),
-        ((1, 0), "float32", averaging),
-        ((3, 5), "float32", averaging),
-        ((5, 7), "float32", None),
-        ((3, 5), "float16", None),
-    ],
-)
+    [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", averaging),
+     ((5, 7), "float32", averaging), ((3, 5), "float16", None)],
+)  # fmt: skip
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision, optimizer):
     def made(**how):
         return dataclasses.replace(make_task(**how), optimizer=optimizer)
