@@ -28,18 +28,18 @@ def test_only_what_alone_reads_a_linear_convolution_is_folded():
 
     branches = [
         norm(layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(image), "depthwise"),
-        norm(layers.Conv2D(4, 3)(image), "no scale", scale=False),
-        norm(layers.Conv2D(4, 3)(image), "no centre", center=False),
-        norm(layers.Conv2D(4, 3, activation="relu")(image), "after relu"),
+        norm(layers.Conv2D(4, 3)(image), "no_scale", scale=False),
+        norm(layers.Conv2D(4, 3)(image), "no_centre", center=False),
+        norm(layers.Conv2D(4, 3, activation="relu")(image), "after_relu"),
         norm(layers.Conv2DTranspose(4, 3)(image), "transposed"),
     ]
     twice = layers.Conv2D(4, 3)(image)
-    branches += [norm(twice, "one of two"), twice, norm(image, "no convolution")]
+    branches += [norm(twice, "one_of_two"), twice, norm(image, "no_convolution")]
     model = keras.Model(image, branches)
     rng = np.random.default_rng(0)
     model.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in model.get_weights()])
     said, pixels = folded(model), rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
-    assert norms(said) == ["after relu", "transposed", "one of two", "no convolution"]
+    assert norms(said) == ["after_relu", "transposed", "one_of_two", "no_convolution"]
     for a, b in zip(said.predict_on_batch(pixels), model.predict_on_batch(pixels), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
