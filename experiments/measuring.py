@@ -91,9 +91,13 @@ def training(model: "keras.Model") -> int:
 
 
 def _layers(model: "keras.Model") -> list[int]:
+    import keras
+
     work = []
     for layer in model.layers:
         if hasattr(layer, "layers"):
+            if None in layer.inputs[0].shape[1:]:  # made for images of any size
+                layer = keras.models.clone_model(layer, keras.Input(model.inputs[0].shape[1:]))
             work += _layers(layer)
         elif hasattr(layer, "kernel"):
             work.append(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1])))
