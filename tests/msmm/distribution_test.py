@@ -57,10 +57,11 @@ def history(directory, stage):
 
 
 def assert_same_training(directory, other, stage):
-    """Losses and weights after every step; only the order of sums differs."""
-    for a, b in zip(history(directory, stage), history(other, stage), strict=True):
-        assert a["train"]["loss"] == pytest.approx(b["train"]["loss"], rel=1e-4)
-        assert a["held-out"]["loss"] == pytest.approx(b["held-out"]["loss"], rel=1e-3)
+    """Losses of every epoch and weights at the end; only the order of sums differs."""
+    ours, theirs = history(directory, stage), history(other, stage)
+    for part, rel in (("train", 1e-4), ("held-out", 1e-3)):
+        losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (ours, theirs)]
+        assert losses[0] == pytest.approx(losses[1], rel=rel), part
     import h5py
 
     def values(path):
@@ -76,10 +77,13 @@ def assert_same_training(directory, other, stage):
         assert ours.keys() == theirs.keys() and ours
         for name, value in ours.items():
             scale = max(np.abs(theirs[name]).max(), 1e-3)
-            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=2e-3, err_msg=name)
+            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-3, err_msg=name)
 
 
-SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
+# Small steps, since the network is chaotic: rounding errors of the first grow a thousandfold by the thirtieth.
+# Much weight decay, or nobody would see it counted twice.
+CALM = {**TINY, "finetune_learning_rate": 1e-3, "visual_learning_rate": 1e-3, "weight_decay": 0.1}
+SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
 
 
 @pytest.fixture
@@ -131,7 +135,7 @@ def test_two_devices_train_as_one(home):
 
 def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run):
     """In this process: the step, its batch normalisation and weight decay, and what goes back."""
-    alone, mirrored = make_run("alone"), make_run("mirrored")
+    alone, mirrored = (make_run(name, **CALM) for name in ("alone", "mirrored"))
     stages.train(alone, "finetune")
     stages.train(mirrored, "finetune", distribution=Distribution("mirrored", mirrored.config))
     assert_same_training(mirrored.workdir, alone.workdir, "finetune")
