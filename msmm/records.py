@@ -256,7 +256,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
     for path in files:
-        if path.parent.resolve() != directory.resolve():
+        if pathlib.Path(path).parent.resolve() != directory.resolve():  # theirs follows no links
             raise UserError(f"{directory}/dataset_info.json names {path}, outside of its folder: {remedy}")
         if not path.exists():
             raise UserError(f"{path} is missing: {remedy}")

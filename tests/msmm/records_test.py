@@ -186,3 +186,10 @@ def test_anyone_can_open_it_with_tfds(data_dir):
     (example,) = builder.as_dataset(split="test").as_numpy_iterator()
     assert example["image"].shape == (6, 8, 3)
     assert builder.info.features["labels"].feature.int2str(int(example["labels"][0])) == "ü"
+
+
+def test_a_data_directory_may_be_a_link(data_dir, tmp_path):
+    (tmp_path / "data").symlink_to(data_dir)
+    found = records.open_dataset(tmp_path / "data", "scenes")
+    assert found.fingerprint == records.open_dataset(data_dir, "scenes").fingerprint
+    assert len(found.annotations("test")[0]) == 40

@@ -79,7 +79,8 @@ def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
 
     def build():
         keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+        inputs = keras.Input((5,))
+        model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
         return model, {"regressor": model}
 
     task = dataclasses.replace(make_task(learning_rate=0.005, epochs=3), build=build, optimizer=averaging)
