@@ -110,14 +110,14 @@ def _openvino(directory: pathlib.Path) -> dict[str, Way]:
     import openvino
 
     core = openvino.Core()
-    by_itself = core.compile_model(directory / "model.xml")
+    by_itself = core.compile_model(directory / "model.xml", "CPU")
     precision = {"f32": "float32", "bf16": "bfloat16"}[
         by_itself.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     ]
     models = {f"OpenVINO, as it comes ({precision})": by_itself}
     if precision != "float32":
         models["OpenVINO, float32"] = core.compile_model(
-            directory / "model.xml", config={"INFERENCE_PRECISION_HINT": "f32"}
+            directory / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
     return {name: lambda image, tags, m=m: m({"image": image, "tags": tags}) for name, m in models.items()}
 
