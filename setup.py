@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
-    install_requires=[  # lower bounds are tested: RELIABILITY.md
+    install_requires=[  # which lower bounds were tried: RELIABILITY.md
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
         "tensorboard>=2.20",

@@ -164,23 +164,36 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no fixed range: the brightest pixel becomes white
-        image = Image.fromarray(_stretched(np.asarray(image)))
+        image = _stretched(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return _over_white(image)
     return image.convert("RGB")
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    """Numbers of any size as uint8, the largest 255; 256 rows at a time, for there may be 100 million."""
+def _strips(image: Image.Image):
+    """An image in pieces of 256 rows, and the box of each: there may be 100 million pixels."""
+    for top in range(0, image.height, 256):
+        box = (0, top, image.width, min(top + 256, image.height))
+        yield box, image.crop(box)
 
-    def rows():
-        for start in range(0, len(values), 256):
-            some = values[start : start + 256].astype(np.float64)
-            yield start, np.nan_to_num(some, posinf=0.0).clip(0)
 
-    most = max(1e-9, *(some.max() for _, some in rows()))
-    stretched = np.empty(values.shape, np.uint8)
-    for start, some in rows():
-        stretched[start : start + 256] = some * (255.0 / most)
+def _over_white(image: Image.Image) -> Image.Image:
+    flat = Image.new("RGB", image.size)
+    for box, strip in _strips(image):
+        white = Image.new("RGBA", strip.size, "white")
+        flat.paste(Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB"), box)
+    return flat
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Numbers of any size as 8 bits, the largest 255."""
+
+    def strips():
+        for box, strip in _strips(image):
+            yield box, np.nan_to_num(np.asarray(strip, dtype=np.float64), posinf=0.0).clip(0)
+
+    most = max(1e-9, *(values.max() for _, values in strips()))
+    stretched = Image.new("L", image.size)
+    for box, values in strips():
+        stretched.paste(Image.fromarray((values * (255.0 / most)).astype(np.uint8)), box)
     return stretched
