@@ -80,7 +80,7 @@ def assert_same_training(directory, other, stage):
             np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-3, err_msg=name)
 
 
-# Small steps, since the network is chaotic: rounding errors of the first grow a thousandfold by the thirtieth.
+# Small steps, as the network is chaotic: rounding errors of the first grow a thousandfold by the thirtieth.
 # Much weight decay, or nobody would see it counted twice.
 CALM = {**TINY, "finetune_learning_rate": 1e-3, "visual_learning_rate": 1e-3, "weight_decay": 0.1}
 SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
