@@ -54,10 +54,22 @@ def whole_file(path) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(PARTIAL + path.name)
     try:
-        yield partial
-        os.replace(partial, path)
+        with named(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path) -> Iterator[None]:
+    """An OSError within that names no file, as that of a write to a full disk, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -114,8 +126,9 @@ def whole_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     clean(directory.parent, directory.name)
     partial, descriptor = _partial(directory)
     try:
-        yield partial
-        _put(partial, directory, replace)
+        with named(directory):
+            yield partial
+            _put(partial, directory, replace)
     finally:
         remove(partial)
         os.close(descriptor)

@@ -19,7 +19,7 @@ from typing import Any
 
 from msmm.annotating import sidecars
 from msmm.errors import UserError
-from msmm.files import lock, whole_file
+from msmm.files import lock, named, whole_file
 from tfrecords_tools.manifest_file import normalise_tag
 
 CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown")
@@ -165,7 +165,7 @@ class File:
             return False
 
     def __exit__(self, failed, *_) -> None:
-        with self._file:
+        with named(self._partial), self._file:
             self._file.flush()
             if failed:
                 return
@@ -178,8 +178,9 @@ class File:
         return hash(self._format.key(path)) in self._done
 
     def write(self, photo: Annotated) -> None:
-        self._file.write(self._format.line(photo).encode() + b"\n")
-        self._file.flush()
+        with named(self._partial):
+            self._file.write(self._format.line(photo).encode() + b"\n")
+            self._file.flush()
         self._new += 1
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from msmm.annotating import xmp
 from msmm.annotating.finding import PHOTOS, UNREADABLE
-from msmm.files import lock
+from msmm.files import lock, named
 
 
 class CannotWrite(Exception):
@@ -68,7 +68,7 @@ def write(
     path = to_write(photo)
     real = os.path.realpath(path)  # a link stays one
     try:
-        with _partial(f"{real}.partial") as partial:
+        with named(real), _partial(f"{real}.partial") as partial:
             if os.path.lexists(path):
                 old = pathlib.Path(path).read_bytes()
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)

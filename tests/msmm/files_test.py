@@ -110,3 +110,16 @@ def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
         assert partial.suffix == ".npz" and (tmp_path / "new" / "a.npz").read_text() == "old"
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "new") == ["a.npz"] and (tmp_path / "new" / "a.npz").read_text() == "old"
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    with (
+        pytest.raises(OSError) as refused,
+        whole_file(tmp_path / "state.npz"),
+        open("/dev/full", "wb", buffering=0) as file,
+    ):
+        file.write(b"x")
+    assert refused.value.filename == str(tmp_path / "state.npz")
+    with pytest.raises(FileNotFoundError) as refused, whole_directory(tmp_path / "model"):
+        (tmp_path / "not there").read_bytes()
+    assert refused.value.filename == str(tmp_path / "not there")

@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_in_one_line_and_with_room_all_goes_on(
     ended = doors.run(home, *DOORS[name])
     if ended.status:  # else there was room enough
         line = said(ended)
-        assert "No space left on device" in line and "run the same command again" in line, line
+        assert "No space left on device for " in line and "run the same command again" in line, line
         filler.unlink()
         after_failing(home, before)
         ended = doors.run(home, *DOORS[name])

@@ -22,9 +22,10 @@ MODEL = "--model=runs/scenes/seed0/model"
 # Every door that writes, with how often it is killed.
 EVERYTHING = [
     (3, "tfrecords_tools.pack", "--dataset=scenes", "--num_train=100", "--num_test=40", "--image_size=32"),
-    (9, "msmm.train", "--stage=all", *SETTINGS),
+    *((3, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("finetune", "visual")),
+    *((2, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("textual", "classifier", "all")),
     (1, "msmm.train", "--stage=quantity_visual", *SETTINGS),
-    *((2 if m in ("softmax", "ria") else 1, "msmm.train", f"--method={m}", *SETTINGS) for m in METHODS),
+    *((2, "msmm.train", f"--method={m}", *SETTINGS) for m in METHODS),
     (1, "msmm.evaluate", "--csv=annotations.csv", "--sheet=annotations.png", *SETTINGS),
     (3, "msmm.export", MODEL, "--output=exported", "--check_images=10"),
     (3, "msmm.annotate", "photos", MODEL, "--format=xmp", "--workers=1"),
@@ -63,7 +64,7 @@ def interrupted(doors: Doors, home: pathlib.Path, plan, seconds, rng: random.Ran
     told = []
     for (times, door, *arguments), duration in zip(plan, seconds, strict=True):
         for _ in range(times):
-            before, moment = whole.finished(home), rng.random() * duration * min(1, 2 / times)
+            before, moment = whole.finished(home), rng.random() * duration
             started = doors.start(home, door, *arguments)
             time.sleep(moment)
             kill(started)

@@ -52,7 +52,7 @@ def told(what: str, seen: np.ndarray, total: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "stage"), [(300, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
+    ("epochs", "stage"), [(120, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
 )
 def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, epochs, stage):
     (tmp_path / "data").symlink_to(data_dir)

@@ -11,7 +11,12 @@ import h5py
 import numpy as np
 
 LEFT = re.compile(r"partial-|\.partial|\.replaced-|incomplete\.")  # names of what is not finished
-UNLIKE = ("saved_model.pb", "fingerprint.pb", "variables.index", "SHA256SUMS")  # that of stage.json has times
+UNLIKE = (
+    "saved_model.pb",
+    "fingerprint.pb",
+    "variables.data-00000-of-00001",
+    "SHA256SUMS",
+)  # that of stage.json has times
 TIMES = ("seconds", "images per second")  # of stage.json, which no two runs share
 
 
@@ -81,9 +86,20 @@ def assert_same(home: pathlib.Path, other: pathlib.Path) -> int:
         elif name.endswith(".keras"):
             a, b = (zipfile.ZipFile(io.BytesIO(x)).read("model.weights.h5") for x in (a, b))
             _assert_equal(values(a), values(b), name)
+        elif name.endswith("variables.index"):
+            _assert_equal(*(_variables(folder / name) for folder in (home, other)), name)
         elif pathlib.Path(name).name not in UNLIKE:
             assert a == b, name
     return len(names(home))
+
+
+def _variables(index: pathlib.Path) -> dict[str, np.ndarray]:
+    """The variables of a SavedModel; beside them it has how its graph hangs together, in no fixed order."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(index.with_suffix("")))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if not name.startswith("_CHECKPOINT")}
 
 
 def _timeless(content):
