@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from msmm import model_dir
-from msmm.engines import cache
+from msmm.engines import cache, checked
 from msmm.errors import UserError
 from msmm.exporting import formats
 from msmm.files import read_json, write_json
@@ -57,7 +57,7 @@ ENGINES: dict[str, Conversion | None] = {
     "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")  # and "checked", both: see `engines.checked`
 FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
 
 
@@ -69,13 +69,19 @@ def load(
 ) -> model_dir.Model:
     """A model directory whose network an engine runs.
 
-    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", or "bfloat16" where
-    the processor computes in it and the engine can. before_tensorflow: called where TensorFlow is needed,
-    before it is imported.
+    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32"; "bfloat16" where
+    the processor computes in it and the engine can; "checked", bfloat16 with float32's labels; or "auto":
+    "checked" where it can be had, else "float32". before_tensorflow: called before TensorFlow is imported,
+    where it is needed.
     Raises UserError where an engine is not installed or does not have the precision.
     """
     directory = model_dir.check(directory)
-    engine, precision = choose(engine, precision)
+    if precision == AUTO:
+        able = (
+            has_bfloat16() and engine in (AUTO, *FASTEST["bfloat16"]) and not missing(FASTEST["bfloat16"][0])
+        )
+        precision = "checked" if able else "float32"
+    engine, _ = choose(engine, "bfloat16" if precision == "checked" else precision)
     if engine == "tensorflow":
         before_tensorflow()
         from msmm.engines import tensorflow
@@ -84,8 +90,12 @@ def load(
         run = tensorflow.open_network(network)
         return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
     with converted(directory, engine, before_tensorflow) as kept:
-        run = ENGINES[engine].open(kept, precision)
-        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
+        opened = [
+            ENGINES[engine].open(kept, each)
+            for each in (("bfloat16", "float32") if precision == "checked" else (precision,))
+        ]
+        kind = checked.Checked if precision == "checked" else model_dir.Engine
+        return model_dir.load(directory, kind(*opened, read_json(kept / SIZES)))
 
 
 @contextlib.contextmanager
