@@ -32,6 +32,7 @@ def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, da
             assert (images, share) == ("40 of 40", "100.00 %") and float(furthest) < 1e-5
 
 
+@pytest.mark.slow
 def test_onnx_runtime_and_openvino_are_peers(directory, capsys):
     said = inference.peers(directory, model_dir.load(directory))
     printed = capsys.readouterr().out
