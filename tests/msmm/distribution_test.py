@@ -80,9 +80,9 @@ def assert_same_training(directory, other, stage):
             np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-4, err_msg=name)
 
 
-# Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5 losses
-# agree to 4e-7. (Batch normalisation over parts of the batch shows as 1e-2.) Much weight decay, so that it
-# shows if it is counted twice.
+# Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5
+# losses agree to 4e-7, where batch normalisation over parts of the batch shows as 1e-2. Much weight decay,
+# so that it shows if it is counted twice.
 CALM = {**TINY, "finetune_learning_rate": 1e-5, "visual_learning_rate": 1e-5, "weight_decay": 10.0}
 SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
 
