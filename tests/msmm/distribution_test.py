@@ -59,7 +59,7 @@ def history(directory, stage):
 def assert_same_training(directory, other, stage):
     """Losses of every epoch and weights at the end; only the order of sums differs."""
     ours, theirs = history(directory, stage), history(other, stage)
-    for part, rel in (("train", 1e-4), ("held-out", 1e-3)):
+    for part, rel in (("train", 1e-5), ("held-out", 1e-4)):
         losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (ours, theirs)]
         assert losses[0] == pytest.approx(losses[1], rel=rel), part
     import h5py
@@ -77,12 +77,13 @@ def assert_same_training(directory, other, stage):
         assert ours.keys() == theirs.keys() and ours
         for name, value in ours.items():
             scale = max(np.abs(theirs[name]).max(), 1e-3)
-            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-3, err_msg=name)
+            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-4, err_msg=name)
 
 
-# Small steps, since the network is chaotic: rounding errors of the first grow a thousandfold by the last.
-# Much weight decay, or nobody would see it counted twice.
-CALM = {**TINY, "finetune_learning_rate": 1e-3, "visual_learning_rate": 1e-3, "weight_decay": 0.1}
+# Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5
+# losses agree to 4e-7, where batch normalisation over parts of the batch shows as 1e-2. Much weight decay,
+# so that it shows if it is counted twice.
+CALM = {**TINY, "finetune_learning_rate": 1e-5, "visual_learning_rate": 1e-5, "weight_decay": 10.0}
 SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
 
 

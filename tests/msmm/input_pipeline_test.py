@@ -128,7 +128,7 @@ def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, wid
     loaded = np.asarray(preprocessing.load(encoded, 32))
     np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
     whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
-    assert np.abs(loaded.astype(int) - whole).mean() < 2
+    assert np.abs(loaded.astype(int) - whole).mean() < 3
     assert preprocessing.DETAIL == photos.DETAIL  # annotating and training see the same pixels
 
 
