@@ -30,6 +30,7 @@ class Dataset:
     name = "synthetic"
     description = "random rows"
     licence = None
+    groups = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
