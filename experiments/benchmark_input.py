@@ -144,7 +144,8 @@ def _packed(files: list[bytes], folder: pathlib.Path, images: int = ENDLESS):
             example = tf.train.Example(features=tf.train.Features(feature={records.IMAGE: image}))
             writer.write(example.SerializeToString())
     times = -(-images // len(files))
-    split = types.SimpleNamespace(num_examples=times * len(files), filepaths=times * [path])
+    counts, paths = times * [len(files)], times * [path]
+    split = types.SimpleNamespace(num_examples=sum(counts), filepaths=paths, shard_lengths=counts)
     info = types.SimpleNamespace(splits={"train": split})
     return records.Dataset("files", folder, (), (), types.SimpleNamespace(info=info))
 

@@ -75,7 +75,7 @@ def test_class_tags_make_room_for_others(pack, write_manifest):
         {"image": "one more.jpg", "labels": ["sky"], "tags": ["holiday"], "split": "train"}
     ]
     path = pack(write_manifest(some), "mine", num_tags=2, drop_class_tags=True)
-    assert vocabulary.reused(path) == (("birds", "sky"), ("nikon", "holiday"))
+    assert vocabulary.reused(path) == (("birds", "sky"), ("nikon", "holiday"), ())
     report = json.loads((path / "1.0.0" / "report.json").read_text())
     assert report["splits"]["train"]["class_tags_dropped"] == {"bird": 4, "birds": 4, "sky": 4}
     assert report["splits"]["test"]["class_tags_dropped"] == {"bird": 1, "birds": 1, "sky": 1}
@@ -95,7 +95,7 @@ def test_a_vocabulary_is_reused_in_its_order(pack, write_manifest, capsys):
     for directory in (first, first / "1.0.0"):
         capsys.readouterr()
         path = pack(new, "new", vocabulary_from=directory, overwrite=True)
-        assert vocabulary.reused(path) == vocabulary.reused(first) == (("land", "sea"), ("b", "c"))
+        assert vocabulary.reused(path) == vocabulary.reused(first) == (("land", "sea"), ("b", "c"), ())
         assert "labels not in the vocabulary: air: 4" in capsys.readouterr().out
 
 
