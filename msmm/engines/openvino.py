@@ -21,27 +21,24 @@ def open_directory(directory: pathlib.Path, precision: str) -> Run:
     model = core.read_model(directory / "model.xml")
     names = [output.any_name for output in model.outputs]
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-    queues = {}  # by their number of streams
-
-    def queue_for(pieces: int) -> openvino.AsyncInferQueue:
-        streams = min(pieces, workers.cores())
-        if not queues or streams > max(queues):
-            settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": str(streams)}
-            queues[streams] = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings), streams)
-        return queues[max(queues)]
+    requests = []  # one a stream
 
     def run(image: np.ndarray, tags: np.ndarray) -> dict[str, np.ndarray]:
         pieces = max(1, len(image) // PIECE)
-        queue, said = queue_for(pieces), [{}] * pieces
-
-        def keep(request, piece: int) -> None:
-            said[piece] = {name: np.array(request.get_tensor(name).data) for name in names}
-
-        queue.set_callback(keep)
-        parts = zip(np.array_split(image, pieces), np.array_split(tags, pieces), strict=True)
-        for piece, (images, words) in enumerate(parts):
-            queue.start_async({"image": images, "tags": words}, piece)
-        queue.wait_all()
+        streams = min(pieces, workers.cores())
+        if streams > len(requests):
+            settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": str(streams)}
+            compiled = core.compile_model(model, "CPU", settings)
+            requests[:] = [compiled.create_infer_request() for _ in range(streams)]
+        parts = list(zip(np.array_split(image, pieces), np.array_split(tags, pieces), strict=True))
+        said = []
+        for first in range(0, pieces, len(requests)):
+            busy = list(zip(requests, parts[first : first + len(requests)], strict=False))
+            for request, (images, words) in busy:
+                request.start_async({"image": images, "tags": words})
+            for request, _ in busy:
+                request.wait()
+                said.append({name: np.array(request.get_tensor(name).data) for name in names})
         return {name: np.concatenate([part[name] for part in said]) for name in names}
 
     return run
