@@ -57,7 +57,7 @@ ENGINES: dict[str, Conversion | None] = {
     "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
-PRECISIONS = ("float32", "bfloat16")  # and "checked", both: see `engines.checked`
+PRECISIONS = ("float32", "bfloat16", "checked")
 FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
 
 
@@ -70,18 +70,12 @@ def load(
     """A model directory whose network an engine runs.
 
     engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32"; "bfloat16" where
-    the processor computes in it and the engine can; "checked", bfloat16 with float32's labels; or "auto":
-    "checked" where it can be had, else "float32". before_tensorflow: called before TensorFlow is imported,
-    where it is needed.
+    the processor computes in it and the engine can; "checked", bfloat16 with float32's labels.
+    before_tensorflow: called before TensorFlow is imported, where it is needed.
     Raises UserError where an engine is not installed or does not have the precision.
     """
     directory = model_dir.check(directory)
-    if precision == AUTO:
-        able = (
-            has_bfloat16() and engine in (AUTO, *FASTEST["bfloat16"]) and not missing(FASTEST["bfloat16"][0])
-        )
-        precision = "checked" if able else "float32"
-    engine, _ = choose(engine, "bfloat16" if precision == "checked" else precision)
+    engine, precision = choose(engine, precision)
     if engine == "tensorflow":
         before_tensorflow()
         from msmm.engines import tensorflow
@@ -122,14 +116,15 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """The engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
-    if precision == "bfloat16" and not has_bfloat16():
+    computed = "bfloat16" if precision == "checked" else precision
+    if computed == "bfloat16" and not has_bfloat16():
         raise UserError("this processor does not compute in bfloat16: use --precision=float32")
     if engine == AUTO:
-        here = [e for e in FASTEST[precision] if not missing(e)]
+        here = [e for e in FASTEST[computed] if not missing(e)]
         if not here:
-            extra = ENGINES[FASTEST[precision][0]].format
+            extra = ENGINES[FASTEST[computed][0]].format
             raise UserError(
-                f"--precision={precision} needs an engine of {', '.join(FASTEST[precision])}: "
+                f"--precision={precision} needs an engine of {', '.join(FASTEST[computed])}: "
                 f"pip install 'msmm[{extra}]'"
             )
         return here[0], precision
@@ -138,7 +133,7 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
             f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
         )
     able = ENGINES[engine].precisions if ENGINES[engine] else ("float32",)
-    if precision not in able:
+    if computed not in able:
         raise UserError(f"--engine={engine} has --precision={', '.join(able)}, not {precision}")
     return engine, precision
 
