@@ -33,6 +33,7 @@ ALONE = "decoding alone"
 DRAWN, NOISE, QUALITY = 40, 12, 90  # pictures, standard deviation in levels, JPEG's
 ENDLESS = 200_000  # images of an epoch: setting it up is no part of a turn
 BATCH = 16
+LEAST = 15  # batches a turn: many more than wait in queues when it begins
 
 
 def main() -> None:
@@ -124,7 +125,7 @@ def _batches_a_turn(files: list[bytes]) -> int:
     for file in files[:DRAWN]:
         tf.io.decode_jpeg(file, channels=3)
     seconds = (time.perf_counter() - started) / len(files[:DRAWN]) / _cores()
-    return max(2, round(_SECONDS.value / seconds / BATCH))
+    return max(LEAST, round(_SECONDS.value / seconds / BATCH))
 
 
 def _turn(batches, count: int) -> int:
