@@ -53,7 +53,8 @@ def converted(kept: pathlib.Path, write: Callable[[pathlib.Path], None]) -> Iter
                 checksums.write(partial, [file.name for file in partial.iterdir()])
                 for old in set(kept.parent.glob(f"{kept.name.partition('-')[0]}-*")) - {kept, partial}:
                     remove(old)
-        except (OSError, UserError):  # not ours to write, no space, or another process is at it
+        # Not ours to write, no space (OpenVINO has a RuntimeError for it), or another process is at it.
+        except (OSError, RuntimeError, UserError):
             with tempfile.TemporaryDirectory(prefix="msmm-") as scratch:
                 write(pathlib.Path(scratch))
                 yield pathlib.Path(scratch)
