@@ -56,7 +56,7 @@ def history(directory, stage):
     return json.loads((directory / f"seed0/{stage}/stage.json").read_text())["history"]
 
 
-def assert_same_training(directory, other, stage):
+def assert_same_training(directory, other, stage, atol=1e-4):
     """Losses of every epoch and weights at the end; only the order of sums differs."""
     ours, theirs = history(directory, stage), history(other, stage)
     for part, rel in (("train", 1e-5), ("held-out", 1e-4)):
@@ -77,7 +77,7 @@ def assert_same_training(directory, other, stage):
         assert ours.keys() == theirs.keys() and ours
         for name, value in ours.items():
             scale = max(np.abs(theirs[name]).max(), 1e-3)
-            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=atol, err_msg=name)
 
 
 # Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5
@@ -119,8 +119,9 @@ def test_two_processes_train_everything_and_go_on(home, maps_cache_gib):
     said = finish(*(start(shared, home, config) for config in cluster(2)))
     assert "finetune: goes on after epoch" in said[0]
     finish(start(["--stage=all", *settings, "--workdir=one"], home))
-    for stage in ("finetune", "visual"):
-        assert_same_training(home / "two", home / "one", stage)
+    assert_same_training(home / "two", home / "one", "finetune")
+    # Kept maps are float16: a rounding error in a weight of the trunk may move one to the next number.
+    assert_same_training(home / "two", home / "one", "visual", 1e-3 if maps_cache_gib else 1e-4)
     again = finish(*(start(shared, home, config) for config in cluster(2)))
     assert "visual: finished earlier" in again[0] and "done" in again[1]
 
