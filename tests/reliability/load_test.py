@@ -64,7 +64,7 @@ def photograph(seed: int) -> Image.Image:
 def client(address: str, photo: bytes, until: float, said: list) -> None:
     """One person: uploads a photograph, asks, waits for the answer, asks again. said: (outcome, seconds)."""
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE) as http:
-        while time.monotonic() < until:
+        while not said or time.monotonic() < until:
             started = time.monotonic()
             try:
                 outcome = ask(http, photo)
