@@ -60,8 +60,7 @@ def ours(directory) -> dict[str, Way]:
     """Every engine that is installed, in every precision that it has here."""
     ways = {}
     for engine, precision in settings():
-        if precision != "checked":  # whose time depends on the images
-            ways[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).engine.run
+        ways[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).run
     return ways
 
 

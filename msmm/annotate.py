@@ -36,7 +36,7 @@ QUANTITIES = (
     "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
 )  # fmt: skip
 ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
-PRECISIONS = ("float32", "bfloat16", "checked")
+PRECISIONS = ("float32", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -69,8 +69,7 @@ _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     PRECISIONS,
-    "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
-    "checked computes those again in float32.",
+    "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs.",
 )
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
 

@@ -51,10 +51,7 @@ class Annotation:
     quantity: float
 
 
-# Probabilities [B, C], raw quantities [B] and tags [B, T] to chosen labels, bool [B, C].
-Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
+@dataclasses.dataclass(frozen=True)
 class Engine:
     """What runs a network.
 
@@ -62,16 +59,8 @@ class Engine:
     float32. sizes: S as "image", T as "tags", C as "labels".
     """
 
-    def __init__(
-        self, run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]], sizes: Mapping[str, int]
-    ):
-        self.run, self.sizes = run, sizes
-
-    def decided(self, image: np.ndarray, tags: np.ndarray, decide: Decide):
-        """Probabilities [B, C], raw quantities [B] and what `decide` makes of them."""
-        said = self.run(image, tags)
-        probabilities, raw = said["probabilities"], said["quantity"]
-        return probabilities, raw, decide(probabilities, raw, tags)
+    run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+    sizes: Mapping[str, int]
 
 
 class Model:
@@ -91,11 +80,10 @@ class Model:
         quantities: Fitted | None = None,
         quantities_without_tags: Fitted | None = None,
     ):
-        given = isinstance(network, Engine)
-        self.network, self.engine = (None, network) if given else (network, _engine(network))
+        self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
         self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
-        self.image_size = self.engine.sizes["image"]
+        self.image_size, self.run = engine.sizes["image"], engine.run
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
@@ -117,18 +105,15 @@ class Model:
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
-
-        def decide(probabilities, raw, tags):
-            chosen = np.empty(probabilities.shape, bool)
-            for tagged, estimator in estimators.items():
-                rows = tags.any(axis=1) == tagged
-                chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
-            return chosen
-
-        said = self.engine.decided(pixels.astype(np.float32), multi_hot, decide)
+        said = self.run(pixels.astype(np.float32), multi_hot)
+        probabilities, raw = said["probabilities"], said["quantity"]
+        chosen = np.empty(probabilities.shape, bool)
+        for tagged, estimator in estimators.items():
+            rows = multi_hot.any(axis=1) == tagged
+            chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
-            for p, q, c in zip(*said, strict=True)
+            for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
 
     def _square(self, image: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from msmm import model_dir
-from msmm.engines import cache, checked
+from msmm.engines import cache
 from msmm.errors import UserError
 from msmm.exporting import formats
 from msmm.files import read_json, write_json
@@ -57,7 +57,7 @@ ENGINES: dict[str, Conversion | None] = {
     "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
-PRECISIONS = ("float32", "bfloat16", "checked")
+PRECISIONS = ("float32", "bfloat16")
 FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
 
 
@@ -69,9 +69,9 @@ def load(
 ) -> model_dir.Model:
     """A model directory whose network an engine runs.
 
-    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32"; "bfloat16" where
-    the processor computes in it and the engine can; "checked", bfloat16 with float32's labels.
-    before_tensorflow: called before TensorFlow is imported, where it is needed.
+    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", or "bfloat16" where
+    the processor computes in it and the engine can. before_tensorflow: called where TensorFlow is needed,
+    before it is imported.
     Raises UserError where an engine is not installed or does not have the precision.
     """
     directory = model_dir.check(directory)
@@ -84,12 +84,8 @@ def load(
         run = tensorflow.open_network(network)
         return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
     with converted(directory, engine, before_tensorflow) as kept:
-        opened = [
-            ENGINES[engine].open(kept, each)
-            for each in (("bfloat16", "float32") if precision == "checked" else (precision,))
-        ]
-        kind = checked.Checked if precision == "checked" else model_dir.Engine
-        return model_dir.load(directory, kind(*opened, read_json(kept / SIZES)))
+        run = ENGINES[engine].open(kept, precision)
+        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
 
 
 @contextlib.contextmanager
@@ -116,15 +112,14 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """The engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
-    computed = "bfloat16" if precision == "checked" else precision
-    if computed == "bfloat16" and not has_bfloat16():
+    if precision == "bfloat16" and not has_bfloat16():
         raise UserError("this processor does not compute in bfloat16: use --precision=float32")
     if engine == AUTO:
-        here = [e for e in FASTEST[computed] if not missing(e)]
+        here = [e for e in FASTEST[precision] if not missing(e)]
         if not here:
-            extra = ENGINES[FASTEST[computed][0]].format
+            extra = ENGINES[FASTEST[precision][0]].format
             raise UserError(
-                f"--precision={precision} needs an engine of {', '.join(FASTEST[computed])}: "
+                f"--precision={precision} needs an engine of {', '.join(FASTEST[precision])}: "
                 f"pip install 'msmm[{extra}]'"
             )
         return here[0], precision
@@ -133,7 +128,7 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
             f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
         )
     able = ENGINES[engine].precisions if ENGINES[engine] else ("float32",)
-    if computed not in able:
+    if precision not in able:
         raise UserError(f"--engine={engine} has --precision={', '.join(able)}, not {precision}")
     return engine, precision
 
