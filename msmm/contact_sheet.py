@@ -58,8 +58,8 @@ def _font(text: str):
     for name in () if text.isascii() else WIDER_FONTS:
         try:
             return ImageFont.truetype(name, TEXT - 1)
-        except OSError:
-            pass
+        except OSError:  # not on this system: the next
+            continue
     return ImageFont.load_default(TEXT)
 
 
