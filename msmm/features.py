@@ -32,8 +32,7 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
 
     batches: called if they are not there yet; yields a list of arrays [B, …] at a time, in row order.
     """
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    final = directory / f"{kind}-{digest}"
+    final = _place(directory, kind, key)
     if not final.exists():
         directory.mkdir(parents=True, exist_ok=True)
         clean(directory)  # of what other runs have left, too: maps are large
@@ -49,6 +48,11 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the arrays in {final} ({error}): {remedy}") from error
+
+
+def _place(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return directory / f"{kind}-{digest}"
 
 
 def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
@@ -116,8 +120,7 @@ def discard_maps(run: Run) -> None:
     trunk = parts.trained_hash(run, "backbone")
     for split, flip in itertools.product(run.dataset.splits, (False, True)):
         key = key_of(run, split, backbone=trunk, flip=flip)
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        remove(run.features_directory / f"maps-{split}{'-mirrored' if flip else ''}-{digest}")
+        remove(_place(run.features_directory, f"maps-{split}{'-mirrored' if flip else ''}", key))
 
 
 def cnn(run: Run, split: str) -> np.ndarray:

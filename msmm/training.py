@@ -153,10 +153,11 @@ def compiled(task: Task, config, learning_rate: float) -> tuple[keras.Model, dic
 def optimizer_of(task: Task, config, learning_rate: float, weight_decay: float):
     """The task's optimiser; weight_decay: of the paper's."""
     steps = task.epochs * task.steps_per_epoch
-    rate = optimizers.schedule(learning_rate, steps)
-    optimizer = optimizers.Momentum(rate, config.momentum, weight_decay)
     if task.optimizer:
         optimizer = task.optimizer(learning_rate, steps)
+    else:
+        rate = optimizers.schedule(learning_rate, steps)
+        optimizer = optimizers.Momentum(rate, config.momentum, weight_decay)
     if config.precision == "float16":  # whose smallest gradients would be 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
