@@ -25,7 +25,7 @@ class Graph(tf.Module):
         self._count = [_rule(model.estimators(quantity)[tagged]) for tagged in (True, False)]
         self._network = model.network
         # Listed for the savers: they look for variables in the attributes of a module.
-        self._weights = [weight.value for weight in model.network.variables]
+        self._weights = [weight.value for weight in model.network.weights]  # without seeds of dropout
         self._size, self._labels = model.image_size, tf.constant(model.labels)
         self._num_tags = len(model.tags)
         words = tf.lookup.KeyValueTensorInitializer(  # "" is there because a table must not be empty
