@@ -16,7 +16,8 @@ from tests.reliability import whole
 from tests.reliability.doors import Doors, kill
 
 METHODS = ("logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn")
-SETTINGS = [f"--{name}={value}" for name, value in (TINY | {f"{m}_epochs": 2 for m in METHODS}).items()]
+EPOCHS = {f"{trained}_epochs": 2 for trained in (*METHODS, "joint")}
+SETTINGS = [f"--{name}={value}" for name, value in (TINY | EPOCHS).items()]
 MODEL = "--model=runs/scenes/seed0/model"
 
 # Every door that writes, with how often it is killed.
@@ -25,6 +26,7 @@ EVERYTHING = [
     *((3, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("finetune", "visual")),
     *((2, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("textual", "classifier", "all")),
     (1, "msmm.train", "--stage=quantity_visual", *SETTINGS),
+    (2, "msmm.train", "--stage=joint", *SETTINGS),
     *((2, "msmm.train", f"--method={m}", *SETTINGS) for m in METHODS),
     (1, "msmm.evaluate", "--csv=annotations.csv", "--sheet=annotations.png", *SETTINGS),
     (3, "msmm.export", MODEL, "--output=exported", "--check_images=10"),
