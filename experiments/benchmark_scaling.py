@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark_scaling                                  NUS-WIDE's size, on features
     python -m experiments.benchmark_scaling --of=finetune --of=visual --steps=2      ResNet-101 at 224 px
+    python -m experiments.benchmark_scaling --of=finetune --steps=2 --batch_size=16
     python -m experiments.benchmark_scaling --of=sinn --of=ria --steps=200
     python -m experiments.benchmark_scaling --images=20000,40000,80000 --classes=81,324 --tags=1000,4000
 
@@ -31,6 +32,8 @@ _WIDTH = flags.DEFINE_integer("feature_size", 2048, "Numbers in f_v, and in f_t;
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Stop the epoch after so many steps, and tell its time from them.", 2
 )
+_PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "What layers compute in.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images of a step.", 1)
 _FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up after. [the system's]")
 
 
@@ -44,7 +47,16 @@ def main() -> None:
     images, classes, tags = (_numbers(flag) for flag in (_IMAGES, _CLASSES, _TAGS))
     wanted = []
     for name in _OF.value:
-        first = Case(name, images[0], classes[0], tags[0], _WIDTH.value, _STEPS.value)
+        first = Case(
+            name,
+            images[0],
+            classes[0],
+            tags[0],
+            _WIDTH.value,
+            _STEPS.value,
+            _PRECISION.value,
+            _BATCH_SIZE.value,
+        )
         wanted += cases(first, images[1:], classes[1:], tags[1:])
     for case in wanted:
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:

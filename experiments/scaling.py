@@ -26,6 +26,8 @@ class Case:
     tags: int
     feature_size: int
     steps: int | None = None
+    precision: str = "float32"
+    batch_size: int = 32
 
 
 def cases(first: Case, images: Sequence[int], classes: Sequence[int], tags: Sequence[int]) -> list[Case]:
@@ -50,6 +52,7 @@ def _run(case: Case, folder: str):
     else:
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
+    settings |= {"precision": case.precision, "batch_size": case.batch_size}
     config = Config(**settings, weights="none", textual_units=case.feature_size)
     return Run(pathlib.Path(folder), dataset, config)
 
