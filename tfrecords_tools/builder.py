@@ -7,7 +7,9 @@ done here.
 
 import collections
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,6 +141,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             if empty := re.search(r"generated examples is 0 for split (\w+)", str(error)):
                 self._collect_broken()
                 raise self._nothing_left(empty[1]) from None
+            raise
+        except OSError as error:
+            if error.errno is None and "disk space" in str(error):  # TFDS looked before it began
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.data_path)) from error
             raise
         finally:
             tfds.enable_progress_bar()
