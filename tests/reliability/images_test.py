@@ -221,11 +221,12 @@ print(packed, annotated, most() - before)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGEST)
-def test_the_largest_that_is_read_takes_seconds_and_little_over_a_gigabyte(kind, tmp_path):
+def test_the_largest_that_is_read_takes_seconds_and_bounded_memory(kind, tmp_path):
     mode, how = LARGEST[kind]
     Image.linear_gradient("L").resize((10_000, 10_000)).convert(mode).save(tmp_path / "largest", **how)
     command = [sys.executable, "-c", READ, tmp_path / "largest"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     packed, annotated, memory = map(float, said.split())
     print(f"{kind}: packing {packed:.1f} s, annotating {annotated:.1f} s, {memory:.0f} MiB")
-    assert max(packed, annotated) < 2 * SECONDS and memory < 1300  # 5 s on a machine of its own
+    assert max(packed, annotated) < 2 * SECONDS  # 5 s on a machine of its own
+    assert memory < (1700 if "WebP" in kind else 1000)  # libwebp holds a canvas of RGBA twice
