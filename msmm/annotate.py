@@ -41,6 +41,14 @@ _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/s
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
+_NEAREST_TAGS = flags.DEFINE_float(
+    "nearest_tags",
+    None,
+    "Read a keyword that the model does not know as the tag whose word vector is nearest, if their cosine is "
+    "at least this, 0.6 say; needs wordllama. See docs/beyond_the_paper.md. [such keywords are left out]",
+    lower_bound=0,
+    upper_bound=1,
+)
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     "predicted",
@@ -76,7 +84,10 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photograph
 
 def main(paths: list[str]) -> None:
     _check(paths)
-    from msmm.annotating import finding
+    from msmm.annotating import finding, word_vectors
+
+    if _NEAREST_TAGS.value is not None:
+        word_vectors.require()
 
     found = list(finding.find(paths, sys.stdin.buffer))
     if not found:
@@ -103,6 +114,7 @@ def main(paths: list[str]) -> None:
         prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
         words=[word.strip() for word in _TAGS.value if word.strip()],
         quantity=None if own else quantity,
+        nearest=_NEAREST_TAGS.value,
         choice=choice,
         num_workers=_WORKERS.value,
     )
@@ -164,6 +176,14 @@ def _report(summary, fingerprint: str) -> None:
     if others:
         print(
             f"{others:,} of those done before are another model's: --overwrite does them anew",
+            file=sys.stderr,
+        )
+    if _NEAREST_TAGS.value is not None and (summary.near or summary.unknown):
+        read = summary.near.total()
+        most = (f"{shown(word)} as {tag} ({n})" for (word, tag), n in summary.near.most_common(10))
+        print(
+            f"{read + summary.unknown.total():,} keywords outside the model's tags: {read:,} read as their "
+            f"nearest tag{': ' * bool(read)}{', '.join(most)}",
             file=sys.stderr,
         )
     if summary.unknown:

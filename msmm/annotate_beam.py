@@ -21,6 +21,7 @@ from msmm.errors import UserError
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "How the names of the files begin.", required=True)
 _TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
+_NEAREST_TAGS = flags.DEFINE_float("nearest_tags", None, "See msmm.annotate.", 0, 1)
 _QUANTITY = flags.DEFINE_string("quantity", None, "How many labels; see msmm.annotate. [as the model's own]")
 _ENGINE = flags.DEFINE_string("engine", "auto", "What runs the network; see msmm.annotate.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "What it computes in; see msmm.annotate.")
@@ -33,7 +34,10 @@ def main(paths: list[str]) -> None:
         raise UserError("expected a PATH: a photograph or a folder")
     if there := glob.glob(f"{glob.escape(_OUTPUT.value)}*.jsonl"):
         raise UserError(f"{there[0]} is there already: name another --output, or delete it")
-    from msmm.annotating import finding
+    from msmm.annotating import finding, word_vectors
+
+    if _NEAREST_TAGS.value is not None:
+        word_vectors.require()
     from tfrecords_tools import beam_pipeline
 
     found = list(finding.find(paths, sys.stdin.buffer))
@@ -62,7 +66,9 @@ def _run(runner, options, paths: list[str], size: int) -> list[tuple[str, str]]:
     from msmm.annotating.beam import Settings, annotate
 
     words = tuple(word.strip() for word in _TAGS.value if word.strip())
-    settings = Settings(_MODEL.value, _ENGINE.value, _PRECISION.value, size, words, _QUANTITY.value)
+    settings = Settings(
+        _MODEL.value, _ENGINE.value, _PRECISION.value, size, words, _QUANTITY.value, _NEAREST_TAGS.value
+    )
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         annotate(pipeline, paths, settings, _OUTPUT.value)
     lines = [

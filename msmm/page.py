@@ -87,7 +87,7 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
     text = str(text or "")
     if len(text) > MOST_TEXT:
         raise _refused(f"expected at most {MOST_TEXT:,} characters of tags. Received: {len(text):,}")
-    known, unknown = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
+    known, unknown, _ = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
     photo = photos.prepare(path, model.image_size, thumbnail=False, to_sidecar=False, overwrite=False)
     if isinstance(photo, photos.Passed):
         raise _refused(REASONS.get(photo.cause, photo.cause))

@@ -42,6 +42,7 @@ DOORS = {
         "decoding_speed",
         "ablation",
         "joint",
+        "nearest_tags",
         "quantity",
         "benchmark_packing",
         "benchmark_inference",

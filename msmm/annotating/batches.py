@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from msmm.annotating import photos, sidecars
+from msmm.annotating import photos, sidecars, word_vectors
 from msmm.annotating.keywords import Tags
 from msmm.annotating.outputs import Annotated, shown
 from msmm.annotations import Annotations, choose
@@ -25,12 +25,14 @@ MAX_WORDS = 10_000  # of which it is counted how often they were not known
 @dataclasses.dataclass
 class Summary:
     """What was done: photographs annotated, done before and by which model, skipped by cause, and
-    how many of them had each keyword that the model does not know."""
+    how many of them had each keyword that the model does not know; of near, (keyword, the tag as which it
+    was read)."""
 
     annotated: int = 0
     done_before: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     skipped: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    near: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
 
 def chosen(annotation: Annotation, labels: Sequence[str], threshold: float | None, k: int | None):
@@ -54,18 +56,19 @@ def annotate(
     words: Iterable[str] = (),
     choice: Callable[[Annotation], tuple[str, ...]],
     quantity: str | None = None,
+    nearest: float | None = None,
     num_workers: int | None = None,
 ) -> Summary:
     """Annotates photographs, in their order; memory does not grow with their number.
 
     found: what `finding.find` gives. output: one of `outputs` or a gallery. prepare: the arguments
     of `photos.prepare` after the path. words: keywords that every photograph has. choice: an annotation
-    to the chosen names. quantity: see `Model.annotate`. num_workers: processes that decode, by default
-    one a core.
+    to the chosen names. quantity: see `Model.annotate`. nearest: the threshold of `word_vectors.nearest`.
+    num_workers: processes that decode, by default one a core.
 
     What is skipped is said on standard error as it happens.
     """
-    tags, summary = Tags(model.tags), Summary()
+    tags, summary = Tags(model.tags, word_vectors.nearest(model.tags, nearest)), Summary()
     bar = tqdm.tqdm(total=len(found), desc="annotating", unit=" photos", disable=None)
 
     def skip(path: str, cause: str) -> None:
@@ -105,9 +108,8 @@ def annotate(
                 if line is not None:
                     tqdm.tqdm.write(line, file=sys.stdout)
                 summary.annotated += 1
-                for word in answer.unknown:
-                    if word in summary.unknown or len(summary.unknown) < MAX_WORDS:
-                        summary.unknown[word] += 1
+                for counts, found in (summary.unknown, answer.unknown), (summary.near, answer.near.items()):
+                    counts.update(word for word in found if word in counts or len(counts) < MAX_WORDS)
     return summary
 
 
@@ -121,14 +123,15 @@ def answers(
 ) -> list[Annotated]:
     """What the model says of a batch of paths and photographs; see `annotate`."""
     split = [tags.split([*photo.words, *words]) for _, photo in batch]
-    said = model.annotate([photo.pixels for _, photo in batch], [known for known, _ in split], quantity)
+    said = model.annotate([photo.pixels for _, photo in batch], [known for known, *_ in split], quantity)
     return [
-        _annotated(model, path, photo, known, unknown, annotation, choice(annotation))
-        for (path, photo), (known, unknown), annotation in zip(batch, split, said, strict=True)
+        _annotated(model, path, photo, words, annotation, choice(annotation))
+        for (path, photo), words, annotation in zip(batch, split, said, strict=True)
     ]
 
 
-def _annotated(model, path, photo, known, unknown, annotation, names) -> Annotated:
+def _annotated(model, path, photo, words, annotation, names) -> Annotated:
+    known, unknown, near = words
     order = np.argsort(-annotation.probabilities, kind="stable")
     return Annotated(
         path=path,
@@ -139,4 +142,5 @@ def _annotated(model, path, photo, known, unknown, annotation, names) -> Annotat
         unknown=unknown,
         embedded=photo.embedded,
         thumbnail=photo.thumbnail,
+        near=near,
     )

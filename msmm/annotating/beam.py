@@ -12,7 +12,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from msmm import engines
-from msmm.annotating import batches, outputs, photos
+from msmm.annotating import batches, outputs, photos, word_vectors
 from msmm.annotating.keywords import Tags
 from msmm.model_dir import Annotation, Model
 
@@ -20,7 +20,8 @@ from msmm.model_dir import Annotation, Model
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """directory, engine, precision: see `engines.load`. size: of the model's square input, pixels. words:
-    keywords that every photograph has. quantity: see `Model.annotate`."""
+    keywords that every photograph has. quantity: see `Model.annotate`. nearest: the threshold of
+    `word_vectors.nearest`."""
 
     directory: str
     engine: str
@@ -28,6 +29,7 @@ class Settings:
     size: int
     words: tuple[str, ...] = ()
     quantity: str | None = None
+    nearest: float | None = None
 
 
 def annotate(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
@@ -69,7 +71,8 @@ class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model])
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[outputs.Annotated]:
         words, quantity = self._settings.words, self._settings.quantity
-        return batches.answers(model, Tags(model.tags), batch, words, _labels, quantity)
+        tags = Tags(model.tags, word_vectors.nearest(model.tags, self._settings.nearest))
+        return batches.answers(model, tags, batch, words, _labels, quantity)
 
 
 def _prepare(path: str, size: int) -> tuple[str, photos.Photo | photos.Passed]:

@@ -136,6 +136,9 @@ class Gallery:
         notes = [f"quantity predicted: {photo.quantity:.1f}"]
         if photo.tags:
             notes.append(f"tags: {', '.join(photo.tags)}")
+        if photo.near:
+            read = ", ".join(f"{word} as {tag}" for word, tag in photo.near.items())
+            notes.append(f"read as the nearest tag: {read}")
         if photo.unknown:
             notes.append(f"not known to the model: {', '.join(photo.unknown)}")
         name = _text(os.path.basename(photo.path))

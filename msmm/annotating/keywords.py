@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from PIL import Image, IptcImagePlugin
 
@@ -20,9 +20,13 @@ MAX_LENGTH = 200  # characters of a keyword
 
 
 class Tags:
-    """The tag vocabulary of a model, to look words up in."""
+    """The tag vocabulary of a model, to look words up in.
 
-    def __init__(self, tags: Sequence[str]):
+    nearest: what else a word that is no tag may be read as, such as `word_vectors.nearest` gives.
+    """
+
+    def __init__(self, tags: Sequence[str], nearest: Callable[[str], str | None] | None = None):
+        self._nearest = nearest or (lambda word: None)
         self._exact, self._plural, self._joined = {}, {}, {}
         for tag in tags:  # in order, so that the earlier of two that are alike is found
             name = normalise_tag(tag)
@@ -40,13 +44,16 @@ class Tags:
                 return self._exact[form]
         return self._plural.get(name) or self._joined.get(_joined(name))
 
-    def split(self, words: Iterable[str]) -> tuple[list[str], list[str]]:
-        """The tags that words are, each once, and the words that are none."""
-        known, unknown = {}, {}
+    def split(self, words: Iterable[str]) -> tuple[list[str], list[str], dict[str, str]]:
+        """The tags that words are or are read as, each once; the words that are none; and those that are
+        read as their nearest tag, with it."""
+        known, unknown, near = {}, {}, {}
         for word in words:
             tag = self.find(word)
+            if tag is None and (tag := self._nearest(word)) is not None:
+                near[word] = tag
             (unknown if tag is None else known).setdefault(word if tag is None else tag)
-        return list(known), list(unknown)
+        return list(known), list(unknown), near
 
 
 def _joined(name: str) -> str:

@@ -33,7 +33,8 @@ class Annotated:
 
     labels: the chosen names, surest first. probabilities: of every class, surest first.
     quantity: the predicted one, before rounding. tags: those that the model was given; unknown: the
-    photograph's keywords that it does not know. embedded, thumbnail: see `photos.Photo`.
+    photograph's keywords that it does not know. embedded, thumbnail: see `photos.Photo`. near: the
+    keywords that were read as their nearest tag, with it.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Annotated:
     unknown: Sequence[str]
     embedded: Sequence[str] = ()
     thumbnail: bytes = b""
+    near: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def shown(text: str) -> str:
@@ -66,6 +68,7 @@ def json_line(photo: Annotated) -> str:
         "probabilities": {name: round(p, 4) for name, p in photo.probabilities.items()},
         "tags": list(photo.tags),
         "unknown": list(photo.unknown),
+        **({"near": dict(photo.near)} if photo.near else {}),
     }
     line = json.dumps(content, ensure_ascii=False)
     return line if _is_unicode(line) else json.dumps(content)

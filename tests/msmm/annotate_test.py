@@ -1,5 +1,6 @@
 """The door, as a user meets it, and what other programs make of what it writes."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +14,10 @@ import pytest
 from tests.msmm.command_line_test import process, refused
 from tests.msmm.conftest import picture
 
+HAS_WORDS = importlib.util.find_spec("wordllama") is not None
+needs_words = pytest.mark.skipif(
+    not HAS_WORDS, reason="WordLlama is not installed: pip install 'msmm[words]'"
+)
 TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
 
 
@@ -44,6 +49,7 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--format=pdf"], "pdf"),
         ([".", "--model=m", "--k=0"], "k"),
         ([".", "--model=m", "--threshold=2"], "threshold"),
+        ([".", "--model=m", "--nearest_tags=60"], "nearest_tags"),
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
 )
@@ -72,6 +78,34 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     table = door("red.png", f"--model={model_directory}", "--format=csv", cwd=tmp_path)
     assert table.stdout.splitlines()[0].startswith("path,labels,") and "red.png,red,1.0000," in table.stdout
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
+
+
+@needs_words
+def test_keywords_outside_the_tags_are_read_as_the_nearest_one(tmp_path, photo, model_directory):
+    photo("red.png"), photo("blue.png", picture("blue"))
+    (tmp_path / "red.png.txt").write_text("Sand, Rex")
+    (tmp_path / "blue.png.txt").write_text("Beaches, Rex")
+    arguments = (".", f"--model={model_directory}", "--format=json")
+    near = door(*arguments, "--nearest_tags=0.5", cwd=tmp_path)
+    assert near.returncode == 0, near.stderr
+    blue, red = map(json.loads, near.stdout.splitlines())
+    assert (red["labels"], red["tags"], red["unknown"]) == (["seaside", "red"], ["beach"], ["Rex"])
+    assert red["near"] == {"Sand": "beach"} and "near" not in blue
+    said = "3 keywords outside the model's tags: 1 read as their nearest tag: Sand as beach (1)"
+    assert near.stderr.splitlines()[-2:] == [said, "keywords that the model does not know: Rex (2)"]
+    far = door(*arguments, "--nearest_tags=0.95", cwd=tmp_path)
+    assert "3 keywords outside the model's tags: 0 read as their nearest tag\n" in far.stderr
+    assert far.stdout == door(*arguments, cwd=tmp_path).stdout
+    door(*arguments[:2], "--format=html", "--output=gallery", "--nearest_tags=0.5", cwd=tmp_path)
+    assert "read as the nearest tag: Sand as beach" in (tmp_path / "gallery" / "index.html").read_text()
+
+
+@pytest.mark.skipif(HAS_WORDS, reason="WordLlama is installed")
+def test_nearest_tags_without_wordllama_is_said_before_anything_is_read(tmp_path):
+    for name, more in (("annotate", []), ("annotate_beam", ["--output=o"])):
+        command = [sys.executable, "-m", f"msmm.{name}", ".", "--model=m", "--nearest_tags=0.6", *more]
+        result = subprocess.run(command, capture_output=True, timeout=60, **process(tmp_path))
+        assert "--nearest_tags needs wordllama: pip install 'msmm[words]'" in refused(result)
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):

@@ -47,7 +47,15 @@ def test_the_word_itself_goes_before_its_plural_and_the_more_frequent_before_the
 
 def test_each_tag_and_each_unknown_word_comes_once():
     words = ["Beaches", "nikon", "beach", "nikon", "cities"]
-    assert keywords.Tags(VOCABULARY).split(words) == (["beach", "city"], ["nikon"])
+    assert keywords.Tags(VOCABULARY).split(words) == (["beach", "city"], ["nikon"], {})
+
+
+def test_only_words_that_are_no_tag_are_read_as_the_nearest_one():
+    near = {"Sand": "beach", "seaside": "beach", "town": "city", "beaches": "bus"}
+    words = ["town", "Sand", "beaches", "nikon", "Sand", "seaside"]
+    known, unknown, read = keywords.Tags(VOCABULARY, near.get).split(words)
+    assert (known, unknown) == (["city", "beach"], ["nikon"])
+    assert read == {"town": "city", "Sand": "beach", "seaside": "beach"}
 
 
 def iptc(*records) -> bytes:

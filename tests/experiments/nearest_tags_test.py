@@ -1,0 +1,32 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from experiments import nearest_tags
+from msmm import variants
+from msmm.metrics import annotation_metrics
+
+needs_words = pytest.mark.skipif(
+    importlib.util.find_spec("wordllama") is None,
+    reason="WordLlama is not installed: pip install 'msmm[words]'",
+)
+
+
+@needs_words
+def test_hidden_tags_are_read_and_measured_as_annotate_would(trained_run, monkeypatch):
+    monkeypatch.setattr(nearest_tags, "THRESHOLDS", (0.4, 0.6))
+    variants.save_model(trained_run)
+    found = nearest_tags._measured(trained_run, 0)
+    assert list(found)[:2] == ["not hidden", "left out"]
+    counting = variants.counting(variants.VARIANTS[variants.COMPLETE])
+    tagged = trained_run.split("test").tags.any(axis=1)
+    assert not tagged.all()  # those without a tag have another classifier and other estimators
+    chosen, _ = variants.measure(trained_run, counting, "test", "best")
+    without = variants.counting(variants.VARIANTS["MS-CNN+LQP"])
+    chosen[~tagged] = variants.measure(trained_run, without, "test", "best")[0][~tagged]
+    expected = annotation_metrics(trained_run.split("test").labels, chosen)["H-F1"]
+    assert found["not hidden"][2] == pytest.approx(expected, abs=0.01)
+    shares = [found[f"nearest, {t}"][0] for t in nearest_tags.THRESHOLDS]
+    assert found["left out"][0] == 0 and shares[0] > 0 and list(np.sort(shares)[::-1]) == shares
+    assert [found[f"random, {t}"][0] for t in nearest_tags.THRESHOLDS] == shares
