@@ -180,7 +180,7 @@ def _report(summary, fingerprint: str) -> None:
         )
     if _NEAREST_TAGS.value is not None and (summary.near or summary.unknown):
         read = summary.near.total()
-        most = (f"{shown(word)} as {tag} ({n})" for (word, tag), n in summary.near.most_common(10))
+        most = (f"{shown(word)} as {shown(tag)} ({n})" for (word, tag), n in summary.near.most_common(10))
         print(
             f"{read + summary.unknown.total():,} keywords outside the model's tags: {read:,} read as their "
             f"nearest tag{': ' * bool(read)}{', '.join(most)}",

@@ -1,5 +1,6 @@
 """Pages, read by another parser and opened in a real browser."""
 
+import dataclasses
 import html.parser
 import io
 import os
@@ -65,6 +66,12 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag, attribute):
         return [attributes.get(attribute) for name, attributes in self.elements if name == tag]
+
+
+def test_a_page_says_which_keywords_were_read_as_a_tag(tmp_path):
+    with Gallery(str(tmp_path), "A title", False) as output:
+        output.write(dataclasses.replace(annotated("a.jpg", tags=["beach"]), near={"<b>sand": "beach"}))
+    assert "read as the nearest tag: <b>sand as beach" in Page(tmp_path / "page-0001.html").text
 
 
 def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
