@@ -49,6 +49,7 @@ def test_case_underscores_hyphens_and_unicode_forms_change_nothing():
     for word in ("Red-Car", "red_car", "  RED  car", "ｒｅｄ car"):  # the last in full width
         np.testing.assert_array_equal(word_vectors.vector(word), word_vectors.vector("red car"))
     assert np.linalg.norm(word_vectors.vector("red car")) == pytest.approx(1, abs=1e-6)
+    assert not any(word_vectors.vector(word).any() for word in ("x", "x 3", "_", "2007"))
 
 
 @needs_words
