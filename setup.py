@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "app": ["gradio>=6.31"],
     "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
-    "litert": ["ai-edge-litert>=2"],
+    "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
     "openvino": ["openvino>=2025.0"],
     "words": ["wordllama>=0.4.0.post1"],
@@ -24,7 +24,7 @@ setup(
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
         "tensorboard>=2.20",
-        "keras>=3.12",  # before, a saved model could run code or read files in safe mode, too
+        "keras>=3.14",  # before, engines.folding does not work; before 3.12, a saved model could run code
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
@@ -34,7 +34,7 @@ setup(
     ],
     extras_require={
         **EXTRAS,
-        "beam": ["apache-beam>=2.60"],
+        "beam": ["apache-beam>=2.70"],
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [

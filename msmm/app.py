@@ -37,6 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch:
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
+        # It would sum up the last 10,000 requests after each one, for a dashboard that is not served.
+        os.environ.update(GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=f"{10**9}")
         command_line.import_tensorflow()
         try:
             import gradio  # noqa: F401

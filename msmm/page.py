@@ -19,6 +19,7 @@ from tfrecords_tools import images
 TOP_K = 3  # labels that a method without quantity prediction says (decision 24)
 MOST_TEXT = 10_000  # characters of tags
 WAITING = 20  # requests; the next one is told to come back
+SESSIONS = 100  # of which Gradio keeps a copy of the page's state, some 40 KiB each; there is nothing in it
 FREQUENCY, AGE = 600, 3600  # seconds; how often which uploads are deleted
 REASONS = {
     "too many pixels": f"too many pixels: at most {images.MAX_PIXELS // 10**6} million, and no side over "
@@ -72,7 +73,10 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
         gr.on([button.click, tags.submit], show, [photo, tags], said, **unseen)
         answer = gr.Button(visible=False)
         answer.click(say, [photo, tags], gr.JSON(visible=False), api_name="annotate", **once)
-    return page.queue(max_size=WAITING, api_open=False, default_concurrency_limit=1)
+    queue = page.queue(max_size=WAITING, api_open=False, default_concurrency_limit=1)._queue
+    # Gradio forgets old answers that nobody fetched, but never whose they were; both together now.
+    queue.pending_event_ids_session = utils.LRUCache(queue.pending_messages_per_session.max_size)
+    return page
 
 
 def annotate(model: Model, path: str, text: str | None) -> dict:
@@ -161,6 +165,7 @@ def launch(page: gr.Blocks, host: str, port: int, max_upload_mb: int) -> None:
         mcp_server=False,
         pwa=False,
         enable_monitoring=False,
+        state_session_capacity=SESSIONS,
         prevent_thread_lock=True,
         quiet=True,
     )

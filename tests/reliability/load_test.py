@@ -1,6 +1,6 @@
 """The page under many clients at once: each is answered or told to come back, soon and in flat memory.
 
-The whole of it, a minute of 50 clients, prints what RELIABILITY.md says:
+The whole of it, five minutes of 50 clients, prints what RELIABILITY.md says:
 
     python -m pytest -m slow -s tests/reliability/load_test.py
 """
@@ -27,7 +27,7 @@ httpx = pytest.importorskip("httpx", reason="gradio is missing: pip install 'msm
 pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
 PATIENCE = 60  # seconds until an answer has to be there
 PAUSE = 0.2  # seconds until a client that was told to come back does
-GROWTH = 100  # MiB that the server may grow by after its first quarter
+GROWTH = 25  # MiB that the server may grow by after its first quarter
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def address(tying_model, tmp_path_factory):  # noqa: F811
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:
         said = []
-        while not said or not said[-1].startswith("http://"):
+        while not said or "http://127" not in said[-1]:  # TensorFlow may leave a line without its end
             said.append(app.stdout.readline())
             assert said[-1], f"the page ended: {said}"
-        yield said[-1].split()[0], app.pid
+        yield re.search(r"http://\S+", said[-1])[0], app.pid
     finally:
         app.terminate()
         app.wait(timeout=30)
@@ -133,5 +133,6 @@ def test_a_few_clients_at_once(address):
 
 
 @pytest.mark.slow
-def test_fifty_clients_for_a_minute(address):
-    load(address, clients=50, seconds=60)
+@pytest.mark.parametrize("seconds", [60, 240])
+def test_fifty_clients_for_minutes(address, seconds):
+    load(address, clients=50, seconds=seconds)
