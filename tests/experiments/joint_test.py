@@ -1,0 +1,34 @@
+"""The door in a process of its own, beside a run whose stages have finished."""
+
+import csv
+import shutil
+
+import pytest
+
+from msmm import variants
+from msmm.run import Run
+from tests.conftest import TINY
+from tests.msmm.command_line_test import run
+
+
+@pytest.mark.slow
+def test_it_trains_both_ways_within_the_budget_of_the_stages(trained_run, data_dir, tmp_path):
+    (tmp_path / "data").symlink_to(data_dir)
+    shutil.copytree(trained_run.workdir, tmp_path / "runs" / "scenes")
+    settings = [f"--{name}={value}" for name, value in TINY.items()]
+    result = run("experiments.joint", *settings, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    passes = sum(len(trained_run.stage_record(stage)["history"]) for stage in ("finetune", "visual"))
+    with open(tmp_path / "runs/scenes/joint_training/joint_training.csv", newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file) if row["table"].startswith("Measured")}
+    staged, *joint = rows.values()
+    assert int(float(staged["passes"])) == passes and len(joint) == 2
+    assert all(0 < float(row["passes"]) <= passes for row in joint)
+    measured = variants.measure(trained_run, variants.VARIANTS[variants.COMPLETE], quantity="best")[1]
+    assert float(staged["tags, default quantity"]) == pytest.approx(measured["H-F1"], abs=0.01)
+    plain = tmp_path / "runs/scenes/joint/joint_dropout=0,joint_ema=0"
+    config = trained_run.config.__class__(**TINY, joint_epochs=passes, joint_dropout=0.0, joint_ema=0.0)
+    assert Run(plain, trained_run.dataset, config).stage_record("joint")
+    again = run("experiments.joint", *settings, cwd=tmp_path)
+    assert again.returncode == 0 and "joint: finished earlier" in again.stdout
+    assert "epoch 1/" not in again.stdout
