@@ -34,7 +34,7 @@ setup(
     ],
     extras_require={
         **EXTRAS,
-        "beam": ["apache-beam>=2.70"],
+        "beam": ["apache-beam>=2.72"],
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
