@@ -1,5 +1,6 @@
 """The page of `msmm.app`: one photograph and its tags in, what the model says of them out."""
 
+import contextlib
 import html
 import pathlib
 import re
@@ -73,9 +74,11 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
         gr.on([button.click, tags.submit], show, [photo, tags], said, **unseen)
         answer = gr.Button(visible=False)
         answer.click(say, [photo, tags], gr.JSON(visible=False), api_name="annotate", **once)
-    queue = page.queue(max_size=WAITING, api_open=False, default_concurrency_limit=1)._queue
+    page.queue(max_size=WAITING, api_open=False, default_concurrency_limit=1)
     # Gradio forgets old answers that nobody fetched, but never whose they were; both together now.
-    queue.pending_event_ids_session = utils.LRUCache(queue.pending_messages_per_session.max_size)
+    with contextlib.suppress(AttributeError):  # of its own queue, which may change
+        queue = page._queue
+        queue.pending_event_ids_session = utils.LRUCache(queue.pending_messages_per_session.max_size)
     return page
 
 
