@@ -3,7 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments import nearest_tags
+from experiments import hidden_tags
 from msmm import variants
 from msmm.metrics import annotation_metrics
 
@@ -15,9 +15,9 @@ needs_words = pytest.mark.skipif(
 
 @needs_words
 def test_hidden_tags_are_read_and_measured_as_annotate_would(trained_run, monkeypatch):
-    monkeypatch.setattr(nearest_tags, "THRESHOLDS", (0.4, 0.6))
+    monkeypatch.setattr(hidden_tags, "THRESHOLDS", (0.4, 0.6))
     variants.save_model(trained_run)
-    found = nearest_tags._measured(trained_run, 0)
+    found = hidden_tags.measured(trained_run, 0)
     assert list(found)[:2] == ["not hidden", "left out"]
     counting = variants.counting(variants.VARIANTS[variants.COMPLETE])
     tagged = trained_run.split("test").tags.any(axis=1)
@@ -27,6 +27,6 @@ def test_hidden_tags_are_read_and_measured_as_annotate_would(trained_run, monkey
     chosen[~tagged] = variants.measure(trained_run, without, "test", "best")[0][~tagged]
     expected = annotation_metrics(trained_run.split("test").labels, chosen)["H-F1"]
     assert found["not hidden"][2] == pytest.approx(expected, abs=0.01)
-    shares = [found[f"nearest, {t}"][0] for t in nearest_tags.THRESHOLDS]
+    shares = [found[f"nearest, {t}"][0] for t in hidden_tags.THRESHOLDS]
     assert found["left out"][0] == 0 and shares[0] > 0 and list(np.sort(shares)[::-1]) == shares
-    assert [found[f"random, {t}"][0] for t in nearest_tags.THRESHOLDS] == shares
+    assert [found[f"random, {t}"][0] for t in hidden_tags.THRESHOLDS] == shares
