@@ -47,16 +47,8 @@ def main() -> None:
     images, classes, tags = (_numbers(flag) for flag in (_IMAGES, _CLASSES, _TAGS))
     wanted = []
     for name in _OF.value:
-        first = Case(
-            name,
-            images[0],
-            classes[0],
-            tags[0],
-            _WIDTH.value,
-            _STEPS.value,
-            _PRECISION.value,
-            _BATCH_SIZE.value,
-        )
+        sizes = images[0], classes[0], tags[0], _WIDTH.value
+        first = Case(name, *sizes, _STEPS.value, _PRECISION.value, _BATCH_SIZE.value)
         wanted += cases(first, images[1:], classes[1:], tags[1:])
     for case in wanted:
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
