@@ -2,7 +2,7 @@
 
     python -m experiments.benchmark_scaling                                  NUS-WIDE's size, on features
     python -m experiments.benchmark_scaling --of=finetune --of=visual --steps=2      ResNet-101 at 224 px
-    python -m experiments.benchmark_scaling --of=finetune --steps=2 --batch_size=16
+    python -m experiments.benchmark_scaling --of=finetune --steps=2 --recompute
     python -m experiments.benchmark_scaling --of=sinn --of=ria --steps=200
     python -m experiments.benchmark_scaling --images=20000,40000,80000 --classes=81,324 --tags=1000,4000
 
@@ -34,6 +34,7 @@ _STEPS = flags.DEFINE_integer(
 )
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "What layers compute in.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images of a step.", 1)
+_RECOMPUTE = flags.DEFINE_bool("recompute", False, "What gradients need is computed again, not kept.")
 _FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up after. [the system's]")
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     wanted = []
     for name in _OF.value:
         sizes = images[0], classes[0], tags[0], _WIDTH.value
-        first = Case(name, *sizes, _STEPS.value, _PRECISION.value, _BATCH_SIZE.value)
+        first = Case(name, *sizes, _STEPS.value, _PRECISION.value, _BATCH_SIZE.value, _RECOMPUTE.value)
         wanted += cases(first, images[1:], classes[1:], tags[1:])
     for case in wanted:
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:

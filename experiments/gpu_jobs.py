@@ -14,7 +14,7 @@ from experiments.measuring import forward, training
 from msmm import losses, optimizers
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.annotator import annotator
-from msmm.models.precision import set_precision
+from msmm.models.precision import IN_PRECISION, set_precision
 
 CLASSES, TAGS = 81, 1000
 
@@ -82,7 +82,7 @@ def _parts(setup: Setup) -> dict:
         "quantity": heads.quantity(2 * width),
         "visual_quantity": heads.quantity(width, name="visual_quantity"),
     }
-    return {name: set_precision(part, setup.precision) for name, part in built.items()}
+    return {n: set_precision(p, setup.precision) if n in IN_PRECISION else p for n, p in built.items()}
 
 
 def operations(job: str, part: dict) -> int:

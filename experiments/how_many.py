@@ -59,7 +59,8 @@ def section(measured: Study) -> Section:
     fitted = {name: [fit(s.held_out) for s in seeds] for name, seeds in said.items()}
     found = [_of_classifier(measured, name, said[name], fitted[name]) for name in CLASSIFIERS]
     tables = [table for part in found for table in part.tables]
-    if measured.run.dataset.tags:
+    # With groups heads read more than `untagged` gives them.
+    if measured.run.dataset.tags and not measured.run.config.groups:
         tables.append(_without_their_tags(measured, said, fitted))
     return Section(
         tables=tables,

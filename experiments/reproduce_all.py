@@ -23,7 +23,8 @@ def main() -> None:
     measured = study.finish(runs)
     numbers = tables.numbers(measured.run)
     sections = [tables.SECTIONS[number](measured, number) for number in numbers]
-    sections += [ablations.of_k(measured), ablations.of_rounding(measured), speed.section(measured)]
+    sections += [ablations.of_k(measured), ablations.of_rounding(measured)]
+    sections += [speed.section(measured)] * (not measured.run.config.groups)  # which no saved model has
     sections += [diagnostics.section(measured), examples.section(measured)]
     doors = [f"experiments.reproduce_{tables.FILES[number]}" for number in numbers]
     commands = [command_line.command()] + [

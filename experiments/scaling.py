@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msmm import command_line
 
-ON_IMAGES = ("finetune", "visual")
+ON_IMAGES = ("finetune", "visual", "joint")
 STAGES = ("textual", "classifier", "quantity", "quantity_visual")
 METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # those on features
 
@@ -28,6 +28,7 @@ class Case:
     steps: int | None = None
     precision: str = "float32"
     batch_size: int = 32
+    recompute: bool = False
 
 
 def cases(first: Case, images: Sequence[int], classes: Sequence[int], tags: Sequence[int]) -> list[Case]:
@@ -52,16 +53,16 @@ def _run(case: Case, folder: str):
     else:
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
-    settings |= {"precision": case.precision, "batch_size": case.batch_size}
+    settings |= {name: getattr(case, name) for name in ("precision", "batch_size", "recompute")}
     config = Config(**settings, weights="none", textual_units=case.feature_size)
     return Run(pathlib.Path(folder), dataset, config)
 
 
 def prepare(case: Case, folder: str) -> None:
     """Writes the features that the case trains on."""
+    run = _run(case, folder)  # imports TensorFlow without its chatter
     from experiments import synthetic
 
-    run = _run(case, folder)
     if case.of in ON_IMAGES:
         synthetic.pretend(run, *["finetune"] * (case.of == "visual"))
         return

@@ -96,14 +96,14 @@ def pretend(run: Run, *stages: str) -> None:
                 model(next(run.images("train").ordered(8)), training=True)
             model.save_weights(directory / f"{name}.weights.h5")
             hashes[name] = parts.weights_hash(model)
-        write_json(directory / "stage.json", {"weights": hashes})
+        write_json(directory / "stage.json", {"settings": {}, "weights": hashes})
 
 
 def pretend_on_features(run: Run) -> None:
     """The same without any parts, for what reads `fill_features` alone."""
     for stage in ("finetune", "visual", "textual"):
         hashes = {part: "none" for part, trainer in parts.STAGE_OF.items() if trainer == stage}
-        write_json(run.stage_directory(stage) / "stage.json", {"weights": hashes})
+        write_json(run.stage_directory(stage) / "stage.json", {"settings": {}, "weights": hashes})
 
 
 def fill_features(run: Run, split: str, kind: str, width: int) -> None:

@@ -136,6 +136,8 @@ def _check(paths: list[str]) -> None:
         raise UserError(f"--format={_FORMAT.value} writes {where}: leave --output out")
     if _THRESHOLD.value is not None and _QUANTITY.value != "threshold":
         raise UserError("--threshold is for --quantity=threshold")
+    if flags.FLAGS["k"].present and _QUANTITY.value != "top_k":
+        raise UserError("--k is for --quantity=top_k")
     if _WORKERS.value is not None and _WORKERS.value < 1:
         raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
 

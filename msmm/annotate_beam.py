@@ -22,7 +22,9 @@ _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/s
 _OUTPUT = flags.DEFINE_string("output", None, "How the names of the files begin.", required=True)
 _TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
 _NEAREST_TAGS = flags.DEFINE_float("nearest_tags", None, "See msmm.annotate.", 0, 1)
-_QUANTITY = flags.DEFINE_string("quantity", None, "How many labels; see msmm.annotate. [as the model's own]")
+_QUANTITY = flags.DEFINE_string(
+    "quantity", None, "How many labels: best, regression or another of the model's. [as the model's own]"
+)
 _ENGINE = flags.DEFINE_string("engine", "auto", "What runs the network; see msmm.annotate.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "What it computes in; see msmm.annotate.")
 _RUNNER = flags.DEFINE_string("runner", "DirectRunner", "Beam's runner.")

@@ -34,6 +34,8 @@ class Distribution:
     def __init__(self, mode: str, config):
         if config.precision == "float16":
             raise UserError("--distribute trains in float32 or bfloat16: choose another --precision")
+        if config.recompute:
+            raise UserError("--recompute is for a single process and device: leave it or --distribute out")
         if mode == "multi_worker":
             self.share = _place_in_cluster()
             _check_batch(config.batch_size, self.share.workers)
@@ -128,7 +130,7 @@ class Replicas:
     def assign(self, values: list[np.ndarray] | None = None) -> None:
         """Gives every worker the values that the chief calls this with; the others call it without."""
         sizes = [int(np.prod(v.shape)) for v in self._variables]
-        given = np.concatenate([np.ravel(v) for v in values or [np.zeros(sum(sizes))]]).astype(np.float32)
+        given = np.concatenate([np.ravel(v) for v in values or [np.zeros(sum(sizes))]]).astype(np.float64)
         pieces = np.split(self._distribution.sum(given), np.cumsum(sizes)[:-1])
         for variable, piece in zip(self._variables, pieces, strict=True):
             variable.assign(piece.reshape(variable.shape).astype(variable.dtype))
@@ -147,6 +149,7 @@ class Replicas:
         def of_replica(x, y):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(self._task.loss(y, self.model(x, training=True))) / self._batch_size
+                loss += sum(self.model.losses) / self._distribution.replicas  # a user's own backbone has some
             variables = self.model.trainable_variables
             self.optimizer.apply(tape.gradient(loss, variables), variables)
             return loss

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from msmm import checksums, parts
+from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.files import clean, read_json, remove, whole_directory, write_json
 from msmm.input_pipeline import batches_of
@@ -216,12 +217,13 @@ def _pooling(run: Run) -> keras.Model:
 
 
 def key_of(run: Run, split: str, **depends_on) -> dict:
-    """What the features of a split depend on, for `cached`."""
-    precision = run.config.precision
+    """What the features of a split depend on, for `cached`. Settings beside the image size count where they
+    are not the default, so that what was computed before they were keys is still found."""
+    rare = {name: getattr(run.config, name) for name in ("precision", "preprocessing", "backbone_taps")}
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,
         "image_size": run.config.image_size,
-        **({} if precision == "float32" else {"precision": precision}),
+        **{name: value for name, value in rare.items() if value != getattr(Config, name)},
         **depends_on,
     }

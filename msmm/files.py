@@ -8,8 +8,10 @@ import os
 import pathlib
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from typing import IO
 
 from msmm.errors import UserError
 
@@ -48,17 +50,31 @@ PARTIAL = "partial-"  # what the name of a file begins with that is not whole
 def whole_file(path) -> Iterator[pathlib.Path]:
     """A path to write to, which takes the place of `path` once all is written; makes its directory.
 
-    It keeps the ending of the name, by which some libraries choose the format.
+    It keeps the ending of the name, by which some libraries choose the format. Of several processes that
+    write the same file each waits for the one before.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(PARTIAL + path.name)
-    try:
-        with named(path):
-            yield partial
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _alone(partial):
+        try:
+            with named(path):
+                yield partial
+                os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _alone(partial: pathlib.Path) -> Iterator[None]:
+    """An empty file that no other process writes, or what a killed one left of it."""
+    while True:  # until it is still there once it is ours
+        with open(partial, "ab") as file:
+            if lock(file.fileno()) is not False and is_at(file, partial):
+                yield
+                return
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -91,6 +107,14 @@ def locked(directory) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def is_at(file: IO, path) -> bool:
+    """Whether an open file is the one that has this path now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 # What file systems without locks say; NFS the last, of a directory.

@@ -18,6 +18,7 @@ from msmm.errors import UserError
 from msmm.input_pipeline import batches_of
 from msmm.metrics import quantity_metrics
 from msmm.models import one_process
+from msmm.models.recompute import recomputed
 from msmm.run import Run
 from msmm.training import Task
 
@@ -37,6 +38,8 @@ def task(run: Run) -> Task:
     def build():
         trained = _fresh(run, with_backbone=backbone is None)
         trunk = backbone or trained["backbone"]
+        if config.recompute and not backbone:
+            trunk = recomputed(trunk)
         maps = trained["multi_scale"].input if views else trunk.output
         inputs = maps if views else [trunk.input]
         return one_process.network(inputs, maps, trained), trained

@@ -110,7 +110,8 @@ class Model:
         chosen = np.empty(probabilities.shape, bool)
         for tagged, estimator in estimators.items():
             rows = multi_hot.any(axis=1) == tagged
-            chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+            if rows.any():
+                chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
             for p, c, q in zip(probabilities, chosen, raw, strict=True)

@@ -4,7 +4,7 @@ import contextlib
 import html
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import gradio as gr
 import numpy as np
@@ -103,12 +103,17 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
     top = choose(Annotations(said.probabilities[None]), min(TOP_K, len(model.labels)))[0]
     return {
         "labels": list(said.labels),
-        "rule": model.quantities.best if model.quantities else "regression",
+        "rule": _rule(model, known),
         "quantity": said.quantity,
         "top_3": [model.labels[i] for i in best if top[i]],
         "probabilities": {model.labels[i]: float(said.probabilities[i]) for i in best},
         "unknown_tags": [word.strip() for word in unknown],
     }
+
+
+def _rule(model: Model, known: Collection[str]) -> str:
+    fitted = model.quantities if known else model.quantities_without_tags or model.quantities
+    return fitted.best if fitted else "regression"
 
 
 def as_html(said: dict) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import pathlib
 
 import keras
@@ -12,7 +13,7 @@ from msmm import checksums
 from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.models import backbone, heads, multi_scale, textual
-from msmm.models.precision import set_precision
+from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.run import Run
 
 # part -> the stage of Algorithm 1 that trains it. The heads of single branches are thrown
@@ -42,11 +43,11 @@ def build(
     part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0, num_groups: int = 0
 ) -> keras.Model:
     """A part with fresh weights (the backbone: those that `config.weights` names), which computes in
-    `config.precision`."""
+    `config.precision` if it is one of IN_PRECISION, else in float32."""
     if part == "backbone":
         return build_backbone(config)
     model = _build(part, config, num_classes, num_tags, mean_count, num_groups)
-    return set_precision(model, config.precision)
+    return set_precision(model, config.precision) if part in IN_PRECISION else model
 
 
 def _build(part, config: Config, num_classes, num_tags, mean_count, num_groups) -> keras.Model:
@@ -99,14 +100,26 @@ def _map_shapes(name: str, taps: tuple, image_size: int) -> list[tuple[int, int,
 
 
 def load(run: Run, part: str) -> keras.Model:
-    """A trained part of a run, frozen. Its stage must have finished."""
+    """A trained part of a run, frozen. Its stage must have finished, with the images and the trunk of now."""
     config = run.config
+    _check_settings(run, part)
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
     labels, tags, groups = run.dataset.labels, run.dataset.tags, run.dataset.groups
     model = build(part, config, len(labels), len(tags), num_groups=len(groups))
     load_weights(model, run.stage_directory(trainer(run, part)), part)
     return model
+
+
+def _check_settings(run: Run, part: str) -> None:
+    then = run.stage_record(trainer(run, part))["settings"]
+    for name in ("backbone", "backbone_taps", "preprocessing", "image_size"):
+        now = json.loads(json.dumps(getattr(run.config, name)))  # tuples to lists, as read back
+        if then.get(name, now) != now:
+            raise UserError(
+                f"{run.stage_directory(trainer(run, part))} was trained with {name}={then[name]}, and now "
+                f"{name}={now}: give the same --{name}"
+            )
 
 
 def load_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:

@@ -11,6 +11,7 @@ from msmm import features, losses, parts
 from msmm.annotations import Annotations, choose
 from msmm.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.models.recompute import recomputed
 from msmm.run import Run
 from msmm.training import Task
 
@@ -23,7 +24,8 @@ def finetune(run: Run) -> Task:
 
     def build():
         backbone, head = fresh_parts(run, "finetune", "backbone", "cnn_head")
-        return parts.on_pooled_maps(backbone, head), {"backbone": backbone, "cnn_head": head}
+        trunk = recomputed(backbone) if run.config.recompute else backbone
+        return parts.on_pooled_maps(trunk, head), {"backbone": backbone, "cnn_head": head}
 
     def epoch(number, share=WHOLE):
         seed, config = stage_seed(run, "finetune"), run.config

@@ -69,6 +69,11 @@ def main() -> None:
 
 def _train(distribution=None) -> None:
     run = command_line.open_run()
+    if "test" not in run.dataset.splits:
+        raise UserError(
+            f"the data set {run.dataset.name!r} has no split test, on which a model is measured before it is "
+            "written: pack it again with some"
+        )
     from msmm import stages, variants
 
     wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)

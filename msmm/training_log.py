@@ -73,12 +73,16 @@ def label_lines(truth, chosen, labels):
     return [[(f"{text}, ", colour) for text, colour in line[:-1]] + [line[-1]] for line in lines]
 
 
+_LONGEST = 36  # characters of a name beside a bar
+
+
 def bar_chart(names, values, width: int = 640) -> Image.Image:
-    """Horizontal bars of values in 0 … 100, a row each."""
+    """Horizontal bars of values in 0 … 100, a row each; long names are cut."""
     font, row = ImageFont.load_default(14), 20
+    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
     chart = Image.new("RGB", (width, row * len(names) + 10), "white")
     draw = ImageDraw.Draw(chart)
-    left = int(max(draw.textlength(name, font) for name in names)) + 20
+    left = min(int(max(draw.textlength(name, font) for name in names)) + 20, width // 2)
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         y = 5 + row * i
         right = left + (width - left - 60) * value / 100

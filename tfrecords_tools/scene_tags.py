@@ -5,7 +5,7 @@ from a gamma distribution of shape 2 and mean 1. Each topic gives a Poisson numb
 mean t times the topic's rate; a word is drawn from the topic's list with a probability that falls
 as 1 / its place in it.
 
-- Each visible concept, labelled or not (rate 0.5): its word and words that mean it or go with it,
+- Each visible concept, labelled or not (rate 0.4): its word and words that mean it or go with it,
   in several languages; 10 % of the weight are misspellings, 8 % compounds ("skylovers").
 - One concept drawn at random, there or not (0.25).
 - The kind of scene: what is done there (0.5), and invented places that no other kind has (0.4).

@@ -108,8 +108,8 @@ def annotate(
                 if line is not None:
                     tqdm.tqdm.write(line, file=sys.stdout)
                 summary.annotated += 1
-                for counts, found in (summary.unknown, answer.unknown), (summary.near, answer.near.items()):
-                    counts.update(word for word in found if word in counts or len(counts) < MAX_WORDS)
+                for counts, said in (summary.unknown, answer.unknown), (summary.near, answer.near.items()):
+                    counts.update(word for word in said if word in counts or len(counts) < MAX_WORDS)
     return summary
 
 

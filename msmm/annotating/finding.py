@@ -35,6 +35,9 @@ def find(paths: Iterable[str], standard_input: BinaryIO) -> Iterator[Found]:
     seen_folders: set[tuple[int, int]] = set()
     for path, names in expanded:
         for name in _listed(standard_input) if path == STANDARD_INPUT else names:
+            if "\0" in name:  # which no file's name has: a list that is neither of lines nor ended by NUL
+                yield name, "missing file"
+                continue
             for found in _below(name, seen_folders):
                 # Of 100,000 paths the hashes are kept, not the names.
                 key = hash(os.path.realpath(found[0]))

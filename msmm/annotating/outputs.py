@@ -25,6 +25,7 @@ from tfrecords_tools.manifest_file import normalise_tag
 CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown")
 SEPARATOR = ";"
 MAX_LINE = 1 << 20  # bytes; of a file that is no output of ours
+csv.field_size_limit(MAX_LINE)  # many long keywords are one field
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import errno
 import functools
 import os
 import pathlib
@@ -10,7 +11,7 @@ from typing import BinaryIO
 
 from msmm.annotating import xmp
 from msmm.annotating.finding import PHOTOS, UNREADABLE
-from msmm.files import lock, named
+from msmm.files import is_at, lock, named
 
 
 class CannotWrite(Exception):
@@ -58,6 +59,10 @@ def done_by(photo: str) -> str | None:
         raise CannotWrite(f"unreadable sidecar ({error.strerror})") from None
 
 
+# What the system says of one file; a full disk would refuse the next one too.
+_OF_THIS_FILE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG)
+
+
 def write(
     photo: str, keywords: Sequence[str], labels: Sequence[str], model: str, same: Callable[[str], object]
 ) -> str:
@@ -79,7 +84,9 @@ def write(
             os.replace(partial.name, real)
     except xmp.BadPacket as error:
         raise CannotWrite(f"{error} in its sidecar") from None
-    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+    except OSError as error:
+        if error.errno not in _OF_THIS_FILE:
+            raise
         raise CannotWrite(f"cannot write its sidecar ({error.strerror})") from None
     return path
 
@@ -91,21 +98,14 @@ def _partial(path: str) -> Iterator[BinaryIO]:
     Raises CannotWrite where another process has it. One that a killed process has left is taken over.
     """
     with open(path, "ab") as file:
-        if lock(file.fileno()) is False or not _is_at(file, path):
+        if lock(file.fileno()) is False or not is_at(file, path):
             raise CannotWrite("another process writes its sidecar")
         file.truncate(0)
         try:
             yield file
         finally:
-            if _is_at(file, path):
+            if is_at(file, path):
                 os.remove(path)
-
-
-def _is_at(file: BinaryIO, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _parse(path: str) -> xmp.Packet:

@@ -27,7 +27,10 @@ class Config(Baselines):
     textual_dropout: float = setting(0.0, "share of the textual MLP's hidden units dropped; decision 18")
 
     precision: str = setting(
-        "float32", "float32, bfloat16 or float16: what layers compute in; weights, losses stay float32"
+        "float32", "float32, bfloat16 or float16: what trunk and fusion compute in; the rest is float32"
+    )
+    recompute: bool = setting(
+        False, "finetune, joint: keep less for the gradients and compute it again: less memory, more time"
     )
     batch_size: int = setting(32, "images; decision 1")
     momentum: float = setting(0.9, "of SGD, share kept a step; IV-A3")

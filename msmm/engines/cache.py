@@ -21,11 +21,19 @@ FOLDER = "engines"
 
 def path(directory: pathlib.Path, name: str, packages: Sequence[str]) -> pathlib.Path:
     """Where the conversion `name` by `packages` of the network in a checked model directory is kept."""
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    versions = [f"{package} {_version(package)}" for package in packages]
     network = (checksums.listed(directory, "save it again") or {}).get("model.keras")
     network = network or checksums.sha256(directory / "model.keras")
     said = "\n".join([network, f"msmm {msmm.__version__}", *versions])
     return directory / FOLDER / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # onnxruntime also comes with onnxruntime-gpu and others
+        owner = importlib.metadata.packages_distributions()[package][0]
+        return f"{importlib.metadata.version(owner)} of {owner}"
 
 
 def is_sound(kept: pathlib.Path) -> bool:

@@ -12,7 +12,7 @@ def regression(estimator, probabilities, quantity):
 
 
 def top_k(estimator, probabilities, quantity):
-    return probabilities, tf.fill(tf.shape(quantity), estimator.k)
+    return probabilities, tf.fill(tf.shape(quantity), min(estimator.k, probabilities.shape[1]))
 
 
 def expected_count(estimator, probabilities, quantity):

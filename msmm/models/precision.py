@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+IN_PRECISION = ("backbone", "multi_scale")  # parts that --precision is for; the others would gain no time
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 

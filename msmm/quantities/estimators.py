@@ -44,7 +44,8 @@ class TopK:
         return cls(held_out.k)
 
     def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:
-        return Annotations(probabilities, np.full(len(probabilities), self.k, np.int32))
+        images, classes = probabilities.shape
+        return Annotations(probabilities, np.full(images, min(self.k, classes), np.int32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,8 @@ class ClassThresholds:
         def fitter(strength):
             return lambda part: cls._fit(part, strength)
 
+        if len(held_out.raw) < 2:
+            return cls._fit(held_out, cls.STRENGTHS[-1])
         found = {s: cross_validated(fitter(s), held_out) for s in reversed(cls.STRENGTHS)}
         return cls._fit(held_out, max(found, key=found.get))  # of equal ones the strongest
 

@@ -54,6 +54,7 @@ def test_help_answers_at_once(door, tmp_path):
             "no folder missing of packed data sets",
         ),
         (["msmm.train", "--stage=vizual"], "vizual"),
+        (["msmm.annotate", "x", "--model=m", "--k=5"], "--k is for --quantity=top_k"),
         (["msmm.train", "--stage=all", "visual"], "unexpected argument 'visual'"),
         (["msmm.train", "--stage=all", "--visual_epoch=3"], "visual_epoch"),
         (["msmm.train", "--stage=all", "--visual_epochs=many"], "many"),

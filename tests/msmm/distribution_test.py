@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
-from msmm import stages
+from msmm import stages, training
 from msmm.distribution import Distribution
 from msmm.errors import UserError
 from tests.conftest import ROOT, TINY
@@ -91,6 +92,21 @@ SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
 def home(data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     return tmp_path
+
+
+def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
+    image = x = keras.Input((32, 32, 3))
+    for _ in range(5):
+        x = keras.layers.Conv2D(4, 3, 2, "same", kernel_regularizer=keras.regularizers.L2(1.0))(x)
+    keras.Model(image, x).save(tmp_path / "regular.keras")
+    run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
+    task = stages.stage_of(run, "finetune").task(run)
+    model, _ = training.compiled(task, run.config, 0.01)
+    x, y = next(iter(task.epoch(0)))
+    loss = model.test_on_batch(x, y)
+    steps = Distribution("mirrored", run.config).steps(task, run.config, 0, 0.01, model)
+    assert next(iter(steps(0)))[0] == pytest.approx(loss, rel=1e-4)
+    assert loss > float(sum(model.losses)) > 1
 
 
 def test_two_processes_train_as_one(home):

@@ -166,3 +166,20 @@ def test_maps_over_the_budget_are_not_kept_and_training_is_the_same(make_run):
     np.testing.assert_allclose(*f_v, rtol=0.05, atol=np.abs(f_v[0]).max() * 0.02)
     features.discard_maps(kept)
     assert not list(kept.features_directory.glob("maps-*"))
+
+
+@pytest.mark.parametrize("setting", [{"preprocessing": "tf"}, {"backbone_taps": ("a", "b", "c", "d", "e")}])
+def test_features_of_other_pixels_or_maps_are_others_even_of_the_same_weights(make_run, setting):
+    by_default, other = make_run(), make_run(**setting)
+    name = next(iter(setting))
+    assert name not in features.key_of(by_default, "test")  # what was kept before is still found
+    assert features.key_of(other, "test") == {**features.key_of(by_default, "test"), **setting}
+
+
+def test_a_part_is_not_read_with_other_images_than_it_was_trained_on(trained_run):
+    config = dataclasses.replace(trained_run.config, image_size=64)
+    other = Run(trained_run.workdir, trained_run.dataset, config)
+    with pytest.raises(UserError, match="image_size=32, and now image_size=64: give the same --image_size"):
+        variants.outputs(other, "classifier", "test")
+    same = dataclasses.replace(config, image_size=32, k=5)
+    parts.load(Run(trained_run.workdir, trained_run.dataset, same), "backbone")

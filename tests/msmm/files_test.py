@@ -123,3 +123,23 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as refused, whole_directory(tmp_path / "model"):
         (tmp_path / "not there").read_bytes()
     assert refused.value.filename == str(tmp_path / "not there")
+
+
+WRITER = """
+import sys
+from msmm.files import write_bytes
+for n in range(150):
+    write_bytes(sys.argv[1], sys.argv[2].encode() * 100_000)
+"""
+
+
+def test_processes_that_write_the_same_file_take_turns(tmp_path):
+    path = str(tmp_path / "run.json")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter]) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if os.path.exists(path):
+            content = (tmp_path / "run.json").read_text()
+            seen.add((len(content), len(set(content))))
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {(100_000, 1)} and os.listdir(tmp_path) == ["run.json"]

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from msmm.errors import UserError
 from msmm.models import annotator, backbone, heads, multi_scale, ready_made, textual
+from msmm.models.recompute import recomputed
 
 
 def trainable(model):
@@ -207,3 +209,55 @@ def test_annotator_is_its_parts(small):
     without = [head.predict_on_batch(f_v)[1].astype(np.float64) for head in of_f_v]
     np.testing.assert_allclose(half["probabilities"][1], 1 / (1 + np.exp(-without[0])), rtol=1e-3)
     np.testing.assert_allclose(half["quantity"][1], without[1], rtol=1e-3, atol=1e-3)
+
+
+def of_all_maps(name: str):
+    """A model on all maps of a backbone, and the same that recomputes them; with their backbones."""
+    for again in (False, True):
+        keras.utils.set_random_seed(0)
+        trunk = backbone.build(name, image_size=64, bn_momentum=0.5)
+        maps = recomputed(trunk) if again else trunk
+        means = [keras.layers.GlobalAveragePooling2D()(m) for m in maps.output]
+        yield keras.Model(maps.input, keras.layers.Concatenate()(means)), trunk
+
+
+def gradients(model) -> tf.types.experimental.PolymorphicFunction:
+    @tf.function
+    def of(pixels, wanted):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(pixels, training=True) - wanted) ** 2)
+        return tape.gradient(loss, model.trainable_variables)
+
+    return of
+
+
+@pytest.mark.parametrize("name", ["resnet-2-1-1-1-w4", "dropping"])
+def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
+    if name == "dropping":  # random numbers must be the same when maps are computed again
+        x = image = keras.Input((64, 64, 3))
+        for width in (4, 4, 8, 8, 8):
+            x = keras.layers.BatchNormalization()(keras.layers.Conv2D(width, 3, 2, "same")(x))
+            x = keras.layers.Dropout(0.5, seed=3)(keras.layers.ReLU()(x))
+        name = str(tmp_path / "dropping.keras")
+        keras.Model(image, x).save(name)
+    (plain, trunk), (model, same_trunk) = of_all_maps(name)
+    assert len(model.get_layer("maps_in_segments").segments) > 1
+    for v, w in zip(model.trainable_variables, same_trunk.trainable_variables, strict=True):
+        assert v is w
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.float32)
+    wanted = np.random.default_rng(1).normal(size=(4, plain.output_shape[1])).astype(np.float32)
+    for a, b in zip(gradients(plain)(pixels, wanted), gradients(model)(pixels, wanted), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max() + 1e-6)
+    for a, b in zip(trunk.variables, same_trunk.variables, strict=True):
+        a, b = (keras.ops.convert_to_numpy(v).astype(np.float64) for v in (a, b))
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_recomputed_maps_are_computed_twice():
+    def convolutions(model):
+        numbers = tf.zeros((1, 64, 64, 3)), tf.zeros((1, model.output_shape[1]))
+        graph = gradients(model).get_concrete_function(*numbers).graph
+        return sum(operation.type == "Conv2D" for operation in graph.get_operations())
+
+    (plain, _), (model, _) = of_all_maps("resnet-1-1-1-1-w4")
+    assert convolutions(model) == 2 * convolutions(plain)

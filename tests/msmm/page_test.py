@@ -1,5 +1,6 @@
 """The page and its API as people and programs meet them: served, and driven by a real browser."""
 
+import dataclasses
 import http.server
 import json
 import os
@@ -95,6 +96,10 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)  # this model does not look at them
     assert tuple(said["labels"]) == model.annotate([pixels], [["x", "dog"]])[0].labels
     assert f"by {fitted.best}." in page.as_html(said)
+    pixels_alone = dataclasses.replace(fitted, best="expected_f1")
+    model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted, pixels_alone)
+    assert page.annotate(model, example[0], "unheard")["rule"] == "expected_f1"
+    assert page.annotate(model, example[0], "x")["rule"] == fitted.best
 
 
 def test_the_photograph_is_looked_at_upright(model_directory, photo):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from msmm import features, parts, stages, variants
-from msmm.models.precision import set_precision
+from msmm.models.precision import IN_PRECISION, set_precision
 
 
 def dtypes(model) -> dict[str, str]:
@@ -28,8 +28,8 @@ def test_layers_compute_in_16_bits_and_keep_float32_where_it_counts(make_run):
         assert all(keras.backend.standardize_dtype(s.dtype) == "float32" for s in said if len(s.shape) == 2)
     found = dtypes(parts.build("backbone", run.config, labels, tags))
     assert found["preprocess_caffe"] == "float32" and found["conv2_block1_1_conv"] == "bfloat16"
-    found = dtypes(parts.build("quantity", run.config, labels, tags))
-    assert (found["quantity_hidden1"], found["quantity"]) == ("bfloat16", "float32")
+    for name in set(parts.STAGE_OF) - set(IN_PRECISION):
+        assert set(dtypes(parts.build(name, run.config, labels, tags)).values()) == {"float32"}
 
 
 def test_batch_statistics_are_those_of_float32():
@@ -51,12 +51,13 @@ def test_batch_statistics_are_those_of_float32():
 def test_a_16_bit_run_ends_near_a_float32_one(trained_run, make_run):
     run = make_run("bfloat16", precision="bfloat16")
     stages.train(run, "classifier")
-    # A network that starts from nothing amplifies every rounding in its first steps; the MLP does not.
-    for stage, share in (("finetune", 0.5), ("visual", 0.5), ("textual", 0.05)):
+    # A network that starts from nothing amplifies every rounding in its first steps.
+    for stage in ("finetune", "visual"):
         exact, near = (r.stage_record(stage)["history"] for r in (trained_run, run))
         for a, b in zip(exact, near, strict=True):
-            assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=share)
+            assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=0.5)
             assert b["train"]["loss"] != a["train"]["loss"]
+    assert run.stage_record("textual")["weights"] == trained_run.stage_record("textual")["weights"]
     assert features.visual(run, "test").dtype == np.float32
     assert variants.outputs(run, "classifier", "test").dtype == np.float32
 

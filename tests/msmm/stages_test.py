@@ -237,6 +237,11 @@ def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
 
 
+def test_a_name_of_any_length_has_its_bar():
+    chart = np.asarray(bar_chart(["word " * 100, "cat"], [90.0, 20.0])).astype(int)
+    assert ((chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1) > 0).sum() > 20
+
+
 def test_label_lines_are_right_wrong_and_missed():
     names = ["a", "b", "c", "d"]
     lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)

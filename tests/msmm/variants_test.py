@@ -89,6 +89,9 @@ def test_a_saved_model_counts_as_its_estimators_do(trained_run, saved):
             p, raw = annotation.probabilities[None], np.array([annotation.quantity], np.float32)
             row = choose(of_both[i % 2].annotate(p, raw, name or quantities.BEST))[0]
             assert set(annotation.labels) == {run.dataset.labels[i] for i in np.flatnonzero(row)}
+        for alike in (0, 1):  # all with tags, or none
+            of_one_kind = model.annotate(images[alike::2], tags[alike::2], quantity=name)
+            assert [a.labels for a in of_one_kind] == [a.labels for a in said[alike::2]]
     with pytest.raises(UserError, match=r"expected_f1.*Received: 'oracle'"):
         model.annotate(images, quantity="oracle")
 

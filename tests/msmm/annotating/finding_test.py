@@ -75,6 +75,12 @@ def test_a_list_on_standard_input(tree, ended_by):
         assert causes("-", listed=listed) == {"gone.jpg": "missing file"}
 
 
+def test_a_nul_in_a_list_of_lines_is_no_files_name(tree):
+    listed = b"b/one.jpg\n" * 10_000 + b"a\0.png\n"  # after the first block
+    assert found("-", listed=listed) == ["b/one.jpg"]
+    assert causes("-", listed=listed) == {"a\0.png": "missing file"}
+
+
 def test_every_photograph_comes_once(tree):
     os.symlink("one.jpg", "b/link.jpg")
     assert found("b/one.jpg", "./b/one.jpg", "b", "b/*.jpg") == ["b/one.jpg", "b/two.JPG", "b/c/three.tif"]

@@ -117,3 +117,8 @@ def test_keywords_in_a_broken_sidecar_leave_no_partial(tmp_path):
     with pytest.raises(sidecars.CannotWrite):
         write(tmp_path / "a.jpg", "sky")
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
+
+
+def test_a_name_too_long_for_a_sidecar_is_said(tmp_path):
+    with pytest.raises(sidecars.CannotWrite, match="File name too long"):
+        write(tmp_path / f"{'日' * 80}.jpg", "sky")  # 244 bytes, to which .xmp.partial comes

@@ -44,6 +44,11 @@ def test_ties_halves_and_quantities_beyond_both_limits():
     np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose(said))
 
 
+def test_a_fixed_number_is_no_more_than_there_are_labels():
+    _, count = counting.top_k(ESTIMATORS["top_k"](3), tf.constant([[0.2, 0.7]]), tf.constant([1.0]))
+    assert count.numpy().tolist() == [2]
+
+
 def test_ties_go_to_the_lower_id():
     chosen = counting.choose(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
     assert chosen.numpy().tolist() == [[True, True, True, False]]

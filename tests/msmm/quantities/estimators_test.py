@@ -50,6 +50,18 @@ def test_no_estimator_breaks_on_very_few_images_or_certain_probabilities(name, d
         assert (chosen.sum(axis=1) >= 1).all()
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_is_fitted_on_a_single_image(name, draw):
+    one = draw(2, n=1)
+    said = ESTIMATORS[name].fit(one).annotate(one.probabilities, one.raw)
+    assert choose(said).any(axis=1).all()
+
+
+def test_a_fixed_number_is_no_more_than_there_are_labels(draw):
+    p = draw(0).probabilities[:, :2]
+    assert ESTIMATORS["top_k"](3).annotate(p, p[:, 0]).counts.tolist() == [2] * len(p)
+
+
 def test_what_is_not_fitted_is_what_it_says(draw):
     held_out, images = draw(0), draw(1)
     p, raw = images.probabilities, images.raw
