@@ -186,4 +186,5 @@ def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
     print(f"\n{report.as_text(short)}\n")
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={workdir}")
-    print(f"model:       {runs[0].directory / 'model'}")
+    if (model := runs[0].model_directory).exists():  # with groups there is none
+        print(f"model:       {model}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import how_many, study
 from msmm import features, parts, records, stages, variants
 from msmm.configs.custom import Config
 from msmm.errors import UserError
@@ -89,6 +90,8 @@ def test_with_groups_the_heads_see_three_features_and_know_more(make):
     assert upper[1] > upper[0] + 10
     assert variants.measure(run, VARIANTS[COMPLETE])[1]["H-F1"] > 0
     assert variants.save_model(run) is None
+    titles = [table.heading for table in how_many.section(study.finish([run])).tables]
+    assert titles and not any("without their tags" in title for title in titles)
     # The stages that do not see groups are the same with and without.
     assert run.stage_record("visual")["weights"] == without.stage_record("visual")["weights"]
     other = Run(run.workdir, run.dataset, dataclasses.replace(run.config, groups=False))
