@@ -100,13 +100,15 @@ class Study:
         )
 
     def _fallbacks(self, methods: Sequence[str]) -> list[str]:
-        """Where training began again at a lower learning rate (decision 5)."""
-        return [
-            f"Seed {run.seed}, stage {stage}: {fallback}."
-            for run in self.runs
-            for stage in (*STAGES, *methods)
-            for fallback in run.stage_record(stage)["fallbacks"]
-        ]
+        """Where training began again at a lower learning rate (decision 5), a line a stage."""
+        found = []
+        for run in self.runs:
+            for stage in (*STAGES, *methods):
+                fallbacks = run.stage_record(stage)["fallbacks"]
+                if fallbacks:
+                    before = f", after {len(fallbacks) - 1} such before" if len(fallbacks) > 1 else ""
+                    found.append(f"Seed {run.seed}, stage {stage}{before}: {fallbacks[-1]}.")
+        return found
 
 
 def finish(runs: Sequence[Run]) -> Study:

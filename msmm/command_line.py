@@ -166,7 +166,9 @@ def define_dataclass_flags(dataclass: type) -> None:
     define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
               str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
     for field in dataclasses.fields(dataclass):
-        define[type(field.default)](field.name, None, f"[setting] {field.metadata['help']}")
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        said = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
+        define[type(field.default)](field.name, None, said)
 
 
 def overridden(instance):
@@ -181,7 +183,11 @@ def define_run_flags(dataset: str = "scenes") -> None:
     flags.DEFINE_string("dataset", dataset, "Name of a packed data set in --data_dir.")
     flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
     flags.DEFINE_string("workdir", None, "Where the work goes; default runs/<dataset>.")
-    flags.DEFINE_string("config", None, "Settings to start from; default the data set's own, else custom.")
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Settings to start from; default the data set's own, else custom. In [brackets]: nus_wide's.",
+    )
     flags.DEFINE_integer("seed", 0, "Seed of weights, order and held-out images.", lower_bound=0)
 
 

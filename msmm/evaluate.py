@@ -7,9 +7,12 @@ python -m msmm.evaluate --quantity=best                how many labels says the 
 python -m msmm.evaluate --engine=auto                  the finished model, run as msmm.annotate runs it
 python -m msmm.evaluate --joint                        the model that stage joint trained
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
+
+Settings are those that the stages were trained with, unless a flag says otherwise.
 """
 
 import csv
+import dataclasses
 
 from absl import flags
 
@@ -47,7 +50,7 @@ command_line.define_dataclass_flags(base.Config)
 
 def main() -> None:
     run = command_line.open_run()
-    from msmm import compared, variants
+    from msmm import compared, stages, variants
     from msmm.errors import UserError
 
     method, variant, quantity = _METHOD.value, variants.VARIANTS[_MODEL.value], _QUANTITY.value
@@ -71,6 +74,10 @@ def main() -> None:
             raise UserError(
                 f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
+    given = [field.name for field in dataclasses.fields(base.Config) if flags.FLAGS[field.name].present]
+    if not (method or _JOINT.value):  # with those that they build on
+        needed = [stage for stage in stages.STAGES if run.stage_record(stage)]
+    run = run.as_trained(needed, given)
     truth = run.split(_SPLIT.value)
     if _ENGINE.value:
         chosen, figures = _by_engine(run, truth, quantity)

@@ -113,7 +113,7 @@ def load(run: Run, part: str) -> keras.Model:
 
 def _check_settings(run: Run, part: str) -> None:
     then = run.stage_record(trainer(run, part))["settings"]
-    for name in ("backbone", "backbone_taps", "preprocessing", "image_size"):
+    for name in ("backbone", "backbone_taps", "preprocessing", "image_size", "textual_units", "groups"):
         now = json.loads(json.dumps(getattr(run.config, name)))  # tuples to lists, as read back
         if then.get(name, now) != now:
             raise UserError(
@@ -129,7 +129,8 @@ def load_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None
     try:
         model.load_weights(path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
-        raise UserError(f"cannot load {path} ({error}): {remedy}") from error
+        said = " ".join(str(error).split())[:200]  # Keras may add the weights themselves
+        raise UserError(f"cannot load {path} ({said}): {remedy}") from error
     model.trainable = False
 
 

@@ -16,6 +16,7 @@ import copy
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Run:
                 raise UserError(
                     f"{self.workdir} belongs to data set {found.get('dataset')!r} with "
                     f"{len(found.get('labels', []))} classes and {len(found.get('tags', []))} tags, and "
-                    f"its {what} differs from that of {self.dataset.name!r} now: "
+                    f"its {what} differ from those of {self.dataset.name!r} now: "
                     "choose another --workdir or delete that one"
                 )
 
@@ -83,6 +84,17 @@ class Run:
         """This run with the parts that stage joint has trained in the place of the other stages'."""
         run = copy.copy(self)
         run.joint = True
+        return run
+
+    def as_trained(self, stages: Sequence[str], given: Collection[str] = ()) -> "Run":
+        """This run under the settings that its finished `stages` were trained with, but for those `given`."""
+        known = {field.name for field in dataclasses.fields(Config)} - set(given)
+        found = {}
+        for stage in stages:
+            found |= {k: v for k, v in self.stage_record(stage)["settings"].items() if k in known}
+        run = copy.copy(self)
+        found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        run.config = dataclasses.replace(self.config, **found)
         return run
 
     @property

@@ -29,7 +29,6 @@ METHODS = (
 DISTRIBUTIONS = ("mirrored", "multi_worker")
 _STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all", "joint"], "The stage to train.")
 _METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
-flags.mark_flags_as_mutual_exclusive(["stage", "method"], required=True)
 _RESTART = flags.DEFINE_boolean(
     "restart", False, "Discard what the stage has done before; with all, every stage."
 )
@@ -46,6 +45,11 @@ command_line.define_dataclass_flags(base.Config)
 
 
 def main() -> None:
+    if bool(_STAGE.value) == bool(_METHOD.value):
+        raise UserError(
+            f"expected --stage, one of all, {', '.join(STAGES)}, joint; or else --method, one of "
+            f"{', '.join(METHODS)}"
+        )
     if not _DISTRIBUTE.value:
         return _train()
     settings = command_line.config()

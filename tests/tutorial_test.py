@@ -1,6 +1,7 @@
 """The README's tutorial, run as it stands there: sixty photographs in folders, to keywords for new ones."""
 
 import csv
+import json
 import re
 import shlex
 import subprocess
@@ -50,6 +51,9 @@ def test_the_tutorial(tmp_path):
         result = subprocess.run(arguments, capture_output=True, timeout=600, **process(tmp_path))
         assert result.returncode == 0, command + result.stdout + result.stderr
         said[command] = result.stdout
+    (figures,) = [output for command, output in said.items() if "msmm.evaluate" in command]
+    card = json.loads((tmp_path / "runs/my_photos/seed0/model/model.json").read_text())
+    assert f"H-F1  {card['test']['H-F1']:.2f}" in figures  # under the settings of the training
     (text,) = [output for command, output in said.items() if command.endswith("/model")]
     for name, line in zip(names, text.splitlines(), strict=True):
         path, _, labels = line.partition(": ")

@@ -60,8 +60,8 @@ def test_help_answers_at_once(door, tmp_path):
         (["msmm.train", "--stage=all", "--visual_epochs=many"], "many"),
         (["msmm.train", "--stage=all", "--visual_epochs=0"], "expected visual_epochs >= 1"),
         (["msmm.train", "--stage=all", "--config=nuswide"], "unknown config 'nuswide'"),
-        (["msmm.train"], "stage"),
-        (["msmm.train", "--stage=all", "--method=warp"], "stage"),
+        (["msmm.train"], "expected --stage, one of all, finetune"),
+        (["msmm.train", "--stage=all", "--method=warp"], "expected --stage, one of all, finetune"),
         (["msmm.train", "--method=wrap"], "wrap"),
         (["msmm.train", "--method=ria", "--ria_order=random"], "expected ria_order of frequent_first"),
         (["msmm.describe", "--dataset=nowhere"], "no data set 'nowhere'"),
@@ -118,6 +118,11 @@ def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
     ]
     assert records[0]["weights"] == records[1]["weights"]
     assert [e["held-out"] for e in records[0]["history"]] == [e["held-out"] for e in records[1]["history"]]
+
+
+def test_all_doors_are_listed(tmp_path):
+    said = run("msmm", cwd=tmp_path).stdout
+    assert {line.split()[2] for line in said.splitlines() if line.startswith("python -m")} == set(DOORS)
 
 
 def test_evaluate_says_what_is_missing(home):

@@ -137,7 +137,7 @@ def test_a_stage_is_trained_again_when_what_it_builds_on_has_changed(copy, make_
 def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
     run = make_run()
     other = dataclasses.replace(dataset, labels=(*dataset.labels[:-1], "unicorn"))
-    with pytest.raises(UserError, match="labels differs from that of 'scenes' now: choose another --workdir"):
+    with pytest.raises(UserError, match="labels differ from those of 'scenes' now: choose another --workdir"):
         Run(run.workdir, other, run.config)
     other = dataclasses.replace(dataset, name="other")
     with pytest.raises(UserError, match="belongs to data set 'scenes'"):

@@ -1,0 +1,21 @@
+"""Lists every command of the project."""
+
+import ast
+import pathlib
+
+PACKAGES = ("msmm", "tfrecords_tools", "experiments")
+
+
+def main() -> None:
+    root = pathlib.Path(__file__).parents[1]
+    for package in PACKAGES:
+        for path in sorted((root / package).glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            if path.stem != "__main__" and '__name__ == "__main__"' in text:
+                what = ast.get_docstring(ast.parse(text)).splitlines()[0]
+                print(f"{f'python -m {package}.{path.stem}':<42}{what}")
+    print("\n--help says more of each.")
+
+
+if __name__ == "__main__":
+    main()
