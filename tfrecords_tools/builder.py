@@ -72,6 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     oddities: Sequence[str] = ()  # sentences for the report
     licence: str | None = None  # of the data, where it is the same for all of them
     paper: report.Paper | None = None  # what the paper says of this data set
+    lists: tuple[str, ...] = ()  # arguments that name a file whose changes are told of
 
     def __init__(
         self,
@@ -248,9 +249,10 @@ def pack(
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
-    A finished data set is left alone unless `overwrite`; nothing of an unfinished one stays,
-    not even of a killed run's, and the old one stays until the new one is complete. `runner`
-    and `beam_options` are those of `Builder.prepare`; `arguments` go to `builder_class`.
+    A finished data set is left alone unless `overwrite`, and what is printed says whether a list that it
+    was packed from has changed; nothing of an unfinished one stays, not even of a killed run's, and the
+    old one stays until the new one is complete. `runner` and `beam_options` are those of
+    `Builder.prepare`; `arguments` go to `builder_class`.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
@@ -260,15 +262,17 @@ def pack(
     data_dir = pathlib.Path(data_dir)
     final = data_dir / name / VERSION
     staging.clean(data_dir)
+    given = {argument: arguments[argument] for argument in builder_class.lists if arguments.get(argument)}
     if final.exists() and not overwrite:
-        print(f"{final} is there already; --overwrite packs it again")
+        print(f"{final} is there already{report.changed(final, given)}; --overwrite packs it again")
         return
+    digests = report.digests(given)  # now: a list that is edited while it is packed has changed since
     with staging.folder(data_dir) as unfinished:
         builder = builder_class(name=name, data_dir=unfinished, **arguments)
         builder.prepare(runner, beam_options)
         dataset = records.open_dataset(unfinished, name)
         settings = {key: value for key, value in arguments.items() if key != "workers"}
-        content = report.report(dataset, builder, settings)
+        content = report.report(dataset, builder, settings, digests)
         text = json.dumps(content, ensure_ascii=False, indent=1)
         (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
         known = {

@@ -17,6 +17,8 @@ _GROUPS = 1000  # at most, those that are on the most training images
 class Manifest(builder.Builder, skip_registration=True):
     """The rows of a manifest file."""
 
+    lists = ("manifest", "labels_file", "tags_file")
+
     def __init__(
         self,
         *,

@@ -4,14 +4,16 @@ import collections
 import concurrent.futures
 import dataclasses
 import io
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
-from msmm import contact_sheet, records
+from msmm import checksums, contact_sheet, records
 from msmm.errors import UserError
+from msmm.files import read_json
 from tfrecords_tools import vocabulary
 
 NO_LABEL = "no label of the vocabulary"
@@ -33,15 +35,15 @@ class Paper:
     note: str
 
 
-def report(dataset: records.Dataset, builder, settings: dict) -> dict:
+def report(dataset: records.Dataset, builder, settings: dict, lists: Mapping[str, str] = {}) -> dict:
     """The content of `report.json`, from the records as written and what `builder` counted.
 
-    settings: the arguments that the data set was packed with.
+    settings: the arguments that the data set was packed with. lists: the `digests` of its lists.
     """
     for name in ("max_skipped", "drop_unlabelled", "drop_untagged"):
         settings = {**settings, name: getattr(builder, name)}
     thread = concurrent.futures.ThreadPoolExecutor(1)  # hashing takes as long as all the rest
-    checksums = thread.submit(dataset.checksums)
+    shards = thread.submit(dataset.checksums)
     splits = {}
     for split in dataset.splits:
         splits[split] = {
@@ -61,11 +63,29 @@ def report(dataset: records.Dataset, builder, settings: dict) -> dict:
         "num_tags": len(dataset.tags),
         "oddities": list(builder.oddities),
         "splits": splits,
-        "checksums": checksums.result(),
+        "checksums": shards.result(),
     }
+    if lists:
+        content["lists"] = dict(lists)
     if builder.paper:
         content["paper"] = dataclasses.asdict(builder.paper)
     return content
+
+
+def digests(lists: Mapping[str, str | pathlib.Path]) -> dict[str, str]:
+    """SHA-256 in hex of files by argument (`manifest`), of those that are there."""
+    return {argument: checksums.sha256(path) for argument, path in lists.items() if os.path.isfile(path)}
+
+
+def changed(directory: pathlib.Path, lists: Mapping[str, str | pathlib.Path]) -> str:
+    """What to say where a data set was packed from other lists than these; "" where the report of an
+    earlier version does not know, or they are gone."""
+    path = directory / records.REPORT
+    packed = read_json(path, "--overwrite packs it again").get("lists") if path.exists() else None
+    if packed is None:
+        return ""
+    other = [str(lists[argument]) for argument, now in digests(lists).items() if now != packed.get(argument)]
+    return f", but the list has changed since: {', '.join(other)}" if other else ""
 
 
 def _class_tags(builder, split: str) -> dict[str, int]:

@@ -218,12 +218,40 @@ def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_p
     assert [path.name for path in (tmp_path / "data").rglob("*")] == ["other"]
 
 
-def test_a_finished_data_set_is_left_alone(pack, write_manifest, capsys):
-    dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
+def test_a_finished_data_set_is_left_alone(pack, write_manifest, folder, capsys):
+    (folder / "labels.txt").write_text("a\n")
+    rows = [row("1.jpg"), row("2.jpg", "test")]
+    path, labels = write_manifest(rows), {"labels_file": folder / "labels.txt"}
+    dataset = pack(path, **labels)
     before = files(dataset.directory)
-    again = pack(write_manifest([row("1.jpg"), row("2.jpg", "test"), row("3.jpg")]))
-    assert files(again.directory) == before
-    assert "is there already; --overwrite packs it again" in capsys.readouterr().out
+
+    def said():
+        capsys.readouterr()
+        assert files(pack(path, **labels).directory) == before
+        return capsys.readouterr().out.replace(str(dataset.directory), "D").replace(f"{folder}/", "")
+
+    assert said() == "D is there already; --overwrite packs it again\n"
+    write_manifest([*rows, row("3.jpg")])
+    changed = "D is there already, but the list has changed since: {}; --overwrite packs it again\n"
+    assert said() == changed.format("my_photos.jsonl")
+    (folder / "labels.txt").write_text("a\nb\n")
+    assert said() == changed.format("my_photos.jsonl, labels.txt")
+    write_manifest(rows)
+    assert said() == changed.format("labels.txt")
+    path.unlink()
+    labels["labels_file"].unlink()
+    assert said() == "D is there already; --overwrite packs it again\n"
+
+
+def test_a_report_of_an_earlier_version_does_not_know_of_the_list(pack, write_manifest, capsys):
+    rows = [row("1.jpg"), row("2.jpg", "test")]
+    dataset = pack(write_manifest(rows))
+    report = dataset.report()
+    assert list(report.pop("lists")) == ["manifest"]
+    (dataset.directory / "report.json").write_text(json.dumps(report))
+    (dataset.directory / "SHA256SUMS").unlink()
+    pack(write_manifest([*rows, row("3.jpg")]))
+    assert f"{dataset.directory} is there already; --overwrite" in capsys.readouterr().out
 
 
 def test_overwrite_keeps_the_old_data_until_the_new_are_complete(pack, write_manifest, folder, tmp_path):
