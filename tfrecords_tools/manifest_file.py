@@ -3,10 +3,11 @@
 Fields: `image` (a path, absolute or from the manifest's folder), `labels` (at least one),
 and as you like `tags`, `groups` (further side information, like tags), `split` (train or test;
 in every row or in none) and `id` (default: the image path). In CSV the first line names the
-columns, and `;` separates the labels, tags and groups of a cell. Every mistake is a UserError that
-names file, line and field.
+columns, commas separate cells, and `;` separates the labels, tags and groups of a cell. The case of a
+field's name and of a split does not matter. Every mistake is a UserError that names file, line and field.
 """
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -21,6 +22,7 @@ from msmm.errors import UserError
 FIELDS = ("image", "labels", "tags", "split", "id", "groups")
 SPLITS = ("train", "test")
 SEPARATOR = ";"
+SPREADSHEET = 'save it as "CSV UTF-8 (comma delimited)"'  # the name in Excel, which others understand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,11 @@ def read_text(path: pathlib.Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: expected UTF-8 text, got byte 0x{data[error.start]:02x}") from None
+        got = f"byte 0x{data[error.start]:02x}"
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            got = "UTF-16"
+        remedy = SPREADSHEET if path.suffix.lower() == ".csv" else "save it as UTF-8"
+        raise UserError(f"{path}:{line}: expected UTF-8 text, got {got}: {remedy}") from None
 
 
 def normalise_label(text: str) -> str:
@@ -112,8 +118,8 @@ def _json_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
             raise UserError(
                 f"{path}:{line}: expected a JSON object {{…}}, one a line, got {row.strip()[:40]}"
             )
-        _check_fields(path, line, [key for key, _ in pairs])
-        fields = dict(pairs)
+        names = _fields(path, line, [key for key, _ in pairs], "field")
+        fields = dict(zip(names, (value for _, value in pairs), strict=True))
         for field in ("labels", "tags", "groups"):
             names = fields.get(field, [])
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -125,16 +131,17 @@ def _json_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
 
 
 def _csv_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
+    _check_separator(path, text)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns, line = None, 1
     try:
         for cells in reader:
             if cells and columns is None:
-                columns = [cell.strip() for cell in cells]
-                _check_fields(path, line, columns)
+                columns = _fields(path, line, [cell.strip() for cell in cells], "column")
             elif cells and len(cells) != len(columns):
+                hint = f": {SEPARATOR} separates names within a cell" if len(cells) > len(columns) else ""
                 raise UserError(
-                    f"{path}:{line}: expected {len(columns)} cells as in the header, got {len(cells)}"
+                    f"{path}:{line}: expected {len(columns)} cells as in the header, got {len(cells)}{hint}"
                 )
             elif cells:
                 # An empty cell is a field that is not given, but a row without an image has a hole.
@@ -149,15 +156,36 @@ def _csv_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
         raise UserError(f"{path}:{line}: broken CSV: {error}") from None
 
 
-def _check_fields(path: pathlib.Path, line: int, fields: list[str]) -> None:
-    for field in fields:
+def _check_separator(path: pathlib.Path, text: str) -> None:
+    """Raises UserError where the header is parted by something else than commas."""
+    header = io.StringIO(text.lstrip(), newline=None).readline()
+    if _known_cells(header, ","):
+        return
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in header and _known_cells(header, separator):
+            raise UserError(
+                f"{path}: expected commas between cells, got {name}: {SPREADSHEET} "
+                f"({SEPARATOR} separates only the labels, tags and groups within a cell)"
+            )
+
+
+def _known_cells(header: str, separator: str) -> set[str]:
+    return {cell.strip(' "\t\n').casefold() for cell in header.split(separator)} & set(FIELDS)
+
+
+def _fields(path: pathlib.Path, line: int, given: list[str], kind: str) -> list[str]:
+    """The fields that a row or a header names. kind: what these are called in messages."""
+    fields = [name.casefold() for name in given]
+    for number, (name, field) in enumerate(zip(given, fields, strict=True), 1):
         if field not in FIELDS:
-            raise _error(path, line, field, f"unknown field, expected {', '.join(FIELDS)}")
+            message = f"unknown {kind}, expected {', '.join(FIELDS)}: delete or rename it"
+            raise _error(path, line, name or f"{kind} {number}, without a name", message)
         if fields.count(field) > 1:
-            raise _error(path, line, field, "is there twice")
+            raise _error(path, line, name, "is there twice")
     for field in ("image", "labels"):
         if field not in fields:
             raise _error(path, line, field, "is missing")
+    return fields
 
 
 def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
@@ -175,7 +203,8 @@ def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
         raise _error(path, line, "labels", "expected at least one label, got none")
     if not all(labels):
         raise _error(path, line, "labels", "expected labels with a name, got an empty one")
-    if fields.get("split", "train") not in SPLITS:
+    split = fields["split"].casefold() if "split" in fields else None
+    if split not in (*SPLITS, None):
         raise _error(path, line, "split", f"expected {' or '.join(SPLITS)}, got {fields['split']!r}")
     if not fields.get("id", "-").strip():
         raise _error(path, line, "id", "expected a text, got an empty one")
@@ -185,7 +214,7 @@ def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
         image=image,
         labels=labels,
         tags=tuple(filter(None, map(normalise_tag, fields.get("tags", [])))),
-        split=fields.get("split"),
+        split=split,
         groups=tuple(filter(None, map(normalise_tag, fields.get("groups", [])))),
     )
 

@@ -3,8 +3,8 @@
   scenes    pictures that this project draws from a seed; nothing to download
   manifest  your own photographs: a file of JSON lines or CSV with the fields image (a path,
             absolute or from the file's folder), labels, and as you like tags, split (train
-            or test), id and groups (side information for --groups). In CSV, ; separates the
-            labels, tags and groups of a cell.
+            or test), id and groups (side information for --groups). In CSV (UTF-8), commas separate
+            cells, and ; separates the labels, tags and groups within a cell.
   nus_wide  the official files of NUS-WIDE in --raw_dir, in folders or zip files as they come:
             ImageList, Groundtruth, ConceptsList, NUS_WID_Tags, and the photographs in Flickr/
   openclipart  public-domain drawings with their uploaders' keywords, from Debian's packages

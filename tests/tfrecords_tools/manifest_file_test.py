@@ -71,6 +71,15 @@ def test_csv_says_the_same_as_json_lines(write):
     assert [vars(entry) | {"line": 0} for entry in from_csv] == [vars(e) | {"line": 0} for e in from_json]
 
 
+def test_the_case_of_fields_and_splits_does_not_matter(write):
+    table = '"Image",\tLABELS ,Split\na.jpg,Sky,TEST\nb.jpg,sky,Train\n'
+    rows = [{"Image": "a.jpg", "LABELS": ["Sky"], "Split": "TEST"}]
+    rows += [{"image": "b.jpg", "labels": ["sky"], "split": "Train"}]
+    for path in (write(table, "list.csv"), write(lines(*rows))):
+        entries = manifest_file.read(path)
+        assert [(entry.labels, entry.split) for entry in entries] == [(("Sky",), "test"), (("sky",), "train")]
+
+
 @pytest.mark.parametrize("name", ["list.jsonl", "list.csv"])
 def test_byte_order_mark_windows_line_ends_and_blank_lines(write, name):
     text = (
@@ -138,9 +147,9 @@ def without(field):
         ("\n \n", "list.jsonl has no rows"),
         (
             lines(GOOD).encode() + b'{"image": "b\xff.jpg"}',
-            "list.jsonl:2: expected UTF-8 text, got byte 0xff",
+            "list.jsonl:2: expected UTF-8 text, got byte 0xff: save it as UTF-8",
         ),
-        (lines(GOOD).encode("utf-16"), "list.jsonl:1: expected UTF-8 text"),
+        (lines(GOOD).encode("utf-16"), "list.jsonl:1: expected UTF-8 text, got UTF-16: save it as UTF-8"),
     ],
 )
 def test_mistakes_in_json_lines(write, content, expected):
@@ -154,20 +163,37 @@ def test_mistakes_in_json_lines(write, content, expected):
         ("image,labels\na.jpg, ; \n", "list.csv:2: labels: expected at least one label"),
         ("image,labels\n,sky\n", "list.csv:2: image: "),
         ("image,labels\na.jpg,sky\nc.jpg,sky\n", "list.csv:3: image: no such file: 'c.jpg'"),
-        ("image,labels\na.jpg,sky,sea\n", "list.csv:2: expected 2 cells as in the header, got 3"),
+        (
+            "image,labels\na.jpg,sky,sea\n",
+            "list.csv:2: expected 2 cells as in the header, got 3: ; separates names within a cell",
+        ),
         ("image,labels\na.jpg\n", "list.csv:2: expected 2 cells as in the header, got 1"),
-        ("image,label\na.jpg,sky\n", "list.csv:1: label: unknown field"),
-        ("image;labels\na.jpg;sky\n", "list.csv:1: image;labels: unknown field"),
-        ("a.jpg,sky\n", "list.csv:1: a.jpg: unknown field"),
+        ("image,label\na.jpg,sky\n", "list.csv:1: label: unknown column"),
+        (
+            "image,labels,Rating\na.jpg,sky,5\n",
+            "list.csv:1: Rating: unknown column, expected image, labels, tags, split, id, groups: "
+            "delete or rename it",
+        ),
+        ("image,labels,\na.jpg,sky,\n", "list.csv:1: column 3, without a name: unknown column"),
+        ("image;labels\na.jpg;sky\n", "list.csv: expected commas between cells, got semicolons: save it as "),
+        ('\n"Image";"labels";"a, b"\n', "list.csv: expected commas between cells, got semicolons"),
+        ("image\tlabels\na.jpg\tsky;sea\n", "list.csv: expected commas between cells, got tabs"),
+        ("image;labels\ra.jpg;sky\r", "list.csv: expected commas between cells, got semicolons"),
+        (
+            "image,labels\n".encode("utf-16"),
+            'list.csv:1: expected UTF-8 text, got UTF-16: save it as "CSV UTF-8 (comma delimited)"',
+        ),
+        ("image,labels\ncafé.jpg,sky\n".encode("cp1252"), "list.csv:2: expected UTF-8 text, got byte 0xe9: "),
+        ("a.jpg,sky\n", "list.csv:1: a.jpg: unknown column"),
         ("image\na.jpg\n", "list.csv:1: labels: is missing"),
-        ("image,labels,labels\na.jpg,x,y\n", "list.csv:1: labels: is there twice"),
+        ("image,labels,Labels\na.jpg,x,y\n", "list.csv:1: labels: is there twice"),
         ('image,labels\na.jpg,"sky\n', "list.csv:2: broken CSV"),
         ('image,labels\n"a.jpg"x,sky\n', "list.csv:2: broken CSV"),
         (
             "image,labels,split\na.jpg,sky,train\nb.jpg,sky,\n",
             "list.csv:3: split: expected a split in every row",
         ),
-        ("image,labels,split\na.jpg,sky,Train\n", "list.csv:2: split: expected train or test, got 'Train'"),
+        ("image,labels,split\na.jpg,sky,Val\n", "list.csv:2: split: expected train or test, got 'Val'"),
         ('image,labels\n"a.jpg","sky;\nsea"\na.jpg,sky\n', "list.csv:4: id: 'a.jpg' is on line 2 already"),
         ("image,labels\n", "list.csv has no rows"),
         ("", "list.csv has no rows"),
