@@ -11,6 +11,7 @@ import tqdm
 from msmm.errors import UserError
 from tfrecords_tools import builder, images, manifest_file, vocabulary, workers
 
+_SHOWN = 3  # of names that may be slips
 _GROUPS = 1000  # at most, those that are on the most training images
 
 
@@ -50,6 +51,9 @@ class Manifest(builder.Builder, skip_registration=True):
             raise UserError(f"{path} has no train rows: set split, or choose another --test_share")
         if num_tags < 0:
             raise UserError(f"expected a number of tags of 0 or more, got {num_tags}")
+        given = {"label": labels_file, "tag": tags_file}  # by someone who means what is there
+        kinds = [kind for kind, file in given.items() if not file and not common.get("vocabulary_from")]
+        self.oddities = [*_slips(entries, kinds), *_no_test(self._rows)]
         train = self._rows["train"]
         if labels_file:
             self.labels = manifest_file.read_names(pathlib.Path(labels_file), manifest_file.normalise_label)
@@ -110,6 +114,35 @@ def _split(entries: list[manifest_file.Entry], test_share: float) -> dict[str, l
         position = int.from_bytes(hashlib.sha256(entry.id.encode()).digest()[:8], "big") / 2**64
         splits[entry.split or ("test" if position < test_share else "train")].append(entry)
     return {split: rows for split, rows in splits.items() if rows}
+
+
+def _slips(entries: list[manifest_file.Entry], kinds: Iterable[str]) -> list[str]:
+    """Sentences on names that look like slips of the pen. kinds: "label", "tag"."""
+    said = []
+    for kind in kinds:
+        names = sorted({name for entry in entries for name in getattr(entry, f"{kind}s")})
+        commas = [repr(name) for name in names if "," in name]
+        alike = collections.defaultdict(list)
+        for name in names:
+            alike[name.casefold()].append(name)
+        alike = [" and ".join(same) for same in alike.values() if len(same) > 1]
+        if commas:
+            said.append(f"each is one {kind}, with its comma (; separates {kind}s in CSV): {_some(commas)}")
+        if alike:
+            said.append(f"{kind}s that differ only in case are different: {_some(alike)}")
+    return said
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _no_test(rows: dict[str, list[manifest_file.Entry]]) -> list[str]:
+    """What to know of a manifest without test rows."""
+    if "test" in rows:
+        return []
+    remedy = "set split to test in some" if rows["train"][0].split else "raise --test_share"
+    return [f"no row is to test on, and msmm.train refuses a data set without a test split: {remedy}"]
 
 
 def _check_labels(path, entries: list[manifest_file.Entry], labels: tuple[str, ...], labels_file) -> None:

@@ -73,9 +73,33 @@ def test_rows_without_a_split_are_divided_by_the_hash_of_their_id(build, write_m
     assert test == {entry.id for entry in more.rows("test")} - {"a.jpg", "b.jpg", "c.jpg"}
 
 
-def test_a_manifest_may_have_nothing_to_test_on(pack, write_manifest):
+def test_a_manifest_may_have_nothing_to_test_on(pack, build, write_manifest, capsys):
     dataset = pack(write_manifest([row("1.jpg")]))
     assert dataset.splits == ("train",)
+    refused = "no row is to test on, and msmm.train refuses a data set without a test split: "
+    assert f"worth knowing:\n  {refused}set split to test in some\n" in capsys.readouterr().out
+    assert build(write_manifest(unsplit("1.jpg")), test_share=1e-9).oddities == [
+        f"{refused}raise --test_share"
+    ]
+
+
+def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, folder):
+    names = ["b,c", "Sky", "sea", "é,", ",d", "a, b"]
+    rows = [row(f"{i}.jpg", labels=[name], tags=["x; y", "X; Y"]) for i, name in enumerate(names)]
+    rows += [row("t.jpg", "test", labels=["b,c", "sky", "Sea", "SEA"], tags=["e , f"])]
+    path, case = write_manifest(rows), "labels that differ only in case are different: "
+    commas = "each is one {0}, with its comma (; separates {0}s in CSV): "
+    label = commas.format("label") + "',d', 'a, b', 'b,c' and 1 more"
+    case += "SEA and Sea and sea, Sky and sky"
+    tag = commas.format("tag") + "'e , f'"
+    assert pack(path).report()["oddities"] == [label, case, tag]
+    (folder / "labels.txt").write_text("\n".join([*names, "sky", "Sea", "SEA"]))
+    (folder / "tags.txt").write_text("e , f")
+    assert build(path, labels_file=folder / "labels.txt").oddities == [tag]
+    assert build(path, tags_file=folder / "tags.txt").oddities == [label, case]
+    mine = folder.parent / "data" / "mine"
+    assert build(path, vocabulary_from=mine).oddities == []
+    assert build(write_manifest([row("1.jpg"), row("2.jpg", "test")])).oddities == []
 
 
 def test_labels_are_those_of_the_training_rows(pack, write_manifest):
