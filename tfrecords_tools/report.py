@@ -185,17 +185,20 @@ def overview(dataset: records.Dataset, split: str) -> str:
 
 
 def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
-    """The record with the id `wanted`, or else with that number, in words."""
+    """The record of `split` with the id `wanted`, or else with that number, in words; or else of another
+    split with that id."""
     image_ids, tags, labels = dataset.annotations(split)
-    found = np.flatnonzero(image_ids == wanted)
-    if len(found):
-        index = int(found[0])
+    if wanted in image_ids:
+        index = image_ids.tolist().index(wanted)
     elif wanted.isdecimal() and int(wanted) < len(image_ids):
         index = int(wanted)
     else:
+        for other in dataset.splits:
+            if other != split and wanted in dataset.annotations(other)[0]:
+                return record_in_words(dataset, other, wanted)
         raise UserError(
-            f"no record {wanted!r} in {split} of {dataset.name}: expected an image id, "
-            f"or a number from 0 to {len(image_ids) - 1}"
+            f"no record {wanted!r} in {' or '.join(dataset.splits)} of {dataset.name}: expected an image id, "
+            f"or a number from 0 to {len(image_ids) - 1} in {split}"
         )
     data = next(dataset.read(split).skip(index).as_numpy_iterator())[records.IMAGE]
     width, height = Image.open(io.BytesIO(data)).size

@@ -15,6 +15,7 @@ def dataset(write_manifest, tmp_path):
         for i in range(len(labels))
     ]
     rows += [{"image": f"t{i}.jpg", "id": str(i), "labels": ["sky"], "split": "test"} for i in range(3)]
+    rows += [{"image": "t3.jpg", "labels": ["sea"], "split": "test"}]
     path = write_manifest(rows)
     builder.pack(manifest.Manifest, "mine", tmp_path / "data", manifest=path)
     return records.open_dataset(tmp_path / "data", "mine")
@@ -22,7 +23,7 @@ def dataset(write_manifest, tmp_path):
 
 def test_overview(dataset):
     text = report.overview(dataset, "train")
-    assert "\n5 train, 3 test images; 3 labels; 2 tags\n" in text
+    assert "\n5 train, 4 test images; 3 labels; 2 tags\n" in text
     assert "\ntrain: 1.60 labels an image\n" in text
     assert "\n0.60 tags an image; 60.0% of the images have none\n" in text
     lines = [line.split() for line in text.split("\n")]
@@ -64,9 +65,18 @@ def test_an_id_that_is_a_number_comes_before_the_number(dataset):
         assert f" in test of mine: {number}\n" in report.record_in_words(dataset, "test", number)
 
 
+def test_an_id_of_the_other_split_is_found_there(dataset):
+    said = report.record_in_words(dataset, "train", "t3.jpg")
+    assert " in test of mine: t3.jpg\n" in said
+    assert said == report.record_in_words(dataset, "test", "t3.jpg")
+    for number in "012":  # a number is one of the split that is asked for
+        assert f"record {number} of 5 in train" in report.record_in_words(dataset, "train", number)
+
+
 @pytest.mark.parametrize("wanted", ["5", "-1", "4.jpeg", ""])
 def test_no_such_record(dataset, wanted):
-    with pytest.raises(UserError, match="expected an image id, or a number from 0 to 4"):
+    message = "in train or test of mine: expected an image id, or a number from 0 to 4 in train"
+    with pytest.raises(UserError, match=message):
         report.record_in_words(dataset, "train", wanted)
 
 
