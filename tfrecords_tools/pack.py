@@ -151,6 +151,10 @@ def _check(dataset: str, given: dict) -> None:
     for name in VOCABULARY if "vocabulary_from" in given else ():
         if flags.FLAGS[name].present:
             raise UserError(f"--vocabulary_from says which labels and tags there are: leave --{name} out")
+    if "vocabulary_from" in given:
+        from tfrecords_tools import vocabulary
+
+        vocabulary.check(given["vocabulary_from"], _DATA_DIR.value)
 
 
 if __name__ == "__main__":

@@ -49,11 +49,34 @@ def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, .
 
     Raises UserError if it is none.
     """
+    dataset = records.open_dataset(*_place(directory))
+    return dataset.labels, dataset.tags, dataset.groups
+
+
+def check(directory: str | pathlib.Path, data_dir: str | pathlib.Path) -> None:
+    """Raises UserError where there is no such data set to reuse; it names the one in `data_dir`, if there is
+    one, for who wrote `--vocabulary_from=my_photos`."""
+    try:
+        records.find_dataset(*_place(directory))
+    except UserError:
+        meant = pathlib.Path(data_dir) / directory
+        try:
+            records.find_dataset(*_place(meant))
+        except UserError:
+            pass
+        else:
+            raise UserError(
+                f"no data set at {directory}: expected the path of one, as --vocabulary_from={meant}"
+            ) from None
+        raise
+
+
+def _place(directory: str | pathlib.Path) -> tuple[pathlib.Path, str]:
+    """The folder of data sets and the name of `<data_dir>/<name>` or its version's folder."""
     directory = pathlib.Path(directory).absolute()
     if (directory / "dataset_info.json").exists():
         directory = directory.parent
-    dataset = records.open_dataset(directory.parent, directory.name)
-    return dataset.labels, dataset.tags, dataset.groups
+    return directory.parent, directory.name
 
 
 def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:

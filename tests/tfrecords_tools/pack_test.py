@@ -134,3 +134,9 @@ def test_pack_and_inspect(write_manifest, folder, tmp_path):
     assert "train: 1.40 labels an image" in result.stdout
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width > 5 * 160
+
+    manifest_flag = f"--manifest={folder / 'my_photos.jsonl'}"
+    result = door(
+        "pack", "--dataset=manifest", manifest_flag, where, "--name=n", "--vocabulary_from=my_photos"
+    )
+    assert_refused(result, f"as --vocabulary_from={tmp_path / 'data' / 'my_photos'}")

@@ -106,3 +106,16 @@ def test_mistakes_in_what_to_reuse(pack, write_manifest, tmp_path):
         pack(path, "new", vocabulary_from=tmp_path / "data" / "other")
     with pytest.raises(UserError, match="--drop_class_tags changes the tags that --vocabulary_from keeps"):
         pack(path, "new", vocabulary_from=tmp_path, drop_class_tags=True)
+
+
+def test_a_name_instead_of_a_path_is_told_the_path(pack, write_manifest, tmp_path, monkeypatch):
+    packed = pack(write_manifest(rows(["sea"], ["b"])), "mine")
+    for path in (packed, packed / "1.0.0"):
+        vocabulary.check(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    vocabulary.check("data/mine", "data")
+    message = "no data set at mine: expected the path of one, as --vocabulary_from=data/mine$"
+    with pytest.raises(UserError, match=message):
+        vocabulary.check("mine", "data")
+    with pytest.raises(UserError, match="no data set 'other' in"):
+        vocabulary.check("other", "data")
