@@ -30,6 +30,8 @@ LABELS = "labels"
 GROUPS = "groups"
 IMAGE_ID = "image_id"
 REPORT = "report.json"  # beside the records, written by the packer
+# Flags of the packer for data sets of official files.
+_OFFICIAL = {name: f" --dataset={name} --raw_dir=DIR" for name in ("nus_wide", "mscoco", "openclipart")}
 _PARSED_AT_ONCE = 32  # records
 
 
@@ -217,15 +219,13 @@ def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
     if not data_dir.is_dir():
         raise UserError(
             f"no folder {data_dir} of packed data sets: choose another --data_dir, or pack {name!r} "
-            "with python -m tfrecords_tools.pack"
+            f"with {_packer(name)}"
         )
     versions = _versions(data_dir / name) if name else []
     if not versions:
         found = sorted(path.name for path in data_dir.glob("*") if _versions(path))
         choice = f", or choose one of: {', '.join(found)}" if found else ""
-        raise UserError(
-            f"no data set {name!r} in {data_dir}: pack it with python -m tfrecords_tools.pack{choice}"
-        )
+        raise UserError(f"no data set {name!r} in {data_dir}: pack it with {_packer(name)}{choice}")
     return versions[-1]
 
 
@@ -277,8 +277,13 @@ def _versions(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(numbered, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
+def _packer(name: str) -> str:
+    return "python -m tfrecords_tools.pack" + _OFFICIAL.get(name, "")
+
+
 def _remedy(name: str) -> str:
-    return f"pack {name!r} again with --overwrite, or copy it whole"
+    command = f"{_packer(name)} " if name in _OFFICIAL else ""
+    return f"pack {name!r} again with {command}--overwrite, or copy it whole"
 
 
 @functools.cache

@@ -135,6 +135,8 @@ def test_what_is_not_there(data_dir, tmp_path):
         (data_dir, "other", r"no data set 'other' in .*: pack it with python -m .*, or choose one of: mine$"),
         (data_dir, "", "no data set ''"),
         (tmp_path, "mine", "no data set 'mine' in .*: pack it with python -m tfrecords_tools.pack$"),
+        (tmp_path, "mscoco", "pack it with python -m .*pack --dataset=mscoco --raw_dir=DIR$"),
+        (tmp_path / "nowhere", "nus_wide", "pack 'nus_wide' with .*pack --dataset=nus_wide --raw_dir=DIR$"),
         (tmp_path / "nowhere", "mine", "no folder .*nowhere of packed data sets: choose another --data_dir"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -143,6 +145,21 @@ def test_what_is_not_there(data_dir, tmp_path):
     for method in (dataset.read, dataset.annotations, dataset.num_examples):
         with pytest.raises(UserError, match="no split 'val' in data set 'mine': choose one of"):
             method("val")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("mine", "--overwrite"),
+        ("openclipart", "python -m .*pack --dataset=openclipart --raw_dir=DIR --overwrite"),
+    ],
+)
+def test_how_to_pack_a_damaged_data_set_again(tmp_path, name, command):
+    Written(name, tmp_path, ROWS)
+    dataset = records.open_dataset(tmp_path, name)
+    (dataset.directory / "report.json").write_text("[")
+    with pytest.raises(UserError, match=f"pack '{name}' again with {command}, or copy it whole$"):
+        dataset.report()
 
 
 def test_a_lost_file_is_named(tmp_path):
