@@ -189,9 +189,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _nothing_left(self, split: str) -> UserError:
         causes = {cause: len(ids) for cause, ids in self.dropped[split].items()}
+        unknown = ", ".join(vocabulary.most_frequent(self.outside[split]["labels"], 3))
+        lacks = f", which has no {unknown}" if unknown and report.NO_LABEL in causes else ""
         return UserError(
             f"no image of the {split} split is left of {self.num_rows[split]} rows "
-            f"({report.in_words(causes) or 'there are none'}): mend them, or check the filters"
+            f"({report.in_words(causes) or 'there are none'}){lacks}: mend them, or check the filters"
         )
 
     def _collect_broken(self) -> None:

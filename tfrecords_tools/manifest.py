@@ -129,7 +129,7 @@ def _slips(entries: list[manifest_file.Entry], kinds: Iterable[str]) -> list[str
         if commas:
             said.append(f"each is one {kind}, with its comma (; separates {kind}s in CSV): {_some(commas)}")
         if alike:
-            said.append(f"{kind}s that differ only in case are different: {_some(alike)}")
+            said.append(f"{kind}s that differ only in case are {kind}s of their own: {_some(alike)}")
     return said
 
 

@@ -164,7 +164,8 @@ def _check_separator(path: pathlib.Path, text: str) -> None:
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if separator in header and _known_cells(header, separator):
             raise UserError(
-                f"{path}: expected commas between cells, got {name}: {SPREADSHEET} "
+                f"{path}: expected commas between cells, got {name}: {SPREADSHEET}, with commas "
+                "even if the region's settings say another separator "
                 f"({SEPARATOR} separates only the labels, tags and groups within a cell)"
             )
 

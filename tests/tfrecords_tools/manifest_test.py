@@ -87,7 +87,7 @@ def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, fo
     names = ["b,c", "Sky", "sea", "é,", ",d", "a, b"]
     rows = [row(f"{i}.jpg", labels=[name], tags=["x; y", "X; Y"]) for i, name in enumerate(names)]
     rows += [row("t.jpg", "test", labels=["b,c", "sky", "Sea", "SEA"], tags=["e , f"])]
-    path, case = write_manifest(rows), "labels that differ only in case are different: "
+    path, case = write_manifest(rows), "labels that differ only in case are labels of their own: "
     commas = "each is one {0}, with its comma (; separates {0}s in CSV): "
     label = commas.format("label") + "',d', 'a, b', 'b,c' and 1 more"
     case += "SEA and Sea and sea, Sky and sky"
@@ -116,6 +116,12 @@ def test_labels_are_those_of_the_training_rows(pack, write_manifest):
     counts = dataset.report()["splits"]["test"]
     assert counts["labels_outside_vocabulary"] == {"only here": 2}
     assert counts["dropped"] == {"no label of the vocabulary": ["3.jpg"]}
+
+
+def test_a_test_split_of_unknown_labels_is_told_which(pack, write_manifest):
+    rows = [row("1.jpg", labels=["sky"]), row("2.jpg", "test", labels=["Sky"])]
+    with pytest.raises(UserError, match=r"1 rows \(no label of the vocabulary: 1\), which has no Sky: mend"):
+        pack(write_manifest(rows))
 
 
 def test_labels_file_gives_the_class_ids(pack, write_manifest, folder):
