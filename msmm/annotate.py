@@ -10,8 +10,9 @@ XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated 
   xmp    keywords (dc:subject) in the XMP sidecar beside each photograph, with all that it holds already
   html   a gallery with probabilities in the folder --output
 
-What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on;
---overwrite does it anew. Exit status: 0 done, 1 done but for what was skipped, 2 a mistake.
+What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on; what
+another model or counting rule has done there is said. --overwrite does all of it anew. Exit status: 0 done,
+1 done but for what was skipped, 2 a mistake.
 
   python -m msmm.annotate photos --model=runs/scenes/seed0/model
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
@@ -21,8 +22,7 @@ What is in a sidecar, a file or a gallery already is not done again, so a run th
   find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
 """
 
-import hashlib
-import json
+import functools
 import sys
 
 from absl import flags
@@ -96,13 +96,14 @@ def main(paths: list[str]) -> None:
     from msmm.annotating import batches
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
-    fingerprint = _fingerprint(model)
     to_sidecar = _FORMAT.value == "xmp"
-
     quantity, threshold, k = _QUANTITY.value, _THRESHOLD.value, None
     if quantity == "top_k":
         k = _K.value
     own = quantity == "predicted" or k or threshold is not None  # not one of the model's estimators
+    given = threshold if k is None else k
+    rule = quantity if given is None else f"{quantity}={given}"
+    name = batches.name(model, None if quantity == "predicted" else rule)
 
     def choice(annotation):
         return batches.chosen(annotation, model.labels, threshold, k)
@@ -110,7 +111,7 @@ def main(paths: list[str]) -> None:
     summary = batches.annotate(
         model,
         found,
-        _output(model, fingerprint),
+        _output(name),
         prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
         words=[word.strip() for word in _TAGS.value if word.strip()],
         quantity=None if own else quantity,
@@ -118,7 +119,7 @@ def main(paths: list[str]) -> None:
         choice=choice,
         num_workers=_WORKERS.value,
     )
-    _report(summary, fingerprint)
+    _report(summary, batches.name(model), name)
     if summary.skipped:
         sys.exit(1)
 
@@ -142,29 +143,26 @@ def _check(paths: list[str]) -> None:
         raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
 
 
-def _output(model, fingerprint: str):
+def _output(model: str):
     from msmm.annotating import gallery, outputs
 
     path, name = _OUTPUT.value, _FORMAT.value
     if name == "html":
-        output = gallery.Gallery(path, f"Annotated by {fingerprint}", _OVERWRITE.value)
+        output = gallery.Gallery(path, model, _OVERWRITE.value)
     elif name == "xmp":
-        output = outputs.Sidecars(fingerprint)
+        output = outputs.Sidecars(model)
     elif path:
-        output = outputs.File(path, outputs.JSON if name == "json" else outputs.CSV, _OVERWRITE.value)
+        form = outputs.JSON if name == "json" else outputs.CSV
+        output = outputs.File(path, form, model, _OVERWRITE.value)
     else:
         form = {"json": outputs.JSON, "csv": outputs.CSV}.get(name)
-        output = outputs.Text(form.line, form.header) if form else outputs.Text()
+        line = form and functools.partial(form.line, model=model)
+        output = outputs.Text(line, form.header) if form else outputs.Text()
     return outputs.DryRun(output) if _DRY_RUN.value else output
 
 
-def _fingerprint(model) -> str:
-    """A model's name for people and a hash of what it says of itself."""
-    content = json.dumps([model.info, model.labels, model.tags], sort_keys=True)
-    return f"{model.info.get('dataset', 'model')} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
-
-def _report(summary, fingerprint: str) -> None:
+def _report(summary, model: str, name: str) -> None:
+    """model: what it is called without its counting rule; name: with it."""
     from msmm.annotating.outputs import shown
 
     words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
@@ -174,12 +172,12 @@ def _report(summary, fingerprint: str) -> None:
         causes = ", ".join(f"{cause}: {count}" for cause, count in summary.skipped.most_common())
         words.append(f"{summary.skipped.total():,} skipped ({causes})")
     print("; ".join(words), file=sys.stderr)
-    others = sum(n for model, n in summary.done_before.items() if model not in ("", fingerprint))
-    if others:
-        print(
-            f"{others:,} of those done before are another model's: --overwrite does them anew",
-            file=sys.stderr,
-        )
+    others = {by: n for by, n in summary.done_before.items() if by != name}
+    rules = sum(n for by, n in others.items() if f"{by} ".startswith(f"{model} "))
+    for n, whose in (sum(others.values()) - rules, "model's"), (rules, "counting rule's"):
+        if n:
+            said = f"{n:,} of those done before are another {whose}: --overwrite does them anew"
+            print(said, file=sys.stderr)
     if _NEAREST_TAGS.value is not None and (summary.near or summary.unknown):
         read = summary.near.total()
         most = (f"{shown(word)} as {shown(tag)} ({n})" for (word, tag), n in summary.near.most_common(10))

@@ -49,11 +49,14 @@ def main(paths: list[str]) -> None:
     runner, options = beam_pipeline.runner_and_options(_RUNNER.value, _OPTIONS.value)
     command_line.import_tensorflow()
     from msmm import engines
+    from msmm.annotating import batches
+    from msmm.quantities import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
     model.estimators(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
-    skipped += _run(runner, options, photographs, model.image_size)
+    rule = None if _QUANTITY.value == BEST else _QUANTITY.value
+    skipped += _run(runner, options, photographs, model.image_size, batches.name(model, rule))
     for path, cause in skipped:
         print(f"skipped {path!r}: {cause}", file=sys.stderr)
     print(f"{len(found) - len(skipped):,} photographs annotated; {len(skipped):,} skipped", file=sys.stderr)
@@ -61,7 +64,7 @@ def main(paths: list[str]) -> None:
         sys.exit(1)
 
 
-def _run(runner, options, paths: list[str], size: int) -> list[tuple[str, str]]:
+def _run(runner, options, paths: list[str], size: int, name: str) -> list[tuple[str, str]]:
     """Runs the pipeline, and returns what it skipped, and why."""
     import apache_beam as beam
 
@@ -72,7 +75,7 @@ def _run(runner, options, paths: list[str], size: int) -> list[tuple[str, str]]:
         _MODEL.value, _ENGINE.value, _PRECISION.value, size, words, _QUANTITY.value, _NEAREST_TAGS.value
     )
     with beam.Pipeline(runner=runner, options=options) as pipeline:
-        annotate(pipeline, paths, settings, _OUTPUT.value)
+        annotate(pipeline, paths, settings, name, _OUTPUT.value)
     lines = [
         json.loads(line)
         for file in glob.glob(f"{glob.escape(_OUTPUT.value)}.skipped-*.jsonl")

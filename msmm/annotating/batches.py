@@ -3,7 +3,9 @@
 import collections
 import contextlib
 import dataclasses
+import hashlib
 import itertools
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -33,6 +35,14 @@ class Summary:
     skipped: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     near: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+
+def name(model: Model, rule: str | None = None) -> str:
+    """What is remembered of who annotated: a name for people, a hash of what the model says of itself, and
+    the counting rule, such as "top_k=3", where it is not the model's own."""
+    content = json.dumps([model.info, model.labels, model.tags], sort_keys=True)
+    said = f"{model.info.get('dataset', 'model')} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"{said} {rule}" if rule else said
 
 
 def chosen(annotation: Annotation, labels: Sequence[str], threshold: float | None, k: int | None):
@@ -80,9 +90,9 @@ def annotate(
             if cause:
                 bar.update()
                 skip(path, cause)
-            elif output.done(path):
+            elif (by := output.done(path)) is not None:
                 bar.update()
-                summary.done_before[""] += 1
+                summary.done_before[by] += 1
             else:
                 yield path, path
 

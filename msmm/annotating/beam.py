@@ -32,9 +32,11 @@ class Settings:
     nearest: float | None = None
 
 
-def annotate(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
+def annotate(
+    pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, name: str, output: str
+) -> None:
     """Writes what `outputs.json_line` makes of every photograph to `output`-….jsonl, in no order, and
-    {"path", "cause"} of those that are skipped to `output`.skipped-….jsonl."""
+    {"path", "cause"} of those that are skipped to `output`.skipped-….jsonl. name: see `batches.name`."""
     prepared = (
         pipeline
         | "Paths" >> beam.Create(paths)
@@ -45,7 +47,7 @@ def annotate(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, 
         prepared
         | "Usable" >> beam.Filter(_is_usable)
         | "Annotate" >> RunInference(_Handler(settings))
-        | "JSON" >> beam.Map(outputs.json_line)
+        | "JSON" >> beam.Map(outputs.json_line, name)
         | "Write" >> beam.io.WriteToText(output, ".jsonl")
     )
     _ = (

@@ -23,6 +23,7 @@ RUNNERS_UP = 3  # labels that were not chosen, shown as well
 MARK = "<!doctype html><!-- an msmm gallery -->"  # what a page begins with
 NEXT = "<!-- next -->"  # where the link to the next page goes once there is one
 _NAME = re.compile(r"page-(\d{4,})\.html")
+_TITLE = re.compile(r"<title>Annotated by (.*?)(?:, page \d+)?</title>")
 _PATH = re.compile(r'<article id="([^"]*)">')
 
 STYLE = """
@@ -67,8 +68,8 @@ _POLICY = (
 class Gallery:
     """The output --format=html, see `outputs`: pages in a folder, each whole or not at all."""
 
-    def __init__(self, folder: str, title: str, overwrite: bool):
-        self._folder, self._title, self._overwrite = pathlib.Path(folder), title, overwrite
+    def __init__(self, folder: str, model: str, overwrite: bool):
+        self._folder, self._model, self._overwrite = pathlib.Path(folder), shown(model), overwrite
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(f"{folder} is there and not a folder: name another --output")
         strange = [p.name for p in self._folder.glob("*") if not _is_ours(p)] if self._folder.exists() else []
@@ -76,15 +77,19 @@ class Gallery:
             raise UserError(
                 f"{folder} holds other files than a gallery's ({shown(strange[0])}): name another --output"
             )
-        self._pages: list[tuple[int, int, str, str]] = []  # number, photographs, first and last path
-        self._done: set[int] = set()
+        self._pages: list[tuple[int, int, str, str, str]] = []  # number, photographs, first and last, model
+        self._done: dict[int, str] = {}  # a path's hash -> the model
         self._waiting: list[Annotated] = []
         for path in [] if overwrite else self._page_files():
-            paths = [_read_path(m) for m in _PATH.findall(_read(path))]
-            if not paths:
-                raise UserError(f"{path} is damaged, it has no photographs: make it anew with --overwrite")
-            self._done.update(map(hash, paths))
-            self._pages.append((int(_NAME.fullmatch(path.name)[1]), len(paths), paths[0], paths[-1]))
+            text = _read(path)
+            paths, title = [_read_path(m) for m in _PATH.findall(text)], _TITLE.search(text)
+            if not paths or not title:
+                raise UserError(
+                    f"{path} is damaged, it has no photographs or no title: make it anew with --overwrite"
+                )
+            model = html.unescape(title[1])
+            self._done.update(dict.fromkeys(map(hash, paths), model))
+            self._pages.append((int(_NAME.fullmatch(path.name)[1]), len(paths), paths[0], paths[-1], model))
 
     def __enter__(self) -> "Gallery":
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -99,11 +104,12 @@ class Gallery:
         if not failed:
             if self._waiting:
                 self._write_page()
-            self._write("index.html", self._index())
+            models = dict.fromkeys(model for *_, model in self._pages)
+            self._write("index.html", self._index(), " and ".join(models or [self._model]))
         os.close(self._locked)
 
-    def done(self, path: str) -> bool:
-        return hash(path) in self._done
+    def done(self, path: str) -> str | None:
+        return self._done.get(hash(path))
 
     def write(self, photo: Annotated) -> None:
         self._waiting.append(photo)
@@ -126,8 +132,8 @@ class Gallery:
             path = self._folder / _page(before)
             link = f'<a href="{_page(number)}">page {number} →</a>'
             _replace(path, _read(path).replace(NEXT, link))
-        self._write(_page(number), f"{nav}\n<main>\n{cards}\n</main>\n{nav}", f", page {number}")
-        self._pages.append((number, len(photos), photos[0].path, photos[-1].path))
+        self._write(_page(number), f"{nav}\n<main>\n{cards}\n</main>\n{nav}", f"{self._model}, page {number}")
+        self._pages.append((number, len(photos), photos[0].path, photos[-1].path, self._model))
 
     def _card(self, photo: Annotated) -> str:
         chosen = set(photo.labels)
@@ -154,16 +160,16 @@ class Gallery:
         )
 
     def _index(self) -> str:
-        total = sum(count for _, count, _, _ in self._pages)
+        total = sum(count for _, count, *_ in self._pages)
         lines = [
             f'<li><a href="{_page(number)}">page {number}</a>: {count} photographs, '
             f"{_text(first)} … {_text(last)}</li>"
-            for number, count, first, last in self._pages
+            for number, count, first, last, _ in self._pages
         ]
         return f"<p>{total:,} photographs</p>\n<ul>\n{chr(10).join(lines)}\n</ul>"
 
-    def _write(self, name: str, body: str, subtitle: str = "") -> None:
-        title = _text(self._title + subtitle)
+    def _write(self, name: str, body: str, by: str) -> None:
+        title = _text(f"Annotated by {by}")
         _replace(
             self._folder / name,
             f"{MARK}\n"

@@ -1,9 +1,9 @@
 """What becomes of an annotation: a line of text, JSON or CSV, or keywords in an XMP sidecar.
 
-An output is a context. `done(path)` says whether a photograph is in it already, `write` takes an
-annotated one and returns a line for people, or None; leaving the context without an exception makes a
-file appear under its name. Until then, and after a kill, it is `<name>.partial`, from which the next
-run goes on.
+An output is a context. `done(path)` says which model annotated a photograph that is in it already, or
+None, `write` takes an annotated one and returns a line for people, or None; leaving the context without an
+exception makes a file appear under its name. Until then, and after a kill, it is `<name>.partial`, from
+which the next run goes on. A model is called what `batches.name` calls it.
 """
 
 import csv
@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from msmm.errors import UserError
 from msmm.files import lock, named, whole_file
 from tfrecords_tools.manifest_file import normalise_tag
 
-CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown")
+CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown", "model")
 SEPARATOR = ";"
 MAX_LINE = 1 << 20  # bytes; of a file that is no output of ours
 csv.field_size_limit(MAX_LINE)  # many long keywords are one field
@@ -60,7 +61,7 @@ def text_line(photo: Annotated) -> str:
     return f"{shown(photo.path)}: {labels or '(none)'}"
 
 
-def json_line(photo: Annotated) -> str:
+def json_line(photo: Annotated, model: str) -> str:
     """One JSON object, in ASCII if a name has bytes that are no UTF-8."""
     content = {
         "path": photo.path,
@@ -69,13 +70,14 @@ def json_line(photo: Annotated) -> str:
         "probabilities": {name: round(p, 4) for name, p in photo.probabilities.items()},
         "tags": list(photo.tags),
         "unknown": list(photo.unknown),
+        "model": model,
         **({"near": dict(photo.near)} if photo.near else {}),
     }
     line = json.dumps(content, ensure_ascii=False)
     return line if _is_unicode(line) else json.dumps(content)
 
 
-def csv_line(photo: Annotated) -> str:
+def csv_line(photo: Annotated, model: str) -> str:
     """A row of CSV_COLUMNS; never more than one line, and no formula to a spreadsheet."""
     row = [
         shown(photo.path),
@@ -84,6 +86,7 @@ def csv_line(photo: Annotated) -> str:
         f"{photo.quantity:.3f}",
         SEPARATOR.join(photo.tags),
         SEPARATOR.join(shown(word) for word in photo.unknown),
+        shown(model),
     ]
     return _csv(cell if i == 3 else no_formula(cell) for i, cell in enumerate(row))
 
@@ -102,8 +105,8 @@ class Text:
     def __exit__(self, *failure) -> None:
         pass
 
-    def done(self, path: str) -> bool:
-        return False
+    def done(self, path: str) -> None:
+        return None
 
     def write(self, photo: Annotated) -> str | None:
         return self._line(photo)
@@ -112,21 +115,21 @@ class Text:
 class File:
     """A file of lines, to which a second run adds what is new."""
 
-    def __init__(self, path: str, format: "Format", overwrite: bool):
-        self._path, self._format = pathlib.Path(path), format
+    def __init__(self, path: str, format: "Format", model: str, overwrite: bool):
+        self._path, self._format, self._model = pathlib.Path(path), format, model
         self._partial = self._path.with_name(self._path.name + ".partial")
         for there in (self._path, self._partial):
             if os.path.lexists(there) and not _is_ours(there, format):
                 raise UserError(
                     f"{there} is there and not {format.name} that this wrote: name another --output"
                 )
-        self._new, self._done, self._size = 0, set(), 0
+        self._new, self._done, self._size = 0, {}, 0  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
         if self._begun or (self._path.exists() and not overwrite):
             self._read(self._partial if self._begun else self._path)
 
     def _read(self, path: pathlib.Path) -> None:
-        """Which photographs are done, as hashes, and where the last whole line ends.
+        """Which photographs are done, by which model, and where the last whole line ends.
 
         Half a line at the end is of a run that was killed. Raises UserError at any other that is damaged,
         because what follows it would be lost.
@@ -134,17 +137,22 @@ class File:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 is_header = not self._size and self._format.header
-                photo = None if is_header else self._format.path(line)
+                said = None if is_header else self._format.read(line)
                 if not line.endswith(b"\n"):
                     break
-                if photo is None and not is_header:
+                if said[1] is None if said else is_header and line.strip() != is_header.encode():
+                    raise UserError(
+                        f"{path} is of an earlier version, which did not say which model annotated: name "
+                        "another --output, or write all anew with --overwrite"
+                    )
+                if not said and not is_header:
                     raise UserError(
                         f"{path}:{number} is damaged: mend or delete the line, or write all anew with "
                         "--overwrite"
                     )
                 self._size += len(line)
-                if not is_header:
-                    self._done.add(hash(photo))
+                if said:
+                    self._done[hash(said[0])] = sys.intern(said[1])
 
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,24 +186,25 @@ class File:
             else:
                 os.remove(self._partial)  # a copy of what is there
 
-    def done(self, path: str) -> bool:
-        return hash(self._format.key(path)) in self._done
+    def done(self, path: str) -> str | None:
+        return self._done.get(hash(self._format.key(path)))
 
     def write(self, photo: Annotated) -> None:
         with named(self._partial):
-            self._file.write(self._format.line(photo).encode() + b"\n")
+            self._file.write(self._format.line(photo, self._model).encode() + b"\n")
             self._file.flush()
         self._new += 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """Lines of a file. key: what `path` reads from the line of a path; None where a line is none of ours."""
+    """Lines of a file. read: a line's path and model, or None where it is none of ours; the model is None in
+    those of an earlier version. key: what `read` makes of a path."""
 
     name: str
-    line: Callable[[Annotated], str]
+    line: Callable[[Annotated, str], str]
     key: Callable[[str], str]
-    path: Callable[[bytes], str | None]
+    read: Callable[[bytes], tuple[str, str | None] | None]
     header: str = ""
 
 
@@ -211,8 +220,8 @@ class Sidecars:
     def __exit__(self, *failure) -> None:
         pass
 
-    def done(self, path: str) -> bool:
-        return False  # `photos.prepare` looks into the sidecar
+    def done(self, path: str) -> None:
+        return None  # `photos.prepare` looks into the sidecar
 
     def write(self, photo: Annotated) -> None:
         sidecars.write(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
@@ -225,7 +234,7 @@ class DryRun(Text):
         super().__init__()
         self._output = output
 
-    def done(self, path: str) -> bool:
+    def done(self, path: str) -> str | None:
         return self._output.done(path)
 
     def write(self, photo: Annotated) -> str:
@@ -233,25 +242,22 @@ class DryRun(Text):
         return text_line(photo) + (f" -> {shown(sidecars.to_write(photo.path))}" if beside else "")
 
 
-def _json_path(line: bytes) -> str | None:
+def _read_json(line: bytes) -> tuple[str, str | None] | None:
     try:
         content = json.loads(line)
         whole = isinstance(content["labels"], list) and isinstance(content["path"], str)
-        return content["path"] if whole else None
+        model = content.get("model")
+        return (content["path"], model) if whole and isinstance(model, str | None) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _csv_path(line: bytes) -> str | None:
+def _read_csv(line: bytes) -> tuple[str, str] | None:
     try:
         (row,) = csv.reader([line.decode()], strict=True)
-        return row[0] if len(row) == len(CSV_COLUMNS) else None
+        return (row[0], row[-1]) if len(row) == len(CSV_COLUMNS) else None
     except (ValueError, csv.Error):
         return None
-
-
-def _csv_key(path: str) -> str:
-    return no_formula(shown(path))
 
 
 def no_formula(cell: str) -> str:
@@ -273,7 +279,7 @@ def _is_ours(path: pathlib.Path, format: Format) -> bool:
         line = file.readline(MAX_LINE)
     if format.header:
         return format.header.encode().startswith(line.rstrip(b"\r\n"))
-    return not line or format.path(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
+    return not line or format.read(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
 
 
 def _escaped(character: str) -> str:
@@ -286,5 +292,5 @@ def _is_unicode(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)
 
 
-JSON = Format("a file of JSON lines", json_line, lambda path: path, _json_path)
-CSV = Format("a CSV file", csv_line, _csv_key, _csv_path, ",".join(CSV_COLUMNS))
+JSON = Format("a file of JSON lines", json_line, lambda path: path, _read_json)
+CSV = Format("a CSV file", csv_line, lambda path: no_formula(shown(path)), _read_csv, ",".join(CSV_COLUMNS))

@@ -80,6 +80,55 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
 
 
+ONE_PROCESS = """
+import sys
+from absl import flags
+from absl.testing import flagsaver
+from msmm import annotate
+for line in sys.stdin.read().splitlines():
+    with flagsaver.flagsaver():
+        annotate.main(flags.FLAGS(["annotate", "--workers=1", *line.split()])[1:])
+    print("---", file=sys.stderr)
+"""
+
+
+def test_what_another_model_or_rule_has_done_is_said(tmp_path, photo, model_directory):
+    photo("red.png")
+    first, other = model_directory, shutil.copytree(model_directory, tmp_path / "other")
+    (other / "SHA256SUMS").unlink()
+    info = (other / "model.json").read_text().replace('"seed": 0', '"seed": 1')
+    (other / "model.json").write_text(info)
+    new, known = "1 photographs annotated", "0 photographs annotated; 1 done before"
+    whose = "1 of those done before are another {}: --overwrite does them anew"
+    runs = [
+        (first, "", [new]),
+        (first, "", [known]),
+        (other, "", [known, whose.format("model's")]),
+        (first, "--quantity=top_k --k=2", [known, whose.format("counting rule's")]),
+        (other, "--quantity=top_k --k=2 --overwrite", [new]),
+        (other, "--quantity=top_k --k=2", [known]),
+        (other, "--quantity=top_k", [known, whose.format("counting rule's")]),
+        (other, "--quantity=threshold --threshold=0.5", [known, whose.format("counting rule's")]),
+        (other, "", [known, whose.format("counting rule's")]),
+        (first, "--quantity=top_k --k=2", [known, whose.format("model's")]),
+    ]
+    formats = ("json --output=a.jsonl", "csv --output=a.csv", "html --output=gallery", "xmp")
+    all_runs = [(to, *run) for to in formats for run in (runs if "json" in to else runs[:5])]
+    lines = [f"red.png --model={model} --format={to} {more}" for to, model, more, _ in all_runs]
+    command = [sys.executable, "-c", ONE_PROCESS]
+    result = subprocess.run(
+        command, input="\n".join(lines), capture_output=True, timeout=300, **process(tmp_path)
+    )
+    assert result.returncode == 0, result.stderr
+    said = [
+        [line for line in part.splitlines() if "photographs" in line or "another" in line]
+        for part in result.stderr.split("---\n")[:-1]
+    ]
+    assert [(*run[:3], s) for run, s in zip(all_runs, said, strict=True)] == all_runs
+    assert json.loads((tmp_path / "a.jsonl").read_text())["model"].startswith("made by hand ")
+    assert (tmp_path / "a.csv").read_text().rstrip().endswith(" top_k=2")
+
+
 @needs_words
 def test_keywords_outside_the_tags_are_read_as_the_nearest_one(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))

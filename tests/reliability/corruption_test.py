@@ -140,7 +140,7 @@ def lines(directory: pathlib.Path):
 
     for name, format in (("said.jsonl", outputs.JSON), ("said.csv", outputs.CSV)):
         before = (directory / name).read_bytes()
-        with outputs.File(str(directory / name), format, overwrite=False) as file:
+        with outputs.File(str(directory / name), format, "model", overwrite=False) as file:
             file.write(samples.annotated("new.jpg"))
         after = (directory / name).read_bytes()
         whole = before[: before.rfind(b"\n") + 1]
@@ -150,7 +150,7 @@ def lines(directory: pathlib.Path):
 def gallery(directory: pathlib.Path):
     from msmm.annotating import gallery
 
-    with gallery.Gallery(str(directory / "gallery"), "title", overwrite=False) as pages:
+    with gallery.Gallery(str(directory / "gallery"), "model", overwrite=False) as pages:
         pages.write(samples.annotated("new.jpg"))
 
 

@@ -235,11 +235,11 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     lines = "".join(f'{{"path": "{i}.jpg", "labels": []}}\n' for i in range(5000))
     (disk / "out.jsonl").write_text(lines)
     filler = fill(disk, 64 << 10)
-    with pytest.raises(OSError) as refused, File(str(disk / "out.jsonl"), JSON, overwrite=False):
+    with pytest.raises(OSError) as refused, File(str(disk / "out.jsonl"), JSON, "model", overwrite=False):
         pass
     assert refused.value.errno == errno.ENOSPC
     assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
     filler.unlink()
-    with File(str(disk / "out.jsonl"), JSON, overwrite=False) as output:
+    with File(str(disk / "out.jsonl"), JSON, "model", overwrite=False) as output:
         assert output.done("4999.jpg") and not output.done("5000.jpg")
     assert (disk / "out.jsonl").read_text() == lines

@@ -155,9 +155,9 @@ def _texts(root, which):
     sidecars.write(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
     photos = [annotated(f"photo {number + which}.jpg") for number in range(3)]
     for output in (
-        outputs.File(str(root / "lines/said.jsonl"), outputs.JSON, overwrite=False),
-        outputs.File(str(root / "lines/said.csv"), outputs.CSV, overwrite=False),
-        gallery.Gallery(str(root / "gallery/gallery"), f"by {which}", overwrite=False),
+        outputs.File(str(root / "lines/said.jsonl"), outputs.JSON, "model", overwrite=False),
+        outputs.File(str(root / "lines/said.csv"), outputs.CSV, "model", overwrite=False),
+        gallery.Gallery(str(root / "gallery/gallery"), f"model {which}", overwrite=False),
     ):
         with output:
             for photo in photos:

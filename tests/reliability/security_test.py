@@ -163,9 +163,9 @@ def test_names_are_no_formulas_in_a_table(tmp_path):
     from msmm.annotating import outputs
 
     photo = outputs.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
-    line = outputs.csv_line(photo)
+    line = outputs.csv_line(photo, "model")
     for cell in line.replace('"', "").replace(",", ";").split(";"):
         assert not cell.startswith(("=", "+", "@")), cell
-    with outputs.File(str(tmp_path / "said.csv"), outputs.CSV, overwrite=False) as file:
+    with outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False) as file:
         file.write(photo)
-    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, overwrite=False).done("=a;=b.jpg")
+    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False).done("=a;=b.jpg")

@@ -44,7 +44,7 @@ def annotated(path, labels=("sea",), tags=(), unknown=()):
 
 
 def fill(folder, paths, overwrite=False, **more):
-    with Gallery(str(folder), "A title", overwrite) as output:
+    with Gallery(str(folder), "A model", overwrite) as output:
         for path in paths:
             if not output.done(str(path)):
                 output.write(annotated(path, **more))
@@ -69,7 +69,7 @@ class Page(html.parser.HTMLParser):
 
 
 def test_a_page_says_which_keywords_were_read_as_a_tag(tmp_path):
-    with Gallery(str(tmp_path), "A title", False) as output:
+    with Gallery(str(tmp_path), "A model", False) as output:
         output.write(dataclasses.replace(annotated("a.jpg", tags=["beach"]), near={"<b>sand": "beach"}))
     assert "read as the nearest tag: <b>sand as beach" in Page(tmp_path / "page-0001.html").text
 
@@ -112,16 +112,31 @@ def test_pages_are_full_linked_and_added_to(tmp_path, monkeypatch):
     assert "5 photographs" in index.text
 
 
+def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
+    for name, model in (("1.jpg", "model <1>"), ("2.jpg", "model 2")):
+        with Gallery(str(tmp_path / "g"), model, False) as output:
+            output.write(annotated(name))
+    output = Gallery(str(tmp_path / "g"), "model 3", False)
+    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
+    headings = {
+        "page-0001": "model <1>, page 1",
+        "page-0002": "model 2, page 2",
+        "index": "model <1> and model 2",
+    }
+    for name, by in headings.items():
+        assert f"Annotated by {by}\n" in Page(tmp_path / "g" / f"{name}.html").text
+
+
 def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
-    with pytest.raises(KeyboardInterrupt), Gallery(str(tmp_path / "g"), "A title", False) as output:
+    with pytest.raises(KeyboardInterrupt), Gallery(str(tmp_path / "g"), "A model", False) as output:
         for name in ("1.jpg", "2.jpg", "3.jpg"):
             output.write(annotated(name))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "g") == ["page-0001.html"]
     (tmp_path / "g" / "partial-page-0002.html").write_text("<!doc")
-    output = Gallery(str(tmp_path / "g"), "A title", False)
-    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == [True, True, False]
+    output = Gallery(str(tmp_path / "g"), "A model", False)
+    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
     fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
 
@@ -140,7 +155,7 @@ def test_a_folder_of_somebody_else_is_not_written_to(tmp_path, name):
     (tmp_path / "g" / name).write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="name another --output"):
-            Gallery(str(tmp_path / "g"), "A title", overwrite)
+            Gallery(str(tmp_path / "g"), "A model", overwrite)
     assert (tmp_path / "g" / name).read_text() == "mine"
 
 
@@ -161,7 +176,7 @@ def test_hostile_text_is_text(tmp_path):
     for name in HOSTILE[:4]:
         assert page.text.count(os.path.basename(name)) >= len(HOSTILE)
     assert len(page.all("article", "id")) == len(HOSTILE)
-    output = Gallery(str(tmp_path / "g"), "A title", False)
+    output = Gallery(str(tmp_path / "g"), "A model", False)
     assert all(output.done(name) for name in HOSTILE)
 
 
@@ -174,11 +189,11 @@ def test_nothing_runs_in_a_real_browser(tmp_path):
         return re.search("<title>(.*?)</title>", result.stdout)[1]
 
     path = hostile_gallery(tmp_path / "g")
-    assert title(path) == "A title, page 1"
+    assert title(path) == "Annotated by A model, page 1"
     # That it would be seen: the same names, not escaped, without the policy and then with it.
     text = path.read_text(encoding="utf-8")
     unescaped = text.replace("</main>", f"{HOSTILE[0]}<script>{RUN}</script></main>")
     path.write_text(re.sub(r"<meta http-equiv=.*\n", "", unescaped), encoding="utf-8")
     assert title(path) == "RAN"
     path.write_text(unescaped, encoding="utf-8")
-    assert title(path) == "A title, page 1"
+    assert title(path) == "Annotated by A model, page 1"

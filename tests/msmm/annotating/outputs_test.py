@@ -17,6 +17,7 @@ from msmm.annotating.outputs import (
 )
 from msmm.errors import UserError
 
+MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
 BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is no UTF-8
 
@@ -39,16 +40,21 @@ def read_csv(path):
 def test_a_line_of_each_kind():
     assert text_line(annotated()) == "a/b.jpg: sea (0.91), sky (0.50)"
     assert text_line(annotated(labels=())) == "a/b.jpg: (none)"
-    assert json.loads(json_line(annotated())) == {
+    assert json.loads(json_line(annotated(), MODEL)) == {
         "path": "a/b.jpg", "labels": ["sea", "sky"], "quantity": 1.75,
         "probabilities": {"sea": 0.9123, "sky": 0.5, "dog": 0.25}, "tags": ["beach"], "unknown": ["Rex"],
+        "model": MODEL,
     }  # fmt: skip
-    assert csv_line(annotated()) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex"
+    assert csv_line(annotated(), MODEL) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex," + MODEL
 
 
 @pytest.mark.parametrize("path", [HOSTILE, BYTES, "ü b.jpg", "日本.jpg"])
 def test_no_name_breaks_a_line_or_moves_the_cursor(path):
-    text, row, line = text_line(annotated(path)), csv_line(annotated(path)), json_line(annotated(path))
+    text, row, line = (
+        text_line(annotated(path)),
+        csv_line(annotated(path), MODEL),
+        json_line(annotated(path), MODEL),
+    )
     for said in (text, row):
         assert said.isprintable() and said.encode()
     assert json.loads(line)["path"] == path and "\n" not in line and line.encode()
@@ -63,11 +69,11 @@ class TestFile:
 
     def test_appears_when_all_is_done_and_a_second_run_adds_to_it(self, format, read, tmp_path):
         path = tmp_path / "new" / "out"
-        with File(path, format, overwrite=False) as output:
+        with File(path, format, MODEL, overwrite=False) as output:
             output.write(annotated("a.jpg"))
             assert not path.exists()
         assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
-        with File(path, format, overwrite=False) as output:
+        with File(path, format, MODEL, overwrite=False) as output:
             assert output.done("a.jpg") and not output.done("b.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, path) == ["a.jpg"]
@@ -75,14 +81,14 @@ class TestFile:
 
     @pytest.mark.parametrize("name", [HOSTILE, BYTES, "-x.jpg"])
     def test_knows_every_name_again(self, format, read, tmp_path, name):
-        with File(tmp_path / "out", format, overwrite=False) as output:
+        with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated(name))
-        assert File(tmp_path / "out", format, overwrite=False).done(name)
+        assert File(tmp_path / "out", format, MODEL, overwrite=False).done(name)
 
     def test_nothing_new_changes_nothing(self, format, read, tmp_path):
         stamps = []
         for _ in range(2):
-            with File(tmp_path / "out", format, overwrite=False) as output:
+            with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
                 if not output.done("a.jpg"):
                     output.write(annotated("a.jpg"))
             stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
@@ -90,28 +96,31 @@ class TestFile:
 
     @pytest.mark.parametrize("cut", [1, 10, 43])
     def test_goes_on_after_a_kill_in_the_middle_of_a_line(self, format, read, tmp_path, cut):
-        with pytest.raises(KeyboardInterrupt), File(tmp_path / "out", format, overwrite=False) as output:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            File(tmp_path / "out", format, MODEL, overwrite=False) as output,
+        ):
             for name in ("a.jpg", "b.jpg"):
                 output.write(annotated(name))
             raise KeyboardInterrupt
         partial = tmp_path / "out.partial"
         assert os.listdir(tmp_path) == ["out.partial"]
         partial.write_bytes(partial.read_bytes()[:-cut])
-        with File(tmp_path / "out", format, overwrite=False) as output:
+        with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             assert output.done("a.jpg") and not output.done("b.jpg")
             output.write(annotated("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
     def test_a_damaged_line_does_not_lose_those_after_it(self, format, read, tmp_path):
         path = tmp_path / "out"
-        with File(path, format, overwrite=False) as output:
+        with File(path, format, MODEL, overwrite=False) as output:
             for name in ("a.jpg", "b.jpg", "c.jpg"):
                 output.write(annotated(name))
         damaged = path.read_bytes().replace(b"b.jpg", b'b,"pg')
         path.write_bytes(damaged)
         number = 2 + bool(format.header)
         with pytest.raises(UserError, match=rf"out:{number} is damaged: mend or delete the line"):
-            File(path, format, overwrite=False)
+            File(path, format, MODEL, overwrite=False)
         assert path.read_bytes() == damaged
 
     def test_a_kill_before_the_first_line(self, format, read, tmp_path):
@@ -119,15 +128,15 @@ class TestFile:
             if (format is CSV and beginning == b"{") or (format is JSON and beginning == b"pa"):
                 continue
             (tmp_path / "out.partial").write_bytes(beginning)
-            with File(tmp_path / "out", format, overwrite=False) as output:
+            with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
                 output.write(annotated("a.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
             os.remove(tmp_path / "out")
 
     def test_overwrite_begins_anew_and_keeps_the_old_until_it_is_done(self, format, read, tmp_path):
-        with File(tmp_path / "out", format, overwrite=False) as output:
+        with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated("a.jpg"))
-        with File(tmp_path / "out", format, overwrite=True) as output:
+        with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
             assert not output.done("a.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
@@ -138,15 +147,37 @@ class TestFile:
             (tmp_path / "out").write_bytes(content)
             for overwrite in (False, True):
                 with pytest.raises(UserError, match="name another --output"):
-                    File(tmp_path / "out", format, overwrite)
+                    File(tmp_path / "out", format, MODEL, overwrite)
             assert (tmp_path / "out").read_bytes() == content
         with pytest.raises(UserError):
-            File(tmp_path, format, overwrite=False)
+            File(tmp_path, format, MODEL, overwrite=False)
+
+    def test_who_did_what_is_known(self, format, read, tmp_path):
+        for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
+            with File(tmp_path / "out", format, model, overwrite=False) as output:
+                if output.done(name) is None:
+                    output.write(annotated(name))
+        assert [row["model"] for row in read(tmp_path / "out")] == ["model 1", "model 2 top_k=3"]
+        assert [output.done(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == ["model 1", "model 2 top_k=3", None]
+
+    @pytest.mark.parametrize("name", ["out", "out.partial"])
+    def test_a_file_of_an_earlier_version_is_not_added_to(self, format, read, tmp_path, name):
+        rows = {
+            JSON: b'{"path": "a.jpg", "labels": [], "quantity": 1.0}\n',
+            CSV: b"path,labels,probabilities,quantity,tags,unknown\na.jpg,,,1.000,,\n",
+        }
+        (tmp_path / name).write_bytes(rows[format])
+        with pytest.raises(UserError, match="earlier version, which did not say which model annotated"):
+            File(tmp_path / "out", format, MODEL, overwrite=False)
+        assert (tmp_path / name).read_bytes() == rows[format]
+        with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
+            output.write(annotated("b.jpg"))
+        assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
     def test_a_dry_run_writes_nothing_and_knows_what_is_done(self, format, read, tmp_path):
-        with File(tmp_path / "out", format, overwrite=False) as output:
+        with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated("a.jpg"))
         before = (tmp_path / "out").read_bytes()
-        with DryRun(File(tmp_path / "out", format, overwrite=False)) as output:
+        with DryRun(File(tmp_path / "out", format, MODEL, overwrite=False)) as output:
             assert output.done("a.jpg") and output.write(annotated("b.jpg")).startswith("b.jpg: sea")
         assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]
