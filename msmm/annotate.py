@@ -40,7 +40,7 @@ PRECISIONS = ("float32", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
-_TAGS = flags.DEFINE_list("tags", [], "Tags of every photograph, a,b,c.")
+_TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c.")
 _NEAREST_TAGS = flags.DEFINE_float(
     "nearest_tags",
     None,
@@ -93,7 +93,7 @@ def main(paths: list[str]) -> None:
     if not found:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
     from msmm import engines
-    from msmm.annotating import batches
+    from msmm.annotating import batches, keywords
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     to_sidecar = _FORMAT.value == "xmp"
@@ -113,7 +113,7 @@ def main(paths: list[str]) -> None:
         found,
         _output(name),
         prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
-        words=[word.strip() for word in _TAGS.value if word.strip()],
+        words=keywords.separated(_TAGS.value),
         quantity=None if own else quantity,
         nearest=_NEAREST_TAGS.value,
         choice=choice,

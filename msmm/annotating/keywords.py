@@ -1,5 +1,6 @@
 """The keywords that a photograph has already, and which tags of a model they are."""
 
+import codecs
 import contextlib
 import os
 import pathlib
@@ -88,15 +89,28 @@ def _iptc_text(word: bytes, utf8: bool) -> str:
 def in_text(photo: str) -> list[str]:
     """The tags in the text file beside a photograph, `photo.jpg.txt` or `photo.txt`, if there is one.
 
-    They are separated by commas, semicolons or lines.
+    It is in UTF-8, in UTF-16 with a byte order mark, or else in Windows-1252, a kind of Latin-1.
     """
-    words = []
+    texts = []
     for name in (f"{photo}.txt", f"{os.path.splitext(photo)[0]}.txt"):
         with contextlib.suppress(OSError):
             if name != photo and os.path.isfile(name) and os.path.getsize(name) <= MAX_TEXT:
-                text = pathlib.Path(name).read_text(encoding="utf-8-sig", errors="replace")
-                words += re.split(r"[,;\n]", text)
-    return _each_once(words)
+                texts.append(_decoded(pathlib.Path(name).read_bytes()))
+    return separated("\n".join(texts))
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def separated(text: str) -> list[str]:
+    """The keywords of a text, each once: they are separated by commas, semicolons or lines."""
+    return _each_once(re.split(r"[,;\r\n]", text))
 
 
 def _each_once(words: Iterable[str]) -> list[str]:

@@ -37,7 +37,12 @@ def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directo
         photo(f"photos/{i}.png", bright_above() if i % 3 == 0 else picture(("red", "blue")[i % 2]))
     (tmp_path / "photos" / "1.png.txt").write_text("beaches, Rex")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
-    arguments = ("photos", f"--model={model_directory}", "--tags=goldengate", "--precision=float32")
+    arguments = (
+        "photos",
+        f"--model={model_directory}",
+        "--tags=goldengate;Nikon, sea",
+        "--precision=float32",
+    )
     beam = door("msmm.annotate_beam", *arguments, "--output=said", f"--beam_options={options}", cwd=tmp_path)
     assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
     plain = door("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)

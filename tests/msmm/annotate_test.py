@@ -61,7 +61,7 @@ def test_a_mistake_gets_one_line(arguments, says, tmp_path):
 def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    result = door(".", f"--model={model_directory}", "--tags=Beaches,Rex", cwd=tmp_path)
+    result = door(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)
     assert result.stdout.splitlines() == [
         "./blue.png: seaside (1.00), blue (1.00)",
         "./red.png: seaside (1.00), red (1.00)",

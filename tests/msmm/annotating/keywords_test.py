@@ -1,3 +1,4 @@
+import codecs
 import io
 import struct
 
@@ -117,6 +118,36 @@ def test_xmp_keywords_of_a_photograph(format, tmp_path):
     with Image.open(tmp_path / "photo") as image:
         image.load()
         assert keywords.embedded(image) == ["sea"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("utf-8", ["Straße", "日本"]),
+        ("utf-8-sig", ["Straße", "日本"]),
+        ("utf-16", ["Straße", "日本"]),  # with a byte order mark, as Notepad's "Unicode"
+        ("latin-1", ["Straße", "Köln"]),
+        ("cp1252", ["Straße", "Škoda", "10 €"]),
+    ],
+)
+@pytest.mark.parametrize("ended_by", ["\n", "\r\n", "\r", ";"])
+def test_a_text_file_in_the_encoding_of_another_program(encoding, words, ended_by, tmp_path):
+    (tmp_path / "a.txt").write_bytes(ended_by.join([*words, ""]).encode(encoding))
+    assert keywords.in_text(str(tmp_path / "a.jpg")) == words
+    if encoding == "utf-16":
+        (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF16_BE + ended_by.join(words).encode("utf-16-be"))
+        assert keywords.in_text(str(tmp_path / "a.jpg")) == words
+
+
+@pytest.mark.parametrize("data", [b"\x81\x8d", b"\xff\xfe", b"\xff\xfea", b"\xff\xfe\x00\xd8", b"\xef\xbb"])
+def test_damaged_text_is_no_error(data, tmp_path):
+    (tmp_path / "a.txt").write_bytes(data)
+    assert len(keywords.in_text(str(tmp_path / "a.jpg"))) <= 1
+
+
+def test_keywords_in_one_text():
+    assert keywords.separated(" sky;nikon , sky,, Golden Gate;\n") == ["sky", "nikon", "Golden Gate"]
+    assert keywords.separated("") == []
 
 
 def test_the_text_file_beside_a_photograph(tmp_path):
