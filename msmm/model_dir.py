@@ -174,7 +174,11 @@ def check(directory) -> pathlib.Path:
     directory = pathlib.Path(directory)
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
         if not (directory / name).is_file():
-            raise UserError(f"expected a model directory with {name} in {directory}. Received: no such file")
+            below = [*directory.glob("model/model.keras"), *sorted(directory.glob("*/model/model.keras"))]
+            meant = f"; did you mean {below[0].parent}?" if below else ""
+            raise UserError(
+                f"expected a model directory with {name} in {directory}. Received: no such file{meant}"
+            )
     checksums.check_directory(directory, _REMEDY)
     return directory
 
