@@ -95,8 +95,10 @@ def converted(
     """A directory with what openvino or onnxruntime reads of a model directory, converted if need be."""
     directory, conversion = model_dir.check(directory), ENGINES[engine]
 
-    def write(partial: pathlib.Path) -> None:
-        print(f"converting the network for {engine}; it is kept in {directory}/engines", file=sys.stderr)
+    def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
+        kept, why = ("cannot be", f": {why_not_kept}") if why_not_kept else ("is", "")
+        said = f"converting the network for {engine}; it {kept} kept in {directory}/engines{why}"
+        print(said, file=sys.stderr)
         before_tensorflow()
         from msmm.exporting.graph import Graph
 

@@ -48,23 +48,29 @@ def is_sound(kept: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def converted(kept: pathlib.Path, write: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
+def converted(
+    kept: pathlib.Path, write: Callable[[pathlib.Path, str | None], None]
+) -> Iterator[pathlib.Path]:
     """A directory that holds a conversion: `kept`, or one that is gone after the context.
 
-    write: writes it into a directory; not called where `kept` is sound. What else of the same name was
-    kept, of another network or version, is deleted.
+    write: writes it into a directory, and is told why it cannot be kept, if so; not called where `kept` is
+    sound. What else of the same name was kept, of another network or version, is deleted.
     """
     if not is_sound(kept):
         try:
             with locked(kept.parent), whole_directory(kept) as partial:
-                write(partial)
+                write(partial, None)
                 checksums.write(partial, [file.name for file in partial.iterdir()])
                 for old in set(kept.parent.glob(f"{kept.name.partition('-')[0]}-*")) - {kept, partial}:
                     remove(old)
         # Not ours to write, no space (OpenVINO has a RuntimeError for it), or another process is at it.
-        except (OSError, RuntimeError, UserError):
+        except (OSError, RuntimeError, UserError) as error:
+            said = getattr(error, "strerror", None) or " ".join(str(error).split())
+            why = f"{said}, so that the next run converts again: copy the model to where it may be written"
+            if isinstance(error, UserError):
+                why = "another process is making it there"
             with tempfile.TemporaryDirectory(prefix="msmm-") as scratch:
-                write(pathlib.Path(scratch))
+                write(pathlib.Path(scratch), why)
                 yield pathlib.Path(scratch)
             return
     yield kept

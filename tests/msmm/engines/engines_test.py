@@ -92,10 +92,15 @@ def test_of_another_network_it_is_made_anew(directory, network, inputs):
     assert after != before
 
 
-def test_where_nothing_can_be_kept_it_is_made_for_this_process(directory, inputs):
+def test_where_nothing_can_be_kept_it_is_made_for_this_process_and_said(directory, inputs, capfd):
     shutil.rmtree(directory / "engines")
     (directory / "engines").write_text("in the way")
+    capfd.readouterr()
     said = load(directory, "openvino").annotate(*inputs)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "converting" in line]
+    assert (
+        f"it cannot be kept in {directory}/engines: File exists, so that the next run converts again" in line
+    )
     assert [a.labels for a in said] == [a.labels for a in model_dir.load(directory).annotate(*inputs)]
     assert (directory / "engines").read_text() == "in the way"
 
