@@ -8,11 +8,15 @@ and what a fixed top 3 would have said. The page needs no network. It asks for n
 shows it to everyone who reaches this machine.
 """
 
+import contextlib
+import io
 import os
 import pathlib
 import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 
 from absl import flags
 
@@ -20,7 +24,9 @@ from msmm import command_line
 from msmm.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
-_EXAMPLES = flags.DEFINE_string("examples", None, "Folder of photographs to show; default drawn scenes.")
+_EXAMPLES = flags.DEFINE_string(
+    "examples", None, "Folder with photographs to show, in it or below; default drawn scenes."
+)
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
 _MAX_UPLOAD_MB = flags.DEFINE_integer("max_upload_mb", 32, "Largest photograph taken, MiB.", lower_bound=1)
@@ -34,7 +40,7 @@ def main() -> None:
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what follows is cleaned up then, too
-    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _ended_by_interrupt():
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
         # It would sum up the last 10,000 requests after each one, for a dashboard that is not served.
@@ -54,19 +60,35 @@ def main() -> None:
         except OSError as error:
             raise UserError(f"cannot listen on {_HOST.value}:{_PORT.value}: choose another --port") from error
         print(f"http://{_HOST.value}:{_PORT.value} (Ctrl+C ends it)", flush=True)
-        built.block_thread()
+        try:
+            threading.Event().wait()
+        finally:
+            built.close(verbose=False)
+
+
+@contextlib.contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Ctrl+C is how the page ends; there is nothing to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again it would leave uploads behind
+        print("\nthe page has ended", file=sys.stderr)
 
 
 def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
-    """The first few photographs of a folder, upright."""
+    """The first few photographs of a folder and those below it, upright."""
+    from msmm.annotating import finding
     from tfrecords_tools import images
 
     examples = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and len(examples) < NUM_EXAMPLES:
-            jpeg = images.checked(path)
-            if not isinstance(jpeg, str):
-                examples.append((_save(scratch, len(examples), jpeg or path.read_bytes()), ""))
+    for name, cause in finding.find([str(folder.absolute())], io.BytesIO()):
+        path = pathlib.Path(name)
+        jpeg = cause or images.checked(path)
+        if not isinstance(jpeg, str):
+            examples.append((_save(scratch, len(examples), jpeg or path.read_bytes()), ""))
+        if len(examples) == NUM_EXAMPLES:
+            break
     if not examples:
         raise UserError(f"expected photographs in {folder}. Received: none that can be read")
     return examples

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from msmm import variants
 from tests.msmm.command_line_test import process, refused, run
@@ -16,6 +17,37 @@ gradio_client = pytest.importorskip("gradio_client", reason="gradio is missing: 
 @pytest.fixture(scope="module")
 def saved(trained_run):
     return variants.save_model(trained_run)
+
+
+def in_process(code, cwd) -> subprocess.CompletedProcess:
+    """In one of its own: flags of two doors do not go into one."""
+    code = f"import signal; from msmm import app; {code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, **process(cwd))
+
+
+def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(tmp_path):
+    names = ["b/2.png", "b/c/3.png", "a/no name", "z.png", ".hidden/0.png", "4", "5", "6"]
+    for i, name in enumerate(names):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8 + i, 8)).save(path, "PNG")
+    (tmp_path / "photos/1.jpg").write_bytes(b"broken")
+    (tmp_path / "scratch").mkdir()
+    code = "import pathlib; print(*[p for p, _ in app._photographs(pathlib.Path('photos'), 'scratch')])"
+    result = in_process(code, tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = []
+    for path in result.stdout.split():
+        with Image.open(tmp_path / path) as image:
+            found.append(names[image.width - 8])
+    # Those of a folder come before those below it; the seventh is one too many.
+    assert found == ["4", "5", "6", "z.png", "a/no name", "b/2.png"]
+
+
+def test_an_interrupt_ends_the_page_with_one_line_and_a_second_one_changes_nothing(tmp_path):
+    code = "e = app._ended_by_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
+    result = in_process(f"{code}; signal.raise_signal(signal.SIGINT)", tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "\nthe page has ended\n")
 
 
 @pytest.mark.slow
@@ -42,6 +74,8 @@ def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, 
     finally:
         app.send_signal(end)
         assert app.wait(timeout=30) == 0
+        said = app.stdout.read() + app.stderr.read()
+        assert said == ("\nthe page has ended\n" if end == signal.SIGINT else "")
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
 
 
