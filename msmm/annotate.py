@@ -40,7 +40,7 @@ PRECISIONS = ("float32", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
-_TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c.")
+_TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
 _NEAREST_TAGS = flags.DEFINE_float(
     "nearest_tags",
     None,

@@ -20,7 +20,7 @@ from msmm.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "How the names of the files begin.", required=True)
-_TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c.")
+_TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
 _NEAREST_TAGS = flags.DEFINE_float("nearest_tags", None, "See msmm.annotate.", 0, 1)
 _QUANTITY = flags.DEFINE_string(
     "quantity", None, "How many labels: best, regression or another of the model's. [as the model's own]"
