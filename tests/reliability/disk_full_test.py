@@ -232,7 +232,7 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     from msmm.annotating.outputs import JSON, File
 
     disk = small_disk(tmp_path / "disk", 1)
-    lines = "".join(f'{{"path": "{i}.jpg", "labels": []}}\n' for i in range(5000))
+    lines = "".join(f'{{"path": "{i}.jpg", "labels": [], "model": "model"}}\n' for i in range(5000))
     (disk / "out.jsonl").write_text(lines)
     filler = fill(disk, 64 << 10)
     with pytest.raises(OSError) as refused, File(str(disk / "out.jsonl"), JSON, "model", overwrite=False):
