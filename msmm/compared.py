@@ -105,7 +105,7 @@ def annotate(run: Run, name: str, split: str = "test") -> Annotations:
     parts.load_weights(network, directory, name)
     if trunk(run, name) != "images":
         return method.annotate(network, split, np.arange(run.dataset.num_examples(split)))
-    backbone = parts.build_backbone(dataclasses.replace(run.config, weights="none"))
+    backbone = parts.build_backbone(dataclasses.replace(run.config, weights="none", precision="float32"))
     parts.load_weights(backbone, directory, f"{name}_backbone")
     whole = parts.on_pooled_maps(backbone, network)
     batches = run.images(split).ordered(features.BATCH)

@@ -1,4 +1,4 @@
-"""What frozen parts say of every image, computed once and kept in the work directory.
+"""What frozen parts say of every image, computed once, in float32, and kept in the work directory.
 
 Each array is keyed by the hash of all that it depends on (data set, split, weights, image
 size), row-aligned with the records, and moved into place only when complete. Deleting the
@@ -23,6 +23,7 @@ from msmm.configs.base import Config
 from msmm.errors import UserError
 from msmm.files import clean, read_json, remove, whole_directory, write_json
 from msmm.input_pipeline import batches_of
+from msmm.models.precision import set_precision
 from msmm.run import Run
 
 BATCH = 64
@@ -134,7 +135,7 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
     """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D]."""
 
     def compute():
-        pooled = parts.on_pooled_maps(backbone)
+        pooled = parts.on_pooled_maps(set_precision(backbone, "float32"))
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 
@@ -219,7 +220,7 @@ def _pooling(run: Run) -> keras.Model:
 def key_of(run: Run, split: str, **depends_on) -> dict:
     """What the features of a split depend on, for `cached`. Settings beside the image size count where they
     are not the default, so that what was computed before they were keys is still found."""
-    rare = {name: getattr(run.config, name) for name in ("precision", "preprocessing", "backbone_taps")}
+    rare = {name: getattr(run.config, name) for name in ("preprocessing", "backbone_taps")}
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,

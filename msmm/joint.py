@@ -18,6 +18,7 @@ from msmm.errors import UserError
 from msmm.input_pipeline import batches_of
 from msmm.metrics import quantity_metrics
 from msmm.models import one_process
+from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.run import Run
 from msmm.training import Task
@@ -32,7 +33,9 @@ def task(run: Run) -> Task:
     if config.groups:
         raise UserError("stage joint has no branch for groups: leave --groups out, or train --stage=all")
     labels, tags, images = run.split("train").labels, run.split("train").tags, run.images("train")
-    backbone = None if config.finetune_trunk else parts.load(run, "backbone")
+    backbone = None
+    if not config.finetune_trunk:
+        backbone = set_precision(parts.load(run, "backbone"), config.precision)
     views = tasks.map_views(run) if backbone else None
 
     def build():

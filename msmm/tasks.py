@@ -11,6 +11,7 @@ from msmm import features, losses, parts
 from msmm.annotations import Annotations, choose
 from msmm.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.run import Run
 from msmm.training import Task
@@ -55,7 +56,7 @@ def visual(run: Run) -> Task:
     labels, seed, config = run.split("train").labels, stage_seed(run, "visual"), run.config
     views = map_views(run)
     streaming = views is None
-    backbone = parts.load(run, "backbone") if streaming else None
+    backbone = set_precision(parts.load(run, "backbone"), config.precision) if streaming else None
     images = run.images("train")
 
     def build():

@@ -12,7 +12,6 @@ from msmm.annotations import Annotations, choose, round_counts
 from msmm.input_pipeline import batches_of
 from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.models.annotator import annotator
-from msmm.models.precision import set_precision
 from msmm.quantities import HeldOut
 from msmm.quantities.held_out import sigmoid
 from msmm.run import Run
@@ -148,8 +147,7 @@ def save_model(run: Run) -> pathlib.Path | None:
     if run.config.groups:
         return None
     heads = ("classifier", "quantity", "visual_head", "visual_quantity")
-    loaded = (parts.load(run, name) for name in ("backbone", "multi_scale", "textual", *heads))
-    network = annotator(*(set_precision(part, "float32") for part in loaded))  # for any machine
+    network = annotator(*(parts.load(run, n) for n in ("backbone", "multi_scale", "textual", *heads)))
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)

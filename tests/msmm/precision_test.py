@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import features, parts, stages, variants
+from msmm import features, parts, stages, tasks, variants
 from msmm.models.precision import IN_PRECISION, set_precision
+from msmm.run import Run
 
 
 def dtypes(model) -> dict[str, str]:
@@ -62,6 +63,26 @@ def test_a_16_bit_run_ends_near_a_float32_one(trained_run, make_run):
     assert variants.outputs(run, "classifier", "test").dtype == np.float32
 
 
+def test_what_is_computed_once_is_float32_whatever_it_was_trained_in(trained_run, make_run):
+    run = make_run(precision="bfloat16")
+    same = Run(trained_run.workdir, trained_run.dataset, run.config)
+    assert all(set(dtypes(parts.load(same, part)).values()) == {"float32"} for part in parts.STAGE_OF)
+    for kind in (features.cnn, features.visual):  # the very arrays: nothing is computed again
+        assert kind(same, "test").filename == kind(trained_run, "test").filename
+    frozen, exact = (make_run(p, precision=p, finetune_trunk=False) for p in ("bfloat16", "float32"))
+    for each in (frozen, exact):
+        stages.train(each, "finetune")
+    assert frozen.stage_record("finetune")["weights"] == exact.stage_record("finetune")["weights"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_frozen_trunk_that_is_trained_upon_computes_in_the_precision(trained_run, make_run, precision):
+    config = make_run(precision=precision, maps_cache_gib=0.0).config
+    network, _ = tasks.visual(Run(trained_run.workdir, trained_run.dataset, config)).build()
+    found = dtypes(network)
+    assert found["conv2_block1_1_conv"] == precision and found["preprocess_caffe"] == "float32"
+
+
 @pytest.mark.slow
 def test_float16_trains_every_stage(trained_run, make_run):
     run = make_run("float16", precision="float16")
@@ -76,5 +97,3 @@ def test_float16_trains_every_stage(trained_run, make_run):
 def test_float32_is_not_recorded_so_what_finished_before_is_still_finished(make_run, trained_run):
     assert "precision" not in trained_run.stage_record("visual")["settings"]
     assert stages._settings(make_run(precision="bfloat16"), "visual")["precision"] == "bfloat16"
-    exact, near = (features.key_of(make_run(precision=p), "test") for p in ("float32", "bfloat16"))
-    assert "precision" not in exact and near == {**exact, "precision": "bfloat16"}
