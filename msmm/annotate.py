@@ -18,7 +18,7 @@ another model or counting rule has done there is said. --overwrite does all of i
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
   python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
   python -m msmm.annotate new.jpg --model=MODEL --tags=beach,holiday --quantity=top_k --k=5
-  python -m msmm.annotate photos --model=MODEL --engine=openvino --precision=bfloat16
+  python -m msmm.annotate photos --model=MODEL --engine=openvino --precision=mixed
   find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
 """
 
@@ -36,7 +36,7 @@ QUANTITIES = (
     "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
 )  # fmt: skip
 ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "mixed", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -77,7 +77,8 @@ _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     PRECISIONS,
-    "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs.",
+    "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
+    "mixed computes those in float32 again whose labels that could change.",
 )
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
 
@@ -97,26 +98,16 @@ def main(paths: list[str]) -> None:
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     to_sidecar = _FORMAT.value == "xmp"
-    quantity, threshold, k = _QUANTITY.value, _THRESHOLD.value, None
-    if quantity == "top_k":
-        k = _K.value
-    own = quantity == "predicted" or k or threshold is not None  # not one of the model's estimators
-    given = threshold if k is None else k
-    rule = quantity if given is None else f"{quantity}={given}"
-    name = batches.name(model, None if quantity == "predicted" else rule)
-
-    def choice(annotation):
-        return batches.chosen(annotation, model.labels, threshold, k)
-
+    quantity, rule = _quantity()
+    name = batches.name(model, rule)
     summary = batches.annotate(
         model,
         found,
         _output(name),
         prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
         words=keywords.separated(_TAGS.value),
-        quantity=None if own else quantity,
+        quantity=quantity,
         nearest=_NEAREST_TAGS.value,
-        choice=choice,
         num_workers=_WORKERS.value,
     )
     _report(summary, batches.name(model), name)
@@ -141,6 +132,20 @@ def _check(paths: list[str]) -> None:
         raise UserError("--k is for --quantity=top_k")
     if _WORKERS.value is not None and _WORKERS.value < 1:
         raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
+
+
+def _quantity():
+    """What `Model.annotate` counts by, and what it is called where it is not the model's own."""
+    from msmm.quantities import estimators
+
+    name = _QUANTITY.value
+    if name == "predicted":
+        return None, None
+    if name == "top_k":
+        return estimators.TopK(_K.value), f"{name}={_K.value}"
+    if _THRESHOLD.value is not None:
+        return estimators.AtLeast(_THRESHOLD.value), f"{name}={_THRESHOLD.value}"
+    return name, name
 
 
 def _output(model: str):

@@ -39,7 +39,7 @@ _ENGINE = flags.DEFINE_enum(
     "engine", None, ENGINES, "Measure the finished model as this engine runs it. [trained parts, in float32]"
 )
 _ENGINE_PRECISION = flags.DEFINE_enum(
-    "engine_precision", "float32", ("float32", "bfloat16"), "What the engine computes in."
+    "engine_precision", "float32", ("float32", "mixed", "bfloat16"), "What the engine computes in."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")

@@ -22,7 +22,7 @@ from msmm.annotations import choose
 from msmm.errors import UserError
 from msmm.files import read_json, whole_directory, write_json, write_lines
 from msmm.quantities import BEST, Fitted
-from msmm.quantities.estimators import Regression
+from msmm.quantities.estimators import Estimator, Regression
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
@@ -56,11 +56,13 @@ class Engine:
     """What runs a network.
 
     run: image [B, S, S, 3] and tags [B, T], float32, to "probabilities" [B, C] and raw "quantity" [B],
-    float32. sizes: S as "image", T as "tags", C as "labels".
+    float32. sizes: S as "image", T as "tags", C as "labels". second_look: of what `run` was given and said,
+    and how labels are chosen, to what counts instead; see `engines.second_look`.
     """
 
     run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     sizes: Mapping[str, int]
+    second_look: Callable[..., Mapping[str, np.ndarray]] | None = None
 
 
 class Model:
@@ -84,34 +86,43 @@ class Model:
         self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
         self.image_size, self.run = engine.sizes["image"], engine.run
+        self._second_look = engine.second_look
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
         self,
         images: Sequence[np.ndarray],
         tags: Sequence[Sequence[str]] | None = None,
-        quantity: str | None = None,
+        quantity: str | Estimator | None = None,
     ) -> list[Annotation]:
         """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
 
         Tags outside the vocabulary are left out; without `tags` no image has any, and an image without any
         is judged by its pixels alone (decision 35). quantity: who says how
         many labels, "regression" as in the paper, "best" for what held-out images chose or any other of
-        `quantities.ESTIMATORS`; without it "best", or "regression" where the directory has no estimators.
-        Raises UserError where it does not have that one.
+        `quantities.ESTIMATORS`, or an estimator itself; without it "best", or "regression" where the
+        directory has no estimators. Raises UserError where it does not have that one.
         """
         estimators = self.estimators(quantity)
         pixels = np.stack([self._square(image) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
             multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
-        said = self.run(pixels.astype(np.float32), multi_hot)
+        pixels = pixels.astype(np.float32)
+
+        def chosen_of(probabilities, raw, tagged):
+            chosen = np.empty(probabilities.shape, bool)
+            for has_tags, estimator in estimators.items():
+                rows = tagged == has_tags
+                if rows.any():
+                    chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+            return chosen
+
+        said = self.run(pixels, multi_hot)
+        if self._second_look:
+            said = self._second_look(pixels, multi_hot, said, chosen_of)
         probabilities, raw = said["probabilities"], said["quantity"]
-        chosen = np.empty(probabilities.shape, bool)
-        for tagged, estimator in estimators.items():
-            rows = multi_hot.any(axis=1) == tagged
-            if rows.any():
-                chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+        chosen = chosen_of(probabilities, raw, multi_hot.any(axis=1))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
             for p, c, q in zip(probabilities, chosen, raw, strict=True)
@@ -124,8 +135,10 @@ class Model:
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 
-    def estimators(self, name: str | None = None) -> dict:
+    def estimators(self, name: str | Estimator | None = None) -> dict[bool, Estimator]:
         """Whether an image has tags that the model knows -> the estimator that `annotate` counts it with."""
+        if not isinstance(name, str | None):
+            return dict.fromkeys((True, False), name)
         if not self.quantities:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ import tqdm
 from msmm.annotating import photos, sidecars, word_vectors
 from msmm.annotating.keywords import Tags
 from msmm.annotating.outputs import Annotated, shown
-from msmm.annotations import Annotations, choose
-from msmm.model_dir import Annotation, Model
+from msmm.model_dir import Model
+from msmm.quantities.estimators import Estimator
 from tfrecords_tools import workers
 
 BATCH = 32
@@ -45,18 +45,6 @@ def name(model: Model, rule: str | None = None) -> str:
     return f"{said} {rule}" if rule else said
 
 
-def chosen(annotation: Annotation, labels: Sequence[str], threshold: float | None, k: int | None):
-    """The names that are chosen, surest first: those that the model chose, or else every label of at least
-    `threshold`, perhaps none, or the k best.
-    """
-    if threshold is None and k is None:
-        return annotation.labels
-    scores = annotation.probabilities
-    count = int((scores >= threshold).sum()) if k is None else k
-    mask = choose(Annotations(scores[None], np.array([count])))[0]
-    return tuple(labels[i] for i in np.argsort(-scores, kind="stable") if mask[i])
-
-
 def annotate(
     model: Model,
     found: Sequence[tuple[str, str | None]],
@@ -64,16 +52,15 @@ def annotate(
     *,
     prepare: Sequence,
     words: Iterable[str] = (),
-    choice: Callable[[Annotation], tuple[str, ...]],
-    quantity: str | None = None,
+    quantity: str | Estimator | None = None,
     nearest: float | None = None,
     num_workers: int | None = None,
 ) -> Summary:
     """Annotates photographs, in their order; memory does not grow with their number.
 
     found: what `finding.find` gives. output: one of `outputs` or a gallery. prepare: the arguments
-    of `photos.prepare` after the path. words: keywords that every photograph has. choice: an annotation
-    to the chosen names. quantity: see `Model.annotate`. nearest: the threshold of `word_vectors.nearest`.
+    of `photos.prepare` after the path. words: keywords that every photograph has.
+    quantity: see `Model.annotate`. nearest: the threshold of `word_vectors.nearest`.
     num_workers: processes that decode, by default one a core.
 
     What is skipped is said on standard error as it happens.
@@ -109,7 +96,7 @@ def annotate(
     with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
         ready = usable(pool.map(photos.prepare, wanted(), *prepare))
         while batch := list(itertools.islice(ready, BATCH)):
-            for answer in answers(model, tags, batch, words, choice, quantity):
+            for answer in answers(model, tags, batch, words, quantity):
                 try:
                     line = output.write(answer)
                 except sidecars.CannotWrite as error:
@@ -128,24 +115,23 @@ def answers(
     tags: Tags,
     batch: Sequence[tuple[str, photos.Photo]],
     words: Iterable[str],
-    choice: Callable[[Annotation], tuple[str, ...]],
-    quantity: str | None,
+    quantity: str | Estimator | None,
 ) -> list[Annotated]:
     """What the model says of a batch of paths and photographs; see `annotate`."""
     split = [tags.split([*photo.words, *words]) for _, photo in batch]
     said = model.annotate([photo.pixels for _, photo in batch], [known for known, *_ in split], quantity)
     return [
-        _annotated(model, path, photo, words, annotation, choice(annotation))
+        _annotated(model, path, photo, words, annotation)
         for (path, photo), words, annotation in zip(batch, split, said, strict=True)
     ]
 
 
-def _annotated(model, path, photo, words, annotation, names) -> Annotated:
+def _annotated(model, path, photo, words, annotation) -> Annotated:
     known, unknown, near = words
     order = np.argsort(-annotation.probabilities, kind="stable")
     return Annotated(
         path=path,
-        labels=names,
+        labels=annotation.labels,
         probabilities={model.labels[i]: float(annotation.probabilities[i]) for i in order},
         quantity=annotation.quantity,
         tags=known,

@@ -14,7 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from msmm import engines
 from msmm.annotating import batches, outputs, photos, word_vectors
 from msmm.annotating.keywords import Tags
-from msmm.model_dir import Annotation, Model
+from msmm.model_dir import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +74,11 @@ class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model])
     ) -> Iterable[outputs.Annotated]:
         words, quantity = self._settings.words, self._settings.quantity
         tags = Tags(model.tags, word_vectors.nearest(model.tags, self._settings.nearest))
-        return batches.answers(model, tags, batch, words, _labels, quantity)
+        return batches.answers(model, tags, batch, words, quantity)
 
 
 def _prepare(path: str, size: int) -> tuple[str, photos.Photo | photos.Passed]:
     return path, photos.prepare(path, size, False, False, False)
-
-
-def _labels(annotation: Annotation) -> tuple[str, ...]:
-    return annotation.labels
 
 
 def _is_usable(prepared: tuple) -> bool:

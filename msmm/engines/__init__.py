@@ -51,14 +51,20 @@ def _open_onnx(directory: pathlib.Path, precision: str) -> formats.Run:
     return formats.FORMATS["onnx"].open(directory)
 
 
+MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
+
 # None: TensorFlow itself.
 ENGINES: dict[str, Conversion | None] = {
-    "openvino": Conversion("openvino", _open_openvino, ("openvino",), ("float32", "bfloat16")),
+    "openvino": Conversion("openvino", _open_openvino, ("openvino",), ("float32", MIXED, "bfloat16")),
     "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
     "tensorflow": None,
 }
-PRECISIONS = ("float32", "bfloat16")
-FASTEST = {"bfloat16": ("openvino",), "float32": ("openvino", "onnxruntime", "tensorflow")}  # BENCHMARKS.md
+PRECISIONS = ("float32", MIXED, "bfloat16")
+FASTEST = {  # BENCHMARKS.md
+    "float32": ("openvino", "onnxruntime", "tensorflow"),
+    MIXED: ("openvino",),
+    "bfloat16": ("openvino",),
+}
 
 
 def load(
@@ -69,9 +75,9 @@ def load(
 ) -> model_dir.Model:
     """A model directory whose network an engine runs.
 
-    engine: one of ENGINES, or "auto" for the fastest one installed. precision: "float32", or "bfloat16" where
-    the processor computes in it and the engine can. before_tensorflow: called where TensorFlow is needed,
-    before it is imported.
+    engine: one of ENGINES, or "auto" for the fastest one installed. precision: one of PRECISIONS; all but
+    "float32" where the processor computes in bfloat16 and the engine can. before_tensorflow: called where
+    TensorFlow is needed, before it is imported.
     Raises UserError where an engine is not installed or does not have the precision.
     """
     directory = model_dir.check(directory)
@@ -84,8 +90,23 @@ def load(
         run = tensorflow.open_network(network)
         return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
     with converted(directory, engine, before_tensorflow) as kept:
-        run = ENGINES[engine].open(kept, precision)
-        return model_dir.load(directory, model_dir.Engine(run, read_json(kept / SIZES)))
+        sizes, opened = read_json(kept / SIZES), ENGINES[engine].open
+        if precision != MIXED:
+            return model_dir.load(directory, model_dir.Engine(opened(kept, precision), sizes))
+        fast, exact = (opened(kept, p) for p in ("bfloat16", "float32"))
+    second_look = _second_look(directory, ENGINES[engine], fast, exact, sizes)
+    return model_dir.load(directory, model_dir.Engine(fast, sizes, second_look))
+
+
+def _second_look(directory, conversion: Conversion, fast: formats.Run, exact: formats.Run, sizes):
+    from msmm.engines.second_look import Errors, SecondLook
+
+    def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
+        print("measuring what bfloat16 changes", file=sys.stderr)
+        Errors.measured(fast, exact, sizes).write(partial)
+
+    with cache.converted(cache.path(directory, "errors", conversion.packages), write) as kept:
+        return SecondLook(exact, Errors.read(kept))
 
 
 @contextlib.contextmanager
@@ -114,7 +135,9 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """The engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
-    if precision == "bfloat16" and not has_bfloat16():
+    if precision not in PRECISIONS:
+        raise UserError(f"expected a precision of {', '.join(PRECISIONS)}. Received: {precision!r}")
+    if precision != "float32" and not has_bfloat16():
         raise UserError("this processor does not compute in bfloat16: use --precision=float32")
     if engine == AUTO:
         here = [e for e in FASTEST[precision] if not missing(e)]

@@ -1,12 +1,13 @@
 """How many labels? One class an answer: fitted on held-out images, then labels for any images.
 
 Each is a frozen dataclass of numbers, so JSON holds it; `fit` takes `HeldOut` images, and `annotate`
-takes probabilities [N, C] and the regressor's raw quantities [N] and gives Annotations. Every one says at
-least one label of an image (decision 21), and its scores rank the labels as it chooses them.
+takes probabilities [N, C] and the regressor's raw quantities [N] and gives Annotations. Every one of
+`ESTIMATORS` says at least one label of an image (decision 21), and its scores rank the labels as it chooses
+them.
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -16,6 +17,24 @@ from msmm.quantities.calibration import Calibration
 from msmm.quantities.count_distribution import best_expected_f1, poisson_binomial
 from msmm.quantities.cross_validation import cross_validated
 from msmm.quantities.held_out import HeldOut, logits
+
+
+class Estimator(Protocol):
+    """What says how many labels images get."""
+
+    def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:
+        """Of probabilities [N, C] and the regressor's raw quantities [N]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """Every label of at least a probability that somebody names, perhaps none; nothing is fitted."""
+
+    probability: float
+
+    def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:
+        counts = (probabilities >= self.probability).sum(axis=1)
+        return Annotations(probabilities, counts.astype(np.int32))
 
 
 @dataclasses.dataclass(frozen=True)

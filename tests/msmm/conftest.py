@@ -89,6 +89,7 @@ def photo(tmp_path):
 def annotate(model):
     """Annotates paths in this process: (lines or output, summary)."""
     from msmm.annotating import batches, finding, outputs
+    from msmm.quantities import estimators
 
     class Kept(outputs.Text):
         def __init__(self):
@@ -99,7 +100,7 @@ def annotate(model):
             self.said[photo.path] = photo
 
     def run(*paths, output=None, words=(), overwrite=False, quantity="predicted", listed=b"", workers=1):
-        threshold, k = {"predicted": (None, None), "threshold": (0.5, None), "top_k": (None, 2)}[quantity]
+        count = {"predicted": None, "threshold": estimators.AtLeast(0.5), "top_k": estimators.TopK(2)}
         output = Kept() if output is None else output
         beside = isinstance(output, outputs.Sidecars)
         thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
@@ -109,7 +110,7 @@ def annotate(model):
             output,
             prepare=(model.image_size, thumbnails, beside, overwrite),
             words=words,
-            choice=lambda a: batches.chosen(a, model.labels, threshold, k),
+            quantity=count[quantity],
             num_workers=workers,
         )
         return getattr(output, "said", output), summary

@@ -8,6 +8,7 @@ import pytest
 from msmm import checksums, engines, model_dir
 from msmm.engines import cache
 from msmm.errors import UserError
+from msmm.quantities import estimators
 from tests.msmm.command_line_test import process
 from tests.msmm.conftest import picture
 
@@ -49,6 +50,22 @@ def test_bfloat16_says_nearly_the_same(saved, inputs):
         np.abs(a.probabilities - b.probabilities).max() for a, b in zip(said, expected, strict=True)
     ]
     assert 1e-6 < max(differences) < 0.2  # other numbers, so it is bfloat16 indeed
+
+
+@pytest.mark.parametrize("quantity", [None, estimators.TopK(2), estimators.AtLeast(0.5)])
+def test_mixed_says_the_labels_of_float32(quantity, directory, inputs, capfd):
+    if not engines.has_bfloat16():
+        pytest.skip("this processor does not compute in bfloat16")
+    images, tags = (np.tile(inputs[0], (4, 1, 1, 1)) // 2, 4 * inputs[1])  # many between the labels
+    capfd.readouterr()
+    exact, fast, mixed = (load(directory, "openvino", p) for p in ("float32", "bfloat16", "mixed"))
+    assert "measuring what bfloat16 changes" in capfd.readouterr().err
+    exact, fast, mixed = (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
+    assert [set(a.labels) for a in mixed] == [set(a.labels) for a in exact]
+    again = sum((a.probabilities != b.probabilities).any() for a, b in zip(mixed, fast, strict=True))
+    assert 0 < again < len(images) / 2
+    load(directory, "openvino", "mixed")
+    assert "measuring" not in capfd.readouterr().err  # kept
 
 
 def test_what_was_converted_is_kept_and_damage_mended(directory, inputs, capfd):
@@ -122,6 +139,7 @@ def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
     [
         ({"openvino", "onnxruntime"}, True, ("auto", "float32"), ("openvino", "float32")),
         ({"openvino", "onnxruntime"}, True, ("auto", "bfloat16"), ("openvino", "bfloat16")),
+        ({"openvino", "onnxruntime"}, True, ("auto", "mixed"), ("openvino", "mixed")),
         ({"onnxruntime"}, True, ("auto", "float32"), ("onnxruntime", "float32")),
         (set(), True, ("auto", "float32"), ("tensorflow", "float32")),
         ({"openvino"}, True, ("tensorflow", "float32"), ("tensorflow", "float32")),
@@ -129,6 +147,8 @@ def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
         (set(), True, ("onnxruntime", "float32"), "needs onnxruntime: pip install 'msmm\\[onnx\\]'"),
         (set(), True, ("auto", "bfloat16"), "needs an engine of openvino: pip install 'msmm\\[openvino\\]'"),
         ({"openvino"}, False, ("auto", "bfloat16"), "this processor does not compute in bfloat16"),
+        ({"openvino"}, False, ("openvino", "mixed"), "this processor does not compute in bfloat16"),
+        ({"openvino"}, True, ("auto", "float16"), "expected a precision of float32, mixed, bfloat16"),
         ({"onnxruntime"}, True, ("onnxruntime", "bfloat16"), "has --precision=float32, not bfloat16"),
         (set(), True, ("tensorrt", "float32"), "expected an engine of auto, openvino"),
     ],
@@ -147,4 +167,4 @@ def test_the_door_has_the_engines_that_there_are():
     from msmm import annotate
 
     assert set(annotate.ENGINES) == {"auto", *engines.ENGINES}
-    assert annotate.PRECISIONS == engines.PRECISIONS
+    assert annotate.PRECISIONS == engines.PRECISIONS == tuple(engines.FASTEST)
