@@ -6,8 +6,8 @@
 
 Images a second of a network, on random pixels, in batches of 1 and 8: all take turns, and what counts is the
 median. Without --model it is the paper's: ResNet-101 at 224 pixels, 81 labels, 1,000 tags, random weights.
-Peers of a ResNet-101 are the same network written in PyTorch, too. With --dataset it says on how many of its
-test images each engine chooses the labels that Keras chooses in float32.
+Peers of a ResNet-101 are the same network written in PyTorch, too. With --dataset the engines annotate its
+test images, in turn, too, and it says on how many each chooses the labels that Keras chooses in float32.
 
 What is not installed is left out: pip install 'msmm[onnx,openvino,litert]' torch
 """
@@ -28,6 +28,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "Rounds in which all take turns.",
 _DATASET = flags.DEFINE_string("dataset", None, "Data set to compare labels on; needs --model.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
 _IMAGES = flags.DEFINE_integer("images", None, "How many to compare labels on. [all]", lower_bound=1)
+_TAGS = flags.DEFINE_bool("with_tags", True, "Whether the images of --dataset have their tags.")
 LABELS, TAGS = 81, 1000  # of NUS-WIDE
 
 
@@ -58,7 +59,8 @@ def main() -> None:
             from msmm import records
 
             dataset = records.open_dataset(pathlib.Path(_DATA_DIR.value), _DATASET.value)
-            print(f"\n{inference.agreement(directory, dataset, _IMAGES.value)}")
+            batch = max(map(int, _BATCHES.value), default=32)
+            print(f"\n{inference.agreement(directory, dataset, _IMAGES.value, batch, _TAGS.value)}")
 
 
 def _what(model) -> str:

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import tempfile
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -57,9 +58,12 @@ def keras(model: model_dir.Model) -> Way:
 
 
 def ours(directory) -> dict[str, Way]:
-    """Every engine that is installed, in every precision that it has here."""
+    """Every engine that is installed, in every precision that it has here, but mixed, whose time is up to the
+    images."""
     ways = {}
     for engine, precision in settings():
+        if precision == engines.MIXED:
+            continue
         ways[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).run
     return ways
 
@@ -186,29 +190,54 @@ def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], rep
     return measuring.table(["", *(c for b in batches for c in (f"batch {b}", "times"))], rows)
 
 
-def agreement(directory, dataset, limit: int | None = None) -> str:
-    """A table: on how many test images each engine chooses the labels that Keras does in float32, and the
-    largest difference of a probability.
+def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags: bool) -> str:
+    """A table of test images, which Keras and all engines annotate in turn, a batch each: images a second, on
+    how many an engine chooses the labels that Keras does in float32, the largest difference of a probability,
+    and how many were computed again.
 
-    limit: of how many images, instead of all.
+    limit: of how many images, instead of all. with_tags: whether they have their tags.
     """
     from msmm.input_pipeline import Images
 
-    models = {"Keras": model_dir.load(directory)}
+    models = {"Keras, model.predict": model_dir.load(directory)}
     models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
+    first = next(iter(models.values()))
+    first.run = _predicts(first)
     rows = dataset.annotations("test")[1][:limit]
-    tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there] for row in rows]
-    said = {name: [] for name in models}
-    images = Images(dataset, "test", models["Keras"].image_size, cache_gib=0)
-    for batch in tqdm(images.ordered(32, rows=np.arange(len(rows))), "comparing labels", disable=None):
+    tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there and with_tags] for row in rows]
+    said, seconds = {name: [] for name in models}, {name: [] for name in models}
+    images = Images(dataset, "test", first.image_size, cache_gib=0)
+    batches = images.ordered(batch_size, rows=np.arange(len(rows)))
+    for batch in tqdm(batches, "comparing labels", -(-len(rows) // batch_size), disable=None):
         for name, annotations in said.items():
             some = tags[len(annotations) : len(annotations) + len(batch)]
+            if not annotations:
+                models[name].run(*models[name].inputs(batch, some))  # to warm up
+            started = time.perf_counter()
             annotations += models[name].annotate(batch, some)
+            seconds[name].append(time.perf_counter() - started)
+    exact = said["Keras, model.predict"]
+    rates = {name: len(rows) / sum(spent) for name, spent in seconds.items()}
     table = []
     for name, annotations in said.items():
-        pairs = list(zip(annotations, said["Keras"], strict=True))
+        pairs = list(zip(annotations, exact, strict=True))
         same = sum(set(a.labels) == set(b.labels) for a, b in pairs)
         furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
-        table.append([name, f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"])
-    title = f"the labels that Keras chooses, test images of {dataset.name}"
-    return measuring.table([title, "images", "share", "largest difference of a probability"], table)
+        look = models[name].second_look
+        speed = [f"{rates[name]:.2f}", f"{rates[name] / rates['Keras, model.predict']:.2f}"]
+        share = [f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"]
+        table.append([name, *speed, *share, f"{look.again}" if look else ""])
+    tagged = "with" if with_tags else "without"
+    title = f"{len(rows)} test images of {dataset.name}, {tagged} tags, batches of {batch_size}"
+    columns = ["images/s", "times", "labels of Keras", "share", "largest difference", "again in float32"]
+    return measuring.table([title, *columns], table)
+
+
+def _predicts(model: model_dir.Model):
+    predict = keras(model)
+
+    def run(image, tags):
+        said = predict(image, tags)
+        return {"probabilities": said["probabilities"], "quantity": said["quantity"][:, 0]}
+
+    return run

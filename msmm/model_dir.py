@@ -86,7 +86,7 @@ class Model:
         self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
         self.image_size, self.run = engine.sizes["image"], engine.run
-        self._second_look = engine.second_look
+        self.second_look = engine.second_look
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
 
     def annotate(
@@ -104,11 +104,7 @@ class Model:
         directory has no estimators. Raises UserError where it does not have that one.
         """
         estimators = self.estimators(quantity)
-        pixels = np.stack([self._square(image) for image in images])
-        multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
-        for row, words in enumerate(tags or []):
-            multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
-        pixels = pixels.astype(np.float32)
+        pixels, multi_hot = self.inputs(images, tags)
 
         def chosen_of(probabilities, raw, tagged):
             chosen = np.empty(probabilities.shape, bool)
@@ -119,14 +115,24 @@ class Model:
             return chosen
 
         said = self.run(pixels, multi_hot)
-        if self._second_look:
-            said = self._second_look(pixels, multi_hot, said, chosen_of)
+        if self.second_look:
+            said = self.second_look(pixels, multi_hot, said, chosen_of)
         probabilities, raw = said["probabilities"], said["quantity"]
         chosen = chosen_of(probabilities, raw, multi_hot.any(axis=1))
         return [
             Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
             for p, c, q in zip(probabilities, chosen, raw, strict=True)
         ]
+
+    def inputs(
+        self, images: Sequence[np.ndarray], tags: Sequence[Sequence[str]] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What the network reads of images and their tags: float32 [B, S, S, 3] and [B, T]."""
+        pixels = np.stack([self._square(image) for image in images])
+        multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
+        for row, words in enumerate(tags or []):
+            multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
+        return pixels.astype(np.float32), multi_hot
 
     def _square(self, image: np.ndarray) -> np.ndarray:
         if image.shape[:2] == (self.image_size, self.image_size):

@@ -61,10 +61,13 @@ class Errors:
 
 
 class SecondLook:
-    """What is said of a batch in bfloat16 to what is said of it once the doubtful images are float32."""
+    """What is said of a batch in bfloat16 to what is said of it once the doubtful images are float32.
+
+    again: how many images were computed again so far.
+    """
 
     def __init__(self, exact: Run, errors: Errors):
-        self._exact, self._errors = exact, errors
+        self._exact, self._errors, self.again = exact, errors, 0
 
     def __call__(
         self, image: np.ndarray, tags: np.ndarray, said: Mapping[str, np.ndarray], choose: Choose
@@ -73,6 +76,7 @@ class SecondLook:
         rows = np.flatnonzero(self.doubtful(said, tags.any(axis=1), choose))
         if not len(rows):
             return said
+        self.again += len(rows)
         again = self._exact(image[rows], tags[rows])
         mended = {name: np.array(said[name]) for name in ("probabilities", "quantity")}
         for name, values in mended.items():
