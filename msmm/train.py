@@ -78,19 +78,30 @@ def _train(distribution=None) -> None:
             f"the data set {run.dataset.name!r} has no split test, on which a model is measured before it is "
             "written: pack it again with some"
         )
-    from msmm import stages, variants
+    from msmm import stages
 
     wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value, distribution)
-    if _STAGE.value == "joint":
-        print(f"model:       {variants.save_model(run.of_joint())}")
-    elif _STAGE.value:
-        missing = [stage for stage in STAGES if not run.stage_record(stage)]
-        model = f"not before {', '.join(missing)} have finished" if missing else variants.save_model(run)
-        print(f"model:       {model or 'none with --groups: msmm.annotate knows no groups'}")
+    if _STAGE.value:
+        print(f"model:       {_save_model(run)}")
     print(f"work:        {run.directory}")
     print(f"tensorboard: tensorboard --logdir={run.directory}")
+
+
+def _save_model(run):
+    """Writes the finished model, ready to annotate, and returns its path; or why there is none."""
+    from msmm import engines, variants
+
+    joint = _STAGE.value == "joint"
+    missing = [stage for stage in STAGES if not joint and not run.stage_record(stage)]
+    if missing:
+        return f"not before {', '.join(missing)} have finished"
+    model = variants.save_model(run.of_joint() if joint else run)
+    if not model:
+        return "none with --groups: msmm.annotate knows no groups"
+    engines.prepare(model)
+    return model
 
 
 if __name__ == "__main__":

@@ -131,6 +131,15 @@ def converted(
         yield kept
 
 
+def prepare(directory) -> None:
+    """Converts the network of a model directory for the engine that "auto" means, if that reads a conversion,
+    so that the first to annotate need not wait for it."""
+    engine, _ = choose()
+    if ENGINES[engine]:
+        with converted(directory, engine):
+            pass
+
+
 def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """The engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from msmm import preprocessing
@@ -37,6 +38,19 @@ class Graph(tf.Module):
         self.pixels = tf.function(self._annotate_pixels, input_signature=[image, tags])
         strings = [tf.TensorSpec([None], tf.string, name=name) for name in ("image_bytes", "tags")]
         self.encoded = tf.function(self._annotate_encoded, input_signature=strings)
+
+    def of_weights(self):
+        """`pixels` as a concrete function of image, tags and the weights, called weight_0, weight_1 …, and
+        their values. Its graph has no weight in it, so that writing it takes no time."""
+        weights = self._network.weights
+
+        def annotate(image, tags, values):
+            with keras.StatelessScope(list(zip(weights, values, strict=True))):
+                return self._annotate_pixels(image, tags)
+
+        specs = [tf.TensorSpec(w.shape, w.dtype, name=f"weight_{i}") for i, w in enumerate(weights)]
+        function = tf.function(annotate).get_concrete_function(*self.pixels.input_signature, specs)
+        return function, {s.name: keras.ops.convert_to_numpy(w) for s, w in zip(specs, weights, strict=True)}
 
     def _annotate_pixels(self, image, tags):
         """image RGB [B, S, S, 3] float32 in 0 … 255, tags [B, T] float32 in {0, 1}.
