@@ -1,6 +1,7 @@
 """The README's tutorial, run as it stands there: sixty photographs in folders, to keywords for new ones."""
 
 import csv
+import importlib.util
 import json
 import re
 import shlex
@@ -51,6 +52,8 @@ def test_the_tutorial(tmp_path):
         result = subprocess.run(arguments, capture_output=True, timeout=600, **process(tmp_path))
         assert result.returncode == 0, command + result.stdout + result.stderr
         said[command] = result.stdout
+        converts = "converting the network" in result.stderr
+        assert converts == ("msmm.train" in command and importlib.util.find_spec("openvino") is not None)
     (figures,) = [output for command, output in said.items() if "msmm.evaluate" in command]
     card = json.loads((tmp_path / "runs/my_photos/seed0/model/model.json").read_text())
     assert f"H-F1  {card['test']['H-F1']:.2f}" in figures  # under the settings of the training
