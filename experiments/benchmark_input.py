@@ -6,8 +6,8 @@
 Without --images, scenes are drawn with noise, so that files are as large as photographs of that size:
 squares as the network reads them, 4:3 as `pack --resize` leaves them, as MSCOCO has them, and as a camera has
 them. All ways see the same files and take turns in one process; the median of --repeats counts. "Decoding
-alone" is tf.io.decode_jpeg on all cores, of files in memory. Ours reads records, shuffles, decodes, resizes
-and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in a process a core.
+alone" is tf.io.decode_jpeg on all cores, of files in memory, as it comes and with the accurate inverse DCT,
+which is Pillow's and ours. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in a process a core.
 """
 
 import functools
@@ -101,9 +101,14 @@ def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
     kept = _packed(files, folder, 2000)
     streamed, in_memory = (Images(d, "train", _SIZE.value, gib) for d, gib in ((dataset, 0), (kept, 100)))
     memory = tf.data.Dataset.from_tensor_slices(files).repeat()
-    bare = memory.map(lambda e: tf.shape(tf.io.decode_jpeg(e, channels=3)), tf.data.AUTOTUNE)
+
+    def alone(**how):
+        bare = memory.map(lambda e: tf.shape(tf.io.decode_jpeg(e, channels=3, **how)), tf.data.AUTOTUNE)
+        return bare.batch(BATCH).prefetch(2)
+
     ways = {
-        ALONE: bare.batch(BATCH).prefetch(2),
+        ALONE: alone(),
+        "decoding alone, accurately": alone(dct_method="INTEGER_ACCURATE"),
         "ours": (x for x, _ in streamed.epoch(rows, BATCH, 0, 0, flip=True)),
         "ours, kept in memory": (
             x for n in itertools.count() for x, _ in in_memory.epoch(rows[:2000], BATCH, 0, n, flip=True)
