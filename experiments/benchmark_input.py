@@ -7,7 +7,8 @@ Without --images, scenes are drawn with noise, so that files are as large as pho
 squares as the network reads them, 4:3 as `pack --resize` leaves them, as MSCOCO has them, and as a camera has
 them. All ways see the same files and take turns in one process; the median of --repeats counts. "Decoding
 alone" is tf.io.decode_jpeg on all cores, of files in memory, as it comes and with the accurate inverse DCT,
-which is Pillow's and ours. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in a process a core.
+which is Pillow's and ours. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader
+(pip install torch) does the same with Pillow, in a process a core.
 """
 
 import functools
