@@ -6,10 +6,10 @@
 On random pictures and annotations, with random weights, which do not matter to speed. All ways take turns in
 one process; the median of --repeats counts. "Plain fit" is `Model.fit` of backbone, fusion, MLP and
 classifier together, on decoded images in memory. The limit is the work of a stage (its products and
-convolutions) over the rate at which this machine multiplies matrices of the same precision.
+convolutions) over the rate at which this machine multiplies matrices of the same precision. What is computed
+once, as the classifier's features are, is float32 in any case.
 """
 
-import dataclasses
 import itertools
 import pathlib
 import shutil
@@ -50,7 +50,8 @@ def main() -> None:
     print(", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n")
     rows = []
     for name in ways:
-        limit = rates["float32" if name == PLAIN else _PRECISION.value] / work[name]
+        of = _PRECISION.value if name.startswith(("finetune", "visual")) else "float32"
+        limit = rates[of] / work[name]
         row = [f"{speed[name]:,.1f}", f"{speed[name] / speed[PLAIN]:,.2f}", f"{work[name] / 1e9:,.3f}"]
         rows.append([name, *row, f"{speed[name] / limit:.0%}"])
     print(measuring.table(["", "images/s", "times plain", "GFLOP an image", "of the limit"], rows))
@@ -139,7 +140,7 @@ def _stage(run, stage: str, steps: int):
 
 
 def _network(run, trainable: bool):
-    """Pixels and tags to the classifier's logits, in one model; the branches train or not."""
+    """Pixels and tags to the classifier's logits, in one float32 model; the branches train or not."""
     import keras
 
     from msmm import losses, parts
@@ -158,8 +159,7 @@ def _plain_fit(run):
     """`Model.fit` of everything in float32, on pixels in memory."""
     import numpy as np
 
-    config = dataclasses.replace(run.config, precision="float32")
-    model = _network(type(run)(run.workdir, run.dataset, config), trainable=True)
+    model = _network(run, trainable=True)
     rows = np.arange(_BATCH.value * _STEPS.value)
     pixels = run.images("train").take(rows).astype(np.float32)
     tags, labels = (matrix[rows].astype(np.float32) for matrix in run.dataset.annotations("train")[1:])
