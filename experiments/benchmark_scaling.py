@@ -7,11 +7,12 @@
     python -m experiments.benchmark_scaling --of=sinn --of=ria --steps=200
     python -m experiments.benchmark_scaling --images=20000,40000,80000 --classes=81,324 --tags=1000,4000
 
-On random rows. The first of --images, --classes, --tags and --workers is the case from which one is changed at
-a time. Each case is a process of its own, which trains an epoch and evaluates on the held-out images; "-"
-workers are one process on all cores. "Peak" is the most memory that it held, of several workers the largest;
-"own" is that without files that it has mapped, whose pages the system takes back when it needs them. "Loss" is
-that of the last step taken: the same whoever shares the batches.
+On random rows. The first of --images, --classes, --tags and --workers makes the case of which one is changed
+at a time. Each case is a process of its own, which trains an epoch and evaluates on the held-out images; "-"
+workers are one process on all cores. "s an epoch" passes on the clock, "core s" on all cores together, which
+other work on the machine hardly changes. "Peak" is the most memory that a process held, of several workers
+the largest; "own" is that without files that it has mapped, whose pages the system takes back when it needs
+them. "Loss" is that of the last step taken: the same whoever shares the batches.
 """
 
 import contextlib
@@ -35,7 +36,9 @@ _IMAGES = flags.DEFINE_list("images", ["150000"], "Numbers of training images.")
 _CLASSES = flags.DEFINE_list("classes", ["81"], "Numbers of classes.")
 _TAGS = flags.DEFINE_list("tags", ["1000"], "Numbers of tags.")
 _WORKERS = flags.DEFINE_list(
-    "workers", [], "Numbers of processes that share each batch of finetune or visual, a core each. [all cores]"
+    "workers",
+    [],
+    "Numbers of processes that share each batch of finetune or visual, a core each. [all cores]",
 )
 _WIDTH = flags.DEFINE_integer("feature_size", 2048, "Numbers in f_v, and in f_t; a multiple of 32.", 32)
 _BACKBONE = flags.DEFINE_string("backbone", "resnet101", "The trunk of the stages on images.")
@@ -57,7 +60,7 @@ def main() -> None:
     for case in wanted:
         check(case, len(cores))
     context = multiprocessing.get_context("spawn")
-    columns = ["of", "images", "classes", "tags", "workers", "s an epoch", "µs an image"]
+    columns = ["of", "images", "classes", "tags", "workers", "s an epoch", "core s", "µs an image"]
     columns += ["peak MiB", "own MiB", "loss"]
     print(measuring.machine("tensorflow", "keras") + f"; features of {_WIDTH.value:,} numbers\n")
     print(measuring.table(columns, []), flush=True)
@@ -91,7 +94,7 @@ def _wanted() -> list[Case]:
 
 
 def _measured(case: Case, folder: str, context, cores: list[int]) -> list[Cost]:
-    """What each worker of a case spent, all in fresh processes at the same time; or the one without a core."""
+    """What each worker of a case spent, all at the same time in fresh processes; or one on all cores."""
     addresses = _free_addresses(case.workers or 1)
     with contextlib.ExitStack() as stack:
         costs = []
@@ -103,7 +106,7 @@ def _measured(case: Case, folder: str, context, cores: list[int]) -> list[Cost]:
 
 
 def _take_place(addresses: list[str], number: int, core: int) -> None:
-    """Makes this process a worker among others, with a core of its own: so many threads has TensorFlow then."""
+    """Makes this process a worker among others, on a core of its own: TensorFlow then has one thread."""
     os.sched_setaffinity(0, {core})
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
     os.environ["TF_CONFIG"] = json.dumps(cluster)

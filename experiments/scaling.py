@@ -42,10 +42,11 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a process spent on a case: seconds an epoch, its peak in all and without mapped files (MiB). loss:
-    of the last step, over the whole batch."""
+    """What a process spent on a case: seconds an epoch, on the clock and of cores; its peak in all and
+    without mapped files, MiB. loss: of the last step, over the whole batch."""
 
     seconds: float
+    core_seconds: float
     peak: float
     own: float
     loss: float
@@ -66,8 +67,8 @@ def check(case: Case, cores: int) -> None:
         raise UserError(f"expected 1 or more. Received: {said}")
     if case.of not in SHARED:
         raise UserError(
-            f"workers share the steps of {' and '.join(SHARED)} alone: give {said} with --of={SHARED[0]}, not "
-            f"with --of={case.of}"
+            f"workers share the steps of {' and '.join(SHARED)} alone: expected one of them beside {said}. "
+            f"Received: --of={case.of}"
         )
     if case.batch_size % case.workers:
         raise UserError(f"{said} cannot share batches of {case.batch_size} equally: choose a --batch_size")
@@ -122,13 +123,17 @@ def measure(case: Case, folder: str) -> Cost:
         distribution = _distribution(case, run)  # before TensorFlow computes anything
         task = stages.stage_of(run, case.of).task(run)
         model, taken = _steps(task, run.config, distribution)
-        steps, first = min(case.steps or task.steps_per_epoch, task.steps_per_epoch), None
-        for loss, _ in itertools.islice(taken, steps):
-            first = first or time.perf_counter()  # the first step compiles
-        spent = (time.perf_counter() - first) / max(1, steps - 1) * task.steps_per_epoch
+        steps = min(case.steps or task.steps_per_epoch, task.steps_per_epoch)
+        loss, _ = next(taken)  # the first step compiles
+        clocks = time.perf_counter, time.process_time
+        before = [clock() for clock in clocks]
+        for loss, _ in itertools.islice(taken, steps - 1):  # noqa: B007 - the last one counts
+            pass
+        whole = task.steps_per_epoch / max(1, steps - 1)
+        spent = [(clock() - then) * whole for clock, then in zip(clocks, before, strict=True)]
         if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
             task.evaluate(model)
-    return Cost(spent, memory.peak, memory.own, loss)
+    return Cost(*spent, memory.peak, memory.own, loss)
 
 
 def _distribution(case: Case, run):
@@ -157,12 +162,13 @@ def _steps(task, config, distribution):
 
 
 def row(case: Case, costs: Sequence[Cost]) -> list[str]:
-    """A row of the table: of, images, classes, tags, workers, seconds, microseconds an image, MiB, MiB, loss.
+    """A row of the table: of, images, classes, tags, workers, s, core s, µs an image, MiB, MiB, loss.
 
-    costs: of every worker, the chief first; memory is that of the largest.
+    costs: of every worker, the chief first. Core seconds are those of all, memory is that of the largest.
     """
     sizes = [f"{number:,}" for number in (case.images, case.classes, case.tags)]
     seconds = costs[0].seconds
-    spent = [f"{seconds:,.1f}", f"{seconds / case.images * 1e6:,.0f}"]
+    of_cores = sum(cost.core_seconds for cost in costs)
+    spent = [f"{seconds:,.1f}", f"{of_cores:,.1f}", f"{seconds / case.images * 1e6:,.0f}"]
     memory = [f"{max(cost.peak for cost in costs):,.0f}", f"{max(cost.own for cost in costs):,.0f}"]
     return [case.of, *sizes, str(case.workers or "-"), *spent, *memory, f"{costs[0].loss:.6g}"]

@@ -100,8 +100,8 @@ def _map_shapes(name: str, taps: tuple, image_size: int) -> list[tuple[int, int,
 
 
 def load(run: Run, part: str) -> keras.Model:
-    """A trained part of a run, frozen, in float32 whatever it was trained in: what it says is computed once, and
-    a saved model is float32. Its stage must have finished, with the images and the trunk of now."""
+    """A trained part of a run, frozen, in float32 whatever it was trained in: what it says is computed once,
+    and a saved model is float32. Its stage must have finished, with the images and the trunk of now."""
     config = dataclasses.replace(run.config, precision="float32")
     _check_settings(run, part)
     if part == "backbone":  # the stage's own weights replace these: nothing to download
