@@ -89,7 +89,7 @@ def _run(case: Case, folder: str):
     if case.of in ON_IMAGES:
         dataset = dataclasses.replace(dataset, side=256)
         settings = {"backbone": case.backbone, "image_size": case.image_size}
-        settings |= {"bn_momentum": 0.0, "maps_cache_gib": 0.0}
+        settings |= {"bn_momentum": 0.0, "maps_cache_gib": 0.0, "image_cache_gib": 0.0}
     else:
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
