@@ -1,24 +1,31 @@
-"""What stages and compared methods cost: time and memory against images, classes and tags.
+"""What stages and compared methods cost: time and memory against images, classes, tags and workers.
 
     python -m experiments.benchmark_scaling                                  NUS-WIDE's size, on features
     python -m experiments.benchmark_scaling --of=finetune --of=visual --steps=2      ResNet-101 at 224 px
     python -m experiments.benchmark_scaling --of=finetune --steps=2 --recompute
+    python -m experiments.benchmark_scaling --of=finetune --of=visual --steps=3 --workers=1,2
     python -m experiments.benchmark_scaling --of=sinn --of=ria --steps=200
     python -m experiments.benchmark_scaling --images=20000,40000,80000 --classes=81,324 --tags=1000,4000
 
-On random rows. The first of --images, --classes and --tags is the size from which one is changed at a time.
-Each case is a process of its own, which trains an epoch and evaluates on the held-out images. "Peak" is the
-most memory that it held; "own" is that without files that it has mapped, whose pages the system takes back
-when it needs them.
+On random rows. The first of --images, --classes, --tags and --workers makes the case of which one is changed
+at a time. Each case is a process of its own, which trains an epoch and evaluates on the held-out images; "-"
+workers are one process on all cores. "s an epoch" passes on the clock, "core s" on all cores together, which
+other work on the machine hardly changes. "Peak" is the most memory that a process held, of several workers
+the largest; "own" is that without files that it has mapped, whose pages the system takes back when it needs
+them. "Loss" is that of the last step taken: the same whoever shares the batches.
 """
 
+import contextlib
+import json
 import multiprocessing
+import os
+import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
-from experiments.scaling import METHODS, ON_IMAGES, STAGES, Case, cases, measure, prepare
+from experiments.scaling import METHODS, ON_IMAGES, STAGES, Case, Cost, cases, check, measure, prepare, row
 from msmm import command_line
 from msmm.errors import UserError
 
@@ -28,12 +35,19 @@ _OF = flags.DEFINE_multi_enum(
 _IMAGES = flags.DEFINE_list("images", ["150000"], "Numbers of training images.")
 _CLASSES = flags.DEFINE_list("classes", ["81"], "Numbers of classes.")
 _TAGS = flags.DEFINE_list("tags", ["1000"], "Numbers of tags.")
+_WORKERS = flags.DEFINE_list(
+    "workers",
+    [],
+    "Numbers of processes that share each batch of finetune or visual, a core each. [all cores]",
+)
 _WIDTH = flags.DEFINE_integer("feature_size", 2048, "Numbers in f_v, and in f_t; a multiple of 32.", 32)
+_BACKBONE = flags.DEFINE_string("backbone", "resnet101", "The trunk of the stages on images.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side of their images, pixels.", 32)
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Stop the epoch after so many steps, and tell its time from them.", 2
 )
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "What layers compute in.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images of a step.", 1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images of a step, over all workers.", 1)
 _RECOMPUTE = flags.DEFINE_bool("recompute", False, "What gradients need is computed again, not kept.")
 _FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up after. [the system's]")
 
@@ -41,22 +55,69 @@ _FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up afte
 def main() -> None:
     from experiments import measuring
 
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    wanted = _wanted()
+    for case in wanted:
+        check(case, len(cores))
     context = multiprocessing.get_context("spawn")
-    columns = ["of", "images", "classes", "tags", "s an epoch", "µs an image", "peak MiB", "own MiB"]
+    columns = ["of", "images", "classes", "tags", "workers", "s an epoch", "core s", "µs an image"]
+    columns += ["peak MiB", "own MiB", "loss"]
     print(measuring.machine("tensorflow", "keras") + f"; features of {_WIDTH.value:,} numbers\n")
     print(measuring.table(columns, []), flush=True)
-    images, classes, tags = (_numbers(flag) for flag in (_IMAGES, _CLASSES, _TAGS))
-    wanted = []
-    for name in _OF.value:
-        sizes = images[0], classes[0], tags[0], _WIDTH.value
-        first = Case(name, *sizes, _STEPS.value, _PRECISION.value, _BATCH_SIZE.value, _RECOMPUTE.value)
-        wanted += cases(first, images[1:], classes[1:], tags[1:])
     for case in wanted:
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
-            for task in (prepare, measure):  # each in a fresh process
-                with ProcessPoolExecutor(1, context) as process:
-                    row = process.submit(task, case, folder).result()
-        print(measuring.row(row), flush=True)
+            with ProcessPoolExecutor(1, context) as process:
+                process.submit(prepare, case, folder).result()
+            print(measuring.row(row(case, _measured(case, folder, context, cores))), flush=True)
+
+
+def _wanted() -> list[Case]:
+    images, classes, tags, workers = (_numbers(flag) for flag in (_IMAGES, _CLASSES, _TAGS, _WORKERS))
+    wanted = []
+    for name in _OF.value:
+        first = Case(
+            name,
+            images[0],
+            classes[0],
+            tags[0],
+            _WIDTH.value,
+            _STEPS.value,
+            _PRECISION.value,
+            _BATCH_SIZE.value,
+            _RECOMPUTE.value,
+            workers[0] if workers else None,
+            _BACKBONE.value,
+            _IMAGE_SIZE.value,
+        )
+        wanted += cases(first, images=images[1:], classes=classes[1:], tags=tags[1:], workers=workers[1:])
+    return wanted
+
+
+def _measured(case: Case, folder: str, context, cores: list[int]) -> list[Cost]:
+    """What each worker of a case spent, all at the same time in fresh processes; or one on all cores."""
+    addresses = _free_addresses(case.workers or 1)
+    with contextlib.ExitStack() as stack:
+        costs = []
+        for number in range(len(addresses)):
+            place = (_take_place, (addresses, number, cores[number])) if case.workers else ()
+            process = stack.enter_context(ProcessPoolExecutor(1, context, *place))
+            costs.append(process.submit(measure, case, folder))
+        return [cost.result() for cost in costs]
+
+
+def _take_place(addresses: list[str], number: int, core: int) -> None:
+    """Makes this process a worker among others, on a core of its own: TensorFlow then has one thread."""
+    os.sched_setaffinity(0, {core})
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
+    os.environ["TF_CONFIG"] = json.dumps(cluster)
+
+
+def _free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
 
 
 def _numbers(flag) -> list[int]:

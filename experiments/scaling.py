@@ -1,4 +1,4 @@
-"""Training on random rows, in a process of its own: seconds an epoch and memory.
+"""Training on random rows, in processes of its own: seconds an epoch and memory.
 
 For `benchmark_scaling`, which imports this without TensorFlow.
 """
@@ -10,15 +10,21 @@ import time
 from collections.abc import Sequence
 
 from msmm import command_line
+from msmm.errors import UserError
 
 ON_IMAGES = ("finetune", "visual", "joint")
+SHARED = ("finetune", "visual")  # those of which workers share the steps
 STAGES = ("textual", "classifier", "quantity", "quantity_visual")
 METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # those on features
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained on how many rows of which widths."""
+    """What is trained on how many rows of which widths, and by whom.
+
+    workers: processes of one core each that share every batch, of which a single one trains as if alone;
+        None: one process on all cores. backbone, image_size (pixels): of the stages on images.
+    """
 
     of: str
     images: int
@@ -29,14 +35,47 @@ class Case:
     precision: str = "float32"
     batch_size: int = 32
     recompute: bool = False
+    workers: int | None = None
+    backbone: str = "resnet101"
+    image_size: int = 224
 
 
-def cases(first: Case, images: Sequence[int], classes: Sequence[int], tags: Sequence[int]) -> list[Case]:
-    """A case, and others that differ from it in one number, of those given."""
-    numbers = (
-        [("images", n) for n in images] + [("classes", n) for n in classes] + [("tags", n) for n in tags]
-    )
-    return [first, *(dataclasses.replace(first, **{name: number}) for name, number in numbers)]
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a process spent on a case: seconds an epoch, on the clock and of cores; its peak in all and
+    without mapped files, MiB. loss: of the last step, over the whole batch."""
+
+    seconds: float
+    core_seconds: float
+    peak: float
+    own: float
+    loss: float
+
+
+def cases(first: Case, **others: Sequence[int]) -> list[Case]:
+    """A case, and others that differ from it in one field: name -> values."""
+    changed = [(name, value) for name, values in others.items() for value in values]
+    return [first, *(dataclasses.replace(first, **{name: value}) for name, value in changed)]
+
+
+def check(case: Case, cores: int) -> None:
+    """Raises UserError where a case's workers cannot be had; cores: those that a process may choose from."""
+    if case.workers is None:
+        return
+    said = f"--workers={case.workers}"
+    if case.workers < 1:
+        raise UserError(f"expected 1 or more. Received: {said}")
+    if case.of not in SHARED:
+        raise UserError(
+            f"workers share the steps of {' and '.join(SHARED)} alone: expected one of them beside {said}. "
+            f"Received: --of={case.of}"
+        )
+    if case.batch_size % case.workers:
+        raise UserError(f"{said} cannot share batches of {case.batch_size} equally: choose a --batch_size")
+    if case.workers > 1 and case.recompute:
+        raise UserError(f"--recompute is for a single process: leave it or {said} out")
+    if case.workers > cores:
+        raise UserError(f"{said} takes as many cores, and this process may choose from {cores}")
 
 
 def _run(case: Case, folder: str):
@@ -49,7 +88,8 @@ def _run(case: Case, folder: str):
     dataset = synthetic.Dataset((("train", case.images), ("test", 64)), case.classes, case.tags)
     if case.of in ON_IMAGES:
         dataset = dataclasses.replace(dataset, side=256)
-        settings = {"backbone": "resnet101", "bn_momentum": 0.0, "maps_cache_gib": 0.0}
+        settings = {"backbone": case.backbone, "image_size": case.image_size}
+        settings |= {"bn_momentum": 0.0, "maps_cache_gib": 0.0, "image_cache_gib": 0.0}
     else:
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
@@ -73,22 +113,62 @@ def prepare(case: Case, folder: str) -> None:
             synthetic.fill_features(run, split, kind, case.feature_size)
 
 
-def measure(case: Case, folder: str) -> list[str]:
-    """A row of the table: of, images, classes, tags, seconds, microseconds an image, MiB, MiB."""
+def measure(case: Case, folder: str) -> Cost:
+    """Trains a case's steps, in this process or as the worker of TF_CONFIG that it is."""
     run = _run(case, folder)
     from experiments.measuring import Memory
-    from msmm import stages, training
+    from msmm import stages
 
     with Memory() as memory:
+        distribution = _distribution(case, run)  # before TensorFlow computes anything
         task = stages.stage_of(run, case.of).task(run)
-        model, _ = training.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
-        steps, first = min(case.steps or task.steps_per_epoch, task.steps_per_epoch), None
-        for x, y in itertools.islice(task.epoch(0), steps):
-            model.train_on_batch(x, y)
-            first = first or time.perf_counter()  # the first step compiles
-        spent = (time.perf_counter() - first) / max(1, steps - 1) * task.steps_per_epoch
+        model, taken = _steps(task, run.config, distribution)
+        steps = min(case.steps or task.steps_per_epoch, task.steps_per_epoch)
+        loss, _ = next(taken)  # the first step compiles
+        clocks = time.perf_counter, time.process_time
+        before = [clock() for clock in clocks]
+        for loss, _ in itertools.islice(taken, steps - 1):  # noqa: B007 - the last one counts
+            pass
+        whole = task.steps_per_epoch / max(1, steps - 1)
+        spent = [(clock() - then) * whole for clock, then in zip(clocks, before, strict=True)]
         if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
             task.evaluate(model)
+    return Cost(*spent, memory.peak, memory.own, loss)
+
+
+def _distribution(case: Case, run):
+    if (case.workers or 1) == 1:
+        return None
+    from msmm.distribution import Distribution
+
+    return Distribution("multi_worker", run.config)
+
+
+def _steps(task, config, distribution):
+    """The model, and the (loss, images) of each step of an epoch."""
+    from msmm import training
+    from msmm.distribution import Replicas
+
+    rate = task.learning_rate / 1000  # no matter what it learns; and losses of others stay comparable
+    if distribution and not distribution.is_chief:  # what `stages.follow` does
+        distribution.told()
+        replicas = Replicas(distribution, task, config, rate)
+        replicas.assign()
+        return None, replicas.steps(0)
+    model, _ = training.compiled(task, config, rate)
+    if distribution:
+        return model, distribution.steps(task, config, 0, rate, model)(0)
+    return model, training.steps_alone(task, model)(0)
+
+
+def row(case: Case, costs: Sequence[Cost]) -> list[str]:
+    """A row of the table: of, images, classes, tags, workers, s, core s, µs an image, MiB, MiB, loss.
+
+    costs: of every worker, the chief first. Core seconds are those of all, memory is that of the largest.
+    """
     sizes = [f"{number:,}" for number in (case.images, case.classes, case.tags)]
-    cost = [f"{spent:,.1f}", f"{spent / case.images * 1e6:,.0f}"]
-    return [case.of, *sizes, *cost, f"{memory.peak:,.0f}", f"{memory.own:,.0f}"]
+    seconds = costs[0].seconds
+    of_cores = sum(cost.core_seconds for cost in costs)
+    spent = [f"{seconds:,.1f}", f"{of_cores:,.1f}", f"{seconds / case.images * 1e6:,.0f}"]
+    memory = [f"{max(cost.peak for cost in costs):,.0f}", f"{max(cost.own for cost in costs):,.0f}"]
+    return [case.of, *sizes, str(case.workers or "-"), *spent, *memory, f"{costs[0].loss:.6g}"]

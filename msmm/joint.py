@@ -19,7 +19,7 @@ from msmm.input_pipeline import batches_of
 from msmm.metrics import quantity_metrics
 from msmm.models import one_process
 from msmm.models.precision import set_precision
-from msmm.models.recompute import recomputed
+from msmm.models.recompute import Segments, recomputed
 from msmm.run import Run
 from msmm.training import Task
 
@@ -40,12 +40,12 @@ def task(run: Run) -> Task:
 
     def build():
         trained = _fresh(run, with_backbone=backbone is None)
-        trunk = backbone or trained["backbone"]
-        if config.recompute and not backbone:
-            trunk = recomputed(trunk)
+        trunk, fusion = backbone or trained["backbone"], trained["multi_scale"]
+        if config.recompute:
+            trunk, fusion = backbone or recomputed(trunk), Segments(fusion)
         maps = trained["multi_scale"].input if views else trunk.output
         inputs = maps if views else [trunk.input]
-        return one_process.network(inputs, maps, trained), trained
+        return one_process.network(inputs, maps, {**trained, "multi_scale": fusion}), trained
 
     def with_tags(x, rows):
         return [*(x if views else [x]), tags[rows].astype(np.float32)]

@@ -101,7 +101,7 @@ def fit(
 
     settings, inputs: what the result depends on, set by people and found; a state left by others raises
     UserError.
-    steps_by: (learning rate, model) -> what takes an epoch's steps; `_steps_alone` if None.
+    steps_by: (learning rate, model) -> what takes an epoch's steps; `steps_alone` if None.
     """
     state = directory / STATE
     owner = {"settings": settings, "inputs": inputs or {}}
@@ -110,7 +110,7 @@ def fit(
         model, parts = compiled(task, config, progress.learning_rate)
         variables = [v for part in parts.values() for v in part.variables]
         optimizer = model.optimizer
-        steps = steps_by(progress.learning_rate, model) if steps_by else _steps_alone(task, model)
+        steps = steps_by(progress.learning_rate, model) if steps_by else steps_alone(task, model)
         training = _Training(task, config, model, parts, variables, optimizer, state, owner, steps)
         if saved:
             training.restore(saved)
@@ -163,7 +163,7 @@ def optimizer_of(task: Task, config, learning_rate: float, weight_decay: float):
     return optimizer
 
 
-def _steps_alone(task: Task, model: keras.Model) -> Callable:
+def steps_alone(task: Task, model: keras.Model) -> Callable:
     """Takes the steps of an epoch in this process: of its number, the loss and the images of each."""
 
     def steps(epoch: int) -> Iterable[tuple[float, int]]:

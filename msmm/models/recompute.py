@@ -1,4 +1,4 @@
-"""Gradients through a backbone in less memory: what its layers say is computed again instead of kept.
+"""Gradients through a network in less memory: what its layers say is computed again instead of kept.
 
 Gradient checkpointing (Chen et al. 2016, "Training deep nets with sublinear memory cost"): the network is cut
 into segments. The forward pass keeps only what goes from one to the next, and the backward pass computes each
@@ -7,7 +7,7 @@ segment once more. Gradients and batch statistics are those of the network as it
 
 import keras
 
-_LAYERS = 8  # of a segment, at least; a block of a ResNet has ten
+_LAYERS = 6  # of a segment, at least: a ResNet's layers before its first block; a block has ten
 
 
 def recomputed(backbone: keras.Model) -> keras.Model:
@@ -20,42 +20,48 @@ def recomputed(backbone: keras.Model) -> keras.Model:
 
 
 class Segments(keras.layers.Layer):
-    """A functional model of one input [B, …] and several outputs, segment by segment."""
+    """A functional model of inputs and outputs [B, …], on the same layers, segment by segment."""
 
     def __init__(self, model: keras.Model):
-        super().__init__(name=f"{model.name}_in_segments")
-        self.segments, self._places = _segments(model)
+        super().__init__(name=f"{model.name}_in_segments", autocast=False)  # its layers cast what they read
+        self.segments, self._reads, self._places = _segments(model)
 
-    def call(self, x, training=None, mask=None):  # a nested model is called with a mask, of nothing here
+    def call(self, inputs, training=None, mask=None):  # a nested model is called with a mask, of nothing here
         again = training and keras.backend.backend() == "tensorflow"
-        said = []
-        for segment in self.segments:
-            outputs = _recomputing(segment)(x) if again else segment(x, training=training)
+        given, said = keras.tree.flatten(inputs), []
+        left = []  # by the segment before
+        for segment, reads in zip(self.segments, self._reads, strict=True):
+            x = [*left, *(given[place] for place in reads)]
+            outputs = _recomputing(segment)(*x) if again else segment(x, training=training)
             outputs = keras.tree.flatten(outputs)
-            x = outputs[0]
+            left = outputs[:1]
             said += outputs
-        return [said[place] for place in self._places]
+        found = [said[place] for place in self._places]
+        return found if len(found) > 1 else found[0]
 
 
-def _segments(model: keras.Model) -> tuple[list[keras.Model], list[int]]:
-    """Models that follow one another, each of which says first what the next reads, and then what it has
-    computed of `model.outputs`; and where in all that they say those are."""
+def _segments(model: keras.Model) -> tuple[list[keras.Model], list[list[int]], list[int]]:
+    """Models that follow one another, each of which reads what the one before says first, and some of
+    `model.inputs`; it says first what the next reads, and then what it has computed of `model.outputs`. Then
+    which inputs each reads, and where in all that they say the outputs are."""
     operations = [o for o in model.operations if not isinstance(o, keras.layers.InputLayer)]
     last_use = {id(t): n for n, o in enumerate(operations) for t in keras.tree.flatten(o.input)}
-    wanted = [id(output) for output in model.outputs]
-    segments, said, own, first, entry = [], [], [], 0, model.inputs[0]
-    unread = [entry]
+    given, wanted = [[id(t) for t in tensors] for tensors in (model.inputs, model.outputs)]
+    segments, reads, said, first = [], [], [], 0
+    entry, unread, read, own = [], [], [], []
     for n, operation in enumerate(operations, 1):
+        read += [id(t) for t in keras.tree.flatten(operation.input) if id(t) in given and id(t) not in read]
         computed = keras.tree.flatten(operation.output)
         own += [t for t in computed if id(t) in wanted]
         unread = [t for t in unread + computed if last_use.get(id(t), -1) >= n]
         if n == len(operations) or (len(unread) == 1 and n - first >= _LAYERS):
             leaving = (unread or computed)[0]
             outputs = [leaving, *(t for t in own if t is not leaving)]
-            segments.append(keras.Model(entry, outputs))
+            reads.append([given.index(t) for t in read])
+            segments.append(keras.Model([*entry, *(model.inputs[place] for place in reads[-1])], outputs))
             said += map(id, outputs)
-            own, first, entry = [], n, leaving
-    return segments, [said.index(output) for output in wanted]
+            entry, read, own, first = [leaving], [], [], n
+    return segments, reads, [said.index(output) for output in wanted]
 
 
 def _recomputing(segment: keras.Model):
@@ -63,12 +69,12 @@ def _recomputing(segment: keras.Model):
     seeds = [v for v in segment.variables if not any(v is weight for weight in segment.weights)]
     before = []
 
-    def said(x):
+    def said(*x):
         if not before:
             before.append([(seed, keras.ops.copy(seed)) for seed in seeds])
-            return segment(x, training=True)
+            return segment(list(x), training=True)
         # The same random numbers again; batch statistics have been averaged in already.
         with keras.StatelessScope(before[0]):
-            return segment(x, training=True)
+            return segment(list(x), training=True)
 
     return keras.remat(said)

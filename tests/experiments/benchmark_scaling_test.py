@@ -3,20 +3,67 @@ import sys
 
 import pytest
 
-from experiments.scaling import METHODS, Case, cases
-from msmm import methods
+from experiments.scaling import METHODS, ON_IMAGES, SHARED, STAGES, Case, Cost, cases, check, row
+from msmm import methods, stages
+from msmm.errors import UserError
 from tests.conftest import ROOT
 from tests.experiments.benchmark_training_test import cells
 
 
 def test_one_size_is_changed_at_a_time():
-    found = cases(Case("sinn", 10, 5, 7, 32), [20, 40], [], [8])
-    assert [(case.images, case.classes, case.tags) for case in found] == [
-        (10, 5, 7),
-        (20, 5, 7),
-        (40, 5, 7),
-        (10, 5, 8),
+    found = cases(Case("sinn", 10, 5, 7, 32, workers=1), images=[20, 40], classes=[], tags=[8], workers=[2])
+    assert [(case.images, case.classes, case.tags, case.workers) for case in found] == [
+        (10, 5, 7, 1),
+        (20, 5, 7, 1),
+        (40, 5, 7, 1),
+        (10, 5, 8, 1),
+        (10, 5, 7, 2),
     ]
+
+
+def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_workers():
+    costs = [Cost(10.0, 9.0, 300.0, 200.0, 1.5), Cost(11.0, 8.0, 400.0, 100.0, 1.5)]
+    case = Case("finetune", 1000, 5, 7, 32, workers=2)
+    sizes = ["finetune", "1,000", "5", "7", "2"]
+    assert row(case, costs) == [*sizes, "10.0", "17.0", "10,000", "400", "200", "1.5"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"workers": 0}, "expected 1 or more. Received: --workers=0"),
+        ({"workers": 3, "batch_size": 2}, "cannot share batches of 2"),
+        ({"workers": 2, "of": "joint"}, "finetune and visual alone"),
+        ({"workers": 1, "of": "sinn"}, "finetune and visual alone"),
+        ({"workers": 2, "recompute": True}, "single process"),
+        ({"workers": 4}, "as many cores, and this process may choose from 2"),
+    ],
+)
+def test_workers_that_cannot_be_had_are_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        check(
+            Case(**{"of": "finetune", "images": 9, "classes": 2, "tags": 2, "feature_size": 32, **settings}),
+            2,
+        )
+    check(Case("joint", 9, 2, 2, 32), 0)  # without workers no core is chosen
+
+
+def test_workers_share_the_stages_that_can_be_shared(trained_run):
+    for name in ON_IMAGES + STAGES:
+        assert stages.stage_of(trained_run, name).task(trained_run).shared == (name in SHARED), name
+
+
+@pytest.mark.slow
+def test_two_workers_take_the_steps_of_one():
+    command = [sys.executable, "-m", "experiments.benchmark_scaling", "--backbone=resnet-1-1-1-1-w4"]
+    command += ["--image_size=32", "--images=100", "--batch_size=16", "--feature_size=32", "--steps=3"]
+    command += ["--workers=1,2", "--of=finetune", "--of=visual"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[4:]]
+    assert [(row[0], row[4]) for row in rows] == [(of, n) for of in ("finetune", "visual") for n in "12"]
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        assert float(two[-1]) == pytest.approx(float(one[-1]), rel=1e-4)  # parts' statistics: 1e-2
 
 
 def test_every_method_on_features_can_be_measured():
@@ -36,7 +83,7 @@ def test_own_memory_does_not_grow_with_the_images_but_by_their_annotations():
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     rows = [line.strip("|").split("|") for line in result.stdout.splitlines() if "000 |" in line]
-    own = {(row[0].strip(), row[1].strip()): float(row[-1].replace(",", "")) for row in rows}
+    own = {(row[0].strip(), row[1].strip()): float(row[-2].replace(",", "")) for row in rows}
     assert len(own) == 4 and cells(result.stdout)
     # 28,000 more rows: 1,081 bytes of tags and labels each, 29 MiB; their features would be 109 MiB.
     for name in ("classifier", "sinn"):

@@ -1,12 +1,15 @@
 """Stage joint: what trains, what is frozen, the model that it makes. Other losses of the classifier."""
 
+import itertools
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
-from msmm import features, joint, model_dir, parts, stages, tasks, variants
+from msmm import features, joint, model_dir, parts, stages, tasks, training, variants
 from msmm.errors import UserError
+from msmm.models.recompute import Segments
 from msmm.variants import COMPLETE, VARIANTS
 
 
@@ -87,6 +90,26 @@ def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
     assert record["weights"]["backbone"] == came == record["inputs"]["backbone"]
     assert (features.maps(run, "train") is None) == (maps_cache_gib == 0)
     assert variants.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
+
+
+@pytest.mark.parametrize("finetune_trunk", [True, False])
+def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
+    """On images, and on the kept maps of a frozen trunk: losses, and statistics that a step moves once."""
+    found, segments = [], []
+    for recompute in (False, True):
+        run = make_run(finetune_trunk=finetune_trunk, finetune_epochs=1, recompute=recompute)
+        for stage in stages.stage_of(run, "joint").needs:
+            stages.train(run, stage)
+        task = joint.task(run)
+        model, trained = training.compiled(task, run.config, 1e-5)
+        losses = [loss for loss, _ in itertools.islice(training.steps_alone(task, model)(0), 3)]
+        moved = [v for name in ("multi_scale", "backbone") if name in trained
+                 for v in trained[name].non_trainable_variables]  # fmt: skip
+        found.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])
+        segments.append(sum(isinstance(layer, Segments) for layer in model._flatten_layers()))
+    assert segments == [0, 1 + finetune_trunk]
+    for plain, again in zip(*found, strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-3, atol=1e-3 * np.abs(plain).max())
 
 
 def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run, make_run):

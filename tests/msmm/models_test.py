@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from msmm.errors import UserError
 from msmm.models import annotator, backbone, heads, multi_scale, ready_made, textual
-from msmm.models.recompute import recomputed
+from msmm.models.recompute import Segments, recomputed
 
 
 def trainable(model):
@@ -221,6 +221,17 @@ def of_all_maps(name: str):
         yield keras.Model(maps.input, keras.layers.Concatenate()(means)), trunk
 
 
+def of_fusion():
+    """A model of images whose maps are halves of them, fused, and the same that fuses them again."""
+    for again in (False, True):
+        keras.utils.set_random_seed(0)
+        x, maps = keras.Input((64, 64, 3)), []
+        for width in (4, 4, 8, 8, 8):
+            maps.append(keras.layers.Conv2D(width, 3, 2, "same")(maps[-1] if maps else x))
+        fusion = multi_scale.multi_scale([m.shape[1:] for m in maps], bn_momentum=0.5)
+        yield keras.Model(x, (Segments(fusion) if again else fusion)(maps)), fusion
+
+
 def gradients(model) -> tf.types.experimental.PolymorphicFunction:
     @tf.function
     def of(pixels, wanted):
@@ -231,7 +242,7 @@ def gradients(model) -> tf.types.experimental.PolymorphicFunction:
     return of
 
 
-@pytest.mark.parametrize("name", ["resnet-2-1-1-1-w4", "dropping"])
+@pytest.mark.parametrize("name", ["resnet-2-1-1-1-w4", "dropping", "fusion"])
 def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
     if name == "dropping":  # random numbers must be the same when maps are computed again
         x = image = keras.Input((64, 64, 3))
@@ -240,24 +251,28 @@ def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
             x = keras.layers.Dropout(0.5, seed=3)(keras.layers.ReLU()(x))
         name = str(tmp_path / "dropping.keras")
         keras.Model(image, x).save(name)
-    (plain, trunk), (model, same_trunk) = of_all_maps(name)
-    assert len(model.get_layer("maps_in_segments").segments) > 1
-    for v, w in zip(model.trainable_variables, same_trunk.trainable_variables, strict=True):
-        assert v is w
+    of = of_fusion() if name == "fusion" else of_all_maps(name)
+    (plain, part), (model, same_part) = of
+    segments = next(layer for layer in model._flatten_layers() if isinstance(layer, Segments)).segments
+    assert len(segments) > 1
+    own = {id(v) for v in model.trainable_variables}
+    assert all(id(v) in own for v in same_part.trainable_variables)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.float32)
     wanted = np.random.default_rng(1).normal(size=(4, plain.output_shape[1])).astype(np.float32)
     for a, b in zip(gradients(plain)(pixels, wanted), gradients(model)(pixels, wanted), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max() + 1e-6)
-    for a, b in zip(trunk.variables, same_trunk.variables, strict=True):
+    for a, b in zip(part.variables, same_part.variables, strict=True):
         a, b = (keras.ops.convert_to_numpy(v).astype(np.float64) for v in (a, b))
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_recomputed_maps_are_computed_twice():
+@pytest.mark.parametrize("of", [lambda: of_all_maps("resnet-1-1-1-1-w4"), of_fusion], ids=["trunk", "fusion"])
+def test_recomputed_maps_are_computed_twice(of):
     def convolutions(model):
         numbers = tf.zeros((1, 64, 64, 3)), tf.zeros((1, model.output_shape[1]))
         graph = gradients(model).get_concrete_function(*numbers).graph
         return sum(operation.type == "Conv2D" for operation in graph.get_operations())
 
-    (plain, _), (model, _) = of_all_maps("resnet-1-1-1-1-w4")
-    assert convolutions(model) == 2 * convolutions(plain)
+    (plain, part), (model, _) = of()
+    again = sum(isinstance(layer, keras.layers.Conv2D) for layer in part._flatten_layers())
+    assert convolutions(model) == convolutions(plain) + again > convolutions(plain)
