@@ -102,7 +102,8 @@ def _second_look(directory, conversion: Conversion, fast: formats.Run, exact: fo
     from msmm.engines.second_look import Errors, SecondLook
 
     def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
-        print("measuring what bfloat16 changes", file=sys.stderr)
+        kept = "" if why_not_kept else f"; it is kept in {directory}/engines"
+        print(f"measuring what bfloat16 changes{kept}", file=sys.stderr)
         Errors.measured(fast, exact, sizes).write(partial)
 
     with cache.converted(cache.path(directory, "errors", conversion.packages), write) as kept:

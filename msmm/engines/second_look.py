@@ -91,7 +91,7 @@ class SecondLook:
         others = choose(
             moved.reshape(-1, moved.shape[2]).astype(np.float32),
             (quantity[:, None] - self._errors.quantity[kind]).ravel(),
-            np.repeat(tagged, SCENES),
+            np.repeat(tagged, moved.shape[1]),
         ).reshape(moved.shape)
         changed = (others != choose(probabilities, quantity, tagged)[:, None]).any(axis=2)
         return changed.sum(axis=1) >= FEW
