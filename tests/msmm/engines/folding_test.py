@@ -16,7 +16,8 @@ def test_the_whole_network_says_the_same_without_any_normalisation(network, inpu
     assert len(norms(network)) == 3 * 5 + 4 + 1 + 2 * 4 and norms(said) == []
     expected = network.predict_on_batch({"image": images, "tags": tags})
     for name, values in said.predict_on_batch({"image": images, "tags": tags}).items():
-        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
+        largest = max(1, np.abs(expected[name]).max())  # sums of numbers that large end near 0, too
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5 * largest)
     assert np.ptp(expected["quantity"]) > 0.01
 
 
