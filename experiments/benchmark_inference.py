@@ -46,7 +46,7 @@ def main() -> None:
             pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())), LABELS, TAGS
         )
         model = model_dir.load(directory)
-        ways = {"Keras, model.predict": inference.keras(model)} | inference.ours(directory)
+        ways = {inference.KERAS: inference.keras(model)} | inference.ours(directory)
         if _PEERS.value and _BATCHES.value:
             ways |= inference.peers(directory, model)
         packages = inference.installed(
@@ -57,9 +57,10 @@ def main() -> None:
             print(inference.speeds(ways, model, [int(batch) for batch in _BATCHES.value], _REPEATS.value))
         if _DATASET.value:
             from msmm import records
+            from msmm.annotating.batches import BATCH
 
             dataset = records.open_dataset(pathlib.Path(_DATA_DIR.value), _DATASET.value)
-            batch = max(map(int, _BATCHES.value), default=32)
+            batch = max(map(int, _BATCHES.value), default=BATCH)
             print(f"\n{inference.agreement(directory, dataset, _IMAGES.value, batch, _TAGS.value)}")
 
 

@@ -20,6 +20,7 @@ from msmm.models.annotator import annotator
 
 # image [B, S, S, 3] and tags [B, T], float32, to anything that is NumPy's.
 Way = Callable[[np.ndarray, np.ndarray], object]
+KERAS = "Keras, model.predict"
 
 
 def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pathlib.Path:
@@ -199,10 +200,10 @@ def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags:
     """
     from msmm.input_pipeline import Images
 
-    models = {"Keras, model.predict": model_dir.load(directory)}
-    models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
-    first = next(iter(models.values()))
+    first = model_dir.load(directory)
     first.run = _predicts(first)
+    models = {KERAS: first}
+    models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
     rows = dataset.annotations("test")[1][:limit]
     tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there and with_tags] for row in rows]
     said, seconds = {name: [] for name in models}, {name: [] for name in models}
@@ -216,7 +217,7 @@ def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags:
             started = time.perf_counter()
             annotations += models[name].annotate(batch, some)
             seconds[name].append(time.perf_counter() - started)
-    exact = said["Keras, model.predict"]
+    exact = said[KERAS]
     rates = {name: len(rows) / sum(spent) for name, spent in seconds.items()}
     table = []
     for name, annotations in said.items():
@@ -224,7 +225,7 @@ def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags:
         same = sum(set(a.labels) == set(b.labels) for a, b in pairs)
         furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
         look = models[name].second_look
-        speed = [f"{rates[name]:.2f}", f"{rates[name] / rates['Keras, model.predict']:.2f}"]
+        speed = [f"{rates[name]:.2f}", f"{rates[name] / rates[KERAS]:.2f}"]
         share = [f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"]
         table.append([name, *speed, *share, f"{look.again}" if look else ""])
     tagged = "with" if with_tags else "without"

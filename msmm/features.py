@@ -132,10 +132,14 @@ def cnn(run: Run, split: str) -> np.ndarray:
 
 
 def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
-    """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D]."""
+    """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D].
+
+    The backbone computes in float32 from then on.
+    """
+    set_precision(backbone, "float32")
 
     def compute():
-        pooled = parts.on_pooled_maps(set_precision(backbone, "float32"))
+        pooled = parts.on_pooled_maps(backbone)
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 

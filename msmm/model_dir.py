@@ -8,7 +8,7 @@
 <model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
 <model>/quantities_without_tags.json the same for images that have no tag
 <model>/SHA256SUMS      what the files are, but for README.md, which is for people and may be edited
-<model>/engines/        the network as `msmm.engines` has converted it for a runtime; safe to delete
+<model>/engines/        what `msmm.engines` has converted for a runtime, or measured of it; safe to delete
 """
 
 import dataclasses
