@@ -12,6 +12,7 @@ import numpy as np
 SURE = 4.0  # |z| above which a relation is believed
 SHARE = 0.1  # of a row: the highest PMI that may be positive relations
 MOST = 50  # positive relations of a row
+BLOCK = 4096  # images that are counted at a time, as floats of four bytes a concept
 
 
 def relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,10 @@ def relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.nda
 def _statistics(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """PMI (-inf where n_ab is 0) and z, float64 [R, S] each."""
     total = len(rows)
-    both = (rows.T.astype(np.float32) @ columns.astype(np.float32)).astype(np.float64)
+    both = np.zeros((rows.shape[1], columns.shape[1]))
+    for first in range(0, total, BLOCK):
+        here, there = (part[first : first + BLOCK].astype(np.float32) for part in (rows, columns))
+        both += here.T @ there
     n_a, n_b = rows.sum(axis=0, dtype=np.float64)[:, None], columns.sum(axis=0, dtype=np.float64)[None]
     spread = np.sqrt(n_a * n_b * (total - n_a) * (total - n_b) / total)
     z = np.divide(total * both - n_a * n_b, spread, out=np.zeros_like(both), where=spread > 0)

@@ -32,9 +32,9 @@ def test_four_deviations_are_the_limit(num, believed):
 
 def test_statistics_are_those_of_counted_tables():
     rng = np.random.default_rng(0)
-    topic = rng.integers(0, 5, 3000)
-    labels = rng.random((3000, 7)) < 0.1 + 0.5 * (np.arange(7) == topic[:, None])
-    tags = rng.random((3000, 45)) < 0.02 + 0.4 * (np.arange(45) % 6 == topic[:, None])
+    topic = rng.integers(0, 5, 5000)
+    labels = rng.random((5000, 7)) < 0.1 + 0.5 * (np.arange(7) == topic[:, None])
+    tags = rng.random((5000, 45)) < 0.02 + 0.4 * (np.arange(45) % 6 == topic[:, None])
     positive, negative = relations(labels, tags)
     chances = np.full((7, 45), -np.inf)
     z = np.zeros((7, 45))
@@ -43,7 +43,7 @@ def test_statistics_are_those_of_counted_tables():
             observed = np.array(
                 [[np.sum((labels[:, a] == i) & (tags[:, b] == j)) for j in (0, 1)] for i in (0, 1)]
             )
-            expected = observed.sum(axis=1, keepdims=True) * observed.sum(axis=0) / 3000
+            expected = observed.sum(axis=1, keepdims=True) * observed.sum(axis=0) / 5000
             chi2 = ((observed - expected) ** 2 / expected).sum()
             z[a, b] = np.sign(observed[1, 1] - expected[1, 1]) * np.sqrt(chi2)
             chances[a, b] = observed[1, 1] / expected[1, 1]  # exp PMI
