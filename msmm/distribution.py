@@ -21,7 +21,6 @@ from msmm.training import Task, optimizer_of
 
 MODES = ("mirrored", "multi_worker")
 _DONE = -1
-_AT_ONCE = 4_000_000  # numbers that travel between workers together: copies of all took ResNet-101 2.7 GiB
 
 
 class Distribution:
@@ -130,15 +129,10 @@ class Replicas:
 
     def assign(self, values: list[np.ndarray] | None = None) -> None:
         """Gives every worker the values that the chief calls this with; the others call it without."""
-        sizes = [int(np.prod(v.shape)) for v in self._variables]
-        firsts = np.flatnonzero(np.diff(np.cumsum(sizes) // _AT_ONCE)) + 1
-        for group in np.split(np.arange(len(sizes)), firsts):
-            given = [np.ravel(values[i]) if values else np.zeros(sizes[i]) for i in group]
-            summed = self._distribution.sum(np.concatenate(given).astype(np.float64))
-            pieces = np.split(summed, np.cumsum([sizes[i] for i in group])[:-1])
-            for i, piece in zip(group, pieces, strict=True):
-                variable = self._variables[i]
-                variable.assign(piece.reshape(variable.shape).astype(variable.dtype))
+        values = values or (np.zeros(v.shape) for v in self._variables)
+        for variable, value in zip(self._variables, values, strict=True):
+            given = np.asarray(value, np.float64)  # holds every integer that counts steps, too
+            variable.assign(self._distribution.sum(given).astype(variable.dtype))
 
     def steps(self, epoch: int) -> Iterator[tuple[float, int]]:
         """Takes the steps of an epoch and yields the loss and the images of each, over all workers."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import distribution, stages, training
+from msmm import stages, training
 from msmm.distribution import Distribution
 from msmm.errors import UserError
 from tests.conftest import ROOT, TINY
@@ -151,10 +151,8 @@ def test_two_devices_train_as_one(home):
         assert_same_training(home / "two", home / "one", stage)
 
 
-def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run, monkeypatch):
-    """In this process: the step, its batch normalisation and weight decay, what is given, some at a time, and
-    what goes back."""
-    monkeypatch.setattr(distribution, "_AT_ONCE", 1000)
+def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run):
+    """In this process: the step, its batch normalisation and weight decay, and what goes back."""
     alone, mirrored = (make_run(name, **CALM) for name in ("alone", "mirrored"))
     stages.train(alone, "finetune")
     stages.train(mirrored, "finetune", distribution=Distribution("mirrored", mirrored.config))
