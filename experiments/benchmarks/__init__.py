@@ -1,0 +1,1 @@
+"""The workloads and timers behind the benchmark commands."""

@@ -1,0 +1,1 @@
+"""Tables, claims and plots, and their rendering as text, Markdown, HTML and CSV."""

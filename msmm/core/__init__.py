@@ -1,0 +1,1 @@
+"""Files, checksums, images, workers, text, the command line: nothing that knows of learning."""

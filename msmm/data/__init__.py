@@ -1,0 +1,1 @@
+"""Packed data sets on disk, and the input pipeline that turns them into batches."""

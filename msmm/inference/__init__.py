@@ -1,0 +1,1 @@
+"""A finished model on disk, and what runs it: engines and exports."""

@@ -1,0 +1,1 @@
+"""Algorithm 1: runs, stages, the training loop, and the rows of the tables."""

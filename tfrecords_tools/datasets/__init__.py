@@ -1,0 +1,1 @@
+"""One file per data set: a builder that reads its raw form."""

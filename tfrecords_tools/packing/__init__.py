@@ -1,0 +1,1 @@
+"""What packing any data set needs: builder, vocabulary, staging, report, Beam pipeline."""
