@@ -16,13 +16,14 @@ import pathlib
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm import run_flags
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "classifier_loss", "class_tags")
 _OF = flags.DEFINE_enum("of", None, CHOICES, "The choice.", required=True)
 _WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without them.")
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
@@ -32,8 +33,8 @@ def main() -> None:
             f"expected --dataset_without with --of=class_tags, and only then. Received: --of={of} and "
             f"--dataset_without={_WITHOUT.value}"
         )
-    runs = command_line.open_runs()
-    from experiments import ablations, study
+    runs = run_flags.open_runs()
+    from experiments.sections import ablations, study
 
     measured = study.finish(runs)
     if of == "class_tags":
@@ -48,8 +49,8 @@ def main() -> None:
 
 def _runs_without(runs: list) -> list:
     """The same runs on the other data set, in a work directory beside theirs."""
-    from msmm import records
-    from msmm.run import Run
+    from msmm.data import records
+    from msmm.training.run import Run
 
     dataset = records.open_dataset(pathlib.Path(command_line.FLAGS.data_dir), _WITHOUT.value)
     return [Run(run.workdir.parent / dataset.name, dataset, run.config, run.seed) for run in runs]

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
-from msmm import command_line
+from msmm.core import command_line
 
 ON_IMAGES = ("finetune", "visual", "features", "annotate")
 JOBS = (*ON_IMAGES, "textual", "classifier", "quantity", "quantity_visual")
@@ -40,8 +40,8 @@ _MATRIX = flags.DEFINE_integer("matrix_size", 8192, "Side of the matrices whose 
 
 
 def main() -> None:
-    from experiments import measuring
-    from experiments.schedule import schedule
+    from experiments.benchmarks import measuring
+    from experiments.benchmarks.schedule import schedule
 
     print(measuring.machine("keras", *(b for b in _BACKENDS.value)))
     print(f"{_BACKBONE.value} at {_SIZE.value} px, {_PRECISION.value}, batches of {_BATCH.value}; median of")
@@ -69,7 +69,7 @@ def main() -> None:
 
 def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:
     """Images/s and facts of a job, by backend."""
-    from experiments import measuring
+    from experiments.benchmarks import measuring
 
     by_hand = [BY_HAND] if job in ON_IMAGES else []
     steps = _STEPS.value * (1 if job in ON_IMAGES else 10)
@@ -103,7 +103,7 @@ def _start(job: str, backend: str, *sizes) -> None:
     """Builds what the process measures; Keras reads the environment when it is imported."""
     os.environ["KERAS_BACKEND"] = "torch" if backend == BY_HAND else backend
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other processes want memory too
-    from experiments import gpu_jobs
+    from experiments.benchmarks import gpu_jobs
 
     setup = gpu_jobs.Setup(job, *sizes)
     step, work = (gpu_jobs.by_hand if backend == BY_HAND else gpu_jobs.on_keras)(setup)
@@ -120,7 +120,7 @@ def _turn() -> int:
 
 def _facts() -> tuple[float, float, float, str]:
     """Operations an image, those of matrix products a second, the most memory in MiB, the device."""
-    from experiments import gpu_jobs, measuring
+    from experiments.benchmarks import gpu_jobs, measuring
 
     peak, device = gpu_jobs.memory()  # before the matrices take theirs
     setup = _here["setup"]

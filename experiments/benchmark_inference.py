@@ -18,8 +18,8 @@ import tempfile
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "Model directory. [a ResNet-101 with random weights]")
 _PEERS = flags.DEFINE_bool("peers", True, "Also run what people would use instead.")
@@ -38,8 +38,8 @@ def main() -> None:
     if not all(batch.isdigit() and int(batch) for batch in _BATCHES.value):
         raise UserError(f"expected numbers of images in --batches, got {','.join(_BATCHES.value)}")
     command_line.import_tensorflow()
-    from experiments import inference, measuring
-    from msmm import model_dir
+    from experiments.benchmarks import inference, measuring
+    from msmm.inference import model_dir
 
     with contextlib.ExitStack() as stack:
         directory = _MODEL.value or inference.random_model(
@@ -56,8 +56,8 @@ def main() -> None:
         if _BATCHES.value:
             print(inference.speeds(ways, model, [int(batch) for batch in _BATCHES.value], _REPEATS.value))
         if _DATASET.value:
-            from msmm import records
-            from msmm.annotating.batches import BATCH
+            from msmm.data import records
+            from msmm.photos.batches import BATCH
 
             dataset = records.open_dataset(pathlib.Path(_DATA_DIR.value), _DATASET.value)
             batch = max(map(int, _BATCHES.value), default=BATCH)

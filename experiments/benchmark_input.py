@@ -22,8 +22,8 @@ import types
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [drawn ones, of several sizes]")
 _SIZE = flags.DEFINE_integer("image_size", 224, "Side of what the network reads, pixels.", 32)
@@ -41,7 +41,7 @@ def main() -> None:
     if _IMAGES.value:
         cases = {_IMAGES.value: _files(pathlib.Path(_IMAGES.value))}
     command_line.import_tensorflow()
-    from experiments import measuring
+    from experiments.benchmarks import measuring
 
     if not _IMAGES.value:
         side = _SIZE.value
@@ -75,11 +75,11 @@ def _drawn(width: int, height: int) -> list[bytes]:
     import numpy as np
     from PIL import Image
 
-    from tfrecords_tools import scene_drawing
+    from msmm.scenes import recipe
 
     rng, files = np.random.default_rng(0), []
     for index in range(DRAWN):
-        scene = scene_drawing.draw(0, index, min(height, 480)).image.resize((width, height))
+        scene = recipe.draw(0, index, min(height, 480)).image.resize((width, height))
         noisy = np.asarray(scene) + NOISE * rng.standard_normal((height, width, 3), np.float32)
         file = io.BytesIO()
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=QUALITY)
@@ -92,7 +92,7 @@ def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
     import numpy as np
     import tensorflow as tf
 
-    from msmm.input_pipeline import Images
+    from msmm.data.input_pipeline import Images
 
     def plain(encoded):
         image = tf.image.resize(tf.io.decode_jpeg(encoded, channels=3), 2 * [_SIZE.value], antialias=True)
@@ -142,7 +142,7 @@ def _packed(files: list[bytes], folder: pathlib.Path, images: int = ENDLESS):
     """A packed data set in which the files come again and again."""
     import tensorflow as tf
 
-    from msmm import records
+    from msmm.data import records
 
     path = folder / "train.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:

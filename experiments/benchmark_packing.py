@@ -20,8 +20,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [60 scenes of 480 pixels, drawn for it]")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 2000, "How many; files are repeated to get there.", 10)
@@ -37,7 +37,7 @@ LOOP = "decode, resize, encode in a loop"
 def main() -> None:
     given = _files(pathlib.Path(_IMAGES.value)) if _IMAGES.value else None
     command_line.import_tensorflow()
-    from tfrecords_tools import manifest  # noqa: F401  # so that no way pays for the imports
+    from tfrecords_tools.datasets import manifest  # noqa: F401  # so that no way pays for the imports
 
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         folder = pathlib.Path(folder)
@@ -70,11 +70,12 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _drawn(folder: pathlib.Path) -> list[pathlib.Path]:
-    from tfrecords_tools import images, scene_drawing
+    from msmm.core import images
+    from msmm.scenes import recipe
 
     folder.mkdir()
     for index in range(DRAWN):
-        scene = scene_drawing.draw(0, index, DRAWN_SIDE)
+        scene = recipe.draw(0, index, DRAWN_SIDE)
         (folder / f"{index}.jpg").write_bytes(images.encode(scene.image, 90))
     return _files(folder)
 
@@ -97,7 +98,7 @@ def _loop(files: list[pathlib.Path], out: pathlib.Path) -> None:
     """What a packer without workers and without checks would do to every image, and no more."""
     from PIL import Image
 
-    from tfrecords_tools.images import QUALITY
+    from msmm.core.images import QUALITY
 
     for number, path in enumerate(files):
         image = Image.open(path).convert("RGB")
@@ -108,7 +109,8 @@ def _loop(files: list[pathlib.Path], out: pathlib.Path) -> None:
 
 
 def _pack(files: list[pathlib.Path], out: pathlib.Path, resize: int | None) -> None:
-    from tfrecords_tools import builder, manifest
+    from tfrecords_tools.datasets import manifest
+    from tfrecords_tools.packing import builder
 
     rows = [
         json.dumps(

@@ -25,9 +25,20 @@ from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
-from experiments.scaling import METHODS, ON_IMAGES, STAGES, Case, Cost, cases, check, measure, prepare, row
-from msmm import command_line
-from msmm.errors import UserError
+from experiments.benchmarks.scaling import (
+    METHODS,
+    ON_IMAGES,
+    STAGES,
+    Case,
+    Cost,
+    cases,
+    check,
+    measure,
+    prepare,
+    row,
+)
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _OF = flags.DEFINE_multi_enum(
     "of", STAGES, ON_IMAGES + STAGES + METHODS, "What to train; may be given several times."
@@ -53,7 +64,7 @@ _FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up afte
 
 
 def main() -> None:
-    from experiments import measuring
+    from experiments.benchmarks import measuring
 
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     wanted = _wanted()

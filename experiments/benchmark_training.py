@@ -17,7 +17,7 @@ import tempfile
 
 from absl import flags
 
-from msmm import command_line
+from msmm.core import command_line
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet101", "As the setting of that name.")
 _SIZE = flags.DEFINE_integer("image_size", 224, "Side of the images, pixels.", 32)
@@ -37,7 +37,7 @@ IMAGES, ROWS = 72, 3600  # training rows with maps, and with features
 
 def main() -> None:
     command_line.import_tensorflow()
-    from experiments import measuring
+    from experiments.benchmarks import measuring
 
     with tempfile.TemporaryDirectory() as folder:
         runs = _runs(pathlib.Path(folder))
@@ -60,10 +60,10 @@ def main() -> None:
 
 def _runs(folder: pathlib.Path) -> dict:
     """On images, on kept maps and on features, with the same parts."""
-    from experiments import synthetic
-    from msmm import parts
+    from experiments.benchmarks import synthetic
     from msmm.configs.base import Config
-    from msmm.run import Run
+    from msmm.training import model_parts
+    from msmm.training.run import Run
 
     def run(name, rows, maps_cache_gib=0.0, batch_size=_BATCH.value):
         dataset = synthetic.Dataset((("train", rows), ("test", 10)), CLASSES, TAGS, _SIZE.value)
@@ -81,7 +81,7 @@ def _runs(folder: pathlib.Path) -> dict:
     images, heads = run("images", IMAGES), run("features", ROWS, batch_size=HEAD_BATCH)
     synthetic.pretend(images, "finetune", "visual", "textual")
     shutil.copytree(images.directory, heads.directory)
-    width = parts.map_shapes(heads.config)[-1][-1]
+    width = model_parts.map_shapes(heads.config)[-1][-1]
     for kind in ("visual", "textual"):
         synthetic.fill_features(heads, "train", kind, width)
     return {"images": images, "maps": run("images", IMAGES, maps_cache_gib=100.0), "heads": heads}
@@ -101,12 +101,12 @@ def _ways(images, maps, heads) -> dict:
 
 def _work(run) -> dict[str, float]:
     """Floating-point operations an image of each way."""
-    from experiments.measuring import forward, training
-    from msmm import parts
+    from experiments.benchmarks import measuring
+    from msmm.training import model_parts
 
-    built = {part: parts.build(part, run.config, CLASSES, TAGS) for part in parts.STAGE_OF}
-    once = {part: forward(model) for part, model in built.items()}
-    step = {part: training(model) for part, model in built.items()}
+    built = {part: model_parts.build(part, run.config, CLASSES, TAGS) for part in model_parts.STAGE_OF}
+    once = {part: measuring.forward(model) for part, model in built.items()}
+    step = {part: measuring.training(model) for part, model in built.items()}
     branches = ("backbone", "multi_scale", "textual")
     return {
         PLAIN: sum(step[part] for part in branches) + step["classifier"],
@@ -123,10 +123,10 @@ def _work(run) -> dict[str, float]:
 
 def _stage(run, stage: str, steps: int):
     """Steps of a stage as `stages.train` takes them, reading included."""
-    from msmm import stages, training
+    from msmm.training import loop, stages
 
     task = stages.STAGES[stage].task(run)
-    model, _ = training.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
+    model, _ = loop.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
     batches = itertools.chain.from_iterable(task.epoch(number) for number in itertools.count())
 
     def turn() -> int:
@@ -143,14 +143,17 @@ def _network(run, trainable: bool):
     """Pixels and tags to the classifier's logits, in one float32 model; the branches train or not."""
     import keras
 
-    from msmm import losses, parts
+    from msmm.models import losses
+    from msmm.training import model_parts
 
     inputs = keras.Input((_SIZE.value, _SIZE.value, 3)), keras.Input((TAGS,))
-    backbone, fusion, textual = (parts.load(run, part) for part in ("backbone", "multi_scale", "textual"))
+    backbone, fusion, textual = (
+        model_parts.load(run, part) for part in ("backbone", "multi_scale", "textual")
+    )
     for part in (backbone, fusion, textual):
         part.trainable = trainable
     joint = keras.layers.Concatenate()([fusion(backbone(inputs[0])), textual(inputs[1])])
-    model = keras.Model(inputs, parts.build("classifier", run.config, CLASSES, TAGS)(joint))
+    model = keras.Model(inputs, model_parts.build("classifier", run.config, CLASSES, TAGS)(joint))
     model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), losses.sigmoid_cross_entropy, jit_compile=False)
     return model
 

@@ -14,7 +14,7 @@ import time
 
 from absl import flags
 
-from msmm import command_line
+from msmm.core import command_line
 
 _IMAGES = flags.DEFINE_integer("num_images", 5000, "Images.", 1)
 _CLASSES = flags.DEFINE_integer("num_classes", 81, "Classes; 81 as in NUS-WIDE.", 3)
@@ -27,7 +27,7 @@ LABELS = 3  # an image
 
 def main() -> None:
     command_line.import_tensorflow()
-    from experiments.speed import machine
+    from experiments.sections.speed import machine
 
     sizes = (_IMAGES.value, _CLASSES.value, _FEATURES.value)
     print(f"{sizes[0]:,} images, {sizes[1]} classes, features of {sizes[2]:,} numbers; {machine()}\n")
@@ -46,8 +46,8 @@ def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_si
     import numpy as np
 
     from msmm.baselines.method import Examples
+    from msmm.baselines.registry import METHODS
     from msmm.configs.base import Config
-    from msmm.methods import METHODS
 
     rng = np.random.default_rng(0)
     features = rng.random((num_images, feature_size), np.float32)

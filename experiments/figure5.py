@@ -12,8 +12,9 @@ import pathlib
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm import run_flags
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _DATASET = flags.DEFINE_string("dataset", "scenes", "Name of a packed data set in --data_dir.")
 flags.DEFINE_string("data_dir", "data", "Where packed data sets are.")
@@ -29,9 +30,9 @@ def main() -> None:
     output = pathlib.Path(_OUTPUT.value or f"runs/{_DATASET.value}/figure5.png")
     if output.suffix.lower() != ".png":
         raise UserError(f"expected a .png file, got --output={output}")
-    dataset = command_line.open_dataset()
-    from experiments import examples
-    from msmm.files import write_bytes
+    dataset = run_flags.open_dataset()
+    from experiments.sections import examples
+    from msmm.core.files import write_bytes
 
     if _IMAGE_IDS.value:
         records = examples.named(dataset, _SPLIT.value, _IMAGE_IDS.value)

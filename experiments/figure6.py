@@ -9,16 +9,17 @@ chosen by rule: by the F1 of an image, ties by its id; the typical ones are clos
 
 from absl import flags
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 5, "Images of each kind.", lower_bound=1)
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import examples, study
-    from msmm.files import write_bytes
+    runs = run_flags.open_runs()
+    from experiments.sections import examples, study
+    from msmm.core.files import write_bytes
 
     figure = examples.with_annotations(study.finish(runs), _NUM_IMAGES.value)
     output = runs[0].workdir / figure.picture.file_name

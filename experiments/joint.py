@@ -11,9 +11,10 @@ dropout of features and mean of weights. It trains in runs/<dataset>/joint/ and 
 
 import dataclasses
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 COLUMNS = {
     "Upper bound": "Upper bound",
@@ -27,9 +28,9 @@ CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import study
-    from experiments.report import Table
+    runs = run_flags.open_runs()
+    from experiments.reporting.report import Table
+    from experiments.sections import study
 
     staged = study.finish(runs)
     rows = [_row("Staged (Algorithm 1)", [_staged(run) for run in runs])]
@@ -50,13 +51,13 @@ def main() -> None:
 
 
 def _row(name: str, seeds: list[dict]):
-    from experiments.report import Row
+    from experiments.reporting.report import Row
 
     return Row(name, seeds)
 
 
 def _staged(run) -> dict:
-    from msmm.stages import STAGES
+    from msmm.training.stages import STAGES
 
     seconds = sum(run.stage_record(stage)["seconds"] for stage in STAGES)
     return _figures(run) | {"passes": _passes(run), "seconds": seconds}
@@ -64,9 +65,9 @@ def _staged(run) -> dict:
 
 def _joint(run, fields: dict) -> dict:
     """Trains stage joint for as many passes as the run's stages had, beside it, and measures its model."""
-    from msmm import features
-    from msmm.run import Run
-    from msmm.stages import adopt, train
+    from msmm.training import frozen_features
+    from msmm.training.run import Run
+    from msmm.training.stages import adopt, train
 
     config = dataclasses.replace(run.config, joint_epochs=_passes(run), **fields)
     name = ",".join(f"{field}={value:g}" for field, value in fields.items()) or "as set"
@@ -76,7 +77,7 @@ def _joint(run, fields: dict) -> dict:
     record = beside.stage_record("joint")
     figures = _figures(beside.of_joint())
     if config.finetune_trunk:
-        features.discard_maps(beside.of_joint())
+        frozen_features.discard_maps(beside.of_joint())
     return figures | {"passes": len(record["history"]), "seconds": record["seconds"]}
 
 
@@ -87,7 +88,7 @@ def _passes(run) -> int:
 
 def _figures(run) -> dict:
     from msmm.quantities import BEST
-    from msmm.variants import COMPLETE, VARIANTS, measure
+    from msmm.training.table_rows import COMPLETE, VARIANTS, measure
 
     measured = {name: measure(run, VARIANTS[name])[1] for name in COLUMNS}
     found = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}

@@ -9,22 +9,24 @@ left out, or read as the nearest of the others if the cosine of their word vecto
 training images, which should choose the threshold, and on test images; means over draws and seeds.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 DRAWS = 3
 COLUMNS = ("hidden tags", "read (%)", "held-out", "gain", "test", "gain, ± over draws and seeds")
 
 
 def main() -> None:
-    from msmm.annotating import word_vectors
+    from msmm.photos import word_vectors
 
     word_vectors.require()
-    runs = command_line.open_runs()
+    runs = run_flags.open_runs()
     import numpy as np
 
-    from experiments import hidden_tags, measuring
+    from experiments.benchmarks import measuring
+    from experiments.sections import hidden_tags
 
     found = [hidden_tags.measured(run, draw) for run in runs for draw in range(DRAWS)]
     rows = []

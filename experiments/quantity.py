@@ -9,14 +9,15 @@ each with its gain over the paper's regression; and how many held-out images the
 that has not finished. Interrupted, the same command goes on.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import how_many, study
+    runs = run_flags.open_runs()
+    from experiments.sections import how_many, study
 
     measured = study.finish(runs)
     title = f"How many labels? {measured.run.dataset.name}"

@@ -10,15 +10,16 @@ MSCOCO is laid beside Tables II, IV and VI, every other data set beside I, III a
 
 import time
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
     started = time.monotonic()
-    runs = command_line.open_runs()
-    from experiments import ablations, diagnostics, examples, speed, study, tables
+    runs = run_flags.open_runs()
+    from experiments.sections import ablations, diagnostics, examples, speed, study, tables
 
     measured = study.finish(runs)
     numbers = tables.numbers(measured.run)

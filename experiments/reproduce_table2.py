@@ -7,14 +7,15 @@ Trains every stage that has not finished, measures the six rows on the test spli
 Markdown, CSV). Interrupted, the same command goes on.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags(dataset="mscoco")
+run_flags.define_experiment_flags(dataset="mscoco")
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import tables
+    runs = run_flags.open_runs()
+    from experiments.sections import tables
 
     tables.reproduce("II", runs, command_line.command())
 

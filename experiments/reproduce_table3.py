@@ -8,14 +8,15 @@ paper lacks: the methods of fixed length with our predicted quantity, and with t
 the same command goes on.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import tables
+    runs = run_flags.open_runs()
+    from experiments.sections import tables
 
     tables.reproduce("III", runs, command_line.command())
 

@@ -8,14 +8,15 @@ regressor: the mean and the most common training count, the sum of the probabili
 above one half. Trains every stage that has not finished. Interrupted, the same command goes on.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import tables
+    runs = run_flags.open_runs()
+    from experiments.sections import tables
 
     tables.reproduce("V", runs, command_line.command())
 

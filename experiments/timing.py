@@ -7,14 +7,15 @@ Times the complete model of the first seed, warm: test images one by one and in 
 without; median, 10th and 90th percentile.
 """
 
-from msmm import command_line
+from msmm import run_flags
+from msmm.core import command_line
 
-command_line.define_experiment_flags()
+run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = command_line.open_runs()
-    from experiments import speed, study
+    runs = run_flags.open_runs()
+    from experiments.sections import speed, study
 
     measured = study.finish(runs)
     section = speed.section(measured, again=True)

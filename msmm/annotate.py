@@ -27,8 +27,8 @@ import sys
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
 QUANTITIES = (
@@ -85,7 +85,7 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photograph
 
 def main(paths: list[str]) -> None:
     _check(paths)
-    from msmm.annotating import finding, word_vectors
+    from msmm.photos import finding, word_vectors
 
     if _NEAREST_TAGS.value is not None:
         word_vectors.require()
@@ -93,8 +93,8 @@ def main(paths: list[str]) -> None:
     found = list(finding.find(paths, sys.stdin.buffer))
     if not found:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
-    from msmm import engines
-    from msmm.annotating import batches, keywords
+    from msmm.inference import engines
+    from msmm.photos import batches, keywords
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     to_sidecar = _FORMAT.value == "xmp"
@@ -149,7 +149,7 @@ def _quantity():
 
 
 def _output(model: str):
-    from msmm.annotating import gallery, outputs
+    from msmm.photos import gallery, outputs
 
     path, name = _OUTPUT.value, _FORMAT.value
     if name == "html":
@@ -168,7 +168,7 @@ def _output(model: str):
 
 def _report(summary, model: str, name: str) -> None:
     """model: what it is called without its counting rule; name: with it."""
-    from msmm.annotating.outputs import shown
+    from msmm.photos.outputs import shown
 
     words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
     if before := summary.done_before.total():

@@ -15,8 +15,8 @@ import sys
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "How the names of the files begin.", required=True)
@@ -36,20 +36,20 @@ def main(paths: list[str]) -> None:
         raise UserError("expected a PATH: a photograph or a folder")
     if there := glob.glob(f"{glob.escape(_OUTPUT.value)}*.jsonl"):
         raise UserError(f"{there[0]} is there already: name another --output, or delete it")
-    from msmm.annotating import finding, word_vectors
+    from msmm.photos import finding, word_vectors
 
     if _NEAREST_TAGS.value is not None:
         word_vectors.require()
-    from tfrecords_tools import beam_pipeline
+    from msmm.core import beam
 
     found = list(finding.find(paths, sys.stdin.buffer))
     photographs = [path for path, cause in found if not cause]
     if not photographs:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
-    runner, options = beam_pipeline.runner_and_options(_RUNNER.value, _OPTIONS.value)
+    runner, options = beam.runner_and_options(_RUNNER.value, _OPTIONS.value)
     command_line.import_tensorflow()
-    from msmm import engines
-    from msmm.annotating import batches
+    from msmm.inference import engines
+    from msmm.photos import batches
     from msmm.quantities import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
@@ -68,8 +68,8 @@ def _run(runner, options, paths: list[str], size: int, name: str) -> list[tuple[
     """Runs the pipeline, and returns what it skipped, and why."""
     import apache_beam as beam
 
-    from msmm.annotating import keywords
-    from msmm.annotating.beam import Settings, annotate
+    from msmm.photos import keywords
+    from msmm.photos.beam import Settings, annotate
 
     words = tuple(keywords.separated(_TAGS.value))
     settings = Settings(

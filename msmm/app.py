@@ -20,8 +20,8 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
 _EXAMPLES = flags.DEFINE_string(
@@ -50,7 +50,8 @@ def main() -> None:
             import gradio  # noqa: F401
         except ImportError:
             raise UserError("the page needs gradio: pip install 'msmm[app]'") from None
-        from msmm import engines, page
+        from msmm.inference import engines
+        from msmm.photos import page
 
         model = engines.load(_MODEL.value)
         examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
@@ -78,8 +79,8 @@ def _ended_by_interrupt() -> Iterator[None]:
 
 def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
     """The first few photographs of a folder and those below it, upright."""
-    from msmm.annotating import finding
-    from tfrecords_tools import images
+    from msmm.core import images
+    from msmm.photos import finding
 
     examples = []
     for name, cause in finding.find([str(folder.absolute())], io.BytesIO()):
@@ -95,11 +96,13 @@ def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
 
 
 def _scenes(model, scratch: str) -> list[tuple[str, str]]:
-    from tfrecords_tools import images, scene_drawing, scenes
+    from msmm.core import images
+    from msmm.scenes import recipe
+    from tfrecords_tools.datasets import scenes
 
     examples = []
     for i in range(NUM_EXAMPLES):
-        scene = scene_drawing.draw(0, scenes.FIRST_INDEX["test"] + i, EXAMPLE_SIZE)
+        scene = recipe.draw(0, scenes.FIRST_INDEX["test"] + i, EXAMPLE_SIZE)
         path = _save(scratch, i, images.encode(scene.image, scenes.QUALITY))
         examples.append((path, ", ".join(tag for tag in scene.tags if tag in model.tags)))
     return examples

@@ -13,20 +13,21 @@ import pathlib
 
 from absl import flags
 
-from msmm import command_line
+from msmm import run_flags
 from msmm.configs import base
+from msmm.core import command_line
 
 _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of tables.")
 _CLASSES = flags.DEFINE_integer("classes", None, "C, instead of the data set's.", lower_bound=1)
 _TAGS = flags.DEFINE_integer("tags", None, "T, instead of the data set's.", lower_bound=1)
-command_line.define_run_flags()
+run_flags.define_run_flags()
 command_line.define_dataclass_flags(base.Config)
 
 _PAPER_SIZES = {"nus_wide": (81, 1000), "mscoco": (80, 1000)}  # IV-A1
 
 
 def main() -> None:
-    name, config = command_line.FLAGS.dataset, command_line.config()
+    name, config = command_line.FLAGS.dataset, run_flags.config()
     classes, tags = _sizes(name)
     command_line.import_tensorflow()
     description = describe(name, config, _CLASSES.value or classes, _TAGS.value or tags)
@@ -34,17 +35,17 @@ def main() -> None:
 
 
 def _sizes(name: str) -> tuple[int, int]:
-    from msmm.errors import UserError
+    from msmm.core.errors import UserError
 
     if (pathlib.Path(command_line.FLAGS.data_dir) / name).exists():
-        dataset = command_line.open_dataset()
+        dataset = run_flags.open_dataset()
         return len(dataset.labels), len(dataset.tags)
     if name in _PAPER_SIZES:
         return _PAPER_SIZES[name]
     if name == "scenes":
-        from tfrecords_tools import scene_drawing
+        from msmm.scenes import recipe
 
-        return len(scene_drawing.CONCEPTS), len(scene_drawing.TAGS)
+        return len(recipe.CONCEPTS), len(recipe.TAGS)
     if _CLASSES.value and _TAGS.value:
         return _CLASSES.value, _TAGS.value
     raise UserError(
@@ -56,11 +57,11 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
     """The model of a data set as plain data: its maps, its parts and its stages."""
     import keras
 
-    from msmm import parts
-    from msmm.stages import STAGES
+    from msmm.training import model_parts
+    from msmm.training.stages import STAGES
 
     config = dataclasses.replace(config, weights="none")
-    models = {part: parts.build(part, config, num_classes, num_tags) for part in parts.STAGE_OF}
+    models = {part: model_parts.build(part, config, num_classes, num_tags) for part in model_parts.STAGE_OF}
     described = {}
     for part, model in models.items():
         norms = [x for x in _layers(model) if isinstance(x, keras.layers.BatchNormalization)]
@@ -74,7 +75,7 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
         }
     stages = {}
     for stage, specification in STAGES.items():
-        trained = [part for part, trainer in parts.STAGE_OF.items() if trainer == stage]
+        trained = [part for part, trainer in model_parts.STAGE_OF.items() if trainer == stage]
         if stage == "finetune" and not config.finetune_trunk:
             trained.remove("backbone")
         base_name = "quantity" if stage == "quantity_visual" else stage
@@ -94,7 +95,7 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
         "tags": num_tags,
         "backbone": config.backbone,
         "image size": config.image_size,
-        "maps": {f"M{i}": list(shape) for i, shape in enumerate(parts.map_shapes(config), 1)},
+        "maps": {f"M{i}": list(shape) for i, shape in enumerate(model_parts.map_shapes(config), 1)},
         "parts": described,
         "stages": stages,
     }

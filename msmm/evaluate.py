@@ -16,8 +16,9 @@ import dataclasses
 
 from absl import flags
 
-from msmm import command_line, files
+from msmm import run_flags
 from msmm.configs import base
+from msmm.core import command_line, files
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
 _MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
@@ -44,25 +45,25 @@ _ENGINE_PRECISION = flags.DEFINE_enum(
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
 _SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
-command_line.define_run_flags()
+run_flags.define_run_flags()
 command_line.define_dataclass_flags(base.Config)
 
 
 def main() -> None:
-    run = command_line.open_run()
-    from msmm import compared, stages, variants
-    from msmm.errors import UserError
+    run = run_flags.open_run()
+    from msmm.core.errors import UserError
+    from msmm.training import baseline_tasks, stages, table_rows
 
-    method, variant, quantity = _METHOD.value, variants.VARIANTS[_MODEL.value], _QUANTITY.value
+    method, variant, quantity = _METHOD.value, table_rows.VARIANTS[_MODEL.value], _QUANTITY.value
     if quantity:
         if method or variant.counter == "truth" or variant.scorer == "cnn_head":
             name = f"--method={method}" if method else f"--model={_MODEL.value!r}"
             raise UserError(
                 f"--quantity needs a model with a regressor, as MS-CNN or MS-CNN+Tags, not {name}"
             )
-        variant = variants.counting(variant)
-    if _ENGINE.value and (method or _MODEL.value != variants.COMPLETE):
-        raise UserError(f"--engine runs the finished model, which is --model={variants.COMPLETE}")
+        variant = table_rows.counting(variant)
+    if _ENGINE.value and (method or _MODEL.value != table_rows.COMPLETE):
+        raise UserError(f"--engine runs the finished model, which is --model={table_rows.COMPLETE}")
     needed = (method,) if method else variant.stages
     if _JOINT.value:
         if method or variant.scorer == "cnn_head":
@@ -82,9 +83,9 @@ def main() -> None:
     if _ENGINE.value:
         chosen, figures = _by_engine(run, truth, quantity)
     elif method:
-        chosen, figures = compared.measure(run, method, _SPLIT.value)
+        chosen, figures = baseline_tasks.measure(run, method, _SPLIT.value)
     else:
-        chosen, figures = variants.measure(run, variant, _SPLIT.value, quantity)
+        chosen, figures = table_rows.measure(run, variant, _SPLIT.value, quantity)
     name = (method or _MODEL.value) + (f", quantity {quantity}" if quantity else "")
     split = f"{run.dataset.name}/{_SPLIT.value}"
     print(f"{name} on {split}, {len(chosen)} images, seed {run.seed}")
@@ -100,8 +101,8 @@ def _by_engine(run, truth, quantity: str | None):
     """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
     import numpy as np
 
-    from msmm import engines
-    from msmm.metrics import annotation_metrics, quantity_metrics
+    from msmm.inference import engines
+    from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
     model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
     tags = [[t for t, there in zip(run.dataset.tags, row, strict=True) if there] for row in truth.tags]
@@ -113,7 +114,7 @@ def _by_engine(run, truth, quantity: str | None):
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
-    from msmm.annotating.outputs import no_formula
+    from msmm.photos.outputs import no_formula
 
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
@@ -129,8 +130,8 @@ def _write_csv(path: str, run, truth, chosen) -> None:
 def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
     import numpy as np
 
-    from msmm.contact_sheet import contact_sheet
-    from msmm.training_log import label_lines
+    from msmm.core.contact_sheet import contact_sheet
+    from msmm.training.log import label_lines
 
     rows = np.arange(min(count, len(chosen)))
     captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]

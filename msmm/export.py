@@ -15,8 +15,8 @@ import pathlib
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 FORMATS = ("saved_model", "onnx", "openvino", "litert")
 _MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
@@ -41,10 +41,10 @@ def main() -> None:
     if output.exists():
         raise UserError(f"{output} is there already: name another directory with --output, or delete it")
     command_line.import_tensorflow()
-    from msmm import model_dir
-    from msmm.exporting import check, counting, formats
-    from msmm.exporting.graph import Graph
-    from msmm.files import whole_directory, write_lines
+    from msmm.core.files import whole_directory, write_lines
+    from msmm.inference import model_dir
+    from msmm.inference.exporting import check, counting, formats
+    from msmm.inference.exporting.graph import Graph
 
     target = formats.require(_FORMAT.value)
     model = model_dir.load(_MODEL.value)

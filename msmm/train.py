@@ -18,9 +18,10 @@ an interrupted one goes on. Watch it with `tensorboard --logdir=runs`.
 
 from absl import flags
 
-from msmm import command_line
+from msmm import run_flags
 from msmm.configs import base
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
 METHODS = (
@@ -40,7 +41,7 @@ _DISTRIBUTE = flags.DEFINE_enum(
     "GPUs; multi_worker, among the machines of TF_CONFIG, of which only the first writes, and all read "
     "--workdir. Losses are those of one process with the same --batch_size.",
 )
-command_line.define_run_flags()
+run_flags.define_run_flags()
 command_line.define_dataclass_flags(base.Config)
 
 
@@ -52,15 +53,15 @@ def main() -> None:
         )
     if not _DISTRIBUTE.value:
         return _train()
-    settings = command_line.config()
+    settings = run_flags.config()
     command_line.import_tensorflow()
-    from msmm import stages
-    from msmm.distribution import Distribution, cluster_errors
+    from msmm.training import stages
+    from msmm.training.distribution import Distribution, cluster_errors
 
     with cluster_errors():
         distribution = Distribution(_DISTRIBUTE.value, settings)
         if not distribution.is_chief:
-            stages.follow(command_line.open_run, distribution)
+            stages.follow(run_flags.open_run, distribution)
             print(f"worker {distribution.share.index}: done")
             return None
         try:
@@ -72,13 +73,13 @@ def main() -> None:
 
 
 def _train(distribution=None) -> None:
-    run = command_line.open_run()
+    run = run_flags.open_run()
     if "test" not in run.dataset.splits:
         raise UserError(
             f"the data set {run.dataset.name!r} has no split test, on which a model is measured before it is "
             "written: pack it again with some"
         )
-    from msmm import stages
+    from msmm.training import stages
 
     wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
     for stage in wanted:
@@ -91,13 +92,14 @@ def _train(distribution=None) -> None:
 
 def _save_model(run):
     """Writes the finished model, ready to annotate, and returns its path; or why there is none."""
-    from msmm import engines, variants
+    from msmm.inference import engines
+    from msmm.training import table_rows
 
     joint = _STAGE.value == "joint"
     missing = [stage for stage in STAGES if not joint and not run.stage_record(stage)]
     if missing:
         return f"not before {', '.join(missing)} have finished"
-    model = variants.save_model(run.of_joint() if joint else run)
+    model = table_rows.save_model(run.of_joint() if joint else run)
     if not model:
         return "none with --groups: msmm.annotate knows no groups"
     engines.prepare(model)

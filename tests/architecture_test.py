@@ -1,4 +1,4 @@
-"""The house rules that a machine can check."""
+"""The rules of the layout that a machine can check (WORKSPACE.md, "Rules")."""
 
 import ast
 import re
@@ -7,31 +7,22 @@ import pytest
 
 from tests.conftest import ROOT
 
-# From the ground up: a module imports only from floors below its own.
+# From the ground up: a module imports from its own folder and from the rows below it.
 FLOORS = (
-    ("msmm.errors", "msmm.files", "msmm.checksums", "msmm"),
-    (
-        "msmm.annotations",
-        "msmm.losses",
-        "msmm.optimizers",
-        "msmm.preprocessing",
-        "msmm.contact_sheet",
-    ),
-    ("msmm.metrics", "msmm.records", "msmm.configs", "msmm.models"),
-    ("msmm.baselines", "msmm.methods", "msmm.quantities", "msmm.model_card"),
-    ("tfrecords_tools", "msmm.input_pipeline", "msmm.training_log", "msmm.model_dir"),
-    ("msmm.run", "msmm.training", "msmm.annotating", "msmm.exporting", "msmm.page"),
-    ("msmm.parts", "msmm.engines", "msmm.distribution"),
-    ("msmm.annotating.beam",),
-    ("msmm.features",),
-    ("msmm.tasks",),
-    ("msmm.compared", "msmm.joint"),
-    ("msmm.stages",),
-    ("msmm.variants",),
-    ("msmm.command_line",),
-    ("experiments",),
+    ("msmm", "msmm.core"),
+    ("msmm.configs", "msmm.data", "msmm.scenes", "msmm.scoring"),
+    ("msmm.models", "msmm.quantities"),
+    ("msmm.baselines",),
+    ("msmm.inference",),
+    ("msmm.photos", "msmm.training"),
+    ("tfrecords_tools.raw",),
+    ("tfrecords_tools.packing",),
+    ("tfrecords_tools.datasets",),
+    ("msmm.run_flags",),
+    ("experiments.reporting",),
+    ("experiments.sections", "experiments.benchmarks"),
 )
-DOORS = {
+COMMANDS = {
     "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app"),
     "experiments": (
         *(f"reproduce_table{number}" for number in range(1, 7)),
@@ -53,53 +44,70 @@ DOORS = {
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }
-PURE = (
-    "msmm/models",
-    "msmm/baselines",
-    "msmm/losses.py",
-    "msmm/metrics.py",
-    "msmm/annotations.py",
-    "msmm/quantities",
-    "msmm/optimizers.py",
-)
+# What may be imported from other packages. Of msmm, only commands may open data sets of tfrecords_tools.
+PACKAGES = {
+    "msmm": {"msmm"},
+    "tfrecords_tools": {"msmm", "tfrecords_tools"},
+    "experiments": {"msmm", "tfrecords_tools", "experiments"},
+}
+# Run on any Keras backend.
+PURE = ("msmm/models", "msmm/baselines", "msmm/scoring", "msmm/quantities")
 
-FILES = [
-    p for room in ("msmm", "experiments", "tfrecords_tools") for p in sorted((ROOT / room).rglob("*.py"))
-]
+FILES = [p for package in COMMANDS for p in sorted((ROOT / package).rglob("*.py"))]
 SOURCE = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
-IS_DOOR = {f"{room}.{name}" for room, names in DOORS.items() for name in names}
+IS_COMMAND = {f"{package}.{name}" for package, names in COMMANDS.items() for name in names}
+MAY_READ_FLAGS = IS_COMMAND | {"msmm.run_flags", "msmm.core.command_line"}
+IMPORTS: dict = {}
 
 
 def imports(path):
     """Modules of this project that a file imports, at its top or within a function."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {m if m in SOURCE else node.module for m in modules}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {m for m in found if m in SOURCE}
+    if path not in IMPORTS:
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = {f"{node.module}.{alias.name}" for alias in node.names}
+                imported |= {m if m in SOURCE else node.module for m in modules}
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+        IMPORTS[path] = {m for m in imported if m in SOURCE}
+    return IMPORTS[path]
 
 
 def floor(module):
+    """The row of a module: that of the longest name in FLOORS which it begins with; commands stand on top."""
+    if module in IS_COMMAND or module == "msmm.__main__" or module in ("experiments", "tfrecords_tools"):
+        return len(FLOORS)
     fits = [
         (len(name), i)
         for i, names in enumerate(FLOORS)
         for name in names
-        if f"{module}.".startswith(f"{name}.")
+        if module == name or (name != "msmm" and module.startswith(f"{name}."))
     ]
+    assert fits, f"{module} is in no folder of FLOORS"
     return max(fits)[1]
 
 
+def folder(module):
+    return module if (SOURCE[module].name == "__init__.py") else module.rpartition(".")[0]
+
+
 @pytest.mark.parametrize("module", sorted(SOURCE))
-def test_a_module_imports_only_from_floors_below(module):
-    if module in IS_DOOR:
-        return
-    room = {m for m in SOURCE if floor(m) == floor(module)}
+def test_a_module_imports_only_from_its_folder_and_from_floors_below(module):
     for imported in imports(SOURCE[module]):
-        assert imported not in IS_DOOR, f"{module} imports the door {imported}"
-        assert floor(imported) < floor(module) or imported in room, f"{module} imports {imported} from above"
+        assert imported not in IS_COMMAND, f"{module} imports the command {imported}"
+        within = floor(imported) == floor(module) and folder(imported).startswith(
+            ".".join(folder(module).split(".")[:2])
+        )
+        assert floor(imported) < floor(module) or within, f"{module} imports {imported} from above"
+
+
+@pytest.mark.parametrize("module", sorted(SOURCE))
+def test_packages_import_strictly_downwards(module):
+    package = module.partition(".")[0]
+    opens_data_sets = package == "msmm" and module in MAY_READ_FLAGS - {"msmm.core.command_line"}
+    allowed = PACKAGES[package] | ({"tfrecords_tools"} if opens_data_sets else set())
+    assert {m.partition(".")[0] for m in imports(SOURCE[module])} <= allowed
 
 
 def test_there_is_no_circle():
@@ -114,10 +122,15 @@ def test_there_is_no_circle():
     assert [m for m in graph if m in reach(m, set())] == []
 
 
-@pytest.mark.parametrize("module", sorted(set(SOURCE) - IS_DOOR - {"msmm.command_line"}))
-def test_flags_live_only_in_doors(module):
+@pytest.mark.parametrize("module", sorted(set(SOURCE) - MAY_READ_FLAGS))
+def test_flags_and_the_environment_are_read_in_commands_only(module):
     text = SOURCE[module].read_text()
     assert not re.search(r"absl|sys\.argv|os\.environ|getenv", text)
+
+
+def test_run_flags_are_for_commands():
+    users = {m for m, path in SOURCE.items() if "msmm.run_flags" in imports(path)}
+    assert users <= IS_COMMAND
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if str(p.relative_to(ROOT)).startswith(PURE)])
@@ -125,6 +138,6 @@ def test_models_losses_and_metrics_run_on_any_keras_backend(path):
     assert not re.search(r"^\s*(import|from) (tensorflow|tf)\b", path.read_text(), re.MULTILINE)
 
 
-def test_every_door_is_known():
-    found = {m for m, p in SOURCE.items() if "command_line.run(main" in p.read_text()}
-    assert found == IS_DOOR
+def test_every_command_is_known():
+    commands = {m for m, p in SOURCE.items() if "command_line.run(main" in p.read_text()}
+    assert commands == IS_COMMAND

@@ -30,7 +30,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """A directory with a small data set `scenes`: 100 training and 40 test images of 32 pixels."""
-    from tfrecords_tools import scenes
+    from tfrecords_tools.datasets import scenes
 
     directory = tmp_path_factory.mktemp("data")
     scenes.pack_scenes(directory, num_train=100, num_test=40, image_size=32)
@@ -39,7 +39,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def dataset(data_dir):
-    from msmm import records
+    from msmm.data import records
 
     return records.open_dataset(data_dir, "scenes")
 
@@ -48,7 +48,7 @@ def dataset(data_dir):
 def make_run(dataset, tmp_path):
     """Makes runs of the small data set, by default all in one work directory."""
     from msmm.configs.scenes import Config
-    from msmm.run import Run
+    from msmm.training.run import Run
 
     def make(workdir="run", seed=0, **settings):
         return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
@@ -59,9 +59,9 @@ def make_run(dataset, tmp_path):
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
-    from msmm import stages
     from msmm.configs.scenes import Config
-    from msmm.run import Run
+    from msmm.training import stages
+    from msmm.training.run import Run
 
     run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
     for stage in stages.STAGES:

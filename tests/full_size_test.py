@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import parts, stages, tasks, variants
 from msmm.configs import get_config
-from msmm.input_pipeline import Images
-from msmm.run import Run
+from msmm.data.input_pipeline import Images
+from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,9 @@ def dataset(tmp_path_factory):
     """36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
     import json
 
-    from msmm import records
-    from tfrecords_tools import builder, manifest
+    from msmm.data import records
+    from tfrecords_tools.datasets import manifest
+    from tfrecords_tools.packing import builder
 
     home = tmp_path_factory.mktemp("full_size")
     rng = np.random.default_rng(0)
@@ -49,7 +50,7 @@ def weights(dataset, tmp_path_factory):
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     images = next(Images(dataset, "train", 224, cache_gib=1).ordered(16))
-    tasks.reestimate_batch_norm(trunk, [keras.applications.resnet.preprocess_input(images)], 1)
+    stage_tasks.reestimate_batch_norm(trunk, [keras.applications.resnet.preprocess_input(images)], 1)
     path = tmp_path_factory.mktemp("weights") / "resnet101.weights.h5"
     trunk.save_weights(path)
     return str(path)
@@ -76,6 +77,6 @@ def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib
         stages.train(run, stage)
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
-    assert parts.load(run, "multi_scale").count_params() == 15_214_848
-    chosen, _ = variants.measure(run, variants.VARIANTS[variants.COMPLETE])
+    assert model_parts.load(run, "multi_scale").count_params() == 15_214_848
+    chosen, _ = table_rows.measure(run, table_rows.VARIANTS[table_rows.COMPLETE])
     assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

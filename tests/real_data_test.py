@@ -44,10 +44,13 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     """Packed, trained through every stage with the pretrained backbone at 224 px, and annotated."""
     from PIL import Image
 
-    from msmm import model_dir, records, stages, variants
     from msmm.configs import custom, openclipart
-    from msmm.run import Run
-    from tfrecords_tools import builder, manifest
+    from msmm.data import records
+    from msmm.inference import model_dir
+    from msmm.training import stages, table_rows
+    from msmm.training.run import Run
+    from tfrecords_tools.datasets import manifest
+    from tfrecords_tools.packing import builder
 
     rows = coco_manifest(tmp_path)
     builder.pack(
@@ -72,7 +75,7 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     run = Run(tmp_path / "run", dataset, config)
     for stage in stages.STAGES:
         stages.train(run, stage)
-    model = model_dir.load(variants.save_model(run))
+    model = model_dir.load(table_rows.save_model(run))
     test = [row for row in rows if row["split"] == "test"]
     photographs = [np.asarray(Image.open(row["image"]).convert("RGB")) for row in test]
     said = model.annotate(photographs, [row["tags"] for row in test])

@@ -8,9 +8,9 @@ import shlex
 import subprocess
 import sys
 
-from msmm.annotating import xmp
+from msmm.photos import xmp
 from tests.conftest import ROOT
-from tests.msmm.command_line_test import process
+from tests.msmm.core.command_line_test import process
 
 HEADING = "## Sixty photographs, from nothing to keywords"
 FOLDERS = ("2019 Rome", "2021 Annecy", "phone")
@@ -26,9 +26,9 @@ def commands() -> list[str]:
 
 def draw(folder, index):
     """A drawn scene as a JPEG file; its labels and tags."""
-    from tfrecords_tools import scene_drawing
+    from msmm.scenes import recipe
 
-    scene = scene_drawing.draw(seed=7, index=index, size=160)
+    scene = recipe.draw(seed=7, index=index, size=160)
     folder.mkdir(parents=True, exist_ok=True)
     scene.image.save(folder / f"IMG_{index:04d}.jpg", quality=90)
     return scene

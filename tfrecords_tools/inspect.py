@@ -10,8 +10,8 @@ import pathlib
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the packed data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the packed data sets.")
@@ -27,8 +27,8 @@ def main() -> None:
         raise UserError("expected --dataset=NAME, a packed data set such as scenes")
     if _SHEET.value:
         _check_writable(pathlib.Path(_SHEET.value))
-    from msmm import records
-    from tfrecords_tools import report
+    from msmm.data import records
+    from tfrecords_tools.packing import report
 
     records.find_dataset(_DATA_DIR.value, _DATASET.value)  # before TensorFlow takes its seconds
     command_line.import_tensorflow()

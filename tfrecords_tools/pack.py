@@ -30,8 +30,8 @@ JPEG files of upright RGB pixels are kept byte for byte; anything else becomes o
 
 from absl import flags
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 COMMON = {
     "resize": flags.DEFINE_integer("resize", None, "Short side, in pixels, of images larger than that."),
@@ -126,7 +126,8 @@ def main() -> None:
     given = {name: value for name, value in given.items() if value is not None}
     _check(dataset, given)
     command_line.import_tensorflow()
-    from tfrecords_tools import builder, manifest, mscoco, nus_wide, openclipart, scenes
+    from tfrecords_tools.datasets import manifest, mscoco, nus_wide, openclipart, scenes
+    from tfrecords_tools.packing import builder
 
     builders = {
         "scenes": scenes.Scenes,
@@ -152,7 +153,7 @@ def _check(dataset: str, given: dict) -> None:
         if flags.FLAGS[name].present:
             raise UserError(f"--vocabulary_from says which labels and tags there are: leave --{name} out")
     if "vocabulary_from" in given:
-        from tfrecords_tools import vocabulary
+        from tfrecords_tools.packing import vocabulary
 
         vocabulary.check(given["vocabulary_from"], _DATA_DIR.value)
 

@@ -9,10 +9,9 @@ import dataclasses
 import keras
 import numpy as np
 
-from experiments import measuring
-from experiments.measuring import forward, training
-from msmm import losses, optimizers
-from msmm.models import backbone, heads, multi_scale, textual
+from experiments.benchmarks import measuring
+from experiments.benchmarks.measuring import forward, training
+from msmm.models import backbone, heads, losses, multi_scale, optimizers, textual
 from msmm.models.annotator import annotator
 from msmm.models.precision import IN_PRECISION, set_precision
 
@@ -69,7 +68,7 @@ def _arrays(setup: Setup, width: int) -> dict:
 
 
 def _parts(setup: Setup) -> dict:
-    """The parts of the model as `msmm.parts` builds them, which needs TensorFlow for what it reads."""
+    """Builds the parts of the model as `msmm.training.model_parts` does, which needs TensorFlow."""
     trunk = backbone.build(setup.backbone, image_size=setup.image_size)
     maps = [tuple(m.shape[1:]) for m in trunk.outputs]
     width = maps[-1][-1]
@@ -136,7 +135,7 @@ def by_hand(setup: Setup):
     import torch
     from torch.nn import functional
 
-    from experiments.torch_annotator import Annotator
+    from experiments.benchmarks.torch_annotator import Annotator
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = Annotator(CLASSES, TAGS).to(device, memory_format=torch.channels_last)

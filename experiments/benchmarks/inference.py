@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from tqdm import tqdm
 
-from experiments import measuring
-from msmm import engines, model_dir
-from msmm.errors import UserError
-from msmm.exporting import formats
-from msmm.exporting.graph import Graph
+from experiments.benchmarks import measuring
+from msmm.core.errors import UserError
+from msmm.inference import engines, model_dir
+from msmm.inference.exporting import formats
+from msmm.inference.exporting.graph import Graph
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.annotator import annotator
 
@@ -131,7 +131,7 @@ def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Way
     """PyTorch eager and compiled, channels last, in float32 and, where the processor has it, bfloat16."""
     import torch
 
-    from experiments.torch_annotator import Annotator
+    from experiments.benchmarks.torch_annotator import Annotator
 
     network = Annotator(num_labels, num_tags).eval().to(memory_format=torch.channels_last)
     here = sum(p.numel() for p in network.parameters()) + sum(
@@ -198,7 +198,7 @@ def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags:
 
     limit: of how many images, instead of all. with_tags: whether they have their tags.
     """
-    from msmm.input_pipeline import Images
+    from msmm.data.input_pipeline import Images
 
     first = model_dir.load(directory)
     first.run = _predicts(first)

@@ -9,8 +9,8 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-from msmm import command_line
-from msmm.errors import UserError
+from msmm.core import command_line
+from msmm.core.errors import UserError
 
 ON_IMAGES = ("finetune", "visual", "joint")
 SHARED = ("finetune", "visual")  # those of which workers share the steps
@@ -81,9 +81,9 @@ def check(case: Case, cores: int) -> None:
 def _run(case: Case, folder: str):
     """A run whose other stages count as finished."""
     command_line.import_tensorflow()
-    from experiments import synthetic
+    from experiments.benchmarks import synthetic
     from msmm.configs.base import Config
-    from msmm.run import Run
+    from msmm.training.run import Run
 
     dataset = synthetic.Dataset((("train", case.images), ("test", 64)), case.classes, case.tags)
     if case.of in ON_IMAGES:
@@ -101,7 +101,7 @@ def _run(case: Case, folder: str):
 def prepare(case: Case, folder: str) -> None:
     """Writes the features that the case trains on."""
     run = _run(case, folder)  # imports TensorFlow without its chatter
-    from experiments import synthetic
+    from experiments.benchmarks import synthetic
 
     if case.of in ON_IMAGES:
         synthetic.pretend(run, *["finetune"] * (case.of == "visual"))
@@ -116,8 +116,8 @@ def prepare(case: Case, folder: str) -> None:
 def measure(case: Case, folder: str) -> Cost:
     """Trains a case's steps, in this process or as the worker of TF_CONFIG that it is."""
     run = _run(case, folder)
-    from experiments.measuring import Memory
-    from msmm import stages
+    from experiments.benchmarks.measuring import Memory
+    from msmm.training import stages
 
     with Memory() as memory:
         distribution = _distribution(case, run)  # before TensorFlow computes anything
@@ -139,15 +139,15 @@ def measure(case: Case, folder: str) -> Cost:
 def _distribution(case: Case, run):
     if (case.workers or 1) == 1:
         return None
-    from msmm.distribution import Distribution
+    from msmm.training.distribution import Distribution
 
     return Distribution("multi_worker", run.config)
 
 
 def _steps(task, config, distribution):
     """The model, and the (loss, images) of each step of an epoch."""
-    from msmm import training
-    from msmm.distribution import Replicas
+    from msmm.training import loop
+    from msmm.training.distribution import Replicas
 
     rate = task.learning_rate / 1000  # no matter what it learns; and losses of others stay comparable
     if distribution and not distribution.is_chief:  # what `stages.follow` does
@@ -155,10 +155,10 @@ def _steps(task, config, distribution):
         replicas = Replicas(distribution, task, config, rate)
         replicas.assign()
         return None, replicas.steps(0)
-    model, _ = training.compiled(task, config, rate)
+    model, _ = loop.compiled(task, config, rate)
     if distribution:
         return model, distribution.steps(task, config, 0, rate, model)(0)
-    return model, training.steps_alone(task, model)(0)
+    return model, loop.steps_alone(task, model)(0)
 
 
 def row(case: Case, costs: Sequence[Cost]) -> list[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.report import LOWER_IS_BETTER, Claim, Outcome, Table
-from msmm.annotations import round_counts
-from msmm.metrics import annotation_metrics, bootstrap_difference, bootstrap_mean
+from experiments.reporting.report import LOWER_IS_BETTER, Claim, Outcome, Table
+from msmm.scoring.metrics import annotation_metrics, bootstrap_difference, bootstrap_mean
+from msmm.scoring.predictions import round_counts
 
 
 def judge(

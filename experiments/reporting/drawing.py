@@ -9,7 +9,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from experiments.rendering import clean
+from experiments.reporting.rendering import clean
 
 LEAST_WIDTH = 640  # pixels; on a narrower screen a picture scrolls
 SERIES = 5  # colours of lines: classes s0 … s4

@@ -5,8 +5,8 @@ The printed column "Quality Prediction" is read as quantity prediction. Flags ar
 
 import dataclasses
 
-from experiments.report import QUANTITY, Claim, Row, Table
-from msmm.metrics import METRICS
+from experiments.reporting.report import QUANTITY, Claim, Row, Table
+from msmm.scoring.metrics import METRICS
 
 K = 3  # length of the lists without quantity prediction (decision 24)
 TEST_IMAGES = {"NUS-WIDE": 55_335, "MSCOCO": 30_774}  # section IV-A1

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from experiments import rendering
-from experiments.rendering import Block, Cell, Picture
-from msmm.files import write_bytes
-from msmm.metrics import METRICS
+from experiments.reporting import rendering
+from experiments.reporting.rendering import Block, Cell, Picture
+from msmm.core.files import write_bytes
+from msmm.scoring.metrics import METRICS
 
 QUANTITY = ("Accuracy", "MSE")  # columns of Tables V and VI
 LENGTHS = ("mean predicted", "mean true", "classes never predicted", "classes without positives")

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import study
-from experiments.report import QUANTITY, Row, Table
-from experiments.study import Section, Study
-from msmm import variants
-from msmm.annotations import Annotations, choose
+from experiments.reporting.report import QUANTITY, Row, Table
+from experiments.sections import study
+from experiments.sections.study import Section, Study
 from msmm.configs import base, settings_of
-from msmm.metrics import METRICS, annotation_metrics
-from msmm.run import Run
-from msmm.stages import adopt
-from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.scoring.metrics import METRICS, annotation_metrics
+from msmm.scoring.predictions import Annotations, choose
+from msmm.training import table_rows
+from msmm.training.run import Run
+from msmm.training.stages import adopt
+from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
 
 LONGEST = 8  # of the fixed lists that are tried
 LQP = ("quantity accuracy", "quantity MSE")
@@ -128,7 +128,7 @@ def _variant(of: str, run: Run, fields: Mapping) -> Run:
 def _ranking(row: Row, measured: Study) -> Row:
     """The row with what the order of the labels alone is worth, and with the estimator of the quantity that
     held-out images chose: a loss that changes the probabilities need not change their order."""
-    best = [variants.measure(run, VARIANTS[COMPLETE], quantity="best")[1] for run in measured.runs]
+    best = [table_rows.measure(run, VARIANTS[COMPLETE], quantity="best")[1] for run in measured.runs]
     true = measured.rows["Upper bound"].figures
     return Row(
         row.name,

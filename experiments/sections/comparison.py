@@ -10,15 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import published, study
-from experiments.report import LENGTHS, Claim
-from experiments.study import Measured, Section, Study
-from msmm import compared
-from msmm.annotations import Annotations, round_counts
-from msmm.methods import METHODS
-from msmm.run import Run
-from msmm.stages import train
-from msmm.variants import COMPLETE, VARIANTS, raw_quantity
+from experiments.reporting import published
+from experiments.reporting.report import LENGTHS, Claim
+from experiments.sections import study
+from experiments.sections.study import Measured, Section, Study
+from msmm.baselines.registry import METHODS
+from msmm.scoring.predictions import Annotations, round_counts
+from msmm.training import baseline_tasks
+from msmm.training.run import Run
+from msmm.training.stages import train
+from msmm.training.table_rows import COMPLETE, VARIANTS, raw_quantity
 
 OURS = "Ours"
 TRUNKS = {
@@ -34,10 +35,10 @@ def compared_methods(measured: Study, number: str) -> Section:
     for run in measured.runs:
         for name in METHODS:
             train(run, name)
-            said[name].append(compared.annotate(run, name))
+            said[name].append(baseline_tasks.annotate(run, name))
         Run.images.cache_clear()
     runs = measured.runs
-    reads_tags = {name: compared.create(measured.run, name).multi_modal for name in METHODS}
+    reads_tags = {name: baseline_tasks.create(measured.run, name).multi_modal for name in METHODS}
 
     def row(name, counts=None):
         return _row(runs, said[name], reads_tags[name], counts)
@@ -65,7 +66,8 @@ def compared_methods(measured: Study, number: str) -> Section:
         ],
         outcomes=measured.judge(claims(list(methods)), published.TABLES[number], rows),
         notes=[
-            f"{METHODS[name].title} reads {TRUNKS[compared.trunk(measured.run, name)]}." for name in METHODS
+            f"{METHODS[name].title} reads {TRUNKS[baseline_tasks.trunk(measured.run, name)]}."
+            for name in METHODS
         ],
         methods=tuple(METHODS),
     )  # fmt: skip
@@ -82,7 +84,7 @@ def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, cou
     for run, annotations in zip(runs, said, strict=True):
         if counts:
             annotations = dataclasses.replace(annotations, counts=counts(run, reads_tags))
-        chosen.append(compared.chosen(run, annotations))
+        chosen.append(baseline_tasks.chosen(run, annotations))
     return study.measured(
         runs[0].split("test").labels,
         chosen,

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import drawing
-from experiments.drawing import Axis, Panel
-from experiments.rendering import Picture
-from experiments.report import Figure
-from experiments.study import Section, Study
-from msmm.metrics import per_class_f1
-from msmm.stages import STAGES
-from msmm.variants import COMPLETE, VARIANTS, probabilities
+from experiments.reporting import drawing
+from experiments.reporting.drawing import Axis, Panel
+from experiments.reporting.rendering import Picture
+from experiments.reporting.report import Figure
+from experiments.sections.study import Section, Study
+from msmm.scoring.metrics import per_class_f1
+from msmm.training.stages import STAGES
+from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
 
 BINS = 10  # of probability, equally wide
 

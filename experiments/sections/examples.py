@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from experiments.rendering import Picture
-from experiments.report import Figure
-from experiments.study import Section, Study
-from msmm.contact_sheet import Run as Words
-from msmm.contact_sheet import contact_sheet
-from msmm.errors import UserError
-from msmm.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
-from msmm.training_log import BLUE, GREEN, GREY
-from msmm.variants import COMPLETE, VARIANTS, probabilities
+from experiments.reporting.rendering import Picture
+from experiments.reporting.report import Figure
+from experiments.sections.study import Section, Study
+from msmm.core.contact_sheet import Run as Words
+from msmm.core.contact_sheet import contact_sheet
+from msmm.core.errors import UserError
+from msmm.data.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
+from msmm.training.log import BLUE, GREEN, GREY
+from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
 
 CELL = 200  # pixels of each image
 MOST_WORDS = 12  # of the labels, and of the tags, of an image

@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import drawing, study
-from experiments.drawing import Axis, Panel
-from experiments.rendering import Picture
-from experiments.report import LENGTHS, QUANTITY, Claim, Figure, Outcome, Row, Table
-from experiments.study import Measured, Section, Study
-from msmm import features, parts, variants
-from msmm.annotations import Annotations, choose
-from msmm.input_pipeline import batches_of
-from msmm.metrics import annotation_metrics, quantity_metrics
+from experiments.reporting import drawing
+from experiments.reporting.drawing import Axis, Panel
+from experiments.reporting.rendering import Picture
+from experiments.reporting.report import LENGTHS, QUANTITY, Claim, Figure, Outcome, Row, Table
+from experiments.sections import study
+from experiments.sections.study import Measured, Section, Study
+from msmm.data.input_pipeline import batches_of
 from msmm.quantities import BEST, ESTIMATORS, Fitted, HeldOut, fit
 from msmm.quantities.held_out import sigmoid
-from msmm.run import Run
-from msmm.variants import VARIANTS
+from msmm.scoring.metrics import annotation_metrics, quantity_metrics
+from msmm.scoring.predictions import Annotations, choose
+from msmm.training import frozen_features, model_parts, table_rows
+from msmm.training.run import Run
+from msmm.training.table_rows import VARIANTS
 
 CLASSIFIERS = ("MS-CNN", "MS-CNN+Tags")
 TITLES = {name: kind.title for name, kind in ESTIMATORS.items()} | {BEST: "chosen on held-out images"}
@@ -48,9 +49,9 @@ class Said:
 
     @classmethod
     def by(cls, run: Run, classifier: str) -> "Said":
-        variant = variants.counting(VARIANTS[classifier])
-        raw = variants.raw_quantity(run, variant)
-        return cls(variants.probabilities(run, variant, "test"), raw, variants.held_out(run, variant))
+        variant = table_rows.counting(VARIANTS[classifier])
+        raw = table_rows.raw_quantity(run, variant)
+        return cls(table_rows.probabilities(run, variant, "test"), raw, table_rows.held_out(run, variant))
 
 
 def section(measured: Study) -> Section:
@@ -133,9 +134,9 @@ def _without_their_tags(measured: Study, said: Mapping, fitted: Mapping) -> Tabl
 def untagged(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities [N, C] and raw quantities [N] of the heads on [f_v, f_t], no test image with tags."""
     no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
-    f_t = np.asarray(parts.load(run, "textual").predict_on_batch(no_tags))
-    f_v = features.visual(run, "test")
-    classifier, quantity = (parts.load(run, part) for part in ("classifier", "quantity"))
+    f_t = np.asarray(model_parts.load(run, "textual").predict_on_batch(no_tags))
+    f_v = frozen_features.visual(run, "test")
+    classifier, quantity = (model_parts.load(run, part) for part in ("classifier", "quantity"))
     logits, raw = [], []
     for rows in batches_of(np.arange(len(f_v)), 256):
         joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)

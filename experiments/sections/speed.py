@@ -10,14 +10,17 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from experiments import published
-from experiments.report import Row, Table
-from experiments.study import Section, Study
-from msmm import checksums, model_dir, parts, preprocessing
-from msmm.errors import UserError
-from msmm.files import read_json, write_json
-from msmm.records import IMAGE, TAGS
-from msmm.stages import STAGES
+from experiments.reporting import published
+from experiments.reporting.report import Row, Table
+from experiments.sections.study import Section, Study
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import read_json, write_json
+from msmm.data import preprocessing
+from msmm.data.records import IMAGE, TAGS
+from msmm.inference import model_dir
+from msmm.training import model_parts
+from msmm.training.stages import STAGES
 
 IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
 
@@ -82,7 +85,7 @@ def training(study: Study) -> Table:
 def times(study: Study, again: bool) -> dict:
     """Milliseconds of a test image by way of annotating, and on what machine; kept in timing.json."""
     path = study.run.workdir / "timing" / "timing.json"
-    weights = {part: parts.trained_hash(study.run, part) for part in parts.STAGE_OF}
+    weights = {part: model_parts.trained_hash(study.run, part) for part in model_parts.STAGE_OF}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # what is damaged is measured again
             checksums.check(path, "")

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import report
-from experiments.claims import judge
-from experiments.report import Claim, Figure, Outcome, Report, Row, Table
-from msmm import configs, features, variants
-from msmm.files import read_json
-from msmm.metrics import annotation_metrics
-from msmm.run import Run
-from msmm.stages import STAGES, train
+from experiments.reporting import report
+from experiments.reporting.claims import judge
+from experiments.reporting.report import Claim, Figure, Outcome, Report, Row, Table
+from msmm import configs
+from msmm.core.files import read_json
+from msmm.scoring.metrics import annotation_metrics
+from msmm.training import frozen_features, table_rows
+from msmm.training.run import Run
+from msmm.training.stages import STAGES, train
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
 
@@ -114,19 +115,19 @@ class Study:
 def finish(runs: Sequence[Run]) -> Study:
     """Trains what has not finished of each run, measures every row of the paper's model, and saves the
     complete model in the run's directory."""
-    wanted = variants.VARIANTS | variants.TAGS_ONLY
+    wanted = table_rows.VARIANTS | table_rows.TAGS_ONLY
     measured = {name: ([], []) for name in wanted}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
         for stage in STAGES:
             train(run, stage)
         for name, variant in wanted.items():
-            chosen, figures = variants.measure(run, variant)
+            chosen, figures = table_rows.measure(run, variant)
             measured[name][0].append(chosen)
             measured[name][1].append(figures)
-        variants.save_model(run)
+        table_rows.save_model(run)
         if run.config.finetune_trunk:  # another seed has another trunk
-            features.discard_maps(run)
+            frozen_features.discard_maps(run)
         Run.images.cache_clear()  # gigabytes on real data, and of no more use
     rows = {
         name: Measured(*measured[name], variant.tags, variant.quantity, variant.counter == "truth")

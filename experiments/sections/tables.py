@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from experiments import published, study
-from experiments.claims import judge_quantity
-from experiments.comparison import compared_methods
-from experiments.report import LENGTHS, QUANTITY, Row, Table
-from experiments.study import Section, Study
+from experiments.reporting import published
+from experiments.reporting.claims import judge_quantity
+from experiments.reporting.report import LENGTHS, QUANTITY, Row, Table
+from experiments.sections import study
+from experiments.sections.comparison import compared_methods
+from experiments.sections.study import Section, Study
 from msmm.configs import mscoco
-from msmm.metrics import quantity_metrics
-from msmm.run import Run
-from msmm.variants import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.scoring.metrics import quantity_metrics
+from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}

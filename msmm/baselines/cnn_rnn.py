@@ -26,8 +26,8 @@ Public code under its name are captioning decoders that give the image as a firs
 import keras
 from keras import ops
 
-from msmm import optimizers
 from msmm.baselines.sequences import CLIP, Recurrent, Speaker
+from msmm.models import optimizers
 
 EMBEDDING, UNITS = 64, 512
 L2 = 1e-4

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from msmm import losses, optimizers
-from msmm.annotations import Annotations
+from msmm.models import losses, optimizers
+from msmm.scoring.predictions import Annotations
 
 _BATCH = 256
 

@@ -22,8 +22,8 @@ frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other wa
 import keras
 from keras import ops
 
-from msmm import optimizers
 from msmm.baselines.sequences import CLIP, Recurrent, Speaker
+from msmm.models import optimizers
 
 UNITS = 1024
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.annotations import Annotations
 from msmm.baselines.method import Method
+from msmm.scoring.predictions import Annotations
 
 CLIP = 5.0  # global norm of a gradient
 _IMAGES = 256  # searched at once

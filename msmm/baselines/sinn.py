@@ -31,10 +31,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm import optimizers
 from msmm.baselines.label_graph import relations
 from msmm.baselines.method import Method, predict
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.models import optimizers
 
 EPSILON = 0.005
 DEVIATION = 0.01

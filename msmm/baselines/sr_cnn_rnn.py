@@ -29,8 +29,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm import losses, optimizers
 from msmm.baselines.sequences import CLIP, Recurrent, Speaker, cross_entropy
+from msmm.models import losses, optimizers
 
 EMBEDDING, UNITS = 256, 512
 TRUE_EPOCHS = 2  # in which the LSTM gets the true labels

@@ -32,9 +32,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm import optimizers
 from msmm.baselines.method import Method
 from msmm.baselines.neighbours import nearest
+from msmm.models import optimizers
 
 NUM_NEIGHBOURS = 6  # M
 SAMPLED = 3  # m

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from msmm.configs import base, baselines, custom, mscoco, nus_wide, openclipart, scenes
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 CONFIGS: dict[str, type[base.Config]] = {
     "scenes": scenes.Config,

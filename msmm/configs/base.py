@@ -7,7 +7,7 @@ command line may change any (`--visual_epochs=3`). "Decision N" is in WORKSPACE.
 import dataclasses
 
 from msmm.configs.baselines import Baselines, setting
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from msmm.errors import UserError
-from msmm.files import write_bytes
+from msmm.core.errors import UserError
+from msmm.core.files import write_bytes
 
 SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20  # bytes

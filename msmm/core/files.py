@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from typing import IO
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 
 def read_json(path, remedy: str = "delete it, and what it describes is made again") -> dict:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 PATIENCE = 0.4  # seconds of work that are done here first: about what it takes to start processes
 BATCH = 8  # items that a process is given at once

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from msmm import preprocessing
-from msmm.records import Dataset
+from msmm.data import preprocessing
+from msmm.data.records import Dataset
 
 _SHUFFLE_BUFFER = 4096  # encoded images; the records already lie in the order of a hash
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msmm import checksums
-from msmm.errors import UserError
-from msmm.files import read_json
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import read_json
 
 if TYPE_CHECKING:
     import tensorflow as tf

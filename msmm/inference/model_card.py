@@ -6,7 +6,7 @@ It says what was measured and nothing else: a sentence whose figure is not there
 import json
 from collections.abc import Sequence
 
-from msmm.metrics import METRICS
+from msmm.scoring.metrics import METRICS
 
 TYPES = {"P": "precision", "R": "recall", "F1": "f1"}  # names of Hugging Face's metrics
 WEAKEST = 5  # classes that are named

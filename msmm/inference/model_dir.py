@@ -8,7 +8,7 @@
 <model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
 <model>/quantities_without_tags.json the same for images that have no tag
 <model>/SHA256SUMS      what the files are, but for README.md, which is for people and may be edited
-<model>/engines/        what `msmm.engines` has converted for a runtime, or measured of it; safe to delete
+<model>/engines/        conversions and measurements of `msmm.inference.engines`; safe to delete
 """
 
 import dataclasses
@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from msmm import checksums, model_card
-from msmm.annotations import choose
-from msmm.errors import UserError
-from msmm.files import read_json, whole_directory, write_json, write_lines
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import read_json, whole_directory, write_json, write_lines
+from msmm.inference import model_card
 from msmm.quantities import BEST, Fitted
 from msmm.quantities.estimators import Estimator, Regression
+from msmm.scoring.predictions import choose
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
@@ -137,7 +138,7 @@ class Model:
     def _square(self, image: np.ndarray) -> np.ndarray:
         if image.shape[:2] == (self.image_size, self.image_size):
             return np.asarray(image)
-        from msmm import preprocessing  # which imports TensorFlow
+        from msmm.data import preprocessing  # which imports TensorFlow
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 

@@ -12,7 +12,7 @@ import re
 import keras
 from keras import layers
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from msmm.models import ready_made
 from msmm.models.ready_made import HUB, PREPROCESSING, preprocessed
 

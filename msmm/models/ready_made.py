@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 HUB = "keras_hub:"
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from msmm.annotating import photos, sidecars, word_vectors
-from msmm.annotating.keywords import Tags
-from msmm.annotating.outputs import Annotated, shown
-from msmm.model_dir import Model
+from msmm.core import workers
+from msmm.inference.model_dir import Model
+from msmm.photos import reading, sidecars, word_vectors
+from msmm.photos.keywords import Tags
+from msmm.photos.outputs import Annotated, shown
 from msmm.quantities.estimators import Estimator
-from tfrecords_tools import workers
 
 BATCH = 32
 MAX_WORDS = 10_000  # of which it is counted how often they were not known
@@ -86,7 +86,7 @@ def annotate(
     def usable(prepared):
         for path, photo in prepared:
             bar.update()
-            if isinstance(photo, photos.Photo):
+            if isinstance(photo, reading.Photo):
                 yield path, photo
             elif photo.done_by:
                 summary.done_before[photo.done_by] += 1
@@ -94,7 +94,7 @@ def annotate(
                 skip(path, photo.cause)
 
     with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
-        ready = usable(pool.map(photos.prepare, wanted(), *prepare))
+        ready = usable(pool.map(reading.prepare, wanted(), *prepare))
         while batch := list(itertools.islice(ready, BATCH)):
             for answer in answers(model, tags, batch, words, quantity):
                 try:
@@ -113,7 +113,7 @@ def annotate(
 def answers(
     model: Model,
     tags: Tags,
-    batch: Sequence[tuple[str, photos.Photo]],
+    batch: Sequence[tuple[str, reading.Photo]],
     words: Iterable[str],
     quantity: str | Estimator | None,
 ) -> list[Annotated]:

@@ -11,10 +11,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from msmm import engines
-from msmm.annotating import batches, outputs, photos, word_vectors
-from msmm.annotating.keywords import Tags
-from msmm.model_dir import Model
+from msmm.inference import engines
+from msmm.inference.model_dir import Model
+from msmm.photos import batches, outputs, reading, word_vectors
+from msmm.photos.keywords import Tags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def annotate(
     )
 
 
-class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model]):
+class _Handler(ModelHandler[tuple[str, reading.Photo], outputs.Annotated, Model]):
     def __init__(self, settings: Settings):
         super().__init__(max_batch_size=batches.BATCH)
         self._settings = settings
@@ -68,7 +68,7 @@ class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model])
 
     def run_inference(
         self,
-        batch: Sequence[tuple[str, photos.Photo]],
+        batch: Sequence[tuple[str, reading.Photo]],
         model: Model,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[outputs.Annotated]:
@@ -77,17 +77,17 @@ class _Handler(ModelHandler[tuple[str, photos.Photo], outputs.Annotated, Model])
         return batches.answers(model, tags, batch, words, quantity)
 
 
-def _prepare(path: str, size: int) -> tuple[str, photos.Photo | photos.Passed]:
-    return path, photos.prepare(path, size, False, False, False)
+def _prepare(path: str, size: int) -> tuple[str, reading.Photo | reading.Passed]:
+    return path, reading.prepare(path, size, False, False, False)
 
 
 def _is_usable(prepared: tuple) -> bool:
-    return isinstance(prepared[1], photos.Photo)
+    return isinstance(prepared[1], reading.Photo)
 
 
 def _is_unusable(prepared: tuple) -> bool:
     return not _is_usable(prepared)
 
 
-def _cause(path: str, passed: photos.Passed) -> str:
+def _cause(path: str, passed: reading.Passed) -> str:
     return json.dumps({"path": path, "cause": passed.cause})

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 STANDARD_INPUT = "-"
 PHOTOS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp",

@@ -14,9 +14,9 @@ import pathlib
 import re
 import urllib.parse
 
-from msmm.annotating.outputs import Annotated, shown
-from msmm.errors import UserError
-from msmm.files import PARTIAL, lock, write_bytes
+from msmm.core.errors import UserError
+from msmm.core.files import PARTIAL, lock, write_bytes
+from msmm.photos.outputs import Annotated, shown
 
 PHOTOS_A_PAGE = 100
 RUNNERS_UP = 3  # labels that were not chosen, shown as well

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from PIL import Image, IptcImagePlugin
 
-from msmm.annotating import xmp
-from tfrecords_tools.manifest_file import normalise_tag
-from tfrecords_tools.vocabulary import singulars
+from msmm.core.text import normalise_tag, singulars
+from msmm.photos import xmp
 
 IPTC_KEYWORDS, IPTC_CHARSET = (2, 25), (1, 90)
 UTF8_CHARSET = b"\x1b%G"

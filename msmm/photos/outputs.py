@@ -18,10 +18,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from msmm.annotating import sidecars
-from msmm.errors import UserError
-from msmm.files import lock, named, whole_file
-from tfrecords_tools.manifest_file import normalise_tag
+from msmm.core.errors import UserError
+from msmm.core.files import lock, named, whole_file
+from msmm.core.text import normalise_tag
+from msmm.photos import sidecars
 
 CSV_COLUMNS = ("path", "labels", "probabilities", "quantity", "tags", "unknown", "model")
 SEPARATOR = ";"

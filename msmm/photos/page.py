@@ -12,10 +12,10 @@ from gradio import processing_utils, utils
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from msmm.annotating import keywords, photos
-from msmm.annotations import Annotations, choose
-from msmm.model_dir import Model
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.inference.model_dir import Model
+from msmm.photos import keywords, reading
+from msmm.scoring.predictions import Annotations, choose
 
 TOP_K = 3  # labels that a method without quantity prediction says (decision 24)
 MOST_TEXT = 10_000  # characters of tags
@@ -95,8 +95,8 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
     if len(text) > MOST_TEXT:
         raise _refused(f"expected at most {MOST_TEXT:,} characters of tags. Received: {len(text):,}")
     known, unknown, _ = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
-    photo = photos.prepare(path, model.image_size, thumbnail=False, to_sidecar=False, overwrite=False)
-    if isinstance(photo, photos.Passed):
+    photo = reading.prepare(path, model.image_size, thumbnail=False, to_sidecar=False, overwrite=False)
+    if isinstance(photo, reading.Passed):
         raise _refused(REASONS.get(photo.cause, photo.cause))
     said = model.annotate([photo.pixels], [known])[0]
     best = np.argsort(-said.probabilities, kind="stable")

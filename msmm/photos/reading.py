@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from msmm.annotating import keywords, sidecars
-from tfrecords_tools import images
-from tfrecords_tools.manifest_file import normalise_tag
+from msmm.core import images
+from msmm.core.text import normalise_tag
+from msmm.photos import keywords, sidecars
 
 # A picture is first made about this many times as large as the model's input, by averages over whole
 # pixels, which is quick; at 2 probabilities move by up to 0.07, at 4 by less than 0.01.

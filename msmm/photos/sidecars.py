@@ -9,9 +9,9 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from msmm.annotating import xmp
-from msmm.annotating.finding import PHOTOS, UNREADABLE
-from msmm.files import is_at, lock, named
+from msmm.core.files import is_at, lock, named
+from msmm.photos import xmp
+from msmm.photos.finding import PHOTOS, UNREADABLE
 
 
 class CannotWrite(Exception):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from msmm.errors import UserError
-from tfrecords_tools.manifest_file import normalise_tag
+from msmm.core.errors import UserError
+from msmm.core.text import normalise_tag
 
 SIZE = 256
 KEPT = 1 << 16  # words whose tag is remembered

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from msmm.annotations import Annotations
-from msmm.metrics import annotation_metrics, bootstrap_difference
 from msmm.quantities.calibration import Calibration
 from msmm.quantities.cross_validation import out_of_fold
 from msmm.quantities.estimators import ESTIMATORS
 from msmm.quantities.held_out import HeldOut
+from msmm.scoring.metrics import annotation_metrics, bootstrap_difference
+from msmm.scoring.predictions import Annotations
 
 BEST = "best"
 PREFERRED = "guided_threshold"

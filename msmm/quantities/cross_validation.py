@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from msmm.annotations import choose
-from msmm.metrics import annotation_metrics
 from msmm.quantities.held_out import HeldOut
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import choose
 
 FOLDS = 5
 

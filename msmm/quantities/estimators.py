@@ -11,12 +11,12 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from msmm.annotations import Annotations, round_counts
 from msmm.quantities import thresholds
 from msmm.quantities.calibration import Calibration
 from msmm.quantities.count_distribution import best_expected_f1, poisson_binomial
 from msmm.quantities.cross_validation import cross_validated
 from msmm.quantities.held_out import HeldOut, logits
+from msmm.scoring.predictions import Annotations, round_counts
 
 
 class Estimator(Protocol):

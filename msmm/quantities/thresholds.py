@@ -5,8 +5,8 @@ An image that passes no threshold is given its best label, as no image has none 
 
 import numpy as np
 
-from msmm.annotations import Annotations
-from msmm.metrics import figures_of_counts
+from msmm.scoring.metrics import figures_of_counts
+from msmm.scoring.predictions import Annotations
 
 MOST = 400  # thresholds tried; of more, as many evenly in rank
 

@@ -39,9 +39,9 @@ import math
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tfrecords_tools import scene_tags
-from tfrecords_tools.scene_painting import kinds
-from tfrecords_tools.scene_painting.canvas import Canvas
+from msmm.scenes import tags as scene_tags
+from msmm.scenes.painting import kinds
+from msmm.scenes.painting.canvas import Canvas
 
 TAGS = scene_tags.TAGS
 CONCEPTS = (

@@ -18,7 +18,7 @@ expected most often, as that of NUS-WIDE is; a rarer word that was drawn is left
 import bisect
 import itertools
 
-from tfrecords_tools.scene_painting.kinds import KIND_SHARES
+from msmm.scenes.painting.kinds import KIND_SHARES
 
 SIZE = 1000  # words in the vocabulary
 MOST_TAGS = 15  # of an image

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.annotations import round_counts
+from msmm.scoring.predictions import round_counts
 
 METRICS = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 _WEIGHTS_IN_A_BLOCK = 2**22  # 16 MiB of float32 bootstrap weights at a time

@@ -5,14 +5,14 @@ import dataclasses
 import keras
 import numpy as np
 
-from msmm import features, parts, tasks
-from msmm.annotations import Annotations, choose
 from msmm.baselines.method import Examples, Method, predict
-from msmm.input_pipeline import batches_of, epoch_rows
-from msmm.methods import METHODS
-from msmm.metrics import annotation_metrics
-from msmm.run import Run
-from msmm.training import Task
+from msmm.baselines.registry import METHODS
+from msmm.data.input_pipeline import batches_of, epoch_rows
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import Annotations, choose
+from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training.loop import Task
+from msmm.training.run import Run
 
 
 def trunk(run: Run, name: str) -> str:
@@ -21,12 +21,16 @@ def trunk(run: Run, name: str) -> str:
     if wanted == "own":
         return "images" if run.config.finetune_trunk else "pretrained"
     # Without ImageNet weights there is one trunk that has learnt something.
-    return wanted if parts.is_pretrained(run.config) else "finetuned"
+    return wanted if model_parts.is_pretrained(run.config) else "finetuned"
 
 
 def create(run: Run, name: str) -> Method:
     """A method with the splits of a run."""
-    of_trunk = {"pretrained": _pretrained, "finetuned": features.cnn, "images": lambda run, split: None}
+    of_trunk = {
+        "pretrained": _pretrained,
+        "finetuned": frozen_features.cnn,
+        "images": lambda run, split: None,
+    }
     feature = of_trunk[trunk(run, name)]
     splits = {}
     for split in run.dataset.splits:
@@ -35,27 +39,27 @@ def create(run: Run, name: str) -> Method:
 
     def cached(kind, key, *how):
         key = {"dataset": run.dataset.fingerprint, **key}
-        return features.cached(run.features_directory, kind, key, *how)
+        return frozen_features.cached(run.features_directory, kind, key, *how)
 
-    return METHODS[name](run.config, splits, parts.map_shapes(run.config)[-1][-1], cached)
+    return METHODS[name](run.config, splits, model_parts.map_shapes(run.config)[-1][-1], cached)
 
 
 def task(run: Run, name: str) -> Task:
     """What `training.fit` needs to train a method."""
     method = create(run, name)
     on_images = trunk(run, name) == "images"
-    seed = tasks.stage_seed(run, name)
+    seed = stage_tasks.stage_seed(run, name)
     held_out = run.held_out_rows
 
-    parts.map_shapes(run.config)  # before anything is seeded, see `tasks.fresh_parts`
+    model_parts.map_shapes(run.config)  # before anything is seeded, see `tasks.fresh_parts`
 
     def build():
         keras.utils.set_random_seed(seed)
         network = method.build()
         if not on_images:
             return network, {name: network}
-        backbone = parts.build_backbone(run.config)
-        return parts.on_pooled_maps(backbone, network), {f"{name}_backbone": backbone, name: network}
+        backbone = model_parts.build_backbone(run.config)
+        return model_parts.on_pooled_maps(backbone, network), {f"{name}_backbone": backbone, name: network}
 
     def epoch(number):
         rng = np.random.default_rng((seed, number, 2))
@@ -70,7 +74,7 @@ def task(run: Run, name: str) -> Task:
 
     def outputs(model):
         if on_images:
-            return tasks.predict_images(run, model)
+            return stage_tasks.predict_images(run, model)
         return predict(model, method.inputs(held_out, None, np.random.default_rng(seed)))
 
     def choose_held_out(model, said):
@@ -78,7 +82,7 @@ def task(run: Run, name: str) -> Task:
         return chosen(run, annotated)
 
     def figures(model, said):
-        return tasks.held_out_figures(run.split("train").labels[held_out], choose_held_out(model, said))
+        return stage_tasks.held_out_figures(run.split("train").labels[held_out], choose_held_out(model, said))
 
     return Task(
         name=name,
@@ -102,13 +106,15 @@ def annotate(run: Run, name: str, split: str = "test") -> Annotations:
     method = create(run, name)
     network = method.build()
     directory = run.stage_directory(name)
-    parts.load_weights(network, directory, name)
+    model_parts.load_weights(network, directory, name)
     if trunk(run, name) != "images":
         return method.annotate(network, split, np.arange(run.dataset.num_examples(split)))
-    backbone = parts.build_backbone(dataclasses.replace(run.config, weights="none", precision="float32"))
-    parts.load_weights(backbone, directory, f"{name}_backbone")
-    whole = parts.on_pooled_maps(backbone, network)
-    batches = run.images(split).ordered(features.BATCH)
+    backbone = model_parts.build_backbone(
+        dataclasses.replace(run.config, weights="none", precision="float32")
+    )
+    model_parts.load_weights(backbone, directory, f"{name}_backbone")
+    whole = model_parts.on_pooled_maps(backbone, network)
+    batches = run.images(split).ordered(frozen_features.BATCH)
     said = [keras.ops.convert_to_numpy(whole.predict_on_batch(batch)) for batch in batches]
     return method.decode(np.concatenate(said))
 
@@ -125,5 +131,5 @@ def chosen(run: Run, annotations: Annotations) -> np.ndarray:
 
 
 def _pretrained(run: Run, split: str) -> np.ndarray:
-    backbone = tasks.fresh_parts(run, "finetune", "backbone")[0]
-    return features.pretrained(run, backbone, split)
+    backbone = stage_tasks.fresh_parts(run, "finetune", "backbone")[0]
+    return frozen_features.pretrained(run, backbone, split)

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from msmm.errors import UserError
-from msmm.input_pipeline import Share
-from msmm.training import Task, optimizer_of
+from msmm.core.errors import UserError
+from msmm.data.input_pipeline import Share
+from msmm.training.loop import Task, optimizer_of
 
 MODES = ("mirrored", "multi_worker")
 _DONE = -1

@@ -18,13 +18,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from msmm import checksums, parts
 from msmm.configs.base import Config
-from msmm.errors import UserError
-from msmm.files import clean, read_json, remove, whole_directory, write_json
-from msmm.input_pipeline import batches_of
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import clean, read_json, remove, whole_directory, write_json
+from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
-from msmm.run import Run
+from msmm.training import model_parts
+from msmm.training.run import Run
 
 BATCH = 64
 
@@ -101,14 +102,14 @@ def _check_room(directory: pathlib.Path, kind: str, size: int) -> None:
 
 def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
     """M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each; None if they are over the disk budget."""
-    per_image = sum(math.prod(shape) for shape in parts.map_shapes(run.config)) * 2
+    per_image = sum(math.prod(shape) for shape in model_parts.map_shapes(run.config)) * 2
     views = 1 + run.config.flip
     if per_image * run.dataset.num_examples("train") * views > run.config.maps_cache_gib * 2**30:
         return None
-    trunk = parts.trained_hash(run, "backbone")
+    trunk = model_parts.trained_hash(run, "backbone")
 
     def compute():
-        backbone = parts.load(run, "backbone")
+        backbone = model_parts.load(run, "backbone")
         for images in run.images(split).ordered(BATCH, flip):
             yield [keras.ops.convert_to_numpy(m) for m in backbone.predict_on_batch(images)]
 
@@ -119,7 +120,7 @@ def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
 
 def discard_maps(run: Run) -> None:
     """Deletes the maps of this run's backbone: large, and of no use once f_v is known."""
-    trunk = parts.trained_hash(run, "backbone")
+    trunk = model_parts.trained_hash(run, "backbone")
     for split, flip in itertools.product(run.dataset.splits, (False, True)):
         key = key_of(run, split, backbone=trunk, flip=flip)
         remove(_place(run.features_directory, f"maps-{split}{'-mirrored' if flip else ''}", key))
@@ -127,7 +128,7 @@ def discard_maps(run: Run) -> None:
 
 def cnn(run: Run, split: str) -> np.ndarray:
     """The average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
-    key = key_of(run, split, backbone=parts.trained_hash(run, "backbone"))
+    key = key_of(run, split, backbone=model_parts.trained_hash(run, "backbone"))
     return _of_maps(run, split, "cnn", key, lambda: _pooling(run))
 
 
@@ -139,11 +140,11 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
     set_precision(backbone, "float32")
 
     def compute():
-        pooled = parts.on_pooled_maps(backbone)
+        pooled = model_parts.on_pooled_maps(backbone)
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 
-    key = key_of(run, split, backbone=parts.weights_hash(backbone))
+    key = key_of(run, split, backbone=model_parts.weights_hash(backbone))
     return cached(
         run.features_directory, f"cnn-{split}", key, run.dataset.num_examples(split), compute, np.float32
     )[0]
@@ -151,9 +152,9 @@ def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
 
 def visual(run: Run, split: str) -> np.ndarray:
     """f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
-    hashes = {part: parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
+    hashes = {part: model_parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
     return _of_maps(
-        run, split, "visual", key_of(run, split, **hashes), lambda: parts.load(run, "multi_scale")
+        run, split, "visual", key_of(run, split, **hashes), lambda: model_parts.load(run, "multi_scale")
     )
 
 
@@ -176,11 +177,11 @@ def joint(run: Run, split: str) -> "Joint":
 
 def _of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -> np.ndarray:
     def compute():
-        model = parts.load(run, part)
+        model = model_parts.load(run, part)
         for rows in batches_of(np.arange(len(vectors)), 256):
             yield [keras.ops.convert_to_numpy(model.predict_on_batch(vectors[rows].astype(np.float32)))]
 
-    key = key_of(run, split, **{part: parts.trained_hash(run, part)})
+    key = key_of(run, split, **{part: model_parts.trained_hash(run, part)})
     return cached(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
 
 
@@ -207,7 +208,7 @@ def _of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarr
                 batch = [m[rows].astype(np.float32) for m in kept]
                 yield [keras.ops.convert_to_numpy(model.predict_on_batch(batch))]
             return
-        backbone = parts.load(run, "backbone")
+        backbone = model_parts.load(run, "backbone")
         whole = keras.Model(backbone.input, model(backbone.output))
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(whole.predict_on_batch(images))]
@@ -217,7 +218,7 @@ def _of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarr
 
 
 def _pooling(run: Run) -> keras.Model:
-    inputs = [keras.Input(shape) for shape in parts.map_shapes(run.config)]
+    inputs = [keras.Input(shape) for shape in model_parts.map_shapes(run.config)]
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs[-1]))
 
 

@@ -12,16 +12,16 @@ import functools
 import keras
 import numpy as np
 
-from msmm import features, losses, parts, tasks
-from msmm.annotations import Annotations, choose, round_counts
-from msmm.errors import UserError
-from msmm.input_pipeline import batches_of
-from msmm.metrics import quantity_metrics
-from msmm.models import one_process
+from msmm.core.errors import UserError
+from msmm.data.input_pipeline import batches_of
+from msmm.models import losses, one_process
 from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
-from msmm.run import Run
-from msmm.training import Task
+from msmm.scoring.metrics import quantity_metrics
+from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training.loop import Task
+from msmm.training.run import Run
 
 NAME = "joint"
 PARTS = ("multi_scale", "textual", "classifier", "quantity", "visual_head", "visual_quantity")
@@ -29,14 +29,14 @@ PARTS = ("multi_scale", "textual", "classifier", "quantity", "visual_head", "vis
 
 def task(run: Run) -> Task:
     """Trains the complete model at once. The batches' x is [images or the frozen trunk's maps …, tags]."""
-    config, seed = run.config, tasks.stage_seed(run, NAME)
+    config, seed = run.config, stage_tasks.stage_seed(run, NAME)
     if config.groups:
         raise UserError("stage joint has no branch for groups: leave --groups out, or train --stage=all")
     labels, tags, images = run.split("train").labels, run.split("train").tags, run.images("train")
     backbone = None
     if not config.finetune_trunk:
-        backbone = set_precision(parts.load(run, "backbone"), config.precision)
-    views = tasks.map_views(run) if backbone else None
+        backbone = set_precision(model_parts.load(run, "backbone"), config.precision)
+    views = stage_tasks.map_views(run) if backbone else None
 
     def build():
         trained = _fresh(run, with_backbone=backbone is None)
@@ -55,16 +55,16 @@ def task(run: Run) -> Task:
 
     def seen(number):
         if views:
-            return tasks.map_batches(run, views, seed, number)
+            return stage_tasks.map_batches(run, views, seed, number)
         return images.epoch(run.train_rows, config.batch_size, seed, number, config.flip)
 
     def predict(model):
-        held_out = list(batches_of(run.held_out_rows, features.BATCH))
+        held_out = list(batches_of(run.held_out_rows, frozen_features.BATCH))
         if views:
             pixels = ([m[rows].astype(np.float32) for m in views[0]] for rows in held_out)
         else:
-            pixels = images.ordered(features.BATCH, rows=run.held_out_rows)
-        return tasks.concatenated(
+            pixels = images.ordered(frozen_features.BATCH, rows=run.held_out_rows)
+        return stage_tasks.concatenated(
             model.predict_on_batch(with_tags(x, rows)) for x, rows in zip(pixels, held_out, strict=True)
         )
 
@@ -73,13 +73,13 @@ def task(run: Run) -> Task:
         if not views:
             trunk = backbone or trained["backbone"]
             batches = (trunk.predict_on_batch(x) for x in batches)
-        tasks.reestimate_batch_norm(trained["multi_scale"], batches, config.bn_batches)
+        stage_tasks.reestimate_batch_norm(trained["multi_scale"], batches, config.bn_batches)
 
     truth = labels[run.held_out_rows]
     return Task(
         name=NAME,
         build=build,
-        loss=losses.joint(tasks.classification_loss(run)),
+        loss=losses.joint(stage_tasks.classification_loss(run)),
         learning_rate=config.joint_learning_rate,
         epochs=config.joint_epochs,
         steps_per_epoch=max(1, len(run.train_rows) // config.batch_size),
@@ -98,7 +98,7 @@ def task(run: Run) -> Task:
 def _fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
     """The parts with new weights, the same at each call."""
     names = ("backbone",) * with_backbone + PARTS
-    fresh = dict(zip(names, tasks.fresh_parts(run, NAME, *names), strict=True))
+    fresh = dict(zip(names, stage_tasks.fresh_parts(run, NAME, *names), strict=True))
     f_v, f_t = fresh["multi_scale"].output_shape[1], fresh["textual"].output_shape[1]
     fresh["joining"] = one_process.joining(f_v, f_t, run.config.joint_dropout)
     fresh["weighting"] = one_process.weighting(2 * len(run.dataset.labels) + 2, 4)
@@ -112,7 +112,9 @@ def _chosen(classes: int, model, outputs: np.ndarray) -> np.ndarray:
 def _figures(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
     classes = truth.shape[1]
     metrics = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
-    return tasks.held_out_figures(truth, _chosen(classes, model, outputs)) | {"Accuracy": metrics["Accuracy"]}
+    return stage_tasks.held_out_figures(truth, _chosen(classes, model, outputs)) | {
+        "Accuracy": metrics["Accuracy"]
+    }
 
 
 def _optimizer(config, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
-from msmm.contact_sheet import contact_sheet
+from msmm.core.contact_sheet import contact_sheet
 
 GREEN, BLUE, GREY = "#1a7f37", "#0b5fff", "#666666"  # right, not in the ground truth, missed
 

@@ -19,10 +19,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from msmm import optimizers
-from msmm.errors import UserError
-from msmm.files import remove, whole_file
-from msmm.training_log import TrainingLog
+from msmm.core.errors import UserError
+from msmm.core.files import remove, whole_file
+from msmm.models import optimizers
+from msmm.training.log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
 _RUNGS = 9

@@ -9,12 +9,12 @@ import pathlib
 import keras
 import numpy as np
 
-from msmm import checksums
 from msmm.configs.base import Config
-from msmm.errors import UserError
+from msmm.core import checksums
+from msmm.core.errors import UserError
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.precision import IN_PRECISION, set_precision
-from msmm.run import Run
+from msmm.training.run import Run
 
 # part -> the stage of Algorithm 1 that trains it. The heads of single branches are thrown
 # away by the complete model and kept for the rows of Table I (decision 16).

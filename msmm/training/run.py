@@ -20,11 +20,12 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from msmm import checksums, input_pipeline
 from msmm.configs.base import Config
-from msmm.errors import UserError
-from msmm.files import read_json, write_json
-from msmm.records import Dataset
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import read_json, write_json
+from msmm.data import input_pipeline
+from msmm.data.records import Dataset
 
 
 @dataclasses.dataclass(frozen=True)

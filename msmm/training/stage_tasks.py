@@ -7,14 +7,15 @@ import zlib
 import keras
 import numpy as np
 
-from msmm import features, losses, parts
-from msmm.annotations import Annotations, choose
-from msmm.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
-from msmm.metrics import annotation_metrics, quantity_metrics
+from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
+from msmm.models import losses
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
-from msmm.run import Run
-from msmm.training import Task
+from msmm.scoring.metrics import annotation_metrics, quantity_metrics
+from msmm.scoring.predictions import Annotations, choose
+from msmm.training import frozen_features, model_parts
+from msmm.training.loop import Task
+from msmm.training.run import Run
 
 
 def finetune(run: Run) -> Task:
@@ -26,7 +27,7 @@ def finetune(run: Run) -> Task:
     def build():
         backbone, head = fresh_parts(run, "finetune", "backbone", "cnn_head")
         trunk = recomputed(backbone) if run.config.recompute else backbone
-        return parts.on_pooled_maps(trunk, head), {"backbone": backbone, "cnn_head": head}
+        return model_parts.on_pooled_maps(trunk, head), {"backbone": backbone, "cnn_head": head}
 
     def epoch(number, share=WHOLE):
         seed, config = stage_seed(run, "finetune"), run.config
@@ -41,7 +42,7 @@ def _head_on_frozen_trunk(run: Run) -> Task:
     """Stage finetune where the trunk stays as its weights file has it: a linear head on pooled M_5."""
     backbone = fresh_parts(run, "finetune", "backbone")[0]
     backbone.trainable = False
-    pooled = features.pretrained(run, backbone, "train")
+    pooled = frozen_features.pretrained(run, backbone, "train")
 
     def build():
         head = fresh_parts(run, "finetune", "cnn_head")[0]
@@ -56,12 +57,12 @@ def visual(run: Run) -> Task:
     labels, seed, config = run.split("train").labels, stage_seed(run, "visual"), run.config
     views = map_views(run)
     streaming = views is None
-    backbone = set_precision(parts.load(run, "backbone"), config.precision) if streaming else None
+    backbone = set_precision(model_parts.load(run, "backbone"), config.precision) if streaming else None
     images = run.images("train")
 
     def build():
         multi_scale, head = fresh_parts(run, "visual", "multi_scale", "visual_head")
-        head.set_weights(parts.load(run, "cnn_head").get_weights())  # decision 16
+        head.set_weights(model_parts.load(run, "cnn_head").get_weights())  # decision 16
         inputs = backbone.input if streaming else multi_scale.input
         maps = backbone.output if streaming else multi_scale.input
         return keras.Model(inputs, head(multi_scale(maps))), {"multi_scale": multi_scale, "visual_head": head}
@@ -76,7 +77,7 @@ def visual(run: Run) -> Task:
     def predict(model):
         if streaming:
             return predict_images(run, model)
-        held_out = batches_of(run.held_out_rows, features.BATCH)
+        held_out = batches_of(run.held_out_rows, frozen_features.BATCH)
         return concatenated(
             model.predict_on_batch([m[rows].astype(np.float32) for m in views[0]]) for rows in held_out
         )
@@ -118,7 +119,7 @@ def classifier(run: Run) -> Task:
         head = fresh_parts(run, "classifier", "classifier")[0]
         return head, {"classifier": head}
 
-    task = _on_features(run, "classifier", build, features.joint(run, "train"))
+    task = _on_features(run, "classifier", build, frozen_features.joint(run, "train"))
     return dataclasses.replace(task, loss=classification_loss(run))
 
 
@@ -133,22 +134,24 @@ def classification_loss(run: Run):
 
 def quantity(run: Run) -> Task:
     """Algorithm 1, line 5: the regressor, on [f_v, f_t]."""
-    return _regression(run, "quantity", "quantity", features.joint(run, "train"))
+    return _regression(run, "quantity", "quantity", frozen_features.joint(run, "train"))
 
 
 def quantity_visual(run: Run) -> Task:
     """The regressor of the rows without tags, on f_v."""
-    return _regression(run, "quantity_visual", "visual_quantity", features.visual(run, "train"))
+    return _regression(run, "quantity_visual", "visual_quantity", frozen_features.visual(run, "train"))
 
 
 def fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     """Parts with new weights, the same at each call."""
-    parts.map_shapes(run.config)  # builds a backbone, once a process: not between the seed and the weights
+    model_parts.map_shapes(
+        run.config
+    )  # builds a backbone, once a process: not between the seed and the weights
     keras.utils.set_random_seed(stage_seed(run, stage))
     mean = float(run.split("train").counts[run.train_rows].mean())
     dataset = run.dataset
     sizes = len(dataset.labels), len(dataset.tags), mean, len(dataset.groups)
-    return [parts.build(name, run.config, *sizes) for name in names]
+    return [model_parts.build(name, run.config, *sizes) for name in names]
 
 
 def _on_features(run: Run, stage: str, build, x: np.ndarray) -> Task:
@@ -235,7 +238,9 @@ def _epoch_batches(run: Run, seed: int, epoch: int):
 
 def map_views(run: Run) -> list | None:
     """The frozen trunk's maps of the training images, plain and mirrored; None over the disk budget."""
-    views = [features.maps(run, "train", flip) for flip in ([False, True] if run.config.flip else [False])]
+    views = [
+        frozen_features.maps(run, "train", flip) for flip in ([False, True] if run.config.flip else [False])
+    ]
     return None if views[0] is None else views
 
 
@@ -257,7 +262,7 @@ def _take_maps(views: list, rows: np.ndarray, seed: int, epoch: int) -> list[np.
 
 def predict_images(run: Run, model: keras.Model) -> np.ndarray:
     """The outputs of a model of images for the held-out ones."""
-    images = run.images("train").ordered(features.BATCH, rows=run.held_out_rows)
+    images = run.images("train").ordered(frozen_features.BATCH, rows=run.held_out_rows)
     return concatenated(model.predict_on_batch(batch) for batch in images)
 
 

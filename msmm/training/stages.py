@@ -9,8 +9,8 @@
 | quantity | line 5 | quantity | the same | eq. 5 |
 | quantity_visual | rows without tags of Tables I, V | visual_quantity | backbone, multi_scale | eq. 5 |
 
-Beyond the paper, stage joint trains all of the complete model at once (`msmm.joint`), and with the setting
-`groups` a stage of that name trains a third branch, as textual does, for classifier and quantity.
+Beyond the paper, stage joint trains the complete model at once (`msmm.training.joint`), and with the
+setting `groups` a stage of that name trains a third branch, as textual does, for classifier and quantity.
 The methods of Tables III and IV (`methods.METHODS`) are stages too, which need stage finetune or nothing.
 """
 
@@ -26,16 +26,18 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from msmm import checksums, compared, configs, joint, parts, tasks
+from msmm import configs
+from msmm.baselines.registry import METHODS
 from msmm.configs.base import Config
-from msmm.distribution import Distribution, Replicas
-from msmm.errors import UserError
-from msmm.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
-from msmm.methods import METHODS
-from msmm.metrics import per_class_f1
-from msmm.run import Run
-from msmm.training import LAST_GOOD, STATE, Task, check_settings, fit
-from msmm.training_log import GREEN, TrainingLog, label_lines
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
+from msmm.scoring.metrics import per_class_f1
+from msmm.training import baseline_tasks, joint, model_parts, stage_tasks
+from msmm.training.distribution import Distribution, Replicas
+from msmm.training.log import GREEN, TrainingLog, label_lines
+from msmm.training.loop import LAST_GOOD, STATE, Task, check_settings, fit
+from msmm.training.run import Run
 
 
 def train(run: Run, stage: str, restart: bool = False, distribution: Distribution | None = None) -> None:
@@ -108,7 +110,7 @@ def _train(run: Run, stage: str, restart: bool, asked: bool, distribution: Distr
         {
             "settings": settings,
             "inputs": inputs,
-            "weights": {name: parts.weights_hash(part) for name, part in trained.items()},
+            "weights": {name: model_parts.weights_hash(part) for name, part in trained.items()},
             "best_epoch": progress.best_epoch,
             "held-out": figures,
             "learning_rate": progress.learning_rate,
@@ -155,7 +157,7 @@ def adopt(run: Run, other: Run) -> list[str]:
 
 
 def _settings(run: Run, stage: str) -> dict:
-    own = configs.settings_of(tasks.settings_prefix(stage))
+    own = configs.settings_of(stage_tasks.settings_prefix(stage))
     names = (*_COMMON, *stage_of(run, stage).settings, *own)
     options = (*_OPTIONS, *stage_of(run, stage).options)
     names += tuple(name for name in options if getattr(run.config, name) != getattr(Config, name))
@@ -164,9 +166,9 @@ def _settings(run: Run, stage: str) -> dict:
 
 
 def _inputs(run: Run, stage: str) -> dict:
-    trained = parts.STAGE_OF | parts.OF_GROUPS
+    trained = model_parts.STAGE_OF | model_parts.OF_GROUPS
     needed = [part for part, trainer in trained.items() if trainer in stage_of(run, stage).needs]
-    return {part: parts.trained_hash(run, part) for part in needed}
+    return {part: model_parts.trained_hash(run, part) for part in needed}
 
 
 def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step: int) -> None:
@@ -205,19 +207,19 @@ _OPTIONS = ("precision",)
 _IMAGE = ("backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k")
 _JOINT = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 STAGES: dict[str, Stage] = {
-    "finetune": Stage((), tasks.finetune, _IMAGE),
-    "visual": Stage(("finetune",), tasks.visual, (*_IMAGE, "bn_batches")),
-    "textual": Stage((), tasks.textual, ("k",)),
-    "classifier": Stage(("visual", "textual"), tasks.classifier, ("k",), _LOSS),
-    "quantity": Stage(("visual", "textual"), tasks.quantity),
-    "quantity_visual": Stage(("visual",), tasks.quantity_visual),
+    "finetune": Stage((), stage_tasks.finetune, _IMAGE),
+    "visual": Stage(("finetune",), stage_tasks.visual, (*_IMAGE, "bn_batches")),
+    "textual": Stage((), stage_tasks.textual, ("k",)),
+    "classifier": Stage(("visual", "textual"), stage_tasks.classifier, ("k",), _LOSS),
+    "quantity": Stage(("visual", "textual"), stage_tasks.quantity),
+    "quantity_visual": Stage(("visual",), stage_tasks.quantity_visual),
 }
 
 
 def stage_of(run: Run, name: str) -> Stage:
     """A stage of Algorithm 1, one beyond the paper (joint, groups), or a compared method as one."""
     if name == "groups":
-        return Stage((), tasks.groups, ("k",))
+        return Stage((), stage_tasks.groups, ("k",))
     if name == joint.NAME:
         needs = () if run.config.finetune_trunk else ("finetune",)
         return Stage(needs, joint.task, (*_IMAGE, *_JOINT), _LOSS)
@@ -226,5 +228,5 @@ def stage_of(run: Run, name: str) -> Stage:
         if not with_groups:
             return stage
         return dataclasses.replace(stage, needs=(*stage.needs, "groups"), options=(*stage.options, "groups"))
-    needs = ("finetune",) if compared.trunk(run, name) == "finetuned" else ()
-    return Stage(needs, functools.partial(compared.task, name=name), (*_IMAGE, "finetune_trunk"))
+    needs = ("finetune",) if baseline_tasks.trunk(run, name) == "finetuned" else ()
+    return Stage(needs, functools.partial(baseline_tasks.task, name=name), (*_IMAGE, "finetune_trunk"))

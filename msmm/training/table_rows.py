@@ -7,14 +7,16 @@ import pathlib
 import numpy as np
 
 import msmm
-from msmm import configs, features, model_dir, parts, quantities
-from msmm.annotations import Annotations, choose, round_counts
-from msmm.input_pipeline import batches_of
-from msmm.metrics import annotation_metrics, per_class_f1, quantity_metrics
+from msmm import configs, quantities
+from msmm.data.input_pipeline import batches_of
+from msmm.inference import model_dir
 from msmm.models.annotator import annotator
 from msmm.quantities import HeldOut
 from msmm.quantities.held_out import sigmoid
-from msmm.run import Run
+from msmm.scoring.metrics import annotation_metrics, per_class_f1, quantity_metrics
+from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.training import frozen_features, model_parts
+from msmm.training.run import Run
 
 COMPLETE = "MS-CNN+Tags+LQP"
 WITHOUT_TAGS = "MS-CNN+LQP"
@@ -37,8 +39,8 @@ class Variant:
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that train its parts."""
-        wanted = [self.scorer] + ([self.counter] if self.counter in parts.STAGE_OF else [])
-        return tuple(parts.STAGE_OF[part] for part in wanted)
+        wanted = [self.scorer] + ([self.counter] if self.counter in model_parts.STAGE_OF else [])
+        return tuple(model_parts.STAGE_OF[part] for part in wanted)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -55,12 +57,12 @@ TAGS_ONLY = {"Tags (MLP alone)": Variant("textual_head", None, True, False)}
 # The regressor that looks at what a classifier looks at.
 _COUNTER_OF = {"classifier": "quantity", "visual_head": "visual_quantity"}
 _FEATURE_OF = {
-    "cnn_head": features.cnn,
-    "visual_head": features.visual,
-    "textual_head": features.textual,
-    "classifier": features.joint,
-    "quantity": features.joint,
-    "visual_quantity": features.visual,
+    "cnn_head": frozen_features.cnn,
+    "visual_head": frozen_features.visual,
+    "textual_head": frozen_features.textual,
+    "classifier": frozen_features.joint,
+    "quantity": frozen_features.joint,
+    "visual_quantity": frozen_features.visual,
 }
 
 
@@ -117,7 +119,7 @@ def raw_quantity(
 def outputs(run: Run, part: str, split: str, rows: np.ndarray | None = None) -> np.ndarray:
     """The outputs of a trained head on its feature, float32 [N, C] or [N, 1]; or of some rows alone."""
     feature = _FEATURE_OF[part](run, split)
-    model = parts.load(run, part)
+    model = model_parts.load(run, part)
     batches = batches_of(np.arange(len(feature)) if rows is None else rows, 256)
     return np.concatenate([np.asarray(model.predict_on_batch(feature[rows])) for rows in batches])
 
@@ -136,7 +138,7 @@ def measure(
     figures = annotation_metrics(truth.labels, chosen)
     if quantity:
         figures |= quantity_metrics(truth.counts, said.counts)
-    elif variant.counter in parts.STAGE_OF:
+    elif variant.counter in model_parts.STAGE_OF:
         figures |= quantity_metrics(truth.counts, raw_quantity(run, variant, split))
     return chosen, figures
 
@@ -147,7 +149,7 @@ def save_model(run: Run) -> pathlib.Path | None:
     if run.config.groups:
         return None
     heads = ("classifier", "quantity", "visual_head", "visual_quantity")
-    network = annotator(*(parts.load(run, n) for n in ("backbone", "multi_scale", "textual", *heads)))
+    network = annotator(*(model_parts.load(run, n) for n in ("backbone", "multi_scale", "textual", *heads)))
     chosen, figures = measure(run, VARIANTS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)

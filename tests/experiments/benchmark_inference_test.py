@@ -1,12 +1,13 @@
 import pytest
 
-from experiments import inference
-from msmm import engines, model_dir, variants
+from experiments.benchmarks import inference
+from msmm.inference import engines, model_dir
+from msmm.training import table_rows
 
 
 @pytest.fixture(scope="module")
 def directory(trained_run):
-    return variants.save_model(trained_run)
+    return table_rows.save_model(trained_run)
 
 
 def rows(table: str) -> list[list[str]]:

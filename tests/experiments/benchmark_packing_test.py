@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.tfrecords_tools.near_duplicates_test import drawing
+from tests.tfrecords_tools.packing.near_duplicates_test import drawing
 
 
 def benchmark(*arguments):

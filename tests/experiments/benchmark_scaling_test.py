@@ -3,9 +3,10 @@ import sys
 
 import pytest
 
-from experiments.scaling import METHODS, ON_IMAGES, SHARED, STAGES, Case, Cost, cases, check, row
-from msmm import methods, stages
-from msmm.errors import UserError
+from experiments.benchmarks.scaling import METHODS, ON_IMAGES, SHARED, STAGES, Case, Cost, cases, check, row
+from msmm.baselines import registry
+from msmm.core.errors import UserError
+from msmm.training import stages
 from tests.conftest import ROOT
 from tests.experiments.benchmark_training_test import cells
 
@@ -67,7 +68,7 @@ def test_two_workers_take_the_steps_of_one():
 
 
 def test_every_method_on_features_can_be_measured():
-    assert set(METHODS) == {name for name, method in methods.METHODS.items() if method.trunk != "own"}
+    assert set(METHODS) == {name for name, method in registry.METHODS.items() if method.trunk != "own"}
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def test_it_draws_what_it_says(data_dir, tmp_path):
 
 @pytest.mark.slow
 def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
-    from msmm.records import IMAGE_ID, LABELS, TAGS
+    from msmm.data.records import IMAGE_ID, LABELS, TAGS
 
     records = list(dataset.read("test").as_numpy_iterator())
     fit = [r[IMAGE_ID].decode() for r in records if len(r[LABELS]) >= 2 and len(r[TAGS]) >= 2]

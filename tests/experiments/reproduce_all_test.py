@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.conftest import TINY
-from tests.msmm.command_line_test import process, refused, run
+from tests.msmm.core.command_line_test import process, refused, run
 
 DOOR = "experiments.reproduce_all"
 
@@ -21,7 +21,7 @@ def reproduce_all(home):
 
 
 def settings():
-    from msmm.methods import METHODS
+    from msmm.baselines.registry import METHODS
 
     return [f"--{name}={value}" for name, value in (TINY | {f"{n}_epochs": 1 for n in METHODS}).items()]
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.msmm.command_line_test import process, refused
 from tests.msmm.conftest import bright_above, picture
+from tests.msmm.core.command_line_test import process, refused
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from tests.msmm.command_line_test import process, refused
 from tests.msmm.conftest import picture
+from tests.msmm.core.command_line_test import process, refused
 
 HAS_WORDS = importlib.util.find_spec("wordllama") is not None
 needs_words = pytest.mark.skipif(
@@ -239,8 +239,8 @@ def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
 @pytest.mark.parametrize("editor", TOOLS)
 def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
     """They write the whole packet anew; what we added is known all the same."""
-    from msmm.annotating.outputs import Sidecars
-    from msmm.annotating.sidecars import read
+    from msmm.photos.outputs import Sidecars
+    from msmm.photos.sidecars import read
 
     annotate(library / "both.jpg", output=Sidecars("model 1"), words=["beach"])
     sidecar = library / "both.jpg.xmp"

@@ -7,16 +7,16 @@ import sys
 import pytest
 from PIL import Image
 
-from msmm import variants
-from tests.msmm.command_line_test import process, refused, run
-from tests.msmm.page_test import free_port, photograph
+from msmm.training import table_rows
+from tests.msmm.core.command_line_test import process, refused, run
+from tests.msmm.photos.page_test import free_port, photograph
 
 gradio_client = pytest.importorskip("gradio_client", reason="gradio is missing: pip install 'msmm[app-test]'")
 
 
 @pytest.fixture(scope="module")
 def saved(trained_run):
-    return variants.save_model(trained_run)
+    return table_rows.save_model(trained_run)
 
 
 def in_process(code, cwd) -> subprocess.CompletedProcess:

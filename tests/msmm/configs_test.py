@@ -4,7 +4,7 @@ import pytest
 
 from msmm import configs
 from msmm.configs.base import Config
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 RATES = ("finetune", "visual", "classifier", "textual", "quantity")
 

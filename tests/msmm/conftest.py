@@ -22,7 +22,7 @@ def model_directory(tmp_path_factory):
     "seaside" with the tag beach; the quantity is how many of them there are."""
     import keras
 
-    from msmm import model_dir
+    from msmm.inference import model_dir
 
     image = keras.Input((SIZE, SIZE, 3), name="image")
     tags = keras.Input((len(TAGS),), name="tags")
@@ -49,7 +49,7 @@ def model_directory(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(model_directory):
-    from msmm import model_dir
+    from msmm.inference import model_dir
 
     return model_dir.load(model_directory)
 
@@ -88,7 +88,7 @@ def photo(tmp_path):
 @pytest.fixture
 def annotate(model):
     """Annotates paths in this process: (lines or output, summary)."""
-    from msmm.annotating import batches, finding, outputs
+    from msmm.photos import batches, finding, outputs
     from msmm.quantities import estimators
 
     class Kept(outputs.Text):

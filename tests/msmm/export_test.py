@@ -8,17 +8,18 @@ import sys
 import numpy as np
 import pytest
 
-from msmm import model_dir, variants
-from msmm.exporting import check, counting, formats
-from tests.msmm.command_line_test import process, refused, run
-from tests.msmm.exporting.formats_test import installed
+from msmm.inference import model_dir
+from msmm.inference.exporting import check, counting, formats
+from msmm.training import table_rows
+from tests.msmm.core.command_line_test import process, refused, run
+from tests.msmm.inference.exporting.formats_test import installed
 
 NUM_IMAGES = 100
 
 
 @pytest.fixture(scope="module")
 def saved(trained_run):
-    return variants.save_model(trained_run)
+    return table_rows.save_model(trained_run)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from msmm import model_dir
+from msmm.inference import model_dir
 
 NUM_TAGS, NUM_LABELS, SIZE = 6, 10, 8
 

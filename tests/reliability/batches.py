@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
     tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[2]))
     tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
-    from msmm import input_pipeline, records
+    from msmm.data import input_pipeline, records
 
     dataset = records.open_dataset(sys.argv[1], "scenes")
     digest = hashlib.sha256()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from tests.conftest import TINY
 from tests.msmm.conftest import model_directory  # noqa: F401
 from tests.reliability import samples
@@ -28,7 +28,7 @@ QUICK, SLOW = 2, 36  # mutations a file
 
 
 def data_set(directory: pathlib.Path):
-    from msmm import records
+    from msmm.data import records
 
     dataset = records.open_dataset(directory, "scenes")
     said = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
@@ -37,7 +37,7 @@ def data_set(directory: pathlib.Path):
 
 
 def model(directory: pathlib.Path):
-    from msmm import model_dir
+    from msmm.inference import model_dir
 
     loaded = model_dir.load(directory / "model")
     said = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
@@ -45,29 +45,31 @@ def model(directory: pathlib.Path):
 
 
 def run(directory: pathlib.Path):
-    from msmm import parts, records
     from msmm.configs.scenes import Config
-    from msmm.run import Run
+    from msmm.data import records
+    from msmm.training import model_parts
+    from msmm.training.run import Run
 
     dataset = records.open_dataset(directory / "data", "scenes")
     found = Run(directory, dataset, Config(**TINY))
     weights = [
-        parts.weights_hash(parts.load(found, part)) for part in ("textual", "textual_head", "quantity")
+        model_parts.weights_hash(model_parts.load(found, part))
+        for part in ("textual", "textual_head", "quantity")
     ]
     return weights, found.stage_record("textual"), found.stage_record("quantity")
 
 
 def inputs(directory: pathlib.Path):
     """What differs from what is there now has the stage trained anew."""
-    from msmm import files
+    from msmm.core import files
 
     return files.read_json(directory / "seed0/textual/inputs.json")
 
 
 def features(directory: pathlib.Path):
-    from msmm import features
+    from msmm.training import frozen_features
 
-    arrays = features.cached(directory, "visual", {"a": 1}, 50, never, np.float32)
+    arrays = frozen_features.cached(directory, "visual", {"a": 1}, 50, never, np.float32)
     return [array.tolist() for array in arrays]
 
 
@@ -76,9 +78,9 @@ def never():
 
 
 def state(directory: pathlib.Path):
-    from msmm import training
+    from msmm.training import loop
 
-    progress, arrays = training._load_state(directory / "state.npz", samples.OWNER)
+    progress, arrays = loop._load_state(directory / "state.npz", samples.OWNER)
     return progress, {name: array.tolist() for name, array in arrays.items()}
 
 
@@ -90,28 +92,29 @@ def backbone(directory: pathlib.Path):
 
 
 def manifests(directory: pathlib.Path):
-    from tfrecords_tools import manifest_file
+    from msmm.core import text
+    from tfrecords_tools.raw import manifest_file
 
     read = [manifest_file.read(directory / name) for name in ("photos.jsonl", "photos.csv")]
-    return *read, manifest_file.read_names(directory / "labels.txt", manifest_file.normalise_label)
+    return *read, text.read_names(directory / "labels.txt", text.normalise_label)
 
 
 def nus_wide(directory: pathlib.Path):
-    from tfrecords_tools import nus_wide
+    from tfrecords_tools.datasets import nus_wide
 
     built = nus_wide.NusWide(name="nus_wide", data_dir=directory / "out", raw_dir=directory)
     return [row for split in built.num_rows for row in built.rows(split)]
 
 
 def mscoco(directory: pathlib.Path):
-    from tfrecords_tools import mscoco
+    from tfrecords_tools.datasets import mscoco
 
     built = mscoco.MsCoco(name="mscoco", data_dir=directory / "out", raw_dir=directory)
     return [row for split in built.num_rows for row in built.rows(split)]
 
 
 def drawing(directory: pathlib.Path):
-    from tfrecords_tools import svg_metadata
+    from tfrecords_tools.raw import svg_metadata
 
     with contextlib.suppress(svg_metadata.Unreadable):
         return svg_metadata.read(directory / "drawing.svg")
@@ -119,7 +122,7 @@ def drawing(directory: pathlib.Path):
 
 def sidecar(directory: pathlib.Path):
     """Also: what is written to is still read, and what is not ours stays."""
-    from msmm.annotating import sidecars, xmp
+    from msmm.photos import sidecars, xmp
 
     photo, path = str(directory / "a.jpg"), directory / "a.jpg.xmp"
     keywords, added = sidecars.read(photo)
@@ -136,7 +139,7 @@ def sidecar(directory: pathlib.Path):
 
 def lines(directory: pathlib.Path):
     """A second run over what is there: whole lines stay as they are, others are an error."""
-    from msmm.annotating import outputs
+    from msmm.photos import outputs
 
     for name, format in (("said.jsonl", outputs.JSON), ("said.csv", outputs.CSV)):
         before = (directory / name).read_bytes()
@@ -148,7 +151,7 @@ def lines(directory: pathlib.Path):
 
 
 def gallery(directory: pathlib.Path):
-    from msmm.annotating import gallery
+    from msmm.photos import gallery
 
     with gallery.Gallery(str(directory / "gallery"), "model", overwrite=False) as pages:
         pages.write(samples.annotated("new.jpg"))

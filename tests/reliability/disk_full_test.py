@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from tests.conftest import TINY
 from tests.reliability import whole
 from tests.reliability.doors import said
@@ -192,7 +192,7 @@ def test_a_full_standard_output_is_said(doors, inputs):
 
 def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_disk, tmp_path):
     """Mapped files would have ended the process with a bus error."""
-    from msmm.features import cached
+    from msmm.training.frozen_features import cached
 
     disk = small_disk(tmp_path / "disk", 4)
 
@@ -215,7 +215,7 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
 
 
 def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
-    from experiments.report import Report, Row, Table, write
+    from experiments.reporting.report import Report, Row, Table, write
 
     disk = small_disk(tmp_path / "disk", 1)
     page = Report("Old", [Table("A", [Row("x", [{"C-P": 1.0}])])])
@@ -229,7 +229,7 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
 
 def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tmp_path):
     """A copy of half of them would have been taken for all of them by the next run."""
-    from msmm.annotating.outputs import JSON, File
+    from msmm.photos.outputs import JSON, File
 
     disk = small_disk(tmp_path / "disk", 1)
     lines = "".join(f'{{"path": "{i}.jpg", "labels": [], "model": "model"}}\n' for i in range(5000))

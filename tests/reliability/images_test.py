@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from msmm.annotating import photos, xmp
+from msmm.core import images
+from msmm.photos import reading, xmp
 from tests.conftest import ROOT
 from tests.msmm.conftest import annotate, model, model_directory  # noqa: F401
 from tests.reliability.mutations import mutations
 from tests.tfrecords_tools.conftest import picture
-from tfrecords_tools import builder, images, manifest
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
 
 SECONDS = 5  # that one photograph may take
 GROWTH = 1536  # MiB that this process may grow by
@@ -95,7 +97,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
     for path in paths:  # one by one, so that the one that takes long is known
         started = time.perf_counter()
         causes[path] = images.checked(path)
-        photos.prepare(str(path), model.image_size, thumbnail=True, to_sidecar=False, overwrite=False)
+        reading.prepare(str(path), model.image_size, thumbnail=True, to_sidecar=False, overwrite=False)
         slowest = max(slowest, (time.perf_counter() - started, path.name))
     assert slowest[0] < SECONDS, slowest
     broken = {path: cause for path, cause in causes.items() if isinstance(cause, str)}
@@ -109,7 +111,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
     (tmp_path / "list.jsonl").write_text("".join(lines))
     arguments = {"manifest": tmp_path / "list.jsonl", "max_skipped": 1.0, "workers": 2}
     builder.pack(manifest.Manifest, "photos", tmp_path / "data", **arguments)
-    from msmm import records
+    from msmm.data import records
 
     dataset = records.open_dataset(tmp_path / "data", "photos")
     assert dataset.num_examples("train") == len(paths) - len(broken)
@@ -127,7 +129,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
 
 def on_the_page(paths, model) -> int:  # noqa: F811
     gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
-    from msmm import page
+    from msmm.photos import page
 
     refused = 0
     for path in paths:
@@ -203,7 +205,7 @@ LARGEST = {
 }
 READ = """
 import pathlib, re, sys, time
-from msmm.annotating import photos
+from msmm.photos import photos
 from tfrecords_tools import images
 
 def most():  # memory that this process has had, MiB; what getrusage says is its parent's as well

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import model_dir
-from tests.msmm.command_line_test import process
+from msmm.inference import model_dir
 from tests.msmm.conftest import figures, tying_model  # noqa: F401
+from tests.msmm.core.command_line_test import process
 
 httpx = pytest.importorskip("httpx", reason="gradio is missing: pip install 'msmm[app-test]'")
 pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
@@ -33,7 +33,7 @@ GROWTH = 25  # MiB that the server may grow by after its first quarter
 @pytest.fixture(scope="module")
 def address(tying_model, tmp_path_factory):  # noqa: F811
     """The page as people start it: a process of its own."""
-    from tests.msmm.page_test import free_port
+    from tests.msmm.photos.page_test import free_port
 
     folder, port = tmp_path_factory.mktemp("load"), free_port()
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1},

@@ -8,13 +8,16 @@ import zipfile
 import keras
 import numpy as np
 
-from msmm import checksums, features, model_dir, parts, quantities, training
-from msmm.annotating import gallery, outputs, sidecars
-from msmm.files import write_json
+from msmm import quantities
+from msmm.core import checksums
+from msmm.core.files import write_json
+from msmm.inference import model_dir
 from msmm.models import backbone
+from msmm.photos import gallery, outputs, sidecars
+from msmm.training import frozen_features, loop, model_parts
 from tests.msmm.conftest import LABELS, TAGS, figures, picture
-from tests.tfrecords_tools.svg_metadata_test import PUBLIC, SVG
-from tfrecords_tools import scenes
+from tests.tfrecords_tools.raw.svg_metadata_test import PUBLIC, SVG
+from tfrecords_tools.datasets import scenes
 
 OWNER = {"settings": {"seed": 0, "k": 3}, "inputs": {"dataset": "abc"}}
 
@@ -72,7 +75,7 @@ def _run(root, which, trained_run):
         directory = root / "run/seed0" / stage
         shutil.copytree(trained_run.stage_directory(stage), directory, ignore=shutil.ignore_patterns("log"))
         if which:
-            record, part = trained_run.stage_record(stage), parts.load(trained_run, stage)
+            record, part = trained_run.stage_record(stage), model_parts.load(trained_run, stage)
             part.set_weights([weight + 1 for weight in part.get_weights()])
             part.save_weights(directory / f"{stage}.weights.h5")
             write_json(directory / "stage.json", record | {"seconds": 1.5})
@@ -81,11 +84,11 @@ def _run(root, which, trained_run):
 
 def _caches(root, which):
     array = np.random.default_rng(which).random((50, 8), np.float32)
-    features.cached(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
+    frozen_features.cached(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
     (root / "state").mkdir()
-    progress = training.Progress(0.1 + which, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
+    progress = loop.Progress(0.1 + which, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
     owner = OWNER | {"inputs": {"dataset": "another"}} if which else OWNER
-    training._save(root / "state/state.npz", {"variable0": array, "best0": -array}, progress, owner)
+    loop._save(root / "state/state.npz", {"variable0": array, "best0": -array}, progress, owner)
 
 
 def _backbone(root, which):

@@ -9,18 +9,24 @@ import keras
 import pytest
 from PIL import Image
 
-from msmm import model_dir, records
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.data import records
+from msmm.inference import model_dir
 from msmm.models import backbone
 from tests.architecture_test import FILES
 from tests.conftest import ROOT
 from tests.msmm.conftest import model_directory  # noqa: F401
-from tfrecords_tools import builder, manifest, raw_files
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
+from tfrecords_tools.raw import raw_files
 
 FORBIDDEN = ("eval", "exec", "pickle.load", "pickle.loads", "marshal.loads", "yaml.load", "os.system",
              "keras.config.enable_unsafe_deserialization", "shutil.unpack_archive")  # fmt: skip
 # What the processes of one packer tell each other, through pipes and in a folder that only they can enter.
-PIPES = {"tfrecords_tools/workers.py": {"pickle.load"}, "tfrecords_tools/beam_pipeline.py": {"pickle.loads"}}
+PIPES = {
+    "msmm/core/workers.py": {"pickle.load"},
+    "tfrecords_tools/packing/beam_pipeline.py": {"pickle.loads"},
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -160,7 +166,7 @@ HOSTILE = ("=1+1", "@SUM(1)", "+1", "-1", '=HYPERLINK("http://x")', "<script>ale
 
 def test_names_are_no_formulas_in_a_table(tmp_path):
     """Also to a spreadsheet that parts cells at semicolons."""
-    from msmm.annotating import outputs
+    from msmm.photos import outputs
 
     photo = outputs.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
     line = outputs.csv_line(photo, "model")

@@ -45,7 +45,7 @@ def test_a_second_training_is_told_of_the_first_and_a_killed_ones_lock_is_none(d
 
 
 def test_a_second_annotation_to_the_same_file_is_told(doors, home):
-    from msmm.annotating.outputs import JSON, File
+    from msmm.photos.outputs import JSON, File
 
     with File(str(home / "out.jsonl"), JSON, "model", overwrite=False):
         line = said(doors.run(home, *DOORS["json"]))
@@ -56,7 +56,7 @@ def test_a_second_annotation_to_the_same_file_is_told(doors, home):
 
 
 def test_a_second_gallery_in_the_same_folder_is_told(doors, home):
-    from msmm.annotating.gallery import Gallery
+    from msmm.photos.gallery import Gallery
 
     with Gallery(str(home / "gallery"), "A model", overwrite=False):
         assert "another process writes the gallery gallery" in said(doors.run(home, *DOORS["html"]))

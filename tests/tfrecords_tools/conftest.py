@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import records
-from tfrecords_tools import builder
+from msmm.data import records
+from tfrecords_tools.packing import builder
 
 
 def picture(height=24, width=32, seed=0):

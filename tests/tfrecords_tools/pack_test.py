@@ -9,7 +9,8 @@ import time
 import pytest
 from PIL import Image
 
-from tfrecords_tools import builder, manifest
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 
 import tqdm
 
-from msmm.errors import UserError
-from tfrecords_tools import builder, images, manifest_file, vocabulary, workers
+from msmm.core import images, text, workers
+from msmm.core.errors import UserError
+from tfrecords_tools.packing import builder, vocabulary
+from tfrecords_tools.raw import manifest_file
 
 _SHOWN = 3  # of names that may be slips
 _GROUPS = 1000  # at most, those that are on the most training images
@@ -56,12 +58,12 @@ class Manifest(builder.Builder, skip_registration=True):
         self.oddities = [*_slips(entries, kinds), *_no_test(self._rows)]
         train = self._rows["train"]
         if labels_file:
-            self.labels = manifest_file.read_names(pathlib.Path(labels_file), manifest_file.normalise_label)
+            self.labels = text.read_names(pathlib.Path(labels_file), text.normalise_label)
             _check_labels(path, entries, self.labels, labels_file)
         else:
             self.labels = tuple(sorted({label for row in train for label in row.labels}))
         if tags_file:
-            self.tags = manifest_file.read_names(pathlib.Path(tags_file), manifest_file.normalise_tag)
+            self.tags = text.read_names(pathlib.Path(tags_file), text.normalise_tag)
         else:
             counts = collections.Counter(tag for row in train for tag in set(row.tags))
             classes = self.labels if common.get("drop_class_tags") else ()

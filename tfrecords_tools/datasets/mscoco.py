@@ -14,8 +14,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from msmm.errors import UserError
-from tfrecords_tools import builder, mscoco_files, report, vocabulary
+from msmm.core.errors import UserError
+from tfrecords_tools.packing import builder, report, vocabulary
+from tfrecords_tools.raw import mscoco_files
 
 NAME = "mscoco"
 

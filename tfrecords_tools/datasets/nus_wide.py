@@ -18,8 +18,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from msmm.errors import UserError
-from tfrecords_tools import builder, manifest_file, matrix_file, raw_files, report
+from msmm.core import text
+from msmm.core.errors import UserError
+from tfrecords_tools.packing import builder, report
+from tfrecords_tools.raw import matrix_file, raw_files
 
 NAME = "nus_wide"
 IMAGE_FOLDERS = ("Flickr", "images", "image")
@@ -130,7 +132,7 @@ def _is_notice(image: bytes | pathlib.Path) -> bool:
 def _concepts(files: raw_files.RawFiles) -> tuple[str, ...]:
     """The labels, after a check that every file that is needed is there and no label file too many."""
     _check_present(files, [CONCEPTS], "ConceptsList.zip")
-    concepts = _names(files, CONCEPTS, manifest_file.normalise_label)
+    concepts = _names(files, CONCEPTS, text.normalise_label)
     for zip_name, needed in (
         ("ImageList.zip", [f"{part}Imagelist.txt" for part in SPLITS.values()]),
         ("NUS_WID_Tags.zip", [TAG_LIST, *(f"{part}_Tags1k.dat" for part in SPLITS.values())]),
@@ -158,7 +160,7 @@ def _check_present(files: raw_files.RawFiles, needed: list[str], zip_name: str) 
 
 def _tags(files: raw_files.RawFiles) -> tuple[str, ...]:
     """The name of every column of the tag matrices, normalised as a manifest's tags are."""
-    return _names(files, TAG_LIST, manifest_file.normalise_tag, unique=False)
+    return _names(files, TAG_LIST, text.normalise_tag, unique=False)
 
 
 def _names(files: raw_files.RawFiles, name: str, normalise, unique: bool = True) -> tuple[str, ...]:

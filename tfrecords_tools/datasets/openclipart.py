@@ -21,8 +21,10 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from msmm.errors import UserError
-from tfrecords_tools import builder, manifest_file, near_duplicates, svg_metadata, vocabulary, workers
+from msmm.core import text, workers
+from msmm.core.errors import UserError
+from tfrecords_tools.packing import builder, near_duplicates, vocabulary
+from tfrecords_tools.raw import svg_metadata
 
 NAME = "openclipart"
 INSTALLED = pathlib.Path("/usr/share/openclipart")
@@ -143,7 +145,7 @@ def _drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
             left_out["not in the public domain"] += 1
             continue
         labels = {folder.replace("_", " ") for folder in name.split("/")[:-1]} - NO_LABELS
-        tags = {manifest_file.normalise_tag(keyword.replace("_", " ")) for keyword in metadata.keywords}
+        tags = {text.normalise_tag(keyword.replace("_", " ")) for keyword in metadata.keywords}
         tags = {tag for tag in tags if tag and not NO_KEYWORDS.fullmatch(tag)}
         image = root / "png" / place
         drawing = found.setdefault(_digest(image), _Drawing(name, image, set(), set()))

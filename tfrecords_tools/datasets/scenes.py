@@ -3,8 +3,10 @@
 import pathlib
 from collections.abc import Iterable
 
-from msmm.errors import UserError
-from tfrecords_tools import builder, images, scene_drawing
+from msmm.core import images
+from msmm.core.errors import UserError
+from msmm.scenes import recipe
+from tfrecords_tools.packing import builder
 
 NAME = "scenes"
 QUALITY = 90  # of the JPEG files
@@ -39,7 +41,7 @@ class Scenes(builder.Builder, skip_registration=True):
                 f"expected at least 8 pixels and a seed of 0 or more, got {image_size}, {scenes_seed}"
             )
         self.description = f"Scenes of {image_size} pixels drawn from seed {scenes_seed}"
-        self.labels, self.tags = scene_drawing.CONCEPTS, scene_drawing.TAGS
+        self.labels, self.tags = recipe.CONCEPTS, recipe.TAGS
         self.num_rows = {"train": num_train, "test": num_test}
         self._size, self._seed = image_size, scenes_seed
         super().__init__(**common)
@@ -47,7 +49,7 @@ class Scenes(builder.Builder, skip_registration=True):
     def rows(self, split: str) -> Iterable[builder.Row]:
         first = FIRST_INDEX[split]
         for index in range(first, first + self.num_rows[split]):
-            scene = scene_drawing.draw(self._seed, index, self._size)
+            scene = recipe.draw(self._seed, index, self._size)
             data = images.encode(scene.image, QUALITY)
             yield builder.Row(f"scene-{index:07d}", data, scene.labels, scene.tags)
 

@@ -4,41 +4,17 @@ The rows are written to numbered files beside the records first, so that the pip
 stays small: every machine of the runner must find these and the images under the same paths.
 """
 
-import contextlib
-import io
 import itertools
 import json
 import pathlib
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from msmm import records
-from msmm.errors import UserError
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.data import records
 
 ROWS = 256  # a file
 BROKEN = "broken.json"
-
-
-def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
-    """The Beam runner of that name and PipelineOptions from texts "name=value". Raises UserError."""
-    try:
-        from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners import create_runner
-    except ImportError as error:
-        raise UserError(
-            f"packing with --runner={runner} needs Apache Beam ({error}): pip install 'msmm[beam]'"
-        ) from None
-    parsed = PipelineOptions([f"--{option}" for option in options])
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed.get_all_options()
-        return create_runner(runner), parsed
-    except SystemExit:  # argparse's way to refuse
-        raise UserError(f"--beam_options: {said.getvalue().strip().rpartition('error: ')[2]}") from None
-    except (ValueError, ImportError) as error:
-        raise UserError(f"expected a Beam runner, got {runner}: {error}") from None
 
 
 def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int | None, folder: pathlib.Path):

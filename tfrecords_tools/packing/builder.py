@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow_datasets as tfds
 import tqdm
 
-from msmm import checksums, records
-from msmm.errors import UserError
-from tfrecords_tools import beam_pipeline, images, report, staging, vocabulary, workers
+from msmm.core import beam, checksums, images, workers
+from msmm.core.errors import UserError
+from msmm.data import records
+from tfrecords_tools.packing import beam_pipeline, report, staging, vocabulary
 
 VERSION = "1.0.0"
 
@@ -126,7 +127,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         config = tfds.download.DownloadConfig(try_download_gcs=False)
         if runner:
-            config.beam_runner, config.beam_options = beam_pipeline.runner_and_options(runner, beam_options)
+            config.beam_runner, config.beam_options = beam.runner_and_options(runner, beam_options)
             self._beam_dir = self._folder / "beam"
         tfds.disable_progress_bar()
         total = sum(self.num_rows.values())

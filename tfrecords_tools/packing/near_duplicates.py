@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from tfrecords_tools import images, workers
+from msmm.core import images, workers
 
 SIDE = 32  # pixels of a thumbnail, whatever the proportions of the picture
 COLOUR, GREY = 0.96, 0.97  # correlations from which thumbnails are of one family

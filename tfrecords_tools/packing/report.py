@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from msmm import checksums, contact_sheet, records
-from msmm.errors import UserError
-from msmm.files import read_json
-from tfrecords_tools import vocabulary
+from msmm.core import checksums, contact_sheet
+from msmm.core.errors import UserError
+from msmm.core.files import read_json
+from msmm.data import records
+from tfrecords_tools.packing import vocabulary
 
 NO_LABEL = "no label of the vocabulary"
 NO_TAG = "no tag of the vocabulary"

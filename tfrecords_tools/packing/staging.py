@@ -12,8 +12,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from msmm.errors import UserError
-from msmm.files import NO_LOCKS
+from msmm.core.errors import UserError
+from msmm.core.files import NO_LOCKS
 
 PREFIX = "incomplete."
 LOCK = "lock"

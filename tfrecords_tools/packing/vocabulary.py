@@ -4,24 +4,10 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from msmm import records
-from msmm.errors import UserError
-from tfrecords_tools import manifest_file
-
-# Of "breads and carbs", "and" is no class.
-JOINING = frozenset(
-    ("a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with")
-)
-# Plurals that no rule below makes; a compound ends like its last word.
-IRREGULAR = {
-    "children": "child",
-    "feet": "foot",
-    "geese": "goose",
-    "mice": "mouse",
-    "people": "person",
-    "teeth": "tooth",
-}
-PLURALS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("men", "man"), ("es", ""), ("s", ""))
+from msmm.core import text
+from msmm.core.errors import UserError
+from msmm.core.text import JOINING, singulars
+from msmm.data import records
 
 
 def most_frequent(counts: Mapping[str, int], size: int, unlike: Iterable[str] = ()) -> tuple[str, ...]:
@@ -93,16 +79,4 @@ def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path |
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", manifest_file.normalise_tag(name))
-
-
-def singulars(name: str) -> set[str]:
-    """The name, normalised, and what it may be the plural of: of `knives` knive, knif and knife as well."""
-    found = {name}
-    for plural, singular in IRREGULAR.items():
-        if re.search(rf"\b{plural}$", name):
-            found.add(name.removesuffix(plural) + singular)
-    for ending, instead in PLURALS:
-        if name.endswith(ending) and not name.endswith(("ss", "us")) and len(name) > len(ending) + 1:
-            found.add(name.removesuffix(ending) + instead)
-    return found
+    return re.findall(r"[^\W_]+", text.normalise_tag(name))

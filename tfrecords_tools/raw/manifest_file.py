@@ -7,22 +7,20 @@ columns, commas separate cells, and `;` separates the labels, tags and groups of
 field's name and of a split does not matter. Every mistake is a UserError that names file, line and field.
 """
 
-import codecs
 import csv
 import dataclasses
 import io
 import json
 import os
 import pathlib
-import unicodedata
 from collections.abc import Iterator
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.core.text import SPREADSHEET, normalise_label, normalise_tag, read_text
 
 FIELDS = ("image", "labels", "tags", "split", "id", "groups")
 SPLITS = ("train", "test")
 SEPARATOR = ";"
-SPREADSHEET = 'save it as "CSV UTF-8 (comma delimited)"'  # the name in Excel, which others understand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,48 +53,6 @@ def read(path: pathlib.Path) -> list[Entry]:
     if not entries:
         raise UserError(f"{path} has no rows: expected one image a line")
     return entries
-
-
-def read_names(path: pathlib.Path, normalise) -> tuple[str, ...]:
-    """A vocabulary: one name a line, each through `normalise`; blank lines are left out."""
-    lines = {}
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        name = normalise(line)
-        if name in lines:
-            raise UserError(f"{path}:{number}: {name!r} is on line {lines[name]} already")
-        if name:
-            lines[name] = number
-    if not lines:
-        raise UserError(f"{path} has no names: expected one a line")
-    return tuple(lines)
-
-
-def read_text(path: pathlib.Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark. Raises UserError."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        got = f"byte 0x{data[error.start]:02x}"
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            got = "UTF-16"
-        remedy = SPREADSHEET if path.suffix.lower() == ".csv" else "save it as UTF-8"
-        raise UserError(f"{path}:{line}: expected UTF-8 text, got {got}: {remedy}") from None
-
-
-def normalise_label(text: str) -> str:
-    """Composed Unicode (NFC) with single spaces; the case stays."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def normalise_tag(text: str) -> str:
-    """NFKC, case folded, single spaces: `Golden  GATE` and `golden gate` are one tag."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def _error(path: pathlib.Path, line: int, field: str, message: str) -> UserError:

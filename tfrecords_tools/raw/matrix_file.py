@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 BLOCK = 1 << 22  # bytes read at a time
 MOST_ODD = 10  # values of a file that may be neither 0 nor 1

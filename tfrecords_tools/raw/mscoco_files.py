@@ -8,8 +8,8 @@ import json
 import pathlib
 from collections.abc import Iterator
 
-from msmm.errors import UserError
-from tfrecords_tools import raw_files
+from msmm.core.errors import UserError
+from tfrecords_tools.raw import raw_files
 
 YEARS = ("2014", "2017")
 SPLITS = {"train": "train", "test": "val"}

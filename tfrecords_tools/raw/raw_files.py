@@ -9,8 +9,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from msmm.errors import UserError
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.core.errors import UserError
 
 LEVELS = 4  # of folders in which files are looked for; the raw directory is the first
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".gif")

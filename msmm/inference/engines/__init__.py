@@ -6,7 +6,7 @@ for all of them (`model_dir.Model.annotate`).
 
 Each runs image [B, S, S, 3] and tags [B, T] to "probabilities" [B, C] and raw "quantity" [B], all float32.
 `tensorflow` runs the network with batch normalisation folded, `openvino` and `onnxruntime` a conversion of it
-(`msmm.exporting`) that is made once and kept in the model directory; then TensorFlow is not imported.
+(`msmm.inference.exporting`), which is kept in the model directory; then TensorFlow is not imported.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-from msmm import model_dir
-from msmm.engines import cache
-from msmm.errors import UserError
-from msmm.exporting import formats
-from msmm.files import read_json, write_json
+from msmm.core.errors import UserError
+from msmm.core.files import read_json, write_json
+from msmm.inference import model_dir
+from msmm.inference.engines import cache
+from msmm.inference.exporting import formats
 
 AUTO = "auto"
 SIZES = "sizes.json"  # of a conversion: S, T and C
@@ -42,7 +42,7 @@ class Conversion:
 
 
 def _open_openvino(directory: pathlib.Path, precision: str) -> formats.Run:
-    from msmm.engines import openvino
+    from msmm.inference.engines import openvino
 
     return openvino.open_directory(directory, precision)
 
@@ -84,7 +84,7 @@ def load(
     engine, precision = choose(engine, precision)
     if engine == "tensorflow":
         before_tensorflow()
-        from msmm.engines import tensorflow
+        from msmm.inference.engines import tensorflow
 
         network = model_dir.load(directory).network
         run = tensorflow.open_network(network)
@@ -99,7 +99,7 @@ def load(
 
 
 def _second_look(directory, conversion: Conversion, fast: formats.Run, exact: formats.Run, sizes):
-    from msmm.engines.second_look import Errors, SecondLook
+    from msmm.inference.engines.second_look import Errors, SecondLook
 
     def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
         kept = "" if why_not_kept else f"; it is kept in {directory}/engines"
@@ -122,7 +122,7 @@ def converted(
         said = f"converting the network for {engine}; it {kept} kept in {directory}/engines{why}"
         print(said, file=sys.stderr)
         before_tensorflow()
-        from msmm.exporting.graph import Graph
+        from msmm.inference.exporting.graph import Graph
 
         model = model_dir.load(directory)
         formats.FORMATS[conversion.format].write(Graph(model), partial)

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import msmm
-from msmm import checksums
-from msmm.errors import UserError
-from msmm.files import locked, remove, whole_directory
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.core.files import locked, remove, whole_directory
 
 FOLDER = "engines"
 

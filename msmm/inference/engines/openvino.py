@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import openvino
 
-from msmm.exporting.formats import Run
-from tfrecords_tools import workers
+from msmm.core import workers
+from msmm.inference.exporting.formats import Run
 
 PIECE = 4  # images
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from msmm.exporting.formats import Run
+from msmm.inference.exporting.formats import Run
 from msmm.quantities.held_out import logits, sigmoid
-from tfrecords_tools import scene_drawing
+from msmm.scenes import recipe
 
 SCENES = 64  # whose errors are kept
 FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
@@ -38,7 +38,7 @@ class Errors:
     def measured(cls, fast: Run, exact: Run, sizes: Mapping[str, int]) -> "Errors":
         """fast, exact: a network in bfloat16 and in float32. sizes: see `model_dir.Engine`."""
         rng, side = np.random.default_rng(0), sizes["image"]
-        scenes = [np.asarray(scene_drawing.draw(0, i, side).image, np.float32) for i in range(SCENES)]
+        scenes = [np.asarray(recipe.draw(0, i, side).image, np.float32) for i in range(SCENES)]
         tags = np.zeros((2, SCENES, sizes["tags"]), np.float32)
         for row in tags[1]:
             row[rng.integers(sizes["tags"], size=rng.integers(1, MOST_TAGS + 1))] = 1

@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from msmm.engines.folding import folded
-from msmm.exporting.formats import Run
+from msmm.inference.engines.folding import folded
+from msmm.inference.exporting.formats import Run
 
 
 def open_network(network: keras.Model) -> Run:

@@ -6,12 +6,12 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from msmm import preprocessing
-from msmm.errors import UserError
-from msmm.exporting import formats
-from msmm.exporting.graph import SEPARATOR
-from msmm.model_dir import Annotation, Model
-from tfrecords_tools import scene_drawing
+from msmm.core.errors import UserError
+from msmm.data import preprocessing
+from msmm.inference.exporting import formats
+from msmm.inference.exporting.graph import SEPARATOR
+from msmm.inference.model_dir import Annotation, Model
+from msmm.scenes import recipe
 
 LARGEST = 1e-4  # difference of a probability, in float32
 BATCH = 10  # images
@@ -74,7 +74,7 @@ def check(
 
 def draw(index: int, size: int) -> np.ndarray:
     """A scene, uint8 [size, size, 3]."""
-    return np.asarray(scene_drawing.draw(0, index, size).image)
+    return np.asarray(recipe.draw(0, index, size).image)
 
 
 def draw_tags(model: Model, num_images: int) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from msmm.model_dir import Model
+from msmm.inference.model_dir import Model
 from msmm.quantities import BEST, estimators
 from msmm.quantities.held_out import NEAREST
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 if TYPE_CHECKING:  # TensorFlow is imported where it is used: some runtimes do without it
-    from msmm.exporting.graph import Graph
+    from msmm.inference.exporting.graph import Graph
 
 OPSET = 18  # of ONNX
 SERVING_VERSION = "1"  # TensorFlow Serving looks for models in folders named by a number

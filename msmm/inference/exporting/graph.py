@@ -5,10 +5,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from msmm import preprocessing
-from msmm.errors import UserError
-from msmm.exporting import counting
-from msmm.model_dir import Model
+from msmm.core.errors import UserError
+from msmm.data import preprocessing
+from msmm.inference.exporting import counting
+from msmm.inference.model_dir import Model
 
 PNG = b"\x89PNG"
 SEPARATOR = ";"  # between the tags of one image

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tfrecords_tools.scene_painting import creatures, objects
-from tfrecords_tools.scene_painting.canvas import Canvas, between, noise, pick, vary
-from tfrecords_tools.scene_painting.objects import Stamp
+from msmm.scenes.painting import creatures, objects
+from msmm.scenes.painting.canvas import Canvas, between, noise, pick, vary
+from msmm.scenes.painting.objects import Stamp
 
 LIGHT_SHARES = (0.70, 0.25, 0.0, 0.05, 0.0)  # of the keys of LIGHTS
 SHARP = 0.7  # of the backdrops can be told; the others are blurred until they show nothing

@@ -1,7 +1,7 @@
 """People, animals and birds, painted as the things of `objects` are."""
 
-from tfrecords_tools.scene_painting.canvas import pick, vary
-from tfrecords_tools.scene_painting.objects import PAINTS, Stamp
+from msmm.scenes.painting.canvas import pick, vary
+from msmm.scenes.painting.objects import PAINTS, Stamp
 
 SKINS = ((240, 205, 175), (224, 180, 145), (180, 125, 90), (120, 80, 58), (92, 60, 45))
 HAIRS = ((45, 32, 25), (25, 22, 22), (95, 65, 40), (190, 150, 90), (150, 80, 45), (170, 168, 165))

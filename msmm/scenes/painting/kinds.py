@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from tfrecords_tools.scene_painting import close_ups
-from tfrecords_tools.scene_painting.canvas import LIGHTS, Canvas
-from tfrecords_tools.scene_painting.landscapes import LANDSCAPES, paint_landscape
+from msmm.scenes.painting import close_ups
+from msmm.scenes.painting.canvas import LIGHTS, Canvas
+from msmm.scenes.painting.landscapes import LANDSCAPES, paint_landscape
 
 # From the most frequent to the rarest: the kind at rank r = 0, 1, ... has the weight 1 / (r + 2).
 KINDS = ("street", "coast", "countryside", "mountains", "portrait", "park", "flower", "lake", "animal",

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from tfrecords_tools.scene_painting import creatures, objects, stuff
-from tfrecords_tools.scene_painting.canvas import Canvas, pick, ridge
-from tfrecords_tools.scene_painting.objects import Stamp
+from msmm.scenes.painting import creatures, objects, stuff
+from msmm.scenes.painting.canvas import Canvas, pick, ridge
+from msmm.scenes.painting.objects import Stamp
 
 LOOKING_DOWN = 0.22  # of the landscapes, but open skies, are seen from above, without a horizon
 CLOUDY = 0.38  # of the skies have clouds; OVERCAST_CLOUDY of the overcast ones

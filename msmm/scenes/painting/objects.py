@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tfrecords_tools.scene_painting.canvas import Canvas, pick, vary
+from msmm.scenes.painting.canvas import Canvas, pick, vary
 
 CIRCLE = [(math.cos(2 * math.pi * i / 18), math.sin(2 * math.pi * i / 18)) for i in range(18)]
 PAINTS = ((200, 45, 40), (40, 80, 170), (235, 235, 230), (40, 42, 48), (225, 180, 50), (60, 130, 80),

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrecords_tools.scene_painting.canvas import (
-    CENTRES,
+from msmm.scenes.painting.canvas import (
+    CENTRES,  # fmt: skip
     GRID,
     Canvas,
     between,
@@ -13,8 +13,8 @@ from tfrecords_tools.scene_painting.canvas import (
     ridge,
     under,
     vary,
-)  # fmt: skip
-from tfrecords_tools.scene_painting.objects import CIRCLE, LAMP, PETALS, Stamp
+)
+from msmm.scenes.painting.objects import CIRCLE, LAMP, PETALS, Stamp
 
 SUN_COLOUR = np.array((255, 190, 90))
 FACADES = ((168, 160, 150), (140, 120, 108), (120, 135, 150), (190, 180, 165), (95, 100, 112), (170, 105, 85))

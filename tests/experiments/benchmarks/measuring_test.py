@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import measuring
+from experiments.benchmarks import measuring
 
 
 def test_ways_take_turns_and_the_median_is_told():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import published
-from experiments.claims import judge_quantity
-from experiments.report import Claim
+from experiments.reporting import published
+from experiments.reporting.claims import judge_quantity
+from experiments.reporting.report import Claim
 
 TRUTH = np.array([1, 2, 3, 4, 0, 2])
 RAW = {

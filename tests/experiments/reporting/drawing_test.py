@@ -3,9 +3,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from experiments import drawing
-from experiments.drawing import Axis, Panel
-from tests.experiments.report_test import HOSTILE
+from experiments.reporting import drawing
+from experiments.reporting.drawing import Axis, Panel
+from tests.experiments.reporting.report_test import HOSTILE
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,17 @@ import re
 
 import pytest
 
-from experiments import published
-from experiments.published import CLAIMS, INCONSISTENT, MEAN_LABELS, TABLES, TEST_IMAGES, mean_labels
-from experiments.report import QUANTITY
-from msmm.metrics import METRICS
+from experiments.reporting import published
+from experiments.reporting.published import (
+    CLAIMS,
+    INCONSISTENT,
+    MEAN_LABELS,
+    TABLES,
+    TEST_IMAGES,
+    mean_labels,
+)
+from experiments.reporting.report import QUANTITY
+from msmm.scoring.metrics import METRICS
 
 PAPER = pathlib.Path(__file__).parents[2].parent / "shared" / "design" / "paper.md"
 

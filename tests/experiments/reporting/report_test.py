@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from experiments import published, report
-from experiments.claims import judge
-from experiments.report import Claim, Outcome, Report, Row, Table
-from msmm.metrics import METRICS, annotation_metrics, bootstrap_difference
+from experiments.reporting import published, report
+from experiments.reporting.claims import judge
+from experiments.reporting.report import Claim, Outcome, Report, Row, Table
+from msmm.scoring.metrics import METRICS, annotation_metrics, bootstrap_difference
 
 CLAIM = Claim("tags help", "IV-B (2)", "with", "without")
 HOSTILE = "<script>alert('x')</script> & \"a|b\" **c** \x1b[31m`d`\n# e \\| {title}"
-# Counted by hand in the tests of msmm.metrics: C-P 35, C-R 40, C-F1 37.33, I-* 62.5, H-F1 46.74.
+# Counted by hand in the tests of msmm.scoring.metrics: C-P 35, C-R 40, C-F1 37.33, I-* 62.5, H-F1 46.74.
 TRUTH = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 1, 1, 0], [0, 1, 0, 0, 0]], bool)
 CHOSEN = np.array([[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]], bool)
 PRINTED = ["35.00", "40.00", "37.33", "62.50", "62.50", "62.50", "46.74"]

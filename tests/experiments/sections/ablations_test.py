@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import ablations, study
+from experiments.sections import ablations, study
 from msmm.configs import openclipart, scenes
-from msmm.metrics import annotation_metrics
-from msmm.run import Run
-from msmm.stages import STAGES
-from msmm.variants import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.scoring.metrics import annotation_metrics
+from msmm.training.run import Run
+from msmm.training.stages import STAGES
+from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
 
 
 def figures(table):

@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import comparison, published, study
+from experiments.reporting import published
+from experiments.sections import comparison, study
+from msmm.baselines.registry import METHODS
 from msmm.configs.scenes import Config
-from msmm.methods import METHODS
-from msmm.run import Run
-from msmm.variants import COMPLETE, VARIANTS, annotate
+from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
 from tests.conftest import TINY
 
 

@@ -6,11 +6,11 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from experiments import diagnostics
-from experiments.diagnostics import Bin, calibration_error, confusion, reliability
-from experiments.study import Measured, Study
-from msmm.stages import STAGES
-from msmm.variants import COMPLETE, VARIANTS, annotate
+from experiments.sections import diagnostics
+from experiments.sections.diagnostics import Bin, calibration_error, confusion, reliability
+from experiments.sections.study import Measured, Study
+from msmm.training.stages import STAGES
+from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
 
 SVG = "{http://www.w3.org/2000/svg}"
 

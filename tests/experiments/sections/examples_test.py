@@ -3,10 +3,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from experiments import examples
-from experiments.examples import BLACK, image_f1, pick
-from msmm.training_log import BLUE, GREEN, GREY
-from msmm.variants import COMPLETE
+from experiments.sections import examples
+from experiments.sections.examples import BLACK, image_f1, pick
+from msmm.training.log import BLUE, GREEN, GREY
+from msmm.training.table_rows import COMPLETE
 
 
 def test_f1_of_an_image_by_hand():

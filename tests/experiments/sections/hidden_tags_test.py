@@ -3,9 +3,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments import hidden_tags
-from msmm import variants
-from msmm.metrics import annotation_metrics
+from experiments.sections import hidden_tags
+from msmm.scoring.metrics import annotation_metrics
+from msmm.training import table_rows
 
 needs_words = pytest.mark.skipif(
     importlib.util.find_spec("wordllama") is None,
@@ -16,15 +16,15 @@ needs_words = pytest.mark.skipif(
 @needs_words
 def test_hidden_tags_are_read_and_measured_as_annotate_would(trained_run, monkeypatch):
     monkeypatch.setattr(hidden_tags, "THRESHOLDS", (0.4, 0.6))
-    variants.save_model(trained_run)
+    table_rows.save_model(trained_run)
     found = hidden_tags.measured(trained_run, 0)
     assert list(found)[:2] == ["not hidden", "left out"]
-    counting = variants.counting(variants.VARIANTS[variants.COMPLETE])
+    counting = table_rows.counting(table_rows.VARIANTS[table_rows.COMPLETE])
     tagged = trained_run.split("test").tags.any(axis=1)
     assert not tagged.all()  # those without a tag have another classifier and other estimators
-    chosen, _ = variants.measure(trained_run, counting, "test", "best")
-    without = variants.counting(variants.VARIANTS["MS-CNN+LQP"])
-    chosen[~tagged] = variants.measure(trained_run, without, "test", "best")[0][~tagged]
+    chosen, _ = table_rows.measure(trained_run, counting, "test", "best")
+    without = table_rows.counting(table_rows.VARIANTS["MS-CNN+LQP"])
+    chosen[~tagged] = table_rows.measure(trained_run, without, "test", "best")[0][~tagged]
     expected = annotation_metrics(trained_run.split("test").labels, chosen)["H-F1"]
     assert found["not hidden"][2] == pytest.approx(expected, abs=0.01)
     shares = [found[f"nearest, {t}"][0] for t in hidden_tags.THRESHOLDS]

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from experiments import speed
-from msmm.stages import STAGES
+from experiments.sections import speed
+from msmm.training.stages import STAGES
 
 
 def test_percentiles_by_hand():

@@ -7,10 +7,11 @@ import io
 import numpy as np
 import pytest
 
-from experiments import published, report, study, tables
-from experiments.study import Measured, Section, Study
-from msmm.metrics import METRICS, annotation_metrics
-from tests.experiments.report_test import Page, markdown_rows
+from experiments.reporting import published, report
+from experiments.sections import study, tables
+from experiments.sections.study import Measured, Section, Study
+from msmm.scoring.metrics import METRICS, annotation_metrics
+from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
 def exact(truth, chosen):
@@ -159,10 +160,10 @@ def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
 
 
 def test_what_a_finished_study_measures_is_what_the_variants_measure(measured):
-    from msmm import variants
+    from msmm.training import table_rows
 
-    for name, variant in (variants.VARIANTS | variants.TAGS_ONLY).items():
-        chosen, figures = variants.measure(measured.run, variant)
+    for name, variant in (table_rows.VARIANTS | table_rows.TAGS_ONLY).items():
+        chosen, figures = table_rows.measure(measured.run, variant)
         np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
         assert measured.rows[name].figures == [figures]
     assert (measured.run.directory / "model" / "model.keras").is_file()

@@ -3,9 +3,10 @@ import collections
 import numpy as np
 import pytest
 
-from experiments import published, tables
+from experiments.reporting import published
+from experiments.sections import tables
 from msmm.configs import mscoco, nus_wide, scenes
-from msmm.variants import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,8 @@ def test_a_data_set_is_laid_beside_its_own_tables(config, numbers, make_run):
     }
 
 
-def test_every_table_of_the_paper_has_a_section_and_a_door():
-    from tests.architecture_test import DOORS
+def test_every_table_of_the_paper_has_a_section_and_a_command():
+    from tests.architecture_test import COMMANDS
 
     assert tables.SECTIONS.keys() == tables.FILES.keys() == published.TABLES.keys()
-    assert {f"reproduce_{name}" for name in tables.FILES.values()} <= set(DOORS["experiments"])
+    assert {f"reproduce_{name}" for name in tables.FILES.values()} <= set(COMMANDS["experiments"])

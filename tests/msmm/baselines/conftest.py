@@ -3,10 +3,10 @@ import functools
 import numpy as np
 import pytest
 
-from msmm import features
 from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
 from msmm.baselines.method import Examples
 from msmm.configs.base import Config
+from msmm.training import frozen_features
 
 
 @pytest.fixture
@@ -32,6 +32,8 @@ def make_method(tmp_path):
                 for split, size in zip(("train", "test"), sizes, strict=True)
             }
         feature_size = splits["train"].features.shape[1]
-        return method(Config(**settings), splits, feature_size, functools.partial(features.cached, tmp_path))
+        return method(
+            Config(**settings), splits, feature_size, functools.partial(frozen_features.cached, tmp_path)
+        )
 
     return make

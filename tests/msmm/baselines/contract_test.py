@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from msmm import compared, features, parts, stages
-from msmm.annotations import Annotations, choose
+from msmm.baselines.registry import METHODS
 from msmm.configs.scenes import Config
-from msmm.methods import METHODS
-from msmm.metrics import annotation_metrics
-from msmm.run import Run
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import Annotations, choose
+from msmm.training import baseline_tasks, frozen_features, model_parts, stages
+from msmm.training.run import Run
 from tests.conftest import TINY
 
 SETTINGS = {**TINY, "backbone": "resnet-1-1-1-1-w8", "finetune_epochs": 6, "finetune_learning_rate": 0.02}
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    from msmm import records
-    from tfrecords_tools import scenes
+    from msmm.data import records
+    from tfrecords_tools.datasets import scenes
 
     directory = tmp_path_factory.mktemp("data")
     scenes.pack_scenes(directory, num_train=640, num_test=200, image_size=32)
@@ -45,13 +45,13 @@ def run(scenes, workdir):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
     stages.train(run, name)
-    annotated = compared.annotate(run, name)
+    annotated = baseline_tasks.annotate(run, name)
     truth = run.split("test").labels
     assert annotated.scores.shape == truth.shape
     assert annotated.scores.dtype == np.float32
     assert (annotated.scores < np.inf).all()
-    assert (annotated.counts is not None) == compared.create(run, name).quantity
-    chosen, figures = compared.measure(run, name)
+    assert (annotated.counts is not None) == baseline_tasks.create(run, name).quantity
+    chosen, figures = baseline_tasks.measure(run, name)
     assert chosen.any(axis=1).all()
     if annotated.counts is None:
         assert (chosen.sum(axis=1) == run.config.k).all()
@@ -67,7 +67,7 @@ def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
 def test_a_loaded_method_says_what_the_trained_one_said(run, name):
     stages.train(run, name)
     record = run.stage_record(name)
-    chosen, _ = compared.measure(run, name, "train")
+    chosen, _ = baseline_tasks.measure(run, name, "train")
     held_out = run.held_out_rows
     again = annotation_metrics(run.split("train").labels[held_out], chosen[held_out])
     assert again["H-F1"] == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
@@ -92,8 +92,8 @@ def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypa
 
     killed = make_run("killed", **settings)
     with monkeypatch.context() as patch:
-        task = compared.task
-        patch.setattr(compared, "task", lambda run, name: _replace(task(run, name), dies))
+        task = baseline_tasks.task
+        patch.setattr(baseline_tasks, "task", lambda run, name: _replace(task(run, name), dies))
         with pytest.raises(Killed):
             stages.train(killed, name)
     stages.train(killed, name)
@@ -110,16 +110,16 @@ def _replace(task, dies):
 @pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.trunk != "own"])
 def test_a_trunk_stays_as_it_was(run, name):
     stages.train(run, "finetune")
-    before = parts.weights_hash(parts.load(run, "backbone"))
+    before = model_parts.weights_hash(model_parts.load(run, "backbone"))
     stages.train(run, name)
-    assert parts.weights_hash(parts.load(run, "backbone")) == before
+    assert model_parts.weights_hash(model_parts.load(run, "backbone")) == before
     assert list(run.features_directory.glob("cnn-train-*"))
 
 
 def test_methods_of_one_trunk_share_their_features(run):
     for name in ("logistic", *(n for n, m in METHODS.items() if m.trunk == "finetuned")):
-        compared.create(run, name)
+        baseline_tasks.create(run, name)
     assert len(list(run.features_directory.glob("cnn-train-*"))) == 1
     np.testing.assert_array_equal(
-        compared.create(run, "logistic").splits["test"].features, features.cnn(run, "test")
+        baseline_tasks.create(run, "logistic").splits["test"].features, frozen_features.cnn(run, "test")
     )

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from msmm.annotations import choose
 from msmm.baselines import sequences
 from msmm.baselines.cnn_rnn import CnnRnn
 from msmm.baselines.method import Examples, predict
 from msmm.baselines.ria import Ria
 from msmm.baselines.sr_cnn_rnn import SrCnnRnn, area, true_tags
 from msmm.configs.base import Config
+from msmm.scoring.predictions import choose
 
 ROOMS = {"cnn_rnn": CnnRnn, "ria": Ria, "sr_cnn_rnn": SrCnnRnn}
 EPOCHS, RATE = 150, 0.01

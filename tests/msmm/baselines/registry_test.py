@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
+from msmm.baselines.registry import METHODS
 from msmm.configs.baselines import Baselines
-from msmm.methods import METHODS
 from tests.conftest import ROOT
 
 

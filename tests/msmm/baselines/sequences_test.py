@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from msmm.annotations import Annotations, choose
 from msmm.baselines import sequences
+from msmm.scoring.predictions import Annotations, choose
 
 LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0]], bool)  # 3, 1, 3, 1 times
 

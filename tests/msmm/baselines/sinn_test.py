@@ -5,7 +5,7 @@ import pytest
 from msmm.baselines.label_graph import relations
 from msmm.baselines.method import Examples, predict
 from msmm.baselines.sinn import Sinn
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 
 
 @pytest.fixture

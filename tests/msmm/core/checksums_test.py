@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from msmm import checksums
-from msmm.errors import UserError
+from msmm.core import checksums
+from msmm.core.errors import UserError
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from tests.architecture_test import IS_DOOR
+from tests.architecture_test import IS_COMMAND
 from tests.conftest import ROOT, TINY
 
-DOORS = sorted(IS_DOOR)
+DOORS = sorted(IS_COMMAND)
 
 
 def process(cwd) -> dict:
@@ -142,7 +142,7 @@ def test_evaluate_says_that_the_regressor_of_a_row_is_missing(home):
 
 
 def test_a_work_directory_of_another_data_set_is_refused(home, tmp_path):
-    from tfrecords_tools import scenes
+    from tfrecords_tools.datasets import scenes
 
     scenes.pack_scenes(tmp_path / "data", num_train=20, num_test=10, image_size=32)
     line = refused(run("msmm.train", "--stage=textual", f"--workdir={home}/runs/scenes", cwd=tmp_path))
@@ -170,11 +170,11 @@ def test_describe_prints_the_papers_model(tmp_path):
 def test_the_names_on_the_command_line_are_those_of_the_library():
     """The doors repeat them, so that --help needs no TensorFlow."""
     from msmm import quantities
-    from msmm.exporting import counting
-    from msmm.exporting.formats import FORMATS
-    from msmm.methods import METHODS
-    from msmm.stages import STAGES
-    from msmm.variants import VARIANTS
+    from msmm.baselines.registry import METHODS
+    from msmm.inference.exporting import counting
+    from msmm.inference.exporting.formats import FORMATS
+    from msmm.training.stages import STAGES
+    from msmm.training.table_rows import VARIANTS
 
     def constant(door, name):  # read, not imported: two doors in one process would define their flags twice
         nodes = ast.parse((ROOT / "msmm" / f"{door}.py").read_text()).body
@@ -210,7 +210,7 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     ],
 )
 def test_what_a_disk_refuses_is_told_in_whatever_exception_it_comes(error, says):
-    from msmm.command_line import refusal_of_disk
+    from msmm.core.command_line import refusal_of_disk
 
     for _ in range(2):
         said = refusal_of_disk(error)

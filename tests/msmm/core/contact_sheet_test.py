@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.contact_sheet import GAP, LINE, contact_sheet
+from msmm.core.contact_sheet import GAP, LINE, contact_sheet
 
 RED, GREEN = (200, 0, 0), (0, 200, 0)
 CELL = 100

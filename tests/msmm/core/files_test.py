@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from msmm.errors import UserError
-from msmm.files import locked, whole_directory, whole_file
+from msmm.core.errors import UserError
+from msmm.core.files import locked, whole_directory, whole_file
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from msmm.files import locked, whole_directory, whole_file
+from msmm.core.files import locked, whole_directory, whole_file
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -48,7 +48,7 @@ def test_a_lock_ends_with_its_block(tmp_path):
 
 WRITE = """
 import sys
-from msmm.files import whole_directory
+from msmm.core.files import whole_directory
 with whole_directory(sys.argv[1]) as partial:
     (partial / "half").write_text("")
     print(partial.name, flush=True)
@@ -127,7 +127,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
 
 WRITER = """
 import sys
-from msmm.files import write_bytes
+from msmm.core.files import write_bytes
 for n in range(150):
     write_bytes(sys.argv[1], sys.argv[2].encode() * 100_000)
 """

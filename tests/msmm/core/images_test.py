@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msmm.core import images
 from tests.tfrecords_tools.conftest import picture
-from tfrecords_tools import images
 
 SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from msmm.errors import UserError
+from msmm.core import images, workers
+from msmm.core.errors import UserError
 from tests.conftest import ROOT
-from tfrecords_tools import images, workers
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.input_pipeline import Images, Share, batches_of, epoch_flips, epoch_rows, held_out
+from msmm.data.input_pipeline import Images, Share, batches_of, epoch_flips, epoch_rows, held_out
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_epochs_are_a_function_of_seed_and_epoch(which, request):
 
 
 def test_resizing_keeps_a_gradient_and_the_size():
-    from msmm import preprocessing
+    from msmm.data import preprocessing
 
     gradient = np.tile(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], (48, 1, 3))
     resized = np.asarray(preprocessing.resize(gradient, 32))
@@ -104,7 +104,7 @@ def test_resizing_keeps_a_gradient_and_the_size():
 def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
     import tensorflow as tf
 
-    from msmm import preprocessing
+    from msmm.data import preprocessing
 
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     expected = tf.saturate_cast(tf.round(tf.image.resize(image, (size, size), antialias=True)), tf.uint8)
@@ -116,8 +116,8 @@ def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
     [(32, 32, 1), (255, 600, 1), (256, 600, 2), (600, 511, 2), (512, 512, 4), (1100, 1025, 8)],
 )
 def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, width, ratio):
-    from msmm import preprocessing
-    from msmm.annotating import photos
+    from msmm.data import preprocessing
+    from msmm.photos import reading
 
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
@@ -129,7 +129,7 @@ def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, wid
     np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
     whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
     assert np.abs(loaded.astype(int) - whole).mean() < 3
-    assert preprocessing.DETAIL == photos.DETAIL  # annotating and training see the same pixels
+    assert preprocessing.DETAIL == reading.DETAIL  # annotating and training see the same pixels
 
 
 def test_the_number_of_workers_changes_no_batch(dataset, streamed):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from msmm import records
-from msmm.errors import UserError
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.core.errors import UserError
+from msmm.data import records
 
 LABELS, TAGS = ("land", "big sea", "ü"), ("blue", "nikon")
 JPEG = images.encode(images.Image.new("RGB", (8, 6)), 90)

@@ -3,8 +3,9 @@ import json
 
 import pytest
 
-from msmm import model_card, model_dir, variants
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.inference import model_card, model_dir
+from msmm.training import table_rows
 
 NAMES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 INFO = {
@@ -83,10 +84,10 @@ def test_names_are_neither_html_nor_markdown():
 
 
 def test_a_trained_model_comes_with_its_card(trained_run):
-    directory = variants.save_model(trained_run)
+    directory = table_rows.save_model(trained_run)
     info = json.loads((directory / "model.json").read_text())
     text = (directory / "README.md").read_text()
-    _, figures = variants.measure(trained_run, variants.VARIANTS[variants.COMPLETE])
+    _, figures = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.COMPLETE])
     assert " | ".join(f"{figures[name]:.2f}" for name in NAMES) in text
     assert info["preprocessing"]["image_size"] == 32 and info["licence"].startswith("Apache-2.0")
     truth = trained_run.split("test").labels
@@ -104,15 +105,15 @@ def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
     """The model directory, asked image by image without tags, against the parts on stored features."""
     import numpy as np
 
-    from msmm.metrics import annotation_metrics
+    from msmm.scoring.metrics import annotation_metrics
 
-    model = model_dir.load(variants.save_model(trained_run))
+    model = model_dir.load(table_rows.save_model(trained_run))
     truth = trained_run.split("test").labels
     images = trained_run.images("test").take(np.arange(len(truth)))
     said = model.annotate(images, quantity="regression")
     chosen = np.array([[label in a.labels for label in model.labels] for a in said])
     expected = annotation_metrics(truth, chosen)
-    measured = variants.measure(trained_run, variants.VARIANTS[variants.WITHOUT_TAGS])[1]
+    measured = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.WITHOUT_TAGS])[1]
     for name in NAMES:  # features are kept in float16, so an image in forty may differ
         assert measured[name] == pytest.approx(expected[name], abs=3)
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)

@@ -1,7 +1,7 @@
 import pytest
 
-from msmm import model_dir
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.inference import model_dir
 
 
 @pytest.mark.parametrize("below", ["model", "seed0/model"])

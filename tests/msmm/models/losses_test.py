@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import losses
+from msmm.models import losses
 
 
 def test_sigmoid_cross_entropy_is_eq_4_summed_over_classes():

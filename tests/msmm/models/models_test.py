@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from msmm.models import annotator, backbone, heads, multi_scale, ready_made, textual
 from msmm.models.recompute import Segments, recomputed
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from msmm.optimizers import Momentum, schedule
+from msmm.models.optimizers import Momentum, schedule
 
 
 def test_momentum_with_l2_against_numpy():

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from msmm.models import backbone, multi_scale, ready_made
 
 # The smallest of each family; the others have the same blocks.

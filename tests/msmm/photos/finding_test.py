@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from msmm.annotating.finding import find
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.photos.finding import find
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 

@@ -11,10 +11,10 @@ import urllib.parse
 
 import pytest
 
-from msmm.annotating import gallery
-from msmm.annotating.gallery import Gallery
-from msmm.annotating.outputs import Annotated
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.photos import gallery
+from msmm.photos.gallery import Gallery
+from msmm.photos.outputs import Annotated
 from tests.msmm.conftest import picture
 
 RUN = "document.title='RAN'"

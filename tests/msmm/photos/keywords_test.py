@@ -5,7 +5,7 @@ import struct
 import pytest
 from PIL import Image
 
-from msmm.annotating import keywords
+from msmm.photos import keywords
 from tests.msmm.conftest import picture
 
 VOCABULARY = ("beach", "holidays", "goldengate", "café", "city", "new york", "bus", "c++", "Blue Sky", "leaf")

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from msmm.annotating.outputs import (
+from msmm.core.errors import UserError
+from msmm.photos.outputs import (
     CSV,
     CSV_COLUMNS,
     JSON,
@@ -15,7 +16,6 @@ from msmm.annotating.outputs import (
     json_line,
     text_line,
 )
-from msmm.errors import UserError
 
 MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.model_dir import Model
+from msmm.inference.model_dir import Model
 from tests.msmm.conftest import bright_above
 from tests.msmm.tying import SIZE
 
@@ -51,7 +51,7 @@ def example(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(model, example, tmp_path_factory):
     """The page, served."""
-    from msmm import page
+    from msmm.photos import page
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -66,7 +66,7 @@ def photograph(size=(40, 30)) -> Image.Image:
 
 
 def test_it_says_what_the_model_says(model, example):
-    from msmm import page
+    from msmm.photos import page
 
     said = page.annotate(model, example[0], " DOGS,x; Un heard\nx,  New   York,")
     pixels = np.asarray(Image.open(example[0]).convert("RGB"))
@@ -83,7 +83,8 @@ def test_it_says_what_the_model_says(model, example):
 
 
 def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
-    from msmm import page, quantities
+    from msmm import quantities
+    from msmm.photos import page
 
     rng = np.random.default_rng(0)
     held_out = quantities.HeldOut(
@@ -103,7 +104,8 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
 
 
 def test_the_photograph_is_looked_at_upright(model_directory, photo):
-    from msmm import model_dir, page
+    from msmm.inference import model_dir
+    from msmm.photos import page
 
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned to the right by 90 degrees
@@ -113,7 +115,7 @@ def test_the_photograph_is_looked_at_upright(model_directory, photo):
 
 
 def test_text_that_tries_to_be_something_else_stays_text(model, example):
-    from msmm import page
+    from msmm.photos import page
 
     shown = page.as_html(page.annotate(model, example[0], f"{HOSTILE},{TEMPLATE}"))
     assert "<img" not in shown
@@ -151,7 +153,7 @@ def client(address):
 def test_the_api_says_what_the_page_does(client, model, example):
     from gradio_client import handle_file
 
-    from msmm import page
+    from msmm.photos import page
 
     said = client.predict(handle_file(example[0]), "dog, unheard", api_name="/annotate")
     assert said == page.annotate(model, example[0], "dog, unheard")

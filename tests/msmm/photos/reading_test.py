@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import model_dir, preprocessing
-from msmm.annotating import photos
+from msmm.core import images
+from msmm.data import preprocessing
+from msmm.inference import model_dir
+from msmm.photos import reading
 from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
-from tfrecords_tools import images
 
 COCO = SHARED / "data/coco_tiny/val2017"
 needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are not there")
@@ -165,7 +166,7 @@ def test_pixels_are_those_of_the_training_pipeline(size):
     for path in sorted(COCO.glob("*.jpg"))[:5]:
         picture = images.upright(images.load(path))
         expected = np.asarray(preprocessing.resize(np.asarray(picture), size)).astype(int)
-        difference = np.abs(photos.resized(picture, size) - expected)
+        difference = np.abs(reading.resized(picture, size) - expected)
         assert difference.max() <= 1 and (difference > 0).mean() < 0.002
 
 
@@ -184,7 +185,7 @@ def test_the_model_finds_the_same_whichever_way_it_is_asked(tmp_path, photo, ann
 
 
 def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo, annotate, model):
-    from msmm.annotating.outputs import Sidecars
+    from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"))
     (tmp_path / "a.txt").write_text("Beaches, Rex")
@@ -206,7 +207,7 @@ def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo
 
 
 def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
-    from msmm.annotating.outputs import Sidecars
+    from msmm.photos.outputs import Sidecars
 
     photo("a.jpg"), photo("b.jpg")
     _, summary = annotate(tmp_path, output=Sidecars("model 1"))
@@ -222,7 +223,7 @@ def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
 
 
 def test_a_broken_sidecar_is_said_before_the_photograph_is_decoded(tmp_path, photo, annotate):
-    from msmm.annotating.outputs import Sidecars
+    from msmm.photos.outputs import Sidecars
 
     photo("a.jpg")
     (tmp_path / "a.jpg.xmp").write_text("<broken")
@@ -250,7 +251,7 @@ def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
 def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
     lying = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
     path = photo("a.jpg", lying, exif=rotated(lying, 6))
-    prepared = photos.prepare(str(path), model.image_size, True, False, False)
+    prepared = reading.prepare(str(path), model.image_size, True, False, False)
     small = images.upright(images.load(prepared.thumbnail))
     assert small.size == (192, 256) and not small.getexif()
     assert small.getpixel((96, 10))[0] > 200 > 60 > small.getpixel((96, 245))[0]

@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from msmm.annotating import sidecars, xmp
-from msmm.files import lock
+from msmm.core.files import lock
+from msmm.photos import sidecars, xmp
 
 
 def write(photo, *labels, keywords=()):

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from msmm.annotating import word_vectors
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.photos import word_vectors
 from tests.conftest import ROOT
 
 needs_words = pytest.mark.skipif(
@@ -99,7 +99,7 @@ def test_vectors_come_from_the_package_without_a_network_and_not_before_a_word_i
         import os, socket, sys
         def refuse(*_): raise OSError("no network")
         socket.socket.connect = socket.getaddrinfo = refuse
-        from msmm.annotating import word_vectors
+        from msmm.photos import word_vectors
         find = word_vectors.nearest(("photo",), 0.5)
         assert word_vectors.nearest(("photo",), None) is None and "wordllama" not in sys.modules
         assert find("photograph") == "photo" and "wordllama" in sys.modules

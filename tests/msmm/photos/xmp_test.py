@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from msmm.annotating import xmp
+from msmm.photos import xmp
 
 RDF, DC = f"{{{xmp.RDF}}}", f"{{{xmp.DC}}}"
 

@@ -3,8 +3,6 @@ import itertools
 import numpy as np
 import pytest
 
-from msmm.annotations import choose, round_counts
-from msmm.metrics import annotation_metrics
 from msmm.quantities.estimators import (
     ESTIMATORS,
     ClassThresholds,
@@ -16,6 +14,8 @@ from msmm.quantities.estimators import (
     posterior,
 )
 from msmm.quantities.held_out import HeldOut, logits
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import choose, round_counts
 
 
 def h_f1(estimator, images):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from msmm import quantities
-from msmm.annotations import Annotations, choose
-from msmm.metrics import annotation_metrics
 from msmm.quantities import BEST, ESTIMATORS, Fitted, fit
 from msmm.quantities.cross_validation import out_of_fold
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import Annotations, choose
 
 
 @pytest.fixture(scope="module")

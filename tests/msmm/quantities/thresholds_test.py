@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from msmm.annotations import choose
-from msmm.metrics import annotation_metrics, per_class_f1
 from msmm.quantities import thresholds
+from msmm.scoring.metrics import annotation_metrics, per_class_f1
+from msmm.scoring.predictions import choose
 
 
 def case(seed, n=40, classes=5, share=0.3):

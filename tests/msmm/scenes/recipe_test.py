@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfrecords_tools import scene_drawing, scene_tags
-from tfrecords_tools.scene_painting import kinds, stuff
-from tfrecords_tools.scene_painting.canvas import LIGHTS, Canvas
+from msmm.scenes import recipe, tags
+from msmm.scenes.painting import kinds, stuff
+from msmm.scenes.painting.canvas import LIGHTS, Canvas
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUMBER = 2000
-CONCEPTS, TAGS = scene_drawing.CONCEPTS, scene_drawing.TAGS
+CONCEPTS, TAGS = recipe.CONCEPTS, recipe.TAGS
 
 
 class Drawn:
     """The first scenes of seed 0 as arrays: pixels [N, 24, 24, 3], labels [N, C] and tags [N, T] bool."""
 
     def __init__(self):
-        scenes = [scene_drawing.draw(0, index, 24) for index in range(NUMBER)]
+        scenes = [recipe.draw(0, index, 24) for index in range(NUMBER)]
         self.pixels = np.stack([np.asarray(scene.image, np.float32) for scene in scenes])
         self.labels = np.array([[concept in scene.labels for concept in CONCEPTS] for scene in scenes])
         self.tags = np.array([[tag in set(scene.tags) for tag in TAGS] for scene in scenes])
@@ -45,7 +45,7 @@ def digest(seed: int, indices, size: int) -> str:
     """One hash of pixels, labels and tags, whatever the order in which the scenes are drawn."""
     parts = {}
     for index in indices:
-        scene = scene_drawing.draw(seed, index, size)
+        scene = recipe.draw(seed, index, size)
         parts[index] = scene.image.tobytes() + repr((scene.labels, scene.tags)).encode()
     return hashlib.sha256(b"".join(parts[index] for index in sorted(parts))).hexdigest()
 
@@ -53,7 +53,7 @@ def digest(seed: int, indices, size: int) -> str:
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_another_process_draws_the_same_bytes_in_any_order(hash_seed):
     program = (
-        "import sys; from tests.tfrecords_tools.scene_drawing_test import digest;"
+        "import sys; from tests.msmm.scenes.recipe_test import digest;"
         "print(digest(5, reversed(range(40)), 48)); assert 'tensorflow' not in sys.modules"
     )
     printed = subprocess.run(
@@ -73,7 +73,7 @@ def test_seed_and_index_both_change_the_scene():
 
 def test_the_size_changes_neither_labels_nor_tags_nor_what_is_seen():
     for index in range(40):
-        small, large = (scene_drawing.draw(3, index, size) for size in (32, 128))
+        small, large = (recipe.draw(3, index, size) for size in (32, 128))
         assert (small.labels, small.tags) == (large.labels, large.tags)
         assert small.image.size == (32, 32) and large.image.size == (128, 128)
         both = [np.asarray(s.image.resize((8, 8), Image.Resampling.BOX), float) for s in (small, large)]
@@ -140,13 +140,13 @@ def test_tags_are_informative_noisy_and_sometimes_none(drawn):
     assert 0.06 < (~drawn.tags.any(axis=1)).mean() < 0.10
     assert 3.5 < drawn.tags.sum(axis=1).mean() < 5.5 and drawn.tags.sum(axis=1).max() == 15
     for concept in ("sky", "grass", "tree", "person", "buildings", "water", "flowers", "sunset"):
-        word, has = drawn.tagged(scene_tags.CONCEPT_WORDS[concept].split()[:1]), drawn.has(concept)
+        word, has = drawn.tagged(tags.CONCEPT_WORDS[concept].split()[:1]), drawn.has(concept)
         assert 0.05 < word[has].mean() < 0.35  # often the word is missing,
         assert word[has].mean() > 2.5 * word[~has].mean() > 0  # and sometimes it is wrong
 
 
 def test_cameras_and_chatter_say_nothing_of_the_labels(drawn):
-    for words in (scene_tags.CAMERA_WORDS.split(), ["photo", "bw", "art", "2007", "2008"]):
+    for words in (tags.CAMERA_WORDS.split(), ["photo", "bw", "art", "2007", "2008"]):
         tagged = drawn.tagged(words)
         for concept in CONCEPTS:
             has = drawn.has(concept)
@@ -156,28 +156,28 @@ def test_cameras_and_chatter_say_nothing_of_the_labels(drawn):
 
 def test_words_of_what_is_not_there_are_written_too(drawn):
     rare = ["plane", "bridge", "moon"]  # so rarely there that dropped labels cannot explain it
-    words = [word for concept in rare for word in scene_tags.CONCEPT_WORDS[concept].split()]
-    elsewhere = {word for text in scene_tags.EVENT_WORDS.values() for word in text.split()}
+    words = [word for concept in rare for word in tags.CONCEPT_WORDS[concept].split()]
+    elsewhere = {word for text in tags.EVENT_WORDS.values() for word in text.split()}
     there = np.any([drawn.has(concept) for concept in rare], axis=0)
     assert 0.01 < drawn.tagged(set(words) - elsewhere)[~there].mean() < 0.05
 
 
 def test_places_and_misspellings(drawn):
     coast, desert = (
-        [word for word in TAGS if word in scene_tags._PLACE_TOPICS[k].shares] for k in ("coast", "desert")
+        [word for word in TAGS if word in tags._PLACE_TOPICS[k].shares] for k in ("coast", "desert")
     )
     assert (
         drawn.has("ocean")[drawn.tagged(coast)].mean() > 0.7
         and drawn.has("ocean")[drawn.tagged(desert)].mean() < 0.2
     )
     assert {"bule", "cluods", "flwoer", "baech"} & set(TAGS)
-    places = [word for topic in scene_tags._PLACE_TOPICS.values() for word in topic.shares]
+    places = [word for topic in tags._PLACE_TOPICS.values() for word in topic.shares]
     assert len(set(places)) == len(places)
 
 
 def test_the_tables_name_the_same_things():
-    assert set(scene_tags.CONCEPT_WORDS) == set(scene_tags.CONCEPT_SHARES) == set(CONCEPTS)
-    assert set(scene_tags.EVENT_WORDS) == set(scene_tags.PLACE_PARTS) == set(kinds.KINDS)
+    assert set(tags.CONCEPT_WORDS) == set(tags.CONCEPT_SHARES) == set(CONCEPTS)
+    assert set(tags.EVENT_WORDS) == set(tags.PLACE_PARTS) == set(kinds.KINDS)
     assert sum(kinds.KIND_SHARES.values()) == pytest.approx(1)
 
 
@@ -200,7 +200,7 @@ def test_the_camera_frames_the_picture_and_the_map_alike_and_nothing_beyond():
         canvas = Canvas(192, LIGHTS["day"])
         canvas.polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
         canvas.polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
-        scene_drawing._frame(rng, canvas, 96)
+        recipe._frame(rng, canvas, 96)
         picture, seen = np.asarray(canvas.image), np.asarray(canvas.map)
         assert picture.shape == (96, 96, 3) and seen.shape == (96, 96)
         red, boat = picture[..., 1] < 128, seen == 2

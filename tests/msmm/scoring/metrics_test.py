@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from msmm import annotations, metrics
-from msmm.metrics import annotation_metrics, bootstrap_difference, per_class_f1, quantity_metrics
+from msmm.scoring import metrics, predictions
+from msmm.scoring.metrics import annotation_metrics, bootstrap_difference, per_class_f1, quantity_metrics
 
 
 def random_case(seed, n=200, c=12, density=0.2):
@@ -16,7 +16,7 @@ def random_case(seed, n=200, c=12, density=0.2):
 
 
 def top(scores, k):
-    return annotations.choose(annotations.Annotations(scores.astype(np.float32)), k)
+    return predictions.choose(predictions.Annotations(scores.astype(np.float32)), k)
 
 
 def test_a_case_counted_by_hand():
@@ -94,7 +94,7 @@ def test_the_true_count_makes_precision_recall():
     rng = np.random.default_rng(0)
     truth = rng.random([300, 20]) < 0.15
     scores = (rng.random([300, 20]) + 0.3 * truth).astype(np.float32)
-    chosen = annotations.choose(annotations.Annotations(scores, truth.sum(1).astype(np.int32)))
+    chosen = predictions.choose(predictions.Annotations(scores, truth.sum(1).astype(np.int32)))
     got = annotation_metrics(truth, chosen)
     assert got["I-P"] == got["I-R"] == pytest.approx(got["I-F1"])
     assert got["mean predicted"] == got["mean true"]
@@ -147,7 +147,7 @@ def test_quantities_counted_by_hand():
 def test_accuracy_is_that_of_the_quantity_that_annotates():
     rng = np.random.default_rng(0)
     truth, raw = rng.integers(1, 9, 500), rng.normal(3, 3, 500)
-    rounded = annotations.round_counts(raw, 81)
+    rounded = predictions.round_counts(raw, 81)
     assert quantity_metrics(truth, raw)["Accuracy"] == 100 * np.mean(rounded == truth)
 
 

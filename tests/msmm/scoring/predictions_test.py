@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msmm.annotations import Annotations, choose, round_counts
+from msmm.scoring.predictions import Annotations, choose, round_counts
 
 NEVER = -np.inf
 

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import how_many, study
-from msmm import features, parts, records, stages, variants
+from experiments.sections import how_many, study
 from msmm.configs.custom import Config
-from msmm.errors import UserError
-from msmm.run import Run
-from msmm.variants import COMPLETE, VARIANTS
+from msmm.core.errors import UserError
+from msmm.data import records
+from msmm.training import frozen_features, model_parts, stages, table_rows
+from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, VARIANTS
 from tests.conftest import TINY
-from tfrecords_tools import builder, manifest
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
 
 LONGER = {
     "k": 1,  # of three classes; with 3 of 3 every epoch would be as good as the first
@@ -71,8 +73,8 @@ def test_groups_are_ignored_until_they_are_asked_for(make):
     for stage in ("classifier", "quantity"):
         stages.train(run, stage)
     assert not run.stage_directory("groups").exists()
-    f_v, f_t = features.visual(run, "test"), features.textual(run, "test")
-    np.testing.assert_array_equal(features.joint(run, "test")[:], np.concatenate([f_v, f_t], axis=1))
+    f_v, f_t = frozen_features.visual(run, "test"), frozen_features.textual(run, "test")
+    np.testing.assert_array_equal(frozen_features.joint(run, "test")[:], np.concatenate([f_v, f_t], axis=1))
     assert "groups" not in run.stage_record("classifier")["settings"]
 
 
@@ -83,13 +85,15 @@ def test_with_groups_the_heads_see_three_features_and_know_more(make):
             stages.train(each, stage)
     assert run.stage_record("groups") and run.stage_record("classifier")["settings"]["groups"] is True
     assert {"groups", "groups_head"} <= run.stage_record("quantity")["inputs"].keys()
-    f_g = parts.load(run, "groups").predict_on_batch(run.groups("test").astype(np.float32))
-    wanted = [features.visual(run, "test"), features.textual(run, "test"), f_g]
-    np.testing.assert_allclose(features.joint(run, "test")[:], np.concatenate(wanted, axis=1), rtol=1e-5)
-    upper = [variants.measure(each, VARIANTS["Upper bound"])[1]["H-F1"] for each in (without, run)]
+    f_g = model_parts.load(run, "groups").predict_on_batch(run.groups("test").astype(np.float32))
+    wanted = [frozen_features.visual(run, "test"), frozen_features.textual(run, "test"), f_g]
+    np.testing.assert_allclose(
+        frozen_features.joint(run, "test")[:], np.concatenate(wanted, axis=1), rtol=1e-5
+    )
+    upper = [table_rows.measure(each, VARIANTS["Upper bound"])[1]["H-F1"] for each in (without, run)]
     assert upper[1] > upper[0] + 10
-    assert variants.measure(run, VARIANTS[COMPLETE])[1]["H-F1"] > 0
-    assert variants.save_model(run) is None
+    assert table_rows.measure(run, VARIANTS[COMPLETE])[1]["H-F1"] > 0
+    assert table_rows.save_model(run) is None
     titles = [table.heading for table in how_many.section(study.finish([run])).tables]
     assert titles and not any("without their tags" in title for title in titles)
     # The stages that do not see groups are the same with and without.

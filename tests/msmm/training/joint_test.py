@@ -7,16 +7,17 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import features, joint, model_dir, parts, stages, tasks, training, variants
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.inference import model_dir
 from msmm.models.recompute import Segments
-from msmm.variants import COMPLETE, VARIANTS
+from msmm.training import frozen_features, joint, loop, model_parts, stage_tasks, stages, table_rows
+from msmm.training.table_rows import COMPLETE, VARIANTS
 
 
 @pytest.fixture(scope="module")
 def joint_run(dataset, tmp_path_factory):
     from msmm.configs.scenes import Config
-    from msmm.run import Run
+    from msmm.training.run import Run
     from tests.conftest import TINY
 
     run = Run(tmp_path_factory.mktemp("runs") / "joint", dataset, Config(**TINY, joint_epochs=3))
@@ -31,9 +32,12 @@ def test_all_parts_train_in_one_stage(joint_run):
     task = joint.task(joint_run)
     fresh = task.build()[1]
     for name in names - {"joining"}:  # which has no weights but the dropout's seed
-        assert parts.weights_hash(fresh[name]) != record["weights"][name], name
+        assert model_parts.weights_hash(fresh[name]) != record["weights"][name], name
         if name != "weighting":
-            assert parts.weights_hash(parts.load(joint_run.of_joint(), name)) == record["weights"][name]
+            assert (
+                model_parts.weights_hash(model_parts.load(joint_run.of_joint(), name))
+                == record["weights"][name]
+            )
     assert not joint_run.stage_record("finetune")
 
 
@@ -42,27 +46,27 @@ def test_its_rows_are_those_of_its_parts(joint_run):
     run = joint_run.of_joint()
     network, fresh = joint.task(joint_run).build()
     for name in ("backbone", *joint.PARTS):
-        fresh[name].set_weights(parts.load(run, name).get_weights())
+        fresh[name].set_weights(model_parts.load(run, name).get_weights())
     tags = run.split("test").tags.astype(np.float32)
     said = network.predict_on_batch([next(run.images("test").ordered(64)), tags])
     classes = len(run.dataset.labels)
     for part, columns in (("classifier", slice(0, classes)), ("quantity", slice(classes, classes + 1)),
                           ("visual_head", slice(classes + 1, 2 * classes + 1)),
                           ("visual_quantity", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
-        expected = variants.outputs(run, part, "test")
+        expected = table_rows.outputs(run, part, "test")
         scale = np.abs(expected).max()
         np.testing.assert_allclose(said[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
 def test_its_model_annotates_as_the_run_does(joint_run):
     run = joint_run.of_joint()
-    directory = variants.save_model(run)
+    directory = table_rows.save_model(run)
     assert directory == joint_run.directory / "joint_model"
     model = model_dir.load(directory)
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:8]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
     said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
-    expected = variants.annotate(run, VARIANTS[COMPLETE])
+    expected = table_rows.annotate(run, VARIANTS[COMPLETE])
     found = np.stack([annotation.probabilities for annotation in said])
     np.testing.assert_allclose(found, expected.scores[rows], atol=0.01)
 
@@ -84,12 +88,12 @@ def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
-    came = parts.weights_hash(tasks.fresh_parts(run, "finetune", "backbone")[0])
+    came = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "joint")
     record = run.stage_record("joint")
     assert record["weights"]["backbone"] == came == record["inputs"]["backbone"]
-    assert (features.maps(run, "train") is None) == (maps_cache_gib == 0)
-    assert variants.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
+    assert (frozen_features.maps(run, "train") is None) == (maps_cache_gib == 0)
+    assert table_rows.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
 
 
 @pytest.mark.parametrize("finetune_trunk", [True, False])
@@ -101,8 +105,8 @@ def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
         for stage in stages.stage_of(run, "joint").needs:
             stages.train(run, stage)
         task = joint.task(run)
-        model, trained = training.compiled(task, run.config, 1e-5)
-        losses = [loss for loss, _ in itertools.islice(training.steps_alone(task, model)(0), 3)]
+        model, trained = loop.compiled(task, run.config, 1e-5)
+        losses = [loss for loss, _ in itertools.islice(loop.steps_alone(task, model)(0), 3)]
         moved = [v for name in ("multi_scale", "backbone") if name in trained
                  for v in trained[name].non_trainable_variables]  # fmt: skip
         found.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import losses
 from msmm.configs.base import Config
-from msmm.errors import UserError
-from msmm.input_pipeline import batches_of, epoch_rows
-from msmm.training import LAST_GOOD, Task, fit
+from msmm.core.errors import UserError
+from msmm.data.input_pipeline import batches_of, epoch_rows
+from msmm.models import losses
+from msmm.training.loop import LAST_GOOD, Task, fit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype(np.float32)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import features, parts, stages, tasks, variants
 from msmm.models.precision import IN_PRECISION, set_precision
-from msmm.run import Run
+from msmm.training import frozen_features, model_parts, stage_tasks, stages, table_rows
+from msmm.training.run import Run
 
 
 def dtypes(model) -> dict[str, str]:
@@ -19,18 +19,18 @@ def dtypes(model) -> dict[str, str]:
 def test_layers_compute_in_16_bits_and_keep_float32_where_it_counts(make_run):
     run = make_run(precision="bfloat16")
     labels, tags = len(run.dataset.labels), len(run.dataset.tags)
-    for name in parts.STAGE_OF:
-        part = parts.build(name, run.config, labels, tags)
+    for name in model_parts.STAGE_OF:
+        part = model_parts.build(name, run.config, labels, tags)
         assert {v.dtype for v in part.variables} <= {"float32", "int64", "uint32"}
         assert all(t.dtype == "float32" for t in part.outputs if len(t.shape) == 2)
         given = [np.ones((2, *i.shape[1:]), np.float32) for i in part.inputs]
         said = part(given if len(given) > 1 else given[0])
         said = said if isinstance(said, list) else [said]
         assert all(keras.backend.standardize_dtype(s.dtype) == "float32" for s in said if len(s.shape) == 2)
-    found = dtypes(parts.build("backbone", run.config, labels, tags))
+    found = dtypes(model_parts.build("backbone", run.config, labels, tags))
     assert found["preprocess_caffe"] == "float32" and found["conv2_block1_1_conv"] == "bfloat16"
-    for name in set(parts.STAGE_OF) - set(IN_PRECISION):
-        assert set(dtypes(parts.build(name, run.config, labels, tags)).values()) == {"float32"}
+    for name in set(model_parts.STAGE_OF) - set(IN_PRECISION):
+        assert set(dtypes(model_parts.build(name, run.config, labels, tags)).values()) == {"float32"}
 
 
 def test_batch_statistics_are_those_of_float32():
@@ -59,15 +59,17 @@ def test_a_16_bit_run_ends_near_a_float32_one(trained_run, make_run):
             assert b["train"]["loss"] == pytest.approx(a["train"]["loss"], rel=0.5)
             assert b["train"]["loss"] != a["train"]["loss"]
     assert run.stage_record("textual")["weights"] == trained_run.stage_record("textual")["weights"]
-    assert features.visual(run, "test").dtype == np.float32
-    assert variants.outputs(run, "classifier", "test").dtype == np.float32
+    assert frozen_features.visual(run, "test").dtype == np.float32
+    assert table_rows.outputs(run, "classifier", "test").dtype == np.float32
 
 
 def test_what_is_computed_once_is_float32_whatever_it_was_trained_in(trained_run, make_run):
     run = make_run(precision="bfloat16")
     same = Run(trained_run.workdir, trained_run.dataset, run.config)
-    assert all(set(dtypes(parts.load(same, part)).values()) == {"float32"} for part in parts.STAGE_OF)
-    for kind in (features.cnn, features.visual):  # the very arrays: nothing is computed again
+    assert all(
+        set(dtypes(model_parts.load(same, part)).values()) == {"float32"} for part in model_parts.STAGE_OF
+    )
+    for kind in (frozen_features.cnn, frozen_features.visual):  # the very arrays: nothing is computed again
         assert kind(same, "test").filename == kind(trained_run, "test").filename
     frozen, exact = (make_run(p, precision=p, finetune_trunk=False) for p in ("bfloat16", "float32"))
     for each in (frozen, exact):
@@ -78,7 +80,7 @@ def test_what_is_computed_once_is_float32_whatever_it_was_trained_in(trained_run
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_frozen_trunk_that_is_trained_upon_computes_in_the_precision(trained_run, make_run, precision):
     config = make_run(precision=precision, maps_cache_gib=0.0).config
-    network, _ = tasks.visual(Run(trained_run.workdir, trained_run.dataset, config)).build()
+    network, _ = stage_tasks.visual(Run(trained_run.workdir, trained_run.dataset, config)).build()
     found = dtypes(network)
     assert found["conv2_block1_1_conv"] == precision and found["preprocess_caffe"] == "float32"
 
@@ -90,7 +92,7 @@ def test_float16_trains_every_stage(trained_run, make_run):
         stages.train(run, stage)
     exact, near = (r.stage_record("visual")["history"][-1]["train"]["loss"] for r in (trained_run, run))
     assert near == pytest.approx(exact, rel=0.5)
-    saved = keras.saving.load_model(variants.save_model(run) / "model.keras", compile=False)
+    saved = keras.saving.load_model(table_rows.save_model(run) / "model.keras", compile=False)
     assert set(dtypes(saved).values()) == {"float32"}  # for any machine
 
 

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from msmm import parts, stages, tasks, training
-from msmm.errors import UserError
-from msmm.run import Run
-from msmm.stages import STAGES
-from msmm.training_log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
+from msmm.core.errors import UserError
+from msmm.training import loop, model_parts, stage_tasks, stages
+from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
+from msmm.training.run import Run
+from msmm.training.stages import STAGES
 
 
 def values(model):
@@ -23,10 +23,10 @@ def test_every_stage_finishes_with_its_evidence(trained_run):
     for stage in STAGES:
         record = trained_run.stage_record(stage)
         assert 1 <= record["best_epoch"] <= len(record["history"]) == 2
-        assert record["weights"].keys() == {p for p, s in parts.STAGE_OF.items() if s == stage}
+        assert record["weights"].keys() == {p for p, s in model_parts.STAGE_OF.items() if s == stage}
         assert not (trained_run.stage_directory(stage) / "state.npz").exists()
         for part, digest in record["weights"].items():
-            assert parts.weights_hash(parts.load(trained_run, part)) == digest
+            assert model_parts.weights_hash(model_parts.load(trained_run, part)) == digest
 
 
 @pytest.fixture
@@ -38,8 +38,10 @@ def copy(trained_run, make_run):
 
 
 def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
-    frozen = [part for part, stage in parts.STAGE_OF.items() if stage in ("finetune", "visual", "textual")]
-    before = {part: parts.weights_hash(parts.load(copy, part)) for part in frozen}
+    frozen = [
+        part for part, stage in model_parts.STAGE_OF.items() if stage in ("finetune", "visual", "textual")
+    ]
+    before = {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen}
     old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
     other = Run(
         copy.workdir, copy.dataset, dataclasses.replace(copy.config, classifier_epochs=1, quantity_epochs=1)
@@ -47,7 +49,7 @@ def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
     for stage in ("classifier", "quantity"):
         stages.train(other, stage, restart=True)
     assert (copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]) != old
-    assert {part: parts.weights_hash(parts.load(copy, part)) for part in frozen} == before
+    assert {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen} == before
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
@@ -58,33 +60,35 @@ def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
     run = make_run(maps_cache_gib=maps_cache_gib)
     digest = run.stage_record("finetune")["weights"]["backbone"]
     loaded = []
-    load = parts.load
-    monkeypatch.setattr(parts, "load", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1])
+    load = model_parts.load
+    monkeypatch.setattr(model_parts, "load", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1])
     shutil.rmtree(run.features_directory)
     stages.train(run, "visual", restart=True)
     backbones = [model for part, model in loaded if part == "backbone"]
-    assert backbones and all(parts.weights_hash(model) == digest for model in backbones)
+    assert backbones and all(model_parts.weights_hash(model) == digest for model in backbones)
 
 
 def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
-    fresh = tasks.fresh_parts(trained_run, "finetune", "backbone")[0]
-    trained = parts.load(trained_run, "backbone")
+    fresh = stage_tasks.fresh_parts(trained_run, "finetune", "backbone")[0]
+    trained = model_parts.load(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
 
 
 def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
     run = make_run(finetune_trunk=False)
-    fresh = parts.weights_hash(tasks.fresh_parts(run, "finetune", "backbone")[0])
+    fresh = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
-    assert "backbone" not in tasks.finetune(run).build()[1]  # nor is it written after every epoch
-    assert parts.weights_hash(parts.load(run, "backbone")) == fresh
+    assert "backbone" not in stage_tasks.finetune(run).build()[1]  # nor is it written after every epoch
+    assert model_parts.weights_hash(model_parts.load(run, "backbone")) == fresh
 
 
 def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
     _, trained = STAGES["visual"].task(trained_run).build()
-    for a, b in zip(values(trained["visual_head"]), values(parts.load(trained_run, "cnn_head")), strict=True):
+    for a, b in zip(
+        values(trained["visual_head"]), values(model_parts.load(trained_run, "cnn_head")), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -156,10 +160,10 @@ def test_damaged_weights_are_named(copy):
     path = copy.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
-        parts.load(copy, "textual")
+        model_parts.load(copy, "textual")
     (path.parent / "SHA256SUMS").unlink()  # as earlier versions left it
     with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
-        parts.load(copy, "textual")
+        model_parts.load(copy, "textual")
 
 
 def test_a_damaged_stage_is_trained_anew_when_asked(copy):
@@ -177,16 +181,16 @@ def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
     directory, settings = copy.stage_directory("textual"), {"seed": 0}
     state = directory / "state.npz"
     owner = {"settings": settings, "inputs": {"dataset": "another"}}
-    training._save(state, {}, training.Progress(0.1), owner)
+    loop._save(state, {}, loop.Progress(0.1), owner)
     with pytest.raises(UserError, match=r"state\.npz is of other data"):
-        training._load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
+        loop._load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
 
 
 def test_batch_norm_statistics_are_taken_anew_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
-    tasks.reestimate_batch_norm(model, iter(batches), 6)
+    stage_tasks.reestimate_batch_norm(model, iter(batches), 6)
     layer = model.layers[0]
     np.testing.assert_allclose(
         layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4
@@ -250,12 +254,12 @@ def test_label_lines_are_right_wrong_and_missed():
 
 
 def test_weights_do_not_depend_on_what_was_built_before(make_run):
-    from msmm import parts, tasks
+    from msmm.training import model_parts, stage_tasks
 
     run = make_run()
-    parts._map_shapes.cache_clear()
-    first, again = (tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
-    assert [parts.weights_hash(p) for p in first] == [parts.weights_hash(p) for p in again]
+    model_parts._map_shapes.cache_clear()
+    first, again = (stage_tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
+    assert [model_parts.weights_hash(p) for p in first] == [model_parts.weights_hash(p) for p in again]
 
 
 def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained_run, make_run):
@@ -263,8 +267,10 @@ def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained
     assert stages.adopt(run, trained_run) == list(STAGES)
     for stage in STAGES:
         assert run.stage_record(stage) == trained_run.stage_record(stage)
-    for part in parts.STAGE_OF:
-        assert parts.weights_hash(parts.load(run, part)) == parts.trained_hash(trained_run, part)
+    for part in model_parts.STAGE_OF:
+        assert model_parts.weights_hash(model_parts.load(run, part)) == model_parts.trained_hash(
+            trained_run, part
+        )
     assert stages.adopt(run, trained_run) == []
 
 

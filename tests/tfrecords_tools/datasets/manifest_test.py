@@ -7,10 +7,11 @@ import shutil
 import pytest
 from PIL import Image
 
-from msmm import records
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.data import records
 from tests.tfrecords_tools.conftest import picture
-from tfrecords_tools import builder, manifest
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
 
 SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
 

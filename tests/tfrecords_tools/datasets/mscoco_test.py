@@ -8,10 +8,11 @@ import re
 import pytest
 from PIL import Image
 
-from experiments import published
+from experiments.reporting import published
 from tests.conftest import SHARED
 from tests.tfrecords_tools.conftest import packing, said
-from tfrecords_tools import mscoco, vocabulary
+from tfrecords_tools.datasets import mscoco
+from tfrecords_tools.packing import vocabulary
 
 COCO = SHARED / "data" / "coco_tiny"
 needs_coco = pytest.mark.skipif(not COCO.exists(), reason=f"needs {COCO.name} beside the project")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import published
-from msmm import records
+from experiments.reporting import published
+from msmm.data import records
 from tests.conftest import ROOT, SHARED
 from tests.tfrecords_tools.conftest import packing, said
-from tfrecords_tools import nus_wide
+from tfrecords_tools.datasets import nus_wide
 
 SAMPLE = SHARED / "data" / "nus_wide_sample"
 GROUNDTRUTH = SHARED / "data" / "nus_wide_groundtruth"

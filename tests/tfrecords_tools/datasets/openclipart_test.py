@@ -5,11 +5,12 @@ import os
 import pytest
 from PIL import Image
 
-from msmm import records
-from msmm.errors import UserError
-from tests.tfrecords_tools.near_duplicates_test import drawing
-from tests.tfrecords_tools.svg_metadata_test import PUBLIC
-from tfrecords_tools import builder, openclipart
+from msmm.core.errors import UserError
+from msmm.data import records
+from tests.tfrecords_tools.packing.near_duplicates_test import drawing
+from tests.tfrecords_tools.raw.svg_metadata_test import PUBLIC
+from tfrecords_tools.datasets import openclipart
+from tfrecords_tools.packing import builder
 
 SVG = (
     '<svg xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:cc="http://web.resource.org/cc/" '

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import records
-from msmm.errors import UserError
-from tfrecords_tools import images, scene_drawing, scenes
+from msmm.core import images
+from msmm.core.errors import UserError
+from msmm.data import records
+from msmm.scenes import recipe
+from tfrecords_tools.datasets import scenes
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,14 @@ def content(dataset, split):
 
 
 def test_scenes_are_those_of_the_seed(small):
-    assert small.labels == scene_drawing.CONCEPTS
-    assert small.tags == scene_drawing.TAGS
+    assert small.labels == recipe.CONCEPTS
+    assert small.tags == recipe.TAGS
     for split, first, count in (("train", 0, 60), ("test", 1_000_000, 5)):
         image_ids, tags, labels = small.annotations(split)
         stored = content(small, split)
         assert set(image_ids) == {f"scene-{first + i:07d}" for i in range(count)}
         for image_id, its_tags, its_labels in zip(image_ids, tags, labels, strict=True):
-            scene = scene_drawing.draw(3, int(image_id[-7:]), 32)
+            scene = recipe.draw(3, int(image_id[-7:]), 32)
             assert {small.labels[i] for i in np.flatnonzero(its_labels)} == set(scene.labels)
             assert {small.tags[i] for i in np.flatnonzero(its_tags)} == set(scene.tags)
             assert stored[image_id][0] == images.encode(scene.image, 90)

@@ -4,10 +4,11 @@ import importlib.util
 
 import pytest
 
-from msmm import records
-from msmm.errors import UserError
-from tests.tfrecords_tools.builder_test import files, row, some_of_all
-from tfrecords_tools import beam_pipeline, builder, manifest
+from msmm.core.errors import UserError
+from msmm.data import records
+from tests.tfrecords_tools.packing.builder_test import files, row, some_of_all
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import beam_pipeline, builder
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm import records
-from msmm.errors import UserError
+from msmm.core import workers
+from msmm.core.errors import UserError
+from msmm.data import records
 from tests.tfrecords_tools.conftest import picture
-from tfrecords_tools import builder, manifest, workers
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder
 
 
 def files(directory):

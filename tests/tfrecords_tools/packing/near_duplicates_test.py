@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfrecords_tools import near_duplicates, workers
+from msmm.core import workers
+from tfrecords_tools.packing import near_duplicates
 
 
 def drawing(seed, size=120):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from msmm import records
-from msmm.errors import UserError
-from tfrecords_tools import builder, manifest, report
+from msmm.core.errors import UserError
+from msmm.data import records
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder, report
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from msmm import records
+from msmm.data import records
 from tests.conftest import ROOT
-from tfrecords_tools import scenes, staging
+from tfrecords_tools.datasets import scenes
+from tfrecords_tools.packing import staging
 
 
 def names(folder):

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from tests.conftest import SHARED
-from tfrecords_tools import builder, manifest, vocabulary
+from tfrecords_tools.datasets import manifest
+from tfrecords_tools.packing import builder, vocabulary
 
 
 @pytest.mark.parametrize(

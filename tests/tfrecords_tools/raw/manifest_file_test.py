@@ -3,9 +3,10 @@ import pathlib
 
 import pytest
 
-from msmm.errors import UserError
-from tfrecords_tools import manifest_file
-from tfrecords_tools.manifest_file import normalise_label, normalise_tag
+from msmm.core import text
+from msmm.core.errors import UserError
+from msmm.core.text import normalise_label, normalise_tag
+from tfrecords_tools.raw import manifest_file
 
 GOOD = {"image": "a.jpg", "labels": ["sky"], "tags": ["Blue"], "split": "train", "id": "1"}
 
@@ -236,7 +237,7 @@ def test_tags_are_folded(text, tag):
 def test_names_of_a_vocabulary_keep_their_order(folder):
     path = folder / "labels.txt"
     path.write_bytes(b"\xef\xbb\xbfzebra\r\n\r\n  big  sky \r\n")
-    assert manifest_file.read_names(path, normalise_label) == ("zebra", "big sky")
+    assert text.read_names(path, normalise_label) == ("zebra", "big sky")
 
 
 @pytest.mark.parametrize(
@@ -247,5 +248,5 @@ def test_mistakes_in_a_vocabulary(folder, content, expected):
     path = pathlib.Path(folder / "labels.txt")
     path.write_text(content)
     with pytest.raises(UserError) as caught:
-        manifest_file.read_names(path, normalise_tag)
+        text.read_names(path, normalise_tag)
     assert str(caught.value).replace(str(path), path.name).startswith(expected)

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from msmm.errors import UserError
-from tfrecords_tools import matrix_file
+from msmm.core.errors import UserError
+from tfrecords_tools.raw import matrix_file
 
 
 def read(text, columns):

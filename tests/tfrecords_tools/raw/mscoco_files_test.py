@@ -11,12 +11,13 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from msmm import records
-from msmm.errors import UserError
+from msmm.core.errors import UserError
+from msmm.data import records
 from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import packing, picture, said
-from tests.tfrecords_tools.mscoco_test import COCO, PARTS, labels_of, load, needs_coco
-from tfrecords_tools import mscoco, mscoco_files
+from tests.tfrecords_tools.datasets.mscoco_test import COCO, PARTS, labels_of, load, needs_coco
+from tfrecords_tools.datasets import mscoco
+from tfrecords_tools.raw import mscoco_files
 
 
 @pytest.fixture

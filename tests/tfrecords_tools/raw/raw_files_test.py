@@ -8,10 +8,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from msmm.errors import UserError
+from msmm.core.errors import UserError
 from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import packing, picture, said
-from tfrecords_tools import nus_wide
+from tfrecords_tools.datasets import nus_wide
 
 PARTS = {"train": "Train", "test": "Test"}
 CONCEPTS = ["airport", "lake", "sky"]

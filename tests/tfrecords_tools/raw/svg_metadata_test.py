@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tfrecords_tools import svg_metadata
+from tfrecords_tools.raw import svg_metadata
 
 PUBLIC = "http://web.resource.org/cc/PublicDomain"
 SVG = """<?xml version="1.0" encoding="UTF-8"?>

@@ -46,7 +46,7 @@ def network():
 
 @pytest.fixture(scope="package")
 def saved(network, tmp_path_factory):
-    from msmm import model_dir
+    from msmm.inference import model_dir
 
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
             "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip

@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from msmm import checksums, engines, model_dir
-from msmm.engines import cache
-from msmm.errors import UserError
+from msmm.core import checksums
+from msmm.core.errors import UserError
+from msmm.inference import engines, model_dir
+from msmm.inference.engines import cache
 from msmm.quantities import estimators
-from tests.msmm.command_line_test import process
 from tests.msmm.conftest import picture
+from tests.msmm.core.command_line_test import process
 
 
 def load(directory, engine, precision="float32"):

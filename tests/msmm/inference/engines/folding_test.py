@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from msmm.engines.folding import folded
+from msmm.inference.engines.folding import folded
 
 
 def norms(model) -> list[str]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msmm.engines.second_look import FEW, SCENES, Errors, SecondLook
+from msmm.inference.engines.second_look import FEW, SCENES, Errors, SecondLook
 from msmm.quantities.held_out import sigmoid
 
 

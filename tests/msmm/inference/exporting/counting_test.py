@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from msmm import quantities
-from msmm.annotations import choose
-from msmm.errors import UserError
-from msmm.exporting import counting
-from msmm.exporting.graph import Graph
-from msmm.model_dir import Model
+from msmm.core.errors import UserError
+from msmm.inference.exporting import counting
+from msmm.inference.exporting.graph import Graph
+from msmm.inference.model_dir import Model
 from msmm.quantities.estimators import ESTIMATORS, Regression
+from msmm.scoring.predictions import choose
 
 NUM_CLASSES = 7
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from msmm.annotations import Annotations, choose, round_counts
-from msmm.errors import UserError
-from msmm.exporting import check, formats
-from msmm.exporting.graph import Graph
-from msmm.model_dir import Model
+from msmm.core.errors import UserError
+from msmm.inference.exporting import check, formats
+from msmm.inference.exporting.graph import Graph
+from msmm.inference.model_dir import Model
+from msmm.scoring.predictions import Annotations, choose, round_counts
 from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from msmm.exporting.graph import Graph
+from msmm.inference.exporting.graph import Graph
 from tests.msmm.tying import SIZE
 
 
@@ -52,7 +52,7 @@ def squared(data: bytes, model) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
 @pytest.mark.parametrize("size", [(SIZE, SIZE), (23, 40)])
 def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
-    from msmm import preprocessing
+    from msmm.data import preprocessing
 
     image = photograph(size).quantize(64).convert("RGB")
     data = encoded(image, kind)
@@ -80,7 +80,7 @@ def test_grey_and_palette_images_become_rgb(tying_model):
 def test_a_model_without_tags_can_be_served(tying_model):
     import keras
 
-    from msmm import model_dir
+    from msmm.inference import model_dir
 
     image = keras.Input((SIZE, SIZE, 3), name="image")
     tags = keras.Input((0,), name="tags")

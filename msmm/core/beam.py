@@ -1,0 +1,28 @@
+"""The Apache Beam runner and options that a command was given."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+from msmm.core.errors import UserError
+
+
+def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
+    """The Beam runner of that name and PipelineOptions from texts "name=value". Raises UserError."""
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners import create_runner
+    except ImportError as error:
+        raise UserError(
+            f"packing with --runner={runner} needs Apache Beam ({error}): pip install 'msmm[beam]'"
+        ) from None
+    parsed = PipelineOptions([f"--{option}" for option in options])
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed.get_all_options()
+        return create_runner(runner), parsed
+    except SystemExit:  # argparse's way to refuse
+        raise UserError(f"--beam_options: {said.getvalue().strip().rpartition('error: ')[2]}") from None
+    except (ValueError, ImportError) as error:
+        raise UserError(f"expected a Beam runner, got {runner}: {error}") from None
