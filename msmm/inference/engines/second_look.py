@@ -13,6 +13,7 @@ import numpy as np
 from msmm.inference.exporting.formats import Run
 from msmm.quantities.held_out import logits, sigmoid
 from msmm.scenes import recipe
+from msmm.scoring.borderline import ROUNDING
 
 SCENES = 64  # whose errors are kept
 FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
@@ -87,7 +88,11 @@ class SecondLook:
         """Whether `FEW` or more of the known errors would change the labels of an image, bool [B]."""
         probabilities, quantity = said["probabilities"], said["quantity"]
         kind = tagged.astype(int)
-        moved = sigmoid(logits(probabilities)[:, None] - self._errors.logits[kind])
+        # logits and sigmoid do not cancel exactly, and float32 makes errors as small as these itself.
+        errors = self._errors.logits[kind]
+        errors = np.where(np.abs(errors) > ROUNDING, errors, 0)
+        moved = sigmoid(logits(probabilities)[:, None] - errors)
+        moved = np.where(errors == 0, probabilities[:, None], moved)
         others = choose(
             moved.reshape(-1, moved.shape[2]).astype(np.float32),
             (quantity[:, None] - self._errors.quantity[kind]).ravel(),
