@@ -67,3 +67,20 @@ def trained_run(dataset, tmp_path_factory):
     for stage in stages.STAGES:
         stages.train(run, stage)
     return run
+
+
+@pytest.fixture(scope="session")
+def sixteen_bits():
+    """Skips where a setting of oneDNN keeps TensorFlow from bfloat16, which this processor computes in."""
+    import tensorflow as tf
+
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    ones = tf.ones((1, 4, 4, 1), tf.bfloat16)
+    try:
+        tf.nn.conv2d(ones, tf.ones((3, 3, 1, 1), tf.bfloat16), 1, "SAME")
+    except tf.errors.AbortedError:
+        if limit is None:
+            raise
+        pytest.skip(
+            f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no bfloat16 then, and TensorFlow asks it for that"
+        )

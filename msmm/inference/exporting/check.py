@@ -46,8 +46,8 @@ def check(
                 f"the {name} export does not say what the model says, so nothing was written: expected "
                 f"probabilities and quantities within {LARGEST:g} and the same labels in the same order on "
                 f"{found.images} images, but for labels on the border. Received: a difference of "
-                f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, the same labels on {found.same_labels}, the same "
-                f"order on {found.same_order}"
+                f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, "
+                f"the same labels on {found.same_labels}, the same order on {found.same_order}"
             )
     return agreements
 
