@@ -119,7 +119,7 @@ def _write_csv(path: str, run, truth, chosen) -> None:
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
 
-    with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
         for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
@@ -135,7 +135,7 @@ def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
 
     rows = np.arange(min(count, len(chosen)))
     captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]
-    with files.whole_file(path) as partial:
+    with files.atomic_write(path) as partial:
         contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(partial)
     print(f"wrote {path} (green right, blue not in the ground truth, grey missed)")
 

@@ -70,7 +70,7 @@ def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> No
     except BrokenPipeError:
         raise
     except Exception as error:
-        refusal = refusal_of_disk(error)
+        refusal = disk_error_message(error)
         if refusal is None:
             raise
         try:
@@ -90,7 +90,7 @@ _REFUSALS = {
 }
 
 
-def refusal_of_disk(error: BaseException | None) -> str | None:
+def disk_error_message(error: BaseException | None) -> str | None:
     """What to tell the user where an exception, or one that it comes from, says that a file cannot be
     written (no space, a read-only place, …); else None.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import read_json, whole_directory, write_json, write_lines
+from msmm.core.files import atomic_directory, read_json, write_json, write_lines
 from msmm.inference import model_card
 from msmm.quantities import BEST, Fitted
 from msmm.quantities.estimators import Estimator, Regression
@@ -177,7 +177,7 @@ def save(
     info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
     """
     info = info | {"preprocessing": _PREPROCESSING | {"image_size": sizes_of(network)["image"]}}
-    with whole_directory(directory) as partial:
+    with atomic_directory(directory) as partial:
         network.save(partial / "model.keras")
         write_lines(partial / "labels.txt", labels)
         write_lines(partial / "tags.txt", tags)

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from msmm.core.errors import UserError
-from msmm.core.files import remove, whole_file
+from msmm.core.files import atomic_write, remove
 from msmm.models import optimizers
 from msmm.training.log import TrainingLog
 
@@ -278,7 +278,7 @@ def _assign(variables, values) -> None:
 def _save(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict) -> None:
     """Writes the state so that the file is either the old one or the whole new one."""
     meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(partial, meta=np.array(meta), **arrays)
 
 

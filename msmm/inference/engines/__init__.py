@@ -36,18 +36,18 @@ class Conversion:
     """
 
     format: str
-    open: Callable[[pathlib.Path, str], formats.Run]
+    open: Callable[[pathlib.Path, str], formats.RunFunction]
     packages: tuple[str, ...]
     precisions: tuple[str, ...]
 
 
-def _open_openvino(directory: pathlib.Path, precision: str) -> formats.Run:
+def _open_openvino(directory: pathlib.Path, precision: str) -> formats.RunFunction:
     from msmm.inference.engines import openvino
 
     return openvino.open_directory(directory, precision)
 
 
-def _open_onnx(directory: pathlib.Path, precision: str) -> formats.Run:
+def _open_onnx(directory: pathlib.Path, precision: str) -> formats.RunFunction:
     return formats.FORMATS["onnx"].open(directory)
 
 
@@ -98,7 +98,9 @@ def load(
     return model_dir.load(directory, model_dir.Engine(fast, sizes, second_look))
 
 
-def _second_look(directory, conversion: Conversion, fast: formats.Run, exact: formats.Run, sizes):
+def _second_look(
+    directory, conversion: Conversion, fast: formats.RunFunction, exact: formats.RunFunction, sizes
+):
     from msmm.inference.engines.second_look import Errors, SecondLook
 
     def write(partial: pathlib.Path, why_not_kept: str | None) -> None:

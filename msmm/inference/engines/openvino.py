@@ -6,12 +6,12 @@ import numpy as np
 import openvino
 
 from msmm.core import workers
-from msmm.inference.exporting.formats import Run
+from msmm.inference.exporting.formats import RunFunction
 
 PIECE = 4  # images
 
 
-def open_directory(directory: pathlib.Path, precision: str) -> Run:
+def open_directory(directory: pathlib.Path, precision: str) -> RunFunction:
     """An export in OpenVINO.
 
     precision: "float32", or "bfloat16" for what is computed within; results are float32. A network is

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from msmm.inference.exporting.formats import Run
+from msmm.inference.exporting.formats import RunFunction
 from msmm.quantities.held_out import logits, sigmoid
 from msmm.scenes import recipe
 
@@ -35,7 +35,7 @@ class Errors:
     quantity: np.ndarray
 
     @classmethod
-    def measured(cls, fast: Run, exact: Run, sizes: Mapping[str, int]) -> "Errors":
+    def measured(cls, fast: RunFunction, exact: RunFunction, sizes: Mapping[str, int]) -> "Errors":
         """fast, exact: a network in bfloat16 and in float32. sizes: see `model_dir.Engine`."""
         rng, side = np.random.default_rng(0), sizes["image"]
         scenes = [np.asarray(recipe.draw(0, i, side).image, np.float32) for i in range(SCENES)]
@@ -66,13 +66,13 @@ class SecondLook:
     again: how many images were computed again so far.
     """
 
-    def __init__(self, exact: Run, errors: Errors):
+    def __init__(self, exact: RunFunction, errors: Errors):
         self._exact, self._errors, self.again = exact, errors, 0
 
     def __call__(
         self, image: np.ndarray, tags: np.ndarray, said: Mapping[str, np.ndarray], choose: Choose
     ) -> Mapping[str, np.ndarray]:
-        """image, tags, said: arguments and result of a `Run` in bfloat16."""
+        """image, tags, said: arguments and result of a `RunFunction` in bfloat16."""
         rows = np.flatnonzero(self.doubtful(said, tags.any(axis=1), choose))
         if not len(rows):
             return said

@@ -6,10 +6,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from msmm.inference.engines.folding import folded
-from msmm.inference.exporting.formats import Run
+from msmm.inference.exporting.formats import RunFunction
 
 
-def open_network(network: keras.Model) -> Run:
+def open_network(network: keras.Model) -> RunFunction:
     """The network in float32, compiled for any batch size."""
     fused = folded(network)
     inputs = {t.name: tf.TensorSpec([None, *t.shape[1:]], tf.float32, name=t.name) for t in network.inputs}

@@ -103,7 +103,7 @@ def _expected(model: Model, images, tags, quantity: str) -> list[Annotation]:
     ]
 
 
-def annotate_pixels(model: Model, run: formats.Run, images, tags) -> list[Annotation]:
+def annotate_pixels(model: Model, run: formats.RunFunction, images, tags) -> list[Annotation]:
     """What an export says of images uint8 [S, S, 3] and their tags."""
     annotations = []
     for batch in _batches(len(images)):

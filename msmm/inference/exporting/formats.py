@@ -20,7 +20,7 @@ OPSET = 18  # of ONNX
 SERVING_VERSION = "1"  # TensorFlow Serving looks for models in folders named by a number
 
 # (image float32 [B, S, S, 3], tags float32 [B, T]) to the results of `Graph.pixels` by name.
-Run = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+RunFunction = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Format:
     """
 
     write: Callable[["Graph", pathlib.Path], None]
-    open: Callable[[pathlib.Path], Run]
+    open: Callable[[pathlib.Path], RunFunction]
     packages: tuple[str, ...] = ()
 
 
@@ -57,7 +57,7 @@ def load_saved_model(directory: pathlib.Path):
     return tf.saved_model.load(str(directory / SERVING_VERSION))
 
 
-def _open_saved_model(directory: pathlib.Path) -> Run:
+def _open_saved_model(directory: pathlib.Path) -> RunFunction:
     import tensorflow as tf
 
     loaded = load_saved_model(directory)
@@ -82,7 +82,7 @@ def _write_onnx(graph: "Graph", directory: pathlib.Path) -> None:
     onnx.save(model, directory / "model.onnx")
 
 
-def _open_onnx(directory: pathlib.Path) -> Run:
+def _open_onnx(directory: pathlib.Path) -> RunFunction:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
@@ -119,7 +119,7 @@ def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
     openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
 
 
-def _open_openvino(directory: pathlib.Path) -> Run:
+def _open_openvino(directory: pathlib.Path) -> RunFunction:
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32"}  # its own choice is bfloat16 where the processor has it
@@ -141,7 +141,7 @@ def _write_litert(graph: "Graph", directory: pathlib.Path) -> None:
     (directory / "model.tflite").write_bytes(converter.convert())
 
 
-def _open_litert(directory: pathlib.Path) -> Run:
+def _open_litert(directory: pathlib.Path) -> RunFunction:
     from ai_edge_litert.interpreter import Interpreter
 
     path, threads = str(directory / "model.tflite"), os.cpu_count()  # its own choice is one
