@@ -16,12 +16,12 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_directory, clean, read_json, remove, write_json
+from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
@@ -61,7 +61,9 @@ def _place(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
 def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
     dtype, start = np.dtype(dtype), 0
     with (
-        tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress,
+        ProgressBar(
+            description=f"computing {kind}", total=num_rows, unit="images", where=directory.parent
+        ) as progress,
         contextlib.ExitStack() as files,
     ):
         for pieces in batches:

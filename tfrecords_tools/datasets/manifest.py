@@ -6,10 +6,9 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-import tqdm
-
 from msmm.core import images, text, workers
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from tfrecords_tools.packing import builder, vocabulary
 from tfrecords_tools.raw import manifest_file
 
@@ -87,7 +86,7 @@ class Manifest(builder.Builder, skip_registration=True):
         found = {split: set() for split in self._rows}
         known_tags = set(self.tags)
         for split, rows in self._rows.items():
-            bar = tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None)
+            bar = ProgressBar(rows, f"checking {split}", unit="images")
             wanted = ((row, row.image) for row in bar if not drop_untagged or known_tags & set(row.tags))
             for row, image in pool.map(images.checked, wanted):
                 if not isinstance(image, str):
