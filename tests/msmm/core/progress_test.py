@@ -3,6 +3,7 @@ import os
 import pty
 import sys
 import time
+import types
 
 import pytest
 
@@ -12,9 +13,14 @@ from msmm.core.progress import ProgressBar
 
 @pytest.fixture
 def log(monkeypatch):
-    """Standard error as a service has it: no terminal."""
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    return lambda: sys.stderr.getvalue().splitlines()
+    """Standard error as a service has it, no terminal; called: its lines."""
+
+    def lines():
+        return stream.getvalue().splitlines()
+
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=stream, stdout=sys.stdout))
+    return lines
 
 
 def wait_for(condition) -> None:
@@ -65,11 +71,14 @@ def test_a_failure_ends_the_lines_too(log, monkeypatch):
     assert log() == []
 
 
-@pytest.mark.parametrize("stream", [None, open(os.devnull, encoding="utf-8")])
-def test_a_stream_that_cannot_be_written_does_not_end_the_work(monkeypatch, stream):
-    monkeypatch.setattr(sys, "stderr", stream)
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_stream_that_is_missing_or_closed_does_not_end_the_work(monkeypatch, closed):
+    stream = io.StringIO() if closed else None
+    monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=stream))
     monkeypatch.setattr(progress, "FIRST", 0.001)
     with ProgressBar(description="computing") as bar:
+        if closed:
+            stream.close()
         time.sleep(0.05)
         bar.update()
     assert bar.count == 1
