@@ -19,6 +19,7 @@ from absl import flags
 from msmm import run_flags
 from msmm.configs import base
 from msmm.core import command_line, files
+from msmm.inference import engines
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
 _MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
@@ -35,12 +36,14 @@ _QUANTITY = flags.DEFINE_enum(
     QUANTITIES,
     "Who says how many labels; fitted on held-out images. [as in the paper's row]",
 )
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
 _ENGINE = flags.DEFINE_enum(
-    "engine", None, ENGINES, "Measure the finished model as this engine runs it. [trained parts, in float32]"
+    "engine",
+    None,
+    [engines.AUTO, *engines.ENGINES],
+    "Measure the finished model as this engine runs it. [trained parts, in float32]",
 )
 _ENGINE_PRECISION = flags.DEFINE_enum(
-    "engine_precision", "float32", ("float32", "mixed", "bfloat16"), "What the engine computes in."
+    "engine_precision", "float32", engines.PRECISIONS, "What the engine computes in."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
@@ -101,7 +104,6 @@ def _by_engine(run, truth, quantity: str | None):
     """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
     import numpy as np
 
-    from msmm.inference import engines
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
     model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
