@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
@@ -142,11 +142,12 @@ def import_tensorflow() -> None:
     if diverted:
         os.dup2(diverted.fileno(), 2)
     try:
-        import tensorflow as tf
+        with _default_keras():
+            import keras  # noqa: F401 - not later, with other settings
+            import tensorflow as tf
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
-        _import_keras()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -157,21 +158,23 @@ def import_tensorflow() -> None:
             print(*[x for x in lines if not _CHATTER.match(x)], sep="\n", end="", file=sys.stderr)
 
 
-def _import_keras() -> None:
-    """Imports Keras as configured by its defaults, without a file in the home directory.
+@contextlib.contextmanager
+def _default_keras() -> Iterator[None]:
+    """Lets Keras be imported with its default settings, and without a file in the home directory.
 
-    Keras writes ~/.keras/keras.json at its import, and takes its number format and backend from there, which
-    would change results. The folder for downloads stays the usual one.
+    Keras writes ~/.keras/keras.json at its import, and takes the number format and the backend from there,
+    which would change results. Downloads stay where Keras keeps them. KERAS_HOME is respected.
     """
     if "keras" in sys.modules or "KERAS_HOME" in os.environ:
-        import keras  # noqa: F401 - configured by the user
-
+        yield
         return
-    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where nothing can be read or written
     try:
-        from keras.src.backend import config
+        yield
     finally:
         del os.environ["KERAS_HOME"]
+    from keras.src.backend import config
+
     home = os.path.expanduser("~")
     config._KERAS_DIR = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 

@@ -90,8 +90,10 @@ def measure(
     """
     errors = Errors.none(num_labels)
     for image, tags in batches:
-        for words in (tags, np.zeros_like(tags)):
-            errors = errors.extended(fast(image, words), exact(image, words), words.any(axis=1))
+        tagged = tags.any(axis=1)
+        for pixels, words in ((image, np.zeros_like(tags)), (image[tagged], tags[tagged])):
+            if len(words):
+                errors = errors.extended(fast(pixels, words), exact(pixels, words), words.any(axis=1))
     return errors
 
 

@@ -83,7 +83,7 @@ def test_errors_are_measured_with_tags_and_without(measured, tmp_path):
     np.testing.assert_allclose(found.logits[0], 0.1, atol=1e-5)
     np.testing.assert_allclose(found.logits[1], 0.2, atol=1e-5)
     np.testing.assert_allclose(found.quantity[1], 0.5, atol=1e-5)
-    assert [part.shape for part in found.logits] == [(50, 3), (30, 3)]  # an untagged image counts twice
+    assert [part.shape for part in found.logits] == [(40, 3), (30, 3)]
     (tmp_path / FILE).write_bytes(found.to_bytes())
     read = Errors.read(tmp_path, 3)
     for kind in (0, 1):
