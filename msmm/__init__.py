@@ -10,14 +10,7 @@ Everything is imported when it is first used, so that `import msmm` takes no tim
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from msmm.api import PhotoModel, load, read_photo
-    from msmm.core.errors import UserError
-    from msmm.inference.model_dir import Annotation
-    from msmm.models import losses, metrics
-    from msmm.models.annotator import build_annotator
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [

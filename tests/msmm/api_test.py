@@ -11,7 +11,7 @@ import msmm
 from tests.msmm.conftest import LABELS, SIZE, picture
 from tests.msmm.core.command_line_test import process
 
-# The example of the README: the paper's network on plain arrays.
+# The paper's network on plain arrays; shown in the documents, too.
 EXAMPLE = """
 import msmm
 import numpy as np
@@ -197,7 +197,8 @@ def test_a_tf_data_pipeline_trains_as_well():
     model = msmm.build_annotator(3, 4, "resnet-1-1-1-1-w4", 32, textual_units=8)
     model.compile("sgd", loss={"logits": msmm.losses.sigmoid_cross_entropy,
                                "quantity": msmm.losses.squared_error})  # fmt: skip
-    inputs = {"image": np.zeros((4, 32, 32, 3), np.float32), "tags": np.ones((4, 4), np.float32)}
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    inputs = {"image": images, "tags": np.ones((4, 4), np.float32)}
     targets = {"logits": np.ones((4, 3), np.float32), "quantity": np.full(4, 3.0)}
     before = [np.array(w) for w in model.trainable_variables]
     model.fit(tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(2), verbose=0)
