@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from msmm.core.progress import ProgressBar
 from msmm.quantities.calibration import Calibration
 from msmm.quantities.cross_validation import out_of_fold
 from msmm.quantities.estimators import ESTIMATORS
@@ -88,7 +88,7 @@ def fit(held_out: HeldOut) -> Fitted:
         return Fitted(estimators, PREFERRED_OF_FEW, {}, len(held_out.raw))
     chosen = {
         name: [out_of_fold(kind.fit, held_out, seed) for seed in range(_REPEATS)]
-        for name, kind in tqdm(ESTIMATORS.items(), "cross-validating quantities", leave=False, disable=None)
+        for name, kind in ProgressBar(ESTIMATORS.items(), "cross-validating quantities", unit="estimators")
     }
     h_f1 = {
         name: float(np.mean([annotation_metrics(held_out.labels, c)["H-F1"] for c in sets]))

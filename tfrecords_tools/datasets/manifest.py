@@ -7,8 +7,6 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-import tqdm
-
 from msmm.core import images, text, workers
 from msmm.core.errors import UserError
 from tfrecords_tools.packing import vocabulary
@@ -117,7 +115,7 @@ class Manifest(RawDataset):
         known_tags = set(contents.tags)
         with workers.Workers(settings.workers) as pool:
             for split, rows in self._rows.items():
-                bar = tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None)
+                bar = ProgressBar(rows, f"checking {split}", unit="images")
                 wanted = (
                     (row, row.image)
                     for row in bar
