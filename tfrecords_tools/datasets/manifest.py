@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from msmm.core import images, text, workers
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import manifest_file
