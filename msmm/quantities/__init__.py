@@ -18,7 +18,8 @@ from msmm.quantities.calibration import Calibration
 from msmm.quantities.cross_validation import out_of_fold
 from msmm.quantities.estimators import ESTIMATORS
 from msmm.quantities.held_out import HeldOut
-from msmm.scoring.metrics import annotation_metrics, bootstrap_difference
+from msmm.scoring.bootstrap import metric_gain
+from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Annotations
 
 BEST = "best"
@@ -76,8 +77,8 @@ def _restored(name: str, values: dict):
 def fit(held_out: HeldOut) -> Fitted:
     """Fits every estimator on held-out images, and chooses one on them alone.
 
-    The choice is `PREFERRED` unless another is better without doubt: unless the 95 % interval of a paired
-    bootstrap over the held-out images lies above 0 for its gain in cross-validated H-F1. Of several such
+    The choice is `PREFERRED` unless another is better without doubt: unless the 95 % interval of its gain in
+    cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Of several such
     the best. To take the highest H-F1 of nine instead adds more noise than it gains
     (docs/how_many_labels.md). Below `ENOUGH` images it is `PREFERRED_OF_FEW`.
     """
@@ -93,8 +94,9 @@ def fit(held_out: HeldOut) -> Fitted:
         for name, sets in chosen.items()
     }
     better = [
-        name for name in ESTIMATORS
+        name
+        for name in ESTIMATORS
         if h_f1[name] > h_f1[PREFERRED]
-        and np.quantile(bootstrap_difference(held_out.labels, chosen[PREFERRED], chosen[name]), 0.025) > 0
-    ]  # fmt: skip
+        and metric_gain(held_out.labels, chosen[PREFERRED], chosen[name], seeds_vary=False).interval[0] > 0
+    ]
     return Fitted(estimators, max(better or [PREFERRED], key=h_f1.get), h_f1, len(held_out.raw))
