@@ -3,19 +3,22 @@
 The gain of one method over another is measured once per training seed on the same N test images. It would
 differ with other images and with other seeds, so the interval has two levels:
 
-- Images: N of them are drawn with replacement, and all seeds of both methods are measured on each draw.
-- Seeds: a draw adds s t_(S-1) / sqrt(S) to the mean over S seeds, with Student's t of S - 1 degrees of
-  freedom. s² is the variance of the gain over seeds minus the part that the choice of images explains.
+- Images: N of them are drawn with replacement, and all S seeds of both methods are measured on each draw.
+- Seeds: each draw adds a normal deviate of variance s²/S, where s² is the variance of the gain over seeds.
+- A variance of few seeds is uncertain, so deviations from the mean are multiplied by the ratio of the
+  quantiles of Student's t and of the normal distribution, with Satterthwaite's degrees of freedom.
 
 Drawing seeds with replacement, as images are, would not do: of three seeds it never leaves their range, and
-its intervals hold the true gain in 88 % of cases where the seeds differ much, in 99 % where they do not.
+in simulations its intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
+it in 95 % there, and in up to 99 % where seeds differ little, because s² contains some noise of the images.
 
-Both levels are put together as a basic (reflected) interval, (2 gain - q97.5, 2 gain - q2.5). The metrics
-count 0/0 as 0, so resamples in which a rare class is absent are biased low; a percentile interval doubles
-that bias, the basic one subtracts it.
+The interval is the basic (reflected) one, (2 gain - q97.5, 2 gain - q2.5). The metrics count 0/0 as 0, so
+resamples in which a rare class is absent are biased low; a percentile interval doubles that bias, the basic
+one subtracts it.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +27,7 @@ from msmm.scoring.metrics import METRICS, as_indicators, figures_of_counts
 
 RESAMPLES = 2000
 LEVEL = 0.95
+_NORMAL_QUANTILE = 1.959964  # at (1 + LEVEL) / 2
 _WEIGHTS_PER_BLOCK = 2**22  # 16 MiB of float32 bootstrap weights at a time
 
 
@@ -131,10 +135,21 @@ def _gain(values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True)
     num_seeds = len(per_seed)
     means = draws.mean(axis=1)
     if num_seeds > 1 and seeds_vary:
-        deviations = draws - means[:, None]
-        by_images = deviations.var(axis=0).mean() * num_seeds / (num_seeds - 1)
-        variance = max(0.0, per_seed.var(ddof=1) - by_images)
-        means = means + rng.standard_t(num_seeds - 1, len(means)) * np.sqrt(variance / num_seeds)
+        by_seeds, by_images = per_seed.var(ddof=1) / num_seeds, means.var()
+        if by_seeds > 0:
+            center, normal = means.mean(), rng.standard_normal(len(means))
+            freedom = (num_seeds - 1) * (1 + by_images / by_seeds) ** 2
+            means = center + _widening(freedom) * (means - center + np.sqrt(by_seeds) * normal)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     mean = per_seed.mean()
     return Gain(tuple(map(float, per_seed)), (float(2 * mean - high), float(2 * mean - low)))
+
+
+def _widening(freedom: float) -> float:
+    """Returns the 97.5 % quantile of Student's t divided by that of the normal distribution."""
+    freedom = min(freedom, 1e6)
+    x = np.linspace(0, 20, 20_001)
+    logarithm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - np.log(freedom * np.pi) / 2
+    density = np.exp(logarithm - (freedom + 1) / 2 * np.log1p(x**2 / freedom))
+    cumulative = np.cumsum((density[1:] + density[:-1]) / 2) * x[1]
+    return float(np.interp(LEVEL / 2, cumulative, x[1:]) / _NORMAL_QUANTILE)

@@ -24,7 +24,7 @@ def random_case(seed, levels):
 
 
 def by_pairs(truth, scores, ties):
-    """The definition for one class, O(N²): the mean share of true images among those retrieved at a positive."""
+    """The definition for one class: at each positive, the share of true images among those retrieved."""
     precisions = []
     for i in np.flatnonzero(truth):
         if ties == "threshold":
@@ -76,7 +76,9 @@ def test_f1_at_one_half_is_eq_6_of_the_labels_above():
     counts = (scores > 0.5).sum(axis=1).astype(np.int32)
     expected = annotation_metrics(truth, choose(Annotations(scores, counts)))
     assert figures["C-F1 at p 0.5"] == expected["C-F1"] and figures["I-F1 at p 0.5"] == expected["I-F1"]
-    assert set(ranking_metrics(truth, scores, probabilities=False)) == {"mAP"}
+    logits = np.log(scores) - np.log1p(-scores)
+    assert ranking_metrics(truth, logits, half=0)["I-F1 at p 0.5"] == expected["I-F1"]
+    assert set(ranking_metrics(truth, scores, half=None)) == {"mAP"}
 
 
 def test_wrong_arguments_are_errors():
