@@ -12,8 +12,9 @@ import re
 import subprocess
 import sys
 
-from msmm.configs import CONFIGS
 from msmm.configs.settings import flat_settings
+
+from msmm.configs import CONFIGS
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("msmm", "tfrecords_tools", "experiments")
@@ -51,7 +52,10 @@ def own_help(command: str) -> str:
 def command_pages() -> dict[str, str]:
     """Returns the page with the help of every command."""
     lines = ["# Commands", "", "Every command answers `--help` with the text on this page, and lists its"]
-    lines += ["settings, which are on [the page of settings](settings.md). `python -m msmm` lists all commands.", ""]
+    lines += [
+        "settings, which are on [the page of settings](settings.md). `python -m msmm` lists all commands.",
+        "",
+    ]
     lines += ["| command | |", "| --- | --- |"]
     for command, title in commands().items():
         lines.append(f"| [`{command}`](#{command.replace('.', '-')}) | {title} |")
@@ -82,8 +86,14 @@ def settings_pages() -> dict[str, str]:
         default = _value(setting.value(base))
         row = f"| `--{name}` | {default} | {_bounds(setting.field.metadata)} | {unit.replace('|', chr(92) + '|')} |"
         groups.setdefault(setting.group, []).append(row)
-    lines = ["# Settings", "", "Each setting is a flag (`--visual_epochs=3`) and, in Python, a field of nested"]
-    lines += ["dataclasses (`config.visual.epochs`, `msmm/configs/`). Defaults are the paper's for NUS-WIDE. The last"]
+    lines = [
+        "# Settings",
+        "",
+        "Each setting is a flag (`--visual_epochs=3`) and, in Python, a field of nested",
+    ]
+    lines += [
+        "dataclasses (`config.visual.epochs`, `msmm/configs/`). Defaults are the paper's for NUS-WIDE. The last"
+    ]
     lines += ['section has the values that other data sets change. "Decision N" is on']
     lines += ["[the page of decisions](../research/decisions.md); Roman numerals are sections of the paper."]
     lines += ["`[f_v, f_t]` stands for the joined features."]
@@ -95,7 +105,12 @@ def settings_pages() -> dict[str, str]:
     lines += ["", "## Values of the data sets", ""]
     for name, kind in CONFIGS.items():
         if rows := _changes(base, kind()):
-            lines += [f"### `--config={name}`", "", docstring(ROOT / f"msmm/configs/{name}.py").splitlines()[0], ""]
+            lines += [
+                f"### `--config={name}`",
+                "",
+                docstring(ROOT / f"msmm/configs/{name}.py").splitlines()[0],
+                "",
+            ]
             lines += ["| flag | value | unit and source |", "| --- | --- | --- |", *rows, ""]
     return {"settings.md": "\n".join(lines)}
 
@@ -104,7 +119,9 @@ def _changes(base, config) -> list[str]:
     before, rows = flat_settings(base), []
     for name, setting in flat_settings(config).items():
         if setting.value(config) != before[name].value(base):
-            rows.append(f"| `--{name}` | {_value(setting.value(config))} | {setting.field.metadata['help']} |")
+            rows.append(
+                f"| `--{name}` | {_value(setting.value(config))} | {setting.field.metadata['help']} |"
+            )
     return rows
 
 
