@@ -42,7 +42,7 @@ def main() -> None:
     if output.exists():
         raise UserError(f"{output} is there already: name another directory with --output, or delete it")
     command_line.import_tensorflow()
-    from msmm.core.files import whole_directory, write_lines
+    from msmm.core.files import atomic_directory, write_lines
     from msmm.inference import model_dir
     from msmm.inference.exporting import check, counting, formats
     from msmm.inference.exporting.graph import Graph
@@ -51,7 +51,7 @@ def main() -> None:
     model = model_dir.load(_MODEL.value)
     quantity = _QUANTITY.value or counting.default(model)
     print(f"labels are counted by: {_titles(model, quantity)}")
-    with whole_directory(output) as partial:
+    with atomic_directory(output) as partial:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)
         write_lines(partial / "tags.txt", model.tags)

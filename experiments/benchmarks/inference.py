@@ -113,9 +113,7 @@ def _onnx(directory: pathlib.Path) -> dict[str, Way]:
 
 
 def _openvino(directory: pathlib.Path) -> dict[str, Way]:
-    import openvino
-
-    core = openvino.Core()
+    core = formats.import_openvino().Core()
     by_itself = core.compile_model(directory / "model.xml", "CPU")
     precision = {"f32": "float32", "bf16": "bfloat16"}[
         by_itself.get_property("INFERENCE_PRECISION_HINT").get_type_name()

@@ -40,7 +40,7 @@ class Agreement:
 
     @property
     def is_good(self) -> bool:
-        """Whether numbers are within `LARGEST`, and labels and their order the same but on the border."""
+        """True if numbers are within `LARGEST` and labels and order differ on the border only."""
         within = self.probability <= LARGEST and self.quantity <= LARGEST * self.scale
         return bool(within) and self.same_labels == self.same_order == self.images
 

@@ -31,6 +31,7 @@ class Estimator(Protocol):
 class AtLeast:
     """Every label of at least a probability that somebody names, perhaps none; nothing is fitted."""
 
+    title: ClassVar[str] = "a given threshold"
     probability: float
 
     def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:

@@ -46,8 +46,8 @@ def check(
                 f"the {name} export does not say what the model says, so nothing was written: expected "
                 f"probabilities and quantities within {LARGEST:g} and the same labels in the same order on "
                 f"{found.images} images, but for labels on the border. Received: a difference of "
-                f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, "
-                f"the same labels on {found.same_labels}, the same order on {found.same_order}"
+                f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, the same labels on "
+                f"{found.same_labels}, the same order on {found.same_order}"
             )
     return agreements
 
@@ -83,7 +83,7 @@ def _expected(model: Model, images, tags, quantity: str) -> list[Annotation]:
     ]
 
 
-def annotate_pixels(model: Model, run: formats.Run, images, tags) -> list[Annotation]:
+def annotate_pixels(model: Model, run: formats.RunFunction, images, tags) -> list[Annotation]:
     """What an export says of images uint8 [S, S, 3] and their tags."""
     annotations = []
     for batch in _batches(len(images)):
