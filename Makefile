@@ -7,7 +7,7 @@ BIN := .venv/bin
 HERE := $(shell $(PYTHON) -c "import platform as p; print(*p.python_version_tuple()[:2], p.system(), p.machine(), sep='-')")
 LOCK := $(if $(filter 3-11-Linux-x86_64,$(HERE)),-c requirements.lock)
 
-.PHONY: demo test test-slow clean
+.PHONY: demo test test-processors test-slow clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.reproduce_table1
@@ -16,6 +16,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# The tests that compare numbers, as other processors compute them; `make SETTINGS="AVX2 one_core" test-processors`.
+test-processors: .venv/installed
+	$(BIN)/python -m tests.processors $(SETTINGS)
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -27,6 +27,17 @@ TINY = {
 }
 
 
+# Folders whose tests compare numbers that a network, a metric or a rule computes: `make test-processors`.
+NUMERIC = tuple(f"tests/msmm/{name}" for name in
+                ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if str(item.path.relative_to(ROOT).as_posix()).startswith(NUMERIC):
+            item.add_marker(pytest.mark.numeric)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """A directory with a small data set `scenes`: 100 training and 40 test images of 32 pixels."""
