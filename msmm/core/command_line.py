@@ -88,6 +88,7 @@ _REMEDIES = {
     errno.EDQUOT: "make room there",
     errno.EFBIG: "a file may not be that large here (ulimit -f): raise the limit, or choose another place",
     errno.EROFS: "choose a place that can be written",
+    errno.EBADF: "standard output or error is not open for writing: redirect it elsewhere",
     errno.EACCES: "see to its permissions, or choose another place",
     errno.EPERM: "see to its permissions, or choose another place",
 }
@@ -148,6 +149,13 @@ def import_tensorflow() -> None:
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
+    except ModuleNotFoundError as error:
+        backend = os.environ.get("KERAS_BACKEND")
+        if backend is None or error.name != backend:
+            raise
+        raise UserError(
+            f"KERAS_BACKEND={backend} needs the package {backend}: install it, or unset KERAS_BACKEND"
+        ) from error
     finally:
         os.dup2(kept, 2)
         os.close(kept)
