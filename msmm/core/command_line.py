@@ -149,12 +149,12 @@ def import_tensorflow() -> None:
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
-    except ModuleNotFoundError as error:
-        backend = os.environ.get("KERAS_BACKEND")
-        if backend is None or error.name != backend:
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend == "tensorflow":
             raise
         raise UserError(
-            f"KERAS_BACKEND={backend} needs the package {backend}: install it, or unset KERAS_BACKEND"
+            f"Keras cannot use KERAS_BACKEND={backend} ({error}): install that package, or unset KERAS_BACKEND"
         ) from error
     finally:
         os.dup2(kept, 2)
