@@ -154,7 +154,7 @@ def import_tensorflow() -> None:
         if backend == "tensorflow":
             raise
         raise UserError(
-            f"Keras cannot use KERAS_BACKEND={backend} ({error}): install that package, or unset KERAS_BACKEND"
+            f"Keras cannot use KERAS_BACKEND={backend} ({error}): install it, or unset KERAS_BACKEND"
         ) from error
     finally:
         os.dup2(kept, 2)
