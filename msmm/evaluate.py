@@ -104,6 +104,8 @@ def _by_engine(run, truth, quantity: str | None):
     """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
     import numpy as np
 
+    from msmm.inference.agreement import count_borderline
+    from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
     model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
@@ -112,7 +114,10 @@ def _by_engine(run, truth, quantity: str | None):
         said += model.annotate(images, tags[len(said) : len(said) + len(images)], quantity or "regression")
     chosen = np.array([np.isin(run.dataset.labels, annotation.labels) for annotation in said])
     counts = chosen.sum(axis=1) if quantity else np.array([annotation.quantity for annotation in said])
-    return chosen, annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    figures = annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    tolerance = BFLOAT16_ROUNDING if _ENGINE_PRECISION.value == "bfloat16" else ROUNDING
+    borderline = count_borderline(model, said, tags, quantity or "regression", tolerance)
+    return chosen, figures | {"labels on the border": borderline}
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:

@@ -47,7 +47,7 @@ def fail(message: str) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     for name in FLAGS.flags_by_module_dict():
-        if name == __name__:  # flags defined here for a command belong to that command
+        if name.startswith("msmm."):  # flags defined in msmm for a command belong to that command
             for flag in FLAGS.flags_by_module_dict()[name]:
                 FLAGS.register_key_flag_for_module(argv[0], flag)
     try:

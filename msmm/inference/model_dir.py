@@ -160,6 +160,10 @@ class Model:
             multi_hot[row, [self._tag_ids[word] for word in words or () if word in self._tag_ids]] = 1
         return pixels.astype(np.float32), multi_hot
 
+    def has_tags(self, tags: Sequence[Sequence[str]]) -> np.ndarray:
+        """Returns whether each image has a tag that the model knows, bool [B]."""
+        return np.array([any(word in self._tag_ids for word in words) for words in tags], bool)
+
     def _square(self, image: np.ndarray) -> np.ndarray:
         if image.shape[:2] == (self.image_size, self.image_size):
             return np.asarray(image)

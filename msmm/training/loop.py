@@ -22,6 +22,7 @@ from msmm.core.errors import UserError
 from msmm.core.files import atomic_write, remove
 from msmm.core.progress import ProgressBar
 from msmm.models import optimizers
+from msmm.scoring.borderline import is_better
 from msmm.training.log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
@@ -40,7 +41,7 @@ class Task:
     epoch: epoch number -> batches (x, y); where `shared`, also (epoch number, Share) -> a worker's part.
     predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
     figures: (model, outputs) -> held-out figures by name; `select` names the one that decides, larger
-        better unless `smaller_is_better`.
+        better unless `smaller_is_better`; of epochs that are equal but for rounding the first is kept.
     chosen: (model, outputs) -> the labels chosen for held-out images, bool [n, C]; None for a regressor.
     optimizer: (learning rate, steps in all) -> optimiser; None: the paper's (IV-A3).
     kept: parts that belong to the stage as they are, untrained.
@@ -204,7 +205,7 @@ class _Training:
                 figures = task.evaluate(self.model)[1]
                 value = -figures[task.select] if task.smaller_is_better else figures[task.select]
                 progress.epoch += 1
-                if value > progress.best:
+                if is_better(value, progress.best):
                     progress.best, progress.best_epoch = value, progress.epoch
                     self.best = _values(self.variables)
             rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))

@@ -15,6 +15,7 @@ import numpy as np
 
 from msmm.inference.exporting.formats import RunFunction
 from msmm.quantities.held_out import logits, sigmoid
+from msmm.scoring.borderline import ROUNDING
 
 IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
 FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
@@ -141,7 +142,11 @@ class SecondLook:
             if not len(rows) or not self._errors.known(kind):
                 continue
             probabilities, quantity = outputs["probabilities"][rows], outputs["quantity"][rows]
-            moved = sigmoid(logits(probabilities)[:, None] - self._errors.logits[kind])
+            # logits and sigmoid do not cancel exactly, and float32 itself makes errors as small as these.
+            errors = self._errors.logits[kind]
+            errors = np.where(np.abs(errors) > ROUNDING, errors, 0)
+            moved = sigmoid(logits(probabilities)[:, None] - errors)
+            moved = np.where(errors == 0, probabilities[:, None], moved)
             others = choose(
                 moved.reshape(-1, moved.shape[2]).astype(np.float32),
                 (quantity[:, None] - self._errors.quantity[kind]).ravel(),

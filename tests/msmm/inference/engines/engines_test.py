@@ -9,6 +9,7 @@ import pytest
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
+from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
 from msmm.quantities import estimators
 from tests.conftest import ROOT
@@ -30,16 +31,19 @@ def directory(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "model")
 
 
+def says_what_keras_says(directory, annotations, inputs) -> bool:
+    model = model_dir.load(directory)
+    return compare_annotations(model, annotations, model.annotate(*inputs), inputs[1]).is_good
+
+
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_an_engine_says_what_keras_says(engine, saved, inputs):
     images, tags = inputs
     expected, model = model_dir.load(saved).annotate(images, tags), load(saved, engine)
     assert (model.network is None) == (engine != "keras") and model.image_size == images.shape[1]
     said = [a for i in range(0, 50, 7) for a in model.annotate(images[i : i + 7], tags[i : i + 7])]
-    for a, b in zip(said, expected, strict=True):
-        assert a.labels == b.labels
-        np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-4)
-        np.testing.assert_allclose(a.quantity, b.quantity, atol=1e-3)
+    found = compare_annotations(model, said, expected, tags)
+    assert found.is_good and found.borderline <= 2, found
     assert len({len(a.labels) for a in expected}) > 2 and len({a.labels for a in expected}) > 4
 
 
@@ -65,8 +69,9 @@ def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
     engines.prepare(directory, held_out, rng.random((len(held_out), len(TAGS))) < 0.2)
     images, tags = (np.tile(inputs[0], (4, 1, 1, 1)) // 2, 4 * inputs[1])  # many between the labels
     exact, fast, mixed = (load(directory, "openvino", p) for p in ("float32", "bfloat16", "mixed"))
-    exact, fast, mixed = (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
-    assert [set(a.labels) for a in mixed] == [set(a.labels) for a in exact]
+    model, (exact, fast, mixed) = exact, (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
+    labels = ({(i, label) for i, a in enumerate(some) for label in a.labels} for some in (exact, mixed))
+    assert len(set.symmetric_difference(*labels)) <= count_borderline(model, exact, tags, quantity)
     again = sum((a.probabilities != b.probabilities).any() for a, b in zip(mixed, fast, strict=True))
     assert 0 < again < len(images) / 2
 
@@ -166,11 +171,7 @@ def test_of_another_network_it_is_made_anew(directory, network, inputs):
     other.set_weights([1.1 * w for w in network.get_weights()])
     other.save(directory / "model.keras")
     (directory / checksums.SUMS).unlink()
-    said, expected = (
-        load(directory, "openvino").annotate(*inputs),
-        model_dir.load(directory).annotate(*inputs),
-    )
-    assert [a.labels for a in said] == [a.labels for a in expected]
+    assert says_what_keras_says(directory, load(directory, "openvino").annotate(*inputs), inputs)
     (after,) = directory.glob("engines/openvino-*")
     assert after != before
 
@@ -184,7 +185,7 @@ def test_where_nothing_can_be_kept_it_is_made_for_this_process_and_said(director
     assert (
         f"it cannot be kept in {directory}/engines: File exists, so that the next run converts again" in line
     )
-    assert [a.labels for a in said] == [a.labels for a in model_dir.load(directory).annotate(*inputs)]
+    assert says_what_keras_says(directory, said, inputs)
     assert (directory / "engines").read_text() == "in the way"
 
 
