@@ -33,6 +33,7 @@ setup(
         "pillow>=11",
         "absl-py>=2.1",
         "tqdm>=4.66",
+        "matplotlib>=3.8",
         f"{OPENVINO}; {OPENVINO_WHEELS}",
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],

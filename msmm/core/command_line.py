@@ -7,6 +7,7 @@ Exit statuses: 0 done, 1 done except for files that were skipped, 2 a mistake th
 import contextlib
 import dataclasses
 import errno
+import logging as stdlib_logging
 import os
 import pathlib
 import re
@@ -32,6 +33,9 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     """
     streams.prepare()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    # matplotlib writes a list of fonts in the home directory, but in a temporary one where it cannot.
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(os.devnull, "matplotlib"))
+    stdlib_logging.getLogger("matplotlib").setLevel("ERROR")  # which it would report
     try:
         app.run(lambda argv: _guarded(main, argv, positional), flags_parser=_parse)
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
