@@ -2,13 +2,16 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+OPENVINO = "openvino>=2025.0"
+# Processors and Pythons that it has wheels for; elsewhere Keras runs the networks.
+OPENVINO_WHEELS = 'platform_machine in "x86_64 AMD64 aarch64 arm64" and python_version < "3.15"'
+
 EXTRAS = {
     "app": ["gradio>=6.31"],
     "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
     "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
-    "openvino": ["openvino>=2025.0"],
-    "words": ["wordllama>=0.4.0.post1"],
+    "openvino": [OPENVINO],  # where it is not installed anyway
 }
 
 setup(
@@ -24,12 +27,14 @@ setup(
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
         "tensorboard>=2.20",
-        "keras>=3.14",  # before, engines.folding does not work; before 3.12, a saved model could run code
+        "keras>=3.14",  # before 3.12, a saved model could run code
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
         "absl-py>=2.1",
         "tqdm>=4.66",
+        "matplotlib>=3.8",
+        f"{OPENVINO}; {OPENVINO_WHEELS}",
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
     extras_require={
