@@ -11,7 +11,7 @@ from PIL import Image
 from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
-from msmm.core.contact_sheet import Run as Words
+from msmm.core.contact_sheet import Span as Words
 from msmm.core.contact_sheet import contact_sheet
 from msmm.core.errors import UserError
 from msmm.data.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
