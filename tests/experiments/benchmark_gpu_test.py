@@ -18,9 +18,9 @@ def test_the_schedule_by_hand():
     assert images["features"] == 28 * 5_000 + 20 * 16_000 + 149_905
     speed = dict.fromkeys(images, 1000.0)
     minutes = sum(images.values()) / 1000 / 60
-    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.schedule(speed, "jax")
+    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.describe_schedule(speed, "jax")
     del speed["visual"], speed["quantity"]
-    assert "not computed without visual, quantity" in schedule.schedule(speed, "jax")
+    assert "not computed without visual, quantity" in schedule.describe_schedule(speed, "jax")
 
 
 def test_nothing_that_it_uses_imports_tensorflow():
