@@ -28,7 +28,7 @@ def test_nothing_that_it_uses_imports_tensorflow():
     while ahead:
         module = ahead.pop()
         reached.add(module)
-        if module != "msmm.core.command_line":  # of which functions for other doors do
+        if module != "msmm.core.command_line":  # some of its functions do, for other commands
             ahead |= imports(SOURCE[module]) - reached
     assert {"experiments.benchmarks.gpu_jobs", "msmm.models.multi_scale"} <= reached
     for module in reached - {"msmm.core.command_line"}:
@@ -42,7 +42,7 @@ def test_nothing_that_it_uses_imports_tensorflow():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_every_job_runs(backend, tmp_path):
     pytest.importorskip(backend)
-    pytest.importorskip("torch")  # what is written by hand
+    pytest.importorskip("torch")  # the plain PyTorch network
     command = [sys.executable, "-m", "experiments.benchmark_gpu", f"--backend={backend}"]
     command += [
         "--backbone=resnet-1-1-1-1-w4",

@@ -17,9 +17,9 @@ def rows(table: str) -> list[list[str]]:
 def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, dataset):
     model = model_dir.load(directory)
     candidates = {"Keras": inference.keras_candidate(model)} | inference.engine_candidates(directory)
-    here = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
-    fixed = [f"ours: {name}" for name in here if "mixed" not in name]
-    assert list(candidates) == ["Keras", *fixed] and "tensorflow, float32" in here
+    available = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
+    fixed = [f"ours: {name}" for name in available if "mixed" not in name]
+    assert list(candidates) == ["Keras", *fixed] and "tensorflow, float32" in available
     head, _, first, *others = rows(inference.speed_table(candidates, model, [1, 3], 1))
     assert head == ["", "batch 1", "times", "batch 3", "times"] and first[2] == first[4] == "1.00"
     for name, *figures in others:
@@ -31,14 +31,14 @@ def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, da
 
 @pytest.mark.parametrize("with_tags", [True, False])
 def test_on_a_data_set_it_counts_equal_labels_and_what_was_computed_again(directory, dataset, with_tags):
-    here = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
+    available = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
     table = inference.agreement_table(directory, dataset, 40, 32, with_tags)
-    head, _, keras, *said = rows(table)
+    head, _, keras, *engines_rows = rows(table)
     assert ("with tags" in head[0]) == with_tags
     assert [keras[0], *keras[2:5]] == ["Keras, model.predict", "1.00", "40 of 40", "100.00 %"]
     assert keras[5:] == ["0", "0.0e+00", ""]
-    assert [row[0] for row in said] == here
-    for name, speed, times, images, share, borderline, furthest, again in said:
+    assert [row[0] for row in engines_rows] == available
+    for name, speed, times, images, share, borderline, furthest, again in engines_rows:
         assert float(times) == pytest.approx(float(speed) / float(keras[1]), rel=0.02)
         if "bfloat16" not in name:
             assert (images, share) == ("40 of 40", "100.00 %") and int(borderline) <= 2
@@ -49,12 +49,12 @@ def test_on_a_data_set_it_counts_equal_labels_and_what_was_computed_again(direct
 
 @pytest.mark.slow
 def test_onnx_runtime_and_openvino_are_peers(directory, capsys):
-    said = inference.peer_candidates(directory, model_dir.load(directory))
+    peers = inference.peer_candidates(directory, model_dir.load(directory))
     printed = capsys.readouterr().out
     for name, engine in (("ONNX Runtime, float32", "onnxruntime"), ("OpenVINO, ", "openvino")):
         left_out = f"pip install 'msmm[{engines.ENGINES[engine].format}]'" in printed
-        assert any(candidate.startswith(name) for candidate in said) != left_out
-    assert not any("PyTorch" in name for name in said)
+        assert any(candidate.startswith(name) for candidate in peers) != left_out
+    assert not any("PyTorch" in name for name in peers)
 
 
 @pytest.mark.slow

@@ -22,10 +22,10 @@ from tests.experiments.benchmark_training_test import cells
 
 
 def test_one_size_is_changed_at_a_time():
-    found = make_cases(
+    all_cases = make_cases(
         Case("sinn", 10, 5, 7, 32, workers=1), images=[20, 40], classes=[], tags=[8], workers=[2]
     )
-    assert [(case.images, case.classes, case.tags, case.workers) for case in found] == [
+    assert [(case.images, case.classes, case.tags, case.workers) for case in all_cases] == [
         (10, 5, 7, 1),
         (20, 5, 7, 1),
         (40, 5, 7, 1),
@@ -42,7 +42,7 @@ def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_wor
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"workers": 0}, "expected 1 or more. Received: --workers=0"),
         ({"workers": 3, "batch_size": 2}, "cannot share batches of 2"),
@@ -52,8 +52,8 @@ def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_wor
         ({"workers": 4}, "as many cores, and this process may choose from 2"),
     ],
 )
-def test_workers_that_cannot_be_had_are_refused(settings, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_workers_are_errors(settings, message):
+    with pytest.raises(UserError, match=message):
         check_case(
             Case(**{"of": "finetune", "images": 9, "classes": 2, "tags": 2, "feature_size": 32, **settings}),
             2,
