@@ -1,5 +1,6 @@
 import os
 import pathlib
+import zlib
 
 import pytest
 
@@ -25,6 +26,19 @@ TINY = {
     "finetune_learning_rate": 0.01,
     "quantity_learning_rate": 1e-5,  # features of a hardly trained network are large
 }
+
+
+def pytest_addoption(parser):
+    parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keeps the tests of one share. Cases of a test stay together, as they share fixtures."""
+    if share := config.getoption("share"):
+        index, shares = map(int, share.split("/"))
+        left_out = [i for i in items if zlib.crc32(i.nodeid.partition("[")[0].encode()) % shares != index]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(scope="session")
