@@ -85,7 +85,9 @@ def shell_commands(path):
 def test_documents_name_commands_and_flags_that_exist(path, generate):
     for command, flags in shell_commands(path):
         assert command in generate.commands(), command
-        known = set(re.findall(r"^  --(?:\[no\])?(\w+)", generate.help_text(command), re.MULTILINE))
+        known = {"help"} | set(
+            re.findall(r"^  --(?:\[no\])?(\w+)", generate.help_text(command), re.MULTILINE)
+        )
         unknown = {flag for flag in flags if flag not in known and flag.removeprefix("no") not in known}
         assert not unknown, f"{command} has no {unknown}"
 
@@ -100,6 +102,13 @@ def test_documents_name_files_that_exist(path):
     generated = [target for target in linked if "reference/" in target]
     missing = [target for target in linked if not (path.parent / target).exists()]
     assert sorted(set(missing) - set(generated)) == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorials/library.md"])
+def test_the_example_of_the_library_is_the_tested_one(name):
+    from tests.msmm.api_test import EXAMPLE
+
+    assert f"```python{EXAMPLE}```" in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_the_readme_is_short():
