@@ -1,5 +1,6 @@
 import os
 import pathlib
+import zlib
 
 import pytest
 
@@ -32,10 +33,23 @@ NUMERIC = tuple(f"tests/msmm/{name}" for name in
                 ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Marks the tests that compare numbers, and keeps the tests of one share.
+
+    Cases of a test stay together, as they share fixtures.
+    """
     for item in items:
         if str(item.path.relative_to(ROOT).as_posix()).startswith(NUMERIC):
             item.add_marker(pytest.mark.numeric)
+    if share := config.getoption("share"):
+        index, shares = map(int, share.split("/"))
+        left_out = [i for i in items if zlib.crc32(i.nodeid.partition("[")[0].encode()) % shares != index]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(scope="session")
