@@ -63,8 +63,9 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_every_setting_and_command_has_its_entry(site, generate):
-    from msmm.configs import CONFIGS
     from msmm.configs.settings import flat_settings
+
+    from msmm.configs import CONFIGS
 
     settings = (site / "reference/settings.html").read_text(encoding="utf-8")
     assert [
