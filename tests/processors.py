@@ -24,17 +24,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = tuple(f"tests/msmm/{name}" for name in
                 ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
 NUMERIC = ("-m", "numeric and not slow")
-# In turn, beside all quick tests: files whose numbers come from the most runtimes, in a few minutes.
+# In turn, after all quick tests: files whose numbers come from the most runtimes, a few minutes.
 IN_TURN = (
-    "tests/msmm/inference",
+    "tests/msmm/inference/exporting",
+    "tests/msmm/inference/agreement_test.py",
     "tests/msmm/baselines/recurrent_test.py",
-    "tests/msmm/models",
-    "tests/msmm/quantities",
+    "tests/msmm/models/losses_test.py",
     "tests/msmm/scoring",
-    "tests/msmm/training/loop_test.py",
     "tests/msmm/training/precision_test.py",
 )
-
 # What a command that a test starts must be given too.
 OF_PROCESSORS = (
     "ONEDNN_MAX_CPU_ISA",
@@ -107,11 +105,12 @@ def run_setting(name: str, setting: Setting, arguments: list[str]) -> tuple[int,
     told += [f"{setting.cores} core"] if setting.cores else []
     print(f"\n== {name}: {' '.join(told) or 'nothing changed'}", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "--durations=0", "--durations-min=60", "-rs"]
+    command += ["-o", "faulthandler_timeout=300"]  # a test that hangs shows where
     allowed = sorted(os.sched_getaffinity(0)) if setting.cores else []
     process = subprocess.Popen(
         [*command, *arguments, *setting.arguments],
         cwd=ROOT,
-        env={**os.environ, **setting.env},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **setting.env},
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
