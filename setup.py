@@ -8,7 +8,6 @@ EXTRAS = {
     "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
     "openvino": ["openvino>=2025.0"],
-    "words": ["wordllama>=0.4.0.post1"],
 }
 
 setup(

@@ -4,8 +4,13 @@
     python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
 
 Drop a photograph, type its tags, and see the chosen labels, the probability of each, the predicted quantity,
-and what a fixed top 3 would have said. The page needs no network. It asks for no password: --host=0.0.0.0
+and what a fixed top 3 would have been. The page needs no network. It asks for no password: --host=0.0.0.0
 shows it to everyone who reaches this machine.
+
+Behind a proxy that shows it under a path, name that path, and let the proxy take it off:
+
+    python -m msmm.app --model=MODEL --root_path=/photos
+    location /photos/ { proxy_pass http://127.0.0.1:7860/; proxy_buffering off; client_max_body_size 33m; }
 """
 
 import contextlib
@@ -29,6 +34,9 @@ _EXAMPLES = flags.DEFINE_string(
 )
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_ROOT_PATH = flags.DEFINE_string(
+    "root_path", "", "Path, as /photos, or address under which a proxy shows the page."
+)
 _MAX_UPLOAD_MB = flags.DEFINE_integer("max_upload_mb", 32, "Largest photograph taken, MiB.", lower_bound=1)
 
 NUM_EXAMPLES = 6
@@ -39,6 +47,7 @@ def main() -> None:
     folder = pathlib.Path(_EXAMPLES.value) if _EXAMPLES.value else None
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
+    root_path = _check_root_path()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what follows is cleaned up then, too
     with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _ended_by_interrupt():
         # Gradio reads these as it is imported. Uploads go with the page.
@@ -57,7 +66,7 @@ def main() -> None:
         examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
         built = page.build(model, examples)
         try:
-            page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value)
+            page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value, root_path)
         except OSError as error:
             raise UserError(f"cannot listen on {_HOST.value}:{_PORT.value}: choose another --port") from error
         print(f"http://{_HOST.value}:{_PORT.value} (Ctrl+C ends it)", flush=True)
@@ -65,6 +74,13 @@ def main() -> None:
             threading.Event().wait()
         finally:
             built.close(verbose=False)
+
+
+def _check_root_path() -> str:
+    path = _ROOT_PATH.value.rstrip("/")
+    if path and not path.startswith(("/", "http://", "https://")):
+        raise UserError(f"expected --root_path to begin with /, or an address. Received: {path!r}")
+    return path
 
 
 @contextlib.contextmanager
@@ -83,7 +99,7 @@ def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
     from msmm.photos import finding
 
     examples = []
-    for name, cause in finding.find([str(folder.absolute())], io.BytesIO()):
+    for name, cause in finding.Finder([str(folder.absolute())], io.BytesIO()):
         path = pathlib.Path(name)
         jpeg = cause or images.checked(path)
         if not isinstance(jpeg, str):

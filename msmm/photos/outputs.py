@@ -1,9 +1,6 @@
-"""What becomes of an annotation: a line of text, JSON or CSV, or keywords in an XMP sidecar.
+"""Writes annotations: lines of text, JSON or CSV, or keywords in XMP sidecars.
 
-An output is a context. `done(path)` says which model annotated a photograph that is in it already, or
-None, `write` takes an annotated one and returns a line for people, or None; leaving the context without an
-exception makes a file appear under its name. Until then, and after a kill, it is `<name>.partial`, from
-which the next run goes on. A model is called what `batches.name` calls it.
+Models have the names that `batches.name_annotator` gives them.
 """
 
 import csv
@@ -16,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from msmm.core.errors import UserError
 from msmm.core.files import lock, named, whole_file
@@ -31,12 +28,12 @@ csv.field_size_limit(MAX_LINE)  # many long keywords are one field
 
 @dataclasses.dataclass(frozen=True)
 class Annotated:
-    """A photograph with what the model says of it.
+    """A photograph with the model's annotation.
 
     labels: the chosen names, surest first. probabilities: of every class, surest first.
     quantity: the predicted one, before rounding. tags: those that the model was given; unknown: the
-    photograph's keywords that it does not know. embedded, thumbnail: see `photos.Photo`. near: the
-    keywords that were read as their nearest tag, with it.
+    photograph's keywords that it does not know. embedded, thumbnail: see `reading.Photo`. problems:
+    causes why keywords were not read.
     """
 
     path: str
@@ -47,22 +44,42 @@ class Annotated:
     unknown: Sequence[str]
     embedded: Sequence[str] = ()
     thumbnail: bytes = b""
-    near: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    problems: Sequence[str] = ()
 
 
-def shown(text: str) -> str:
-    """A text in one line that a terminal can be given: what is not printable as \\x1b or \\u202e."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+class Output(Protocol):
+    """Where annotations go: a context.
+
+    Leaving it without an exception makes a file appear under its name. Until then, and after a kill, it is
+    `<name>.partial`, from which the next run goes on.
+    """
+
+    def __enter__(self) -> "Output": ...
+
+    def __exit__(self, *failure) -> None: ...
+
+    def find_annotator(self, path: str) -> str | None:
+        """Returns the model that annotated a photograph which is in the output already, or None."""
+
+    def write(self, photo: Annotated) -> str | None:
+        """Writes an annotation and returns a line for people, or None."""
+
+
+def escape_unprintable(text: str) -> str:
+    """Returns one line that is safe on a terminal: what is not printable as \\x1b or \\u202e."""
+    return "".join(c if c.isprintable() else _escape_character(c) for c in text)
 
 
 def text_line(photo: Annotated) -> str:
-    """`photo.jpg: sky (0.98), sea (0.61)`"""
-    labels = ", ".join(f"{shown(name)} ({photo.probabilities[name]:.2f})" for name in photo.labels)
-    return f"{shown(photo.path)}: {labels or '(none)'}"
+    """Returns `photo.jpg: sky (0.98), sea (0.61)`."""
+    labels = ", ".join(
+        f"{escape_unprintable(name)} ({photo.probabilities[name]:.2f})" for name in photo.labels
+    )
+    return f"{escape_unprintable(photo.path)}: {labels or '(none)'}"
 
 
 def json_line(photo: Annotated, model: str) -> str:
-    """One JSON object, in ASCII if a name has bytes that are no UTF-8."""
+    """Returns one JSON object, in ASCII if a name has bytes that are no UTF-8."""
     content = {
         "path": photo.path,
         "labels": list(photo.labels),
@@ -71,28 +88,27 @@ def json_line(photo: Annotated, model: str) -> str:
         "tags": list(photo.tags),
         "unknown": list(photo.unknown),
         "model": model,
-        **({"near": dict(photo.near)} if photo.near else {}),
     }
     line = json.dumps(content, ensure_ascii=False)
     return line if _is_unicode(line) else json.dumps(content)
 
 
 def csv_line(photo: Annotated, model: str) -> str:
-    """A row of CSV_COLUMNS; never more than one line, and no formula to a spreadsheet."""
+    """Returns a row of CSV_COLUMNS; never more than one line, and no formula to a spreadsheet."""
     row = [
-        shown(photo.path),
+        escape_unprintable(photo.path),
         SEPARATOR.join(photo.labels),
         SEPARATOR.join(f"{photo.probabilities[name]:.4f}" for name in photo.labels),
         f"{photo.quantity:.3f}",
         SEPARATOR.join(photo.tags),
-        SEPARATOR.join(shown(word) for word in photo.unknown),
-        shown(model),
+        SEPARATOR.join(escape_unprintable(word) for word in photo.unknown),
+        escape_unprintable(model),
     ]
     return _csv(cell if i == 3 else no_formula(cell) for i, cell in enumerate(row))
 
 
 class Text:
-    """Lines on standard output, which nothing remembers."""
+    """The output of lines on standard output, which nothing remembers."""
 
     def __init__(self, line: Callable[[Annotated], str] = text_line, header: str = ""):
         self._line, self._header = line, header
@@ -105,7 +121,7 @@ class Text:
     def __exit__(self, *failure) -> None:
         pass
 
-    def done(self, path: str) -> None:
+    def find_annotator(self, path: str) -> None:
         return None
 
     def write(self, photo: Annotated) -> str | None:
@@ -113,15 +129,15 @@ class Text:
 
 
 class File:
-    """A file of lines, to which a second run adds what is new."""
+    """The output of a file of lines, to which a second run adds what is new."""
 
     def __init__(self, path: str, format: "Format", model: str, overwrite: bool):
         self._path, self._format, self._model = pathlib.Path(path), format, model
         self._partial = self._path.with_name(self._path.name + ".partial")
-        for there in (self._path, self._partial):
-            if os.path.lexists(there) and not _is_ours(there, format):
+        for existing in (self._path, self._partial):
+            if os.path.lexists(existing) and not _is_ours(existing, format):
                 raise UserError(
-                    f"{there} is there and not {format.name} that this wrote: name another --output"
+                    f"{existing} is there and not {format.name} that this wrote: name another --output"
                 )
         self._new, self._done, self._size = 0, {}, 0  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
@@ -129,30 +145,32 @@ class File:
             self._read(self._partial if self._begun else self._path)
 
     def _read(self, path: pathlib.Path) -> None:
-        """Which photographs are done, by which model, and where the last whole line ends.
+        """Reads which photographs are done, by which model, and where the last whole line ends.
 
-        Half a line at the end is of a run that was killed. Raises UserError at any other that is damaged,
-        because what follows it would be lost.
+        Half a line at the end is of a run that was killed.
+
+        Raises:
+          UserError: another line is damaged, and what follows it would be lost.
         """
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 is_header = not self._size and self._format.header
-                said = None if is_header else self._format.read(line)
+                row = None if is_header else self._format.read(line)
                 if not line.endswith(b"\n"):
                     break
-                if said[1] is None if said else is_header and line.strip() != is_header.encode():
+                if row[1] is None if row else is_header and line.strip() != is_header.encode():
                     raise UserError(
                         f"{path} is of an earlier version, which did not say which model annotated: name "
                         "another --output, or write all anew with --overwrite"
                     )
-                if not said and not is_header:
+                if not row and not is_header:
                     raise UserError(
                         f"{path}:{number} is damaged: mend or delete the line, or write all anew with "
                         "--overwrite"
                     )
                 self._size += len(line)
-                if said:
-                    self._done[hash(said[0])] = sys.intern(said[1])
+                if row:
+                    self._done[hash(row[0])] = sys.intern(row[1])
 
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +178,7 @@ class File:
             with whole_file(self._partial) as copy:  # or a kill would leave some of the lines that are there
                 shutil.copyfile(self._path, copy)
         self._file = open(self._partial, "ab")
-        if lock(self._file.fileno()) is False or not self._as_it_was():
+        if lock(self._file.fileno()) is False or not self._is_unchanged():
             self._file.close()
             raise UserError(f"another process writes {self._path}: wait for it, or name another --output")
         self._file.truncate(self._size)
@@ -168,7 +186,7 @@ class File:
             self._file.write(self._format.header.encode() + b"\n")
         return self
 
-    def _as_it_was(self) -> bool:
+    def _is_unchanged(self) -> bool:
         """Whether no other process has ended meanwhile, and taken the file with it."""
         try:
             mine = os.fstat(self._file.fileno())
@@ -186,7 +204,7 @@ class File:
             else:
                 os.remove(self._partial)  # a copy of what is there
 
-    def done(self, path: str) -> str | None:
+    def find_annotator(self, path: str) -> str | None:
         return self._done.get(hash(self._format.key(path)))
 
     def write(self, photo: Annotated) -> None:
@@ -198,8 +216,11 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """Lines of a file. read: a line's path and model, or None where it is none of ours; the model is None in
-    those of an earlier version. key: what `read` makes of a path."""
+    """A format of lines.
+
+    line: formats an annotation and a model. read: returns a line's path and model, or None where the line has
+    another format; the model is None in lines of an earlier version. key: a path as `read` returns it.
+    """
 
     name: str
     line: Callable[[Annotated, str], str]
@@ -209,7 +230,7 @@ class Format:
 
 
 class Sidecars:
-    """XMP sidecars beside the photographs."""
+    """The output of XMP sidecars beside the photographs."""
 
     def __init__(self, model: str):
         self._model = model
@@ -220,26 +241,28 @@ class Sidecars:
     def __exit__(self, *failure) -> None:
         pass
 
-    def done(self, path: str) -> None:
-        return None  # `photos.prepare` looks into the sidecar
+    def find_annotator(self, path: str) -> None:
+        return None  # `reading.prepare_photo` looks into the sidecar
 
     def write(self, photo: Annotated) -> None:
-        sidecars.write(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
+        sidecars.write_labels(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
 
 
 class DryRun(Text):
-    """Says what would be written, and writes nothing. output: that which is asked what is done."""
+    """The output of --dry_run: shows what would be written to another output, and writes nothing."""
 
-    def __init__(self, output: Any):
+    def __init__(self, output: Output):
         super().__init__()
         self._output = output
 
-    def done(self, path: str) -> str | None:
-        return self._output.done(path)
+    def find_annotator(self, path: str) -> str | None:
+        return self._output.find_annotator(path)
 
     def write(self, photo: Annotated) -> str:
         beside = isinstance(self._output, Sidecars)
-        return text_line(photo) + (f" -> {shown(sidecars.to_write(photo.path))}" if beside else "")
+        return text_line(photo) + (
+            f" -> {escape_unprintable(sidecars.choose_sidecar(photo.path))}" if beside else ""
+        )
 
 
 def _read_json(line: bytes) -> tuple[str, str | None] | None:
@@ -261,7 +284,7 @@ def _read_csv(line: bytes) -> tuple[str, str] | None:
 
 
 def no_formula(cell: str) -> str:
-    """A cell that a spreadsheet takes for text, also one that parts cells at semicolons, as many do."""
+    """Returns a cell that a spreadsheet takes for text, also one that parts cells at semicolons."""
     return re.sub(r"(^[=+\-@]|(?<=;)[=+@])", r"'\1", cell)
 
 
@@ -282,7 +305,7 @@ def _is_ours(path: pathlib.Path, format: Format) -> bool:
     return not line or format.read(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
 
 
-def _escaped(character: str) -> str:
+def _escape_character(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte of a file name that is no UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
@@ -293,4 +316,10 @@ def _is_unicode(text: str) -> bool:
 
 
 JSON = Format("a file of JSON lines", json_line, lambda path: path, _read_json)
-CSV = Format("a CSV file", csv_line, lambda path: no_formula(shown(path)), _read_csv, ",".join(CSV_COLUMNS))
+CSV = Format(
+    "a CSV file",
+    csv_line,
+    lambda path: no_formula(escape_unprintable(path)),
+    _read_csv,
+    ",".join(CSV_COLUMNS),
+)

@@ -1,4 +1,4 @@
-"""The page of `msmm.app`: one photograph and its tags in, what the model says of them out."""
+"""The page of `msmm.app`: one photograph and its tags in, the model's annotation out."""
 
 import contextlib
 import html
@@ -23,8 +23,8 @@ WAITING = 20  # requests; the next one is told to come back
 SESSIONS = 100  # of which Gradio keeps a copy of the page's state, some 40 KiB each; there is nothing in it
 FREQUENCY, AGE = 600, 3600  # seconds; how often which uploads are deleted
 REASONS = {
-    "too many pixels": f"too many pixels: at most {images.MAX_PIXELS // 10**6} million, and no side over "
-    f"{images.MAX_SIDE:,}",
+    "too many pixels": f"too many pixels: at most {images.MAX_PIXELS['JPEG'] // 10**6} million in a JPEG, "
+    f"{images.MAX_OTHER_PIXELS // 10**6} million else, and no side over {images.MAX_SIDE:,}",
     "too many scans": "a JPEG of too many scans: save it again as a plain JPEG",
     "not an image of a known format": f"not a photograph: expected one of {', '.join(images.FORMATS)}",
     "does not decode": "the file is damaged: it does not decode",
@@ -40,14 +40,14 @@ CSS = """
 
 
 def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
-    """The page, and the endpoint "/annotate" of its API: a photograph and tags to what `annotate` returns.
+    """Builds the page, and the endpoint "/annotate" of its API, which returns what `annotate_upload` does.
 
     examples: paths of images, and the tags of each.
     """
     processing_utils.async_ssrf_protected_download = _download
 
     def say(photo, tags):
-        return annotate(model, _uploaded(photo), tags)
+        return annotate_upload(model, _uploaded(photo), tags)
 
     def show(photo, tags):
         return as_html(say(photo, tags))
@@ -82,21 +82,23 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
     return page
 
 
-def annotate(model: Model, path: str, text: str | None) -> dict:
-    """What a model says of an image file and of tags separated by commas, semicolons or lines.
+def annotate_upload(model: Model, path: str, text: str | None) -> dict:
+    """Annotates an image file, given tags separated by commas, semicolons or lines.
 
-    "labels": the chosen ones, surest first. "rule": what said how many, as in `Model.annotate`.
-    "quantity": what the regressor said, before rounding. "top_3": what a fixed number would have said.
-    "probabilities": of every label, falling. "unknown_tags": those that the model does not know.
+    Returns:
+      "labels": the chosen ones, surest first. "rule": the counting rule, as in `Model.annotate`. "quantity":
+      the regressor's, before rounding. "top_3": the labels of a fixed number. "probabilities": of every
+      label, falling. "unknown_tags": those that the model does not know.
 
-    Raises gr.Error saying what is wrong.
+    Raises:
+      gr.Error: with what is wrong.
     """
     text = str(text or "")
     if len(text) > MOST_TEXT:
         raise _refused(f"expected at most {MOST_TEXT:,} characters of tags. Received: {len(text):,}")
-    known, unknown, _ = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
-    photo = reading.prepare(path, model.image_size, thumbnail=False, to_sidecar=False, overwrite=False)
-    if isinstance(photo, reading.Passed):
+    known, unknown = keywords.Tags(model.tags).split(re.findall(r"[^\s,;][^,;\n]*", text))
+    photo = reading.prepare_photo(path, reading.Preparation(model.image_size))
+    if isinstance(photo, reading.Skipped):
         raise _refused(REASONS.get(photo.cause, photo.cause))
     said = model.annotate([photo.pixels], [known])[0]
     best = np.argsort(-said.probabilities, kind="stable")
@@ -117,7 +119,7 @@ def _rule(model: Model, known: Collection[str]) -> str:
 
 
 def as_html(said: dict) -> str:
-    """What `annotate` returned, to be read by people."""
+    """Formats what `annotate_upload` returned for people."""
     chosen = set(said["labels"])
     rows = [
         f'<div class="row{" chosen" if label in chosen else ""}">'
@@ -156,12 +158,24 @@ def _refused(message: str) -> gr.Error:
     return gr.Error(message, print_exception=False)
 
 
-def launch(page: gr.Blocks, host: str, port: int, max_upload_mb: int) -> None:
-    """Serves the page until `page.block_thread` ends. Raises OSError where the port is taken."""
+def launch(page: gr.Blocks, host: str, port: int, max_upload_mb: int, root_path: str = "") -> None:
+    """Serves the page until it is closed.
+
+    Args:
+      page: as `build` returns it.
+      host: address to listen on.
+      port: port to listen on.
+      max_upload_mb: the largest photograph, MiB.
+      root_path: the path, or the whole address, under which a proxy shows the page, such as "/photos".
+
+    Raises:
+      OSError: the port is taken.
+    """
     most = max_upload_mb * 2**20
     page.launch(
         server_name=host,
         server_port=port,
+        root_path=root_path,
         max_file_size=most,
         app_kwargs={"middleware": [Middleware(BodyLimit, most + 2**20)]},  # a form is larger than its file
         theme=gr.themes.Base(**FONTS),
@@ -180,16 +194,39 @@ def launch(page: gr.Blocks, host: str, port: int, max_upload_mb: int) -> None:
 
 
 class BodyLimit:
-    """Refuses requests of more than `most` bytes, and those that do not say how long they are."""
+    """Refuses requests of more than `most` bytes, whether they name their length or come in chunks."""
 
     def __init__(self, app, most: int):
         self._app, self._most = app, most
 
     async def __call__(self, scope, receive, send):
-        headers = dict(scope.get("headers", ()))
-        app = self._app
-        if int(headers.get(b"content-length", 0)) > self._most:
-            app = PlainTextResponse(f"expected at most {self._most:,} bytes", status_code=413)
-        elif b"transfer-encoding" in headers:
-            app = PlainTextResponse("expected a request that says its length", status_code=411)
-        await app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = PlainTextResponse(f"expected at most {self._most:,} bytes", status_code=413)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if int(length) > self._most:
+            await refusal(scope, receive, send)
+            return
+        received, answered = 0, False
+
+        async def count():
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            # Then the page stops reading, and deletes what it has of the file.
+            return {"type": "http.disconnect"} if received > self._most else message
+
+        async def forward(message):
+            nonlocal answered
+            if received <= self._most or answered:
+                answered = True
+                await send(message)
+
+        try:
+            await self._app(scope, count, forward)
+        except Exception:
+            if received <= self._most:
+                raise
+        if received > self._most and not answered:
+            await refusal(scope, receive, send)

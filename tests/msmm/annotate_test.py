@@ -1,6 +1,5 @@
 """The door, as a user meets it, and what other programs make of what it writes."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,10 +13,6 @@ import pytest
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused
 
-HAS_WORDS = importlib.util.find_spec("wordllama") is not None
-needs_words = pytest.mark.skipif(
-    not HAS_WORDS, reason="WordLlama is not installed: pip install 'msmm[words]'"
-)
 TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
 
 
@@ -49,7 +44,6 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--format=pdf"], "pdf"),
         ([".", "--model=m", "--k=0"], "k"),
         ([".", "--model=m", "--threshold=2"], "threshold"),
-        ([".", "--model=m", "--nearest_tags=60"], "nearest_tags"),
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
 )
@@ -127,28 +121,6 @@ def test_what_another_model_or_rule_has_done_is_said(tmp_path, photo, model_dire
     assert [(*run[:3], s) for run, s in zip(all_runs, said, strict=True)] == all_runs
     assert json.loads((tmp_path / "a.jsonl").read_text())["model"].startswith("made by hand ")
     assert (tmp_path / "a.csv").read_text().rstrip().endswith(" top_k=2")
-
-
-@needs_words
-def test_keywords_outside_the_tags_are_read_as_the_nearest_one(tmp_path, photo, model_directory):
-    photo("red.png"), photo("blue.png", picture("blue"))
-    (tmp_path / "red.png.txt").write_text("Sand, Rex")
-    (tmp_path / "blue.png.txt").write_text("Beaches, Rex")
-    near = door(".", f"--model={model_directory}", "--format=json", "--nearest_tags=0.5", cwd=tmp_path)
-    assert near.returncode == 0, near.stderr
-    blue, red = map(json.loads, near.stdout.splitlines())
-    assert (red["labels"], red["tags"], red["unknown"]) == (["seaside", "red"], ["beach"], ["Rex"])
-    assert red["near"] == {"Sand": "beach"} and "near" not in blue
-    said = "3 keywords outside the model's tags: 1 read as their nearest tag: Sand as beach (1)"
-    assert near.stderr.splitlines()[-2:] == [said, "keywords that the model does not know: Rex (2)"]
-
-
-@pytest.mark.skipif(HAS_WORDS, reason="WordLlama is installed")
-def test_nearest_tags_without_wordllama_is_said_before_anything_is_read(tmp_path):
-    for name, more in (("annotate", []), ("annotate_beam", ["--output=o"])):
-        command = [sys.executable, "-m", f"msmm.{name}", ".", "--model=m", "--nearest_tags=0.6", *more]
-        result = subprocess.run(command, capture_output=True, timeout=60, **process(tmp_path))
-        assert "--nearest_tags needs wordllama: pip install 'msmm[words]'" in refused(result)
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
@@ -240,7 +212,7 @@ def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
 def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
     """They write the whole packet anew; what we added is known all the same."""
     from msmm.photos.outputs import Sidecars
-    from msmm.photos.sidecars import read
+    from msmm.photos.sidecars import read_sidecars
 
     annotate(library / "both.jpg", output=Sidecars("model 1"), words=["beach"])
     sidecar = library / "both.jpg.xmp"
@@ -248,8 +220,8 @@ def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, an
         tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
     else:
         tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
-    keywords, added = read(str(library / "both.jpg"))
-    assert "Ana" in keywords and added == ["seaside", "blue"]
+    keywords, added = read_sidecars(str(library / "both.jpg"))
+    assert "Ana" in keywords.words and added == ["seaside", "blue"]
     _, summary = annotate(library / "both.jpg", output=Sidecars("model 1"))
     assert summary.done_before == {"model 1": 1}
     annotate(library / "both.jpg", output=Sidecars("model 2"), overwrite=True)

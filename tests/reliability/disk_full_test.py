@@ -241,5 +241,5 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
     filler.unlink()
     with File(str(disk / "out.jsonl"), JSON, "model", overwrite=False) as output:
-        assert output.done("4999.jpg") and not output.done("5000.jpg")
+        assert output.find_annotator("4999.jpg") and not output.find_annotator("5000.jpg")
     assert (disk / "out.jsonl").read_text() == lines

@@ -155,7 +155,7 @@ def _texts(root, which):
         (root / name).mkdir()
     (root / "drawing/drawing.svg").write_text(SVG.format(licence=PUBLIC, more="<a/>" * which))
     picture().save(root / "sidecar/a.jpg")
-    sidecars.write(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
+    sidecars.write_labels(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
     photos = [annotated(f"photo {number + which}.jpg") for number in range(3)]
     for output in (
         outputs.File(str(root / "lines/said.jsonl"), outputs.JSON, "model", overwrite=False),

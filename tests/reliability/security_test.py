@@ -174,4 +174,6 @@ def test_names_are_no_formulas_in_a_table(tmp_path):
         assert not cell.startswith(("=", "+", "@")), cell
     with outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False) as file:
         file.write(photo)
-    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False).done("=a;=b.jpg")
+    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False).find_annotator(
+        "=a;=b.jpg"
+    )

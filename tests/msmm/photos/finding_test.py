@@ -4,7 +4,7 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.finding import find
+from msmm.photos.finding import Finder
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 
@@ -25,11 +25,11 @@ def tree(tmp_path, monkeypatch):
 
 
 def found(*paths, listed=b""):
-    return [path for path, cause in find(paths, io.BytesIO(listed)) if cause is None]
+    return [path for path, cause in Finder(paths, io.BytesIO(listed)) if cause is None]
 
 
 def causes(*paths, listed=b""):
-    return {path: cause for path, cause in find(paths, io.BytesIO(listed)) if cause}
+    return {path: cause for path, cause in Finder(paths, io.BytesIO(listed)) if cause}
 
 
 def test_a_folder_is_searched_to_its_ground_in_the_order_of_names(tree):
@@ -111,4 +111,4 @@ def test_a_pipe_is_not_waited_for(tree):
 
 def test_a_path_that_is_not_there_is_said_before_anything_is_done(tree):
     with pytest.raises(UserError, match=r"no such file or folder: 'x\*\.jpg'"):
-        next(find(["b", "x*.jpg"], io.BytesIO()))
+        Finder(["b", "x*.jpg"], io.BytesIO())

@@ -74,7 +74,7 @@ class TestFile:
             assert not path.exists()
         assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
         with File(path, format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, path) == ["a.jpg"]
         assert self.paths(read, path) == ["a.jpg", "b.jpg"]
@@ -83,13 +83,13 @@ class TestFile:
     def test_knows_every_name_again(self, format, read, tmp_path, name):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated(name))
-        assert File(tmp_path / "out", format, MODEL, overwrite=False).done(name)
+        assert File(tmp_path / "out", format, MODEL, overwrite=False).find_annotator(name)
 
     def test_nothing_new_changes_nothing(self, format, read, tmp_path):
         stamps = []
         for _ in range(2):
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-                if not output.done("a.jpg"):
+                if not output.find_annotator("a.jpg"):
                     output.write(annotated("a.jpg"))
             stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
         assert stamps[0] == stamps[1] and os.listdir(tmp_path) == ["out"]
@@ -107,7 +107,7 @@ class TestFile:
         assert os.listdir(tmp_path) == ["out.partial"]
         partial.write_bytes(partial.read_bytes()[:-cut])
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
             output.write(annotated("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
@@ -137,7 +137,7 @@ class TestFile:
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated("a.jpg"))
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
-            assert not output.done("a.jpg")
+            assert not output.find_annotator("a.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
@@ -155,10 +155,14 @@ class TestFile:
     def test_who_did_what_is_known(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
-                if output.done(name) is None:
+                if output.find_annotator(name) is None:
                     output.write(annotated(name))
         assert [row["model"] for row in read(tmp_path / "out")] == ["model 1", "model 2 top_k=3"]
-        assert [output.done(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == ["model 1", "model 2 top_k=3", None]
+        assert [output.find_annotator(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == [
+            "model 1",
+            "model 2 top_k=3",
+            None,
+        ]
 
     @pytest.mark.parametrize("name", ["out", "out.partial"])
     def test_a_file_of_an_earlier_version_is_not_added_to(self, format, read, tmp_path, name):
@@ -179,5 +183,7 @@ class TestFile:
             output.write(annotated("a.jpg"))
         before = (tmp_path / "out").read_bytes()
         with DryRun(File(tmp_path / "out", format, MODEL, overwrite=False)) as output:
-            assert output.done("a.jpg") and output.write(annotated("b.jpg")).startswith("b.jpg: sea")
+            assert output.find_annotator("a.jpg") and output.write(annotated("b.jpg")).startswith(
+                "b.jpg: sea"
+            )
         assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]
