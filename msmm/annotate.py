@@ -50,8 +50,8 @@ _TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;
 _EXCLUDE = flags.DEFINE_multi_string(
     "exclude",
     [],
-    "A glob of files and folders to leave out: of their names, or with / of their paths or the ends of these; "
-    "may be given several times.",
+    "A glob of files and folders to leave out: of their names, or with / of their paths or ends of paths. "
+    "May be given several times.",
 )
 _QUANTITY = flags.DEFINE_enum(
     "quantity",

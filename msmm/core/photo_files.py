@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import re
 import struct
 import unicodedata
@@ -188,6 +189,7 @@ def owner_of_folder(name: str, parent: str = "") -> str | None:
     return _match_folder(name)
 
 
+@functools.lru_cache(maxsize=4096)
 def _match_folder(name: str) -> str | None:
     if name in _PROGRAMS:
         return _PROGRAMS[name]

@@ -146,7 +146,7 @@ class Finder:
                 self.left_out[f"files in folders of {owner}"] += 1
                 return True
         name = os.path.basename(path)
-        if os.path.isdir(path):
+        if not photo_files.is_photo_name(name) and os.path.isdir(path):
             if owner := photo_files.owner_of_folder(name, folders[-1]):
                 self.left_out[f"folders of {owner}"] += 1
             return bool(owner)

@@ -71,7 +71,7 @@ class Tags:
         known, unknown = {}, {}
         for word in words:
             levels = [level for part in re.split(r"[|/]", word) if (level := xmp.clean(part))]
-            tags = [self.find(word), self.find(levels[-1]) if len(levels) > 1 else None]
+            tags = [self.find(word), self.find(levels[-1]) if levels else None]
             if not any(tags):
                 unknown.setdefault(xmp.last_level(word))
             known.update(dict.fromkeys(filter(None, tags)))

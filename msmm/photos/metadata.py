@@ -50,7 +50,8 @@ def extract_metadata(image: Image.Image, data: bytes) -> Metadata:
     elif image.info.get("xmp"):
         found.packets.append(image.info["xmp"])
     try:
-        windows = _as_bytes(image.getexif().get(_XP_KEYWORDS, b""), "<")
+        windows = image.getexif().get(_XP_KEYWORDS, b"")
+        windows = windows if isinstance(windows, bytes) else bytes(windows)
         found.windows = windows.decode("utf-16-le", "replace").rstrip("\0").split(";")
     except Exception:  # Pillow's EXIF reader raises many types on damaged blocks
         found.windows = []
@@ -109,11 +110,13 @@ def _extract_from_png(found: Metadata, info: dict) -> None:
 
 
 def _extract_from_tiff(found: Metadata, tags) -> None:
-    order = "<" if tags.prefix == b"II" else ">"
+    # Some programs write IPTC's bytes as whole numbers of four bytes; Pillow, too, reads them here.
     packet, iptc, photoshop = (
-        _as_bytes(tags.get(tag, b""), order) for tag in (_TIFF_XMP, _TIFF_IPTC, _TIFF_PHOTOSHOP)
+        tags._tagdata.get(tag, b"") for tag in (_TIFF_XMP, _TIFF_IPTC, _TIFF_PHOTOSHOP)
     )
     found.packets.append(packet)
+    if iptc[:1] != b"\x1c" == iptc[3:4]:  # such numbers in the other byte order
+        iptc = b"".join(iptc[at : at + 4][::-1] for at in range(0, len(iptc), 4))
     _extract_iptc(found, iptc)
     if not found.iptc:  # Photoshop writes both
         _extract_resources(found, photoshop)
@@ -164,14 +167,3 @@ def _extract_iptc(found: Metadata, data: bytes) -> None:
             found.iptc.append(value)
     if data[at:].strip(b"\0"):
         found.problems.append("damaged IPTC")
-
-
-def _as_bytes(value, order: str) -> bytes:
-    """A TIFF tag's value: some programs write bytes as whole numbers of four bytes."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode("latin-1", "replace")
-    numbers = value if isinstance(value, tuple) else (value,)
-    width = "B" if all(0 <= number < 256 for number in numbers) else "I"
-    return struct.pack(f"{order}{len(numbers)}{width}", *numbers)

@@ -51,6 +51,29 @@ def test_each_tag_and_each_unknown_word_comes_once():
     assert keywords.Tags(VOCABULARY).split(words) == (["beach", "city"], ["nikon"])
 
 
+@pytest.mark.parametrize(
+    ("words", "paths", "known", "unknown"),
+    [
+        (["Nature|sea"], (), [], ["sea"]),
+        (["Nature|beach"], (), ["beach"], []),
+        (["Nature/beach"], (), ["beach"], []),
+        (["Places|Italy|Cafe\u0301"], (), ["café"], []),
+        (["AC/DC"], (), [], ["AC/DC"]),
+        (["black/white"], (), ["black/white"], []),  # the whole is a tag
+        (["Animals|Bus"], (), ["animals|bus", "bus"], []),  # both are
+        (["bus"], [("Animals", "bus")], ["bus", "animals|bus"], []),
+        (["beach"], [("Places", "beach")], ["beach"], []),
+        (["sea"], [("Nature", "sea")], [], ["sea"]),
+        (["|", "/", "beach|"], (), ["beach"], ["|", "/"]),
+    ],
+)
+def test_the_last_level_of_a_path_is_a_keyword_and_the_path_where_the_model_knows_it(
+    words, paths, known, unknown
+):
+    tags = keywords.Tags((*VOCABULARY, "black/white", "animals|bus"))
+    assert tags.split(words, paths) == (known, unknown)
+
+
 def iptc(*records) -> bytes:
     """A Photoshop block with IPTC records (record, data set, value), as in a JPEG's APP13 marker."""
     data = b"".join(struct.pack(">BBBH", 0x1C, r, d, len(value)) + value for r, d, value in records)

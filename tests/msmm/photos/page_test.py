@@ -181,8 +181,8 @@ def test_too_large_a_file_or_text_is_refused(client, address, example, tmp_path)
     for path in ("upload", "call/annotate"):
         too_large = httpx.post(f"{address}/gradio_api/{path}", content=bytes((UPLOAD_MB + 1) * 2**20 + 1))
         assert too_large.status_code == 413
-        in_chunks = (bytes(2**16) for _ in range(33))
-        assert httpx.post(f"{address}/gradio_api/{path}", content=in_chunks).status_code == 413
+    in_chunks = (bytes(2**16) for _ in range(33))
+    assert httpx.post(f"{address}/gradio_api/call/annotate", content=in_chunks).status_code == 413
 
 
 def multipart(path) -> bytes:

@@ -16,7 +16,7 @@ from PIL import Image
 from msmm.core import images
 from msmm.data import preprocessing
 from msmm.inference import model_dir
-from msmm.photos import reading
+from msmm.photos import reading, xmp, xmp_merging
 from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
 
@@ -232,6 +232,101 @@ def test_a_broken_sidecar_is_said_before_the_photograph_is_decoded(tmp_path, pho
         assert summary.skipped == {"broken XMP in its sidecar": 1}
     assert (tmp_path / "a.jpg.xmp").read_text() == "<broken"
     assert len(annotate(tmp_path)[0]) == 1  # it has nothing to say, the photograph has
+
+
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        ({"xmp": b"<x:xmpmeta>"}, "broken XMP"),
+        ({"xmp": b"<html></html>"}, "XMP without rdf:RDF"),
+        ({"xmp": b"<!DOCTYPE x []><x/>"}, "XMP that declares entities"),
+    ],
+)
+def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
+    tmp_path, photo, annotate, capsys, damage, cause
+):
+    from msmm.photos.outputs import Sidecars
+
+    path = photo("a.jpg", picture("blue"), **damage)
+    said, summary = annotate(path)
+    assert said[str(path)].labels == ("blue",) and summary.unread == {cause: 1}
+    assert f"keywords of {path} not read: {cause}" in capsys.readouterr().err
+    # A new sidecar would hide them from other programs.
+    _, summary = annotate(path, output=Sidecars("m"))
+    assert summary.skipped == {f"{cause} in it: keywords in a sidecar would hide its own": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg"]
+    # One that has a list of keywords hides them already.
+    packet = xmp_merging.merge_keywords(None, ["Rex"], [], "", str).replace(b"urn:x-msmm", b"urn:other")
+    (tmp_path / "a.jpg.xmp").write_bytes(packet)
+    _, summary = annotate(path, output=Sidecars("m"))
+    assert summary.annotated == 1 and summary.unread == {cause: 1}
+    assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["Rex", "blue"]
+
+
+def test_sidecars_and_text_files_that_are_not_read_are_reported(tmp_path, photo, annotate):
+    photo("a.jpg"), photo("b.jpg"), photo("c.jpg")
+    (tmp_path / "a.jpg.xmp").write_text("<broken")
+    (tmp_path / "b.txt").write_bytes(b"word " * 100_000)
+    (tmp_path / "c.xmp").mkdir()
+    _, summary = annotate(tmp_path)
+    assert summary.annotated == 3
+    assert summary.unread == {
+        "broken XMP in its sidecar": 1,
+        "a text file of over 64 KiB beside it": 1,
+        "unreadable sidecar (Is a directory)": 1,
+    }
+
+
+def test_no_keyword_is_cut_or_doubled_in_a_new_sidecar(tmp_path, photo, annotate):
+    from msmm.photos.outputs import Sidecars
+
+    long = "x" * 70 + " and more"
+    packet = xmp_merging.merge_keywords(None, [long, "Nature|sky", "Cafe\u0301"], [], "", str)
+    packet = packet.replace(b"urn:x-msmm", b"urn:other")
+    path = photo("a.jpg", picture("blue"), xmp=packet)
+    data = path.read_bytes()
+    records = b"".join(
+        b"\x1c\x02\x19" + struct.pack(">H", len(word)) + word
+        for word in (long.encode()[:64], "Café".encode())
+    )
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records
+    path.write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + data[2:])
+    before = path.read_bytes()
+    annotate(path, output=Sidecars("m"))
+    written = xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects
+    assert written == ["Café", long, "Nature|sky", "blue"]
+    assert path.read_bytes() == before
+
+
+def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, annotate, model):
+    """Name and content decide alike for all three."""
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    tiff = photo("scan.tif", picture("blue")).read_bytes()
+    cases = {
+        "a.heic": (photo("x.jpg", picture("blue")).read_bytes(), None),
+        "b.jpg": (heic, "HEIC is not read: export it as JPEG"),
+        "c.nef": (tiff, ".nef is not read: export it as JPEG"),
+        "d.jpg": (tiff, None),
+        "e.webp": (b"<html>", "not an image of a known format"),
+    }
+    gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
+    from msmm.photos import page
+
+    for name, (data, cause) in cases.items():
+        path = tmp_path / "odd" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        said, summary = annotate(path.parent if cause is None else path)
+        packed = images.checked(path)
+        if cause is None:
+            assert said[str(path)].labels == ("blue",) and not isinstance(packed, str)
+            assert page.annotate_upload(model, str(path), "")["labels"] == ["blue"]
+        else:
+            assert summary.skipped == {cause: 1} and packed == cause
+            with pytest.raises(gradio.Error) as refused:
+                page.annotate_upload(model, str(path), "")
+            assert refused.value.message == page.REASONS.get(cause, cause)
+        path.unlink()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Packets of many hands, read and added to; ElementTree says independently what is in them."""
 
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -135,6 +136,81 @@ def test_keywords_in_other_forms_are_read_but_not_added_to():
         assert xmp.parse(packet.encode()).subjects == ["Rome"]
         with pytest.raises(xmp.BadPacket, match="no list"):
             merge(packet, ["sky"])
+
+
+SUBJECT = EXIFTOOL[EXIFTOOL.index("<dc:subject>") : EXIFTOOL.index("<dc:title>")]
+EMPTIES = {
+    "an empty element": EXIFTOOL.replace(SUBJECT, "<dc:subject/>\n  "),
+    "two tags": EXIFTOOL.replace(SUBJECT, "<dc:subject></dc:subject>\n  "),
+    "space": EXIFTOOL.replace(SUBJECT, "<dc:subject >\n  </dc:subject>\n  "),
+    "an attribute": EXIFTOOL.replace(SUBJECT, "").replace("rdf:about=''", "rdf:about='' dc:subject=''", 1),
+    "a blank attribute": EXIFTOOL.replace(SUBJECT, "").replace(
+        "rdf:about=''", 'dc:subject = " "\n rdf:about=""', 1
+    ),
+    "an empty list": EXIFTOOL.replace(SUBJECT, "<dc:subject><rdf:Seq></rdf:Seq></dc:subject>\n  "),
+    "an empty list element": EXIFTOOL.replace(SUBJECT, "<dc:subject><rdf:Alt/></dc:subject>\n  "),
+}
+
+
+@pytest.mark.parametrize("name", EMPTIES)
+def test_empty_keywords_are_added_to(name):
+    """What programs leave when a person takes the last keyword away."""
+    old = EMPTIES[name]
+    new = merge(old, ["sky"])
+    assert subjects(new) == xmp.parse(new).subjects == ["sky"]
+    assert ET.fromstring(new).find(f".//{DC}title") is not None
+    assert b"Rating>3<" in new
+    assert merge(new, ["sky"]) == new
+    again = merge(new, ["sea"])
+    assert subjects(again) == ["sea"] and subjects(merge(again, [])) == []
+    # A person who took all keywords away did not mean the photograph's own to come back.
+    written = subjects(merge(old, ["sky"], keywords=["theirs"]))
+    assert written == (["theirs", "sky"] if "attribute" in name else ["sky"])
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}"/></x:xmpmeta>',
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}" /></x:xmpmeta>',
+        '<rdf:RDF xmlns:rdf="{rdf}"></rdf:RDF>',
+        '<rdf:RDF xmlns:rdf="{rdf}"><rdf:Description/></rdf:RDF>',
+    ],
+)
+def test_a_packet_without_properties_is_added_to(packet):
+    new = merge(packet.format(rdf=xmp.RDF), ["sky"], keywords=["theirs"])
+    assert subjects(new) == ["theirs", "sky"]
+    assert subjects(merge(new, [])) == ["theirs"]
+
+
+def test_a_label_that_is_the_last_level_of_a_persons_path_is_not_added_again():
+    old = EXIFTOOL.replace("<rdf:li>Rome</rdf:li>", "<rdf:li>Nature|Sky</rdf:li>")
+    new = merge(old, ["sky", "nature"])
+    assert subjects(new) == ["Nature|Sky", "R&B", "nature"]
+    assert subjects(merge(new, [])) == ["Nature|Sky", "R&B"]
+
+
+def test_sixty_thousand_ancestors_cost_neither_keywords_nor_time():
+    """Photoshop's list grows with every picture that is copied into another."""
+    ancestors = "".join(f"<rdf:li>xmp.did:{i:036x}</rdf:li>\n" for i in range(60_000))
+    name = "photoshop:DocumentAncestors xmlns:photoshop='http://ns.adobe.com/photoshop/1.0/'"
+    block = f"<{name}><rdf:Bag>{ancestors}</rdf:Bag></photoshop:DocumentAncestors>"
+    old = EXIFTOOL.replace("<dc:title>", f"{block}<dc:title>")
+    assert len(old) > 3_000_000
+    started = time.thread_time()
+    assert xmp.parse(old.encode()).subjects == ["Rome", "R&B"]
+    assert time.thread_time() - started < 2
+    new = merge(old, ["sky"])
+    assert subjects(new) == ["Rome", "R&B", "sky"] and others(new) == others(old.encode())
+
+
+def test_what_takes_too_long_is_refused(monkeypatch):
+    monkeypatch.setattr(xmp, "MAX_SECONDS", 0.3)
+    events = "<a/>" * ((xmp.MAX_BYTES - 2000) // 4)  # eight million elements
+    started = time.thread_time()
+    with pytest.raises(xmp.BadPacket, match="takes too long"):
+        xmp.parse(EXIFTOOL.replace("<xmp:Rating>3", f"<xmp:Rating>{events}").encode())
+    assert time.thread_time() - started < 1
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>' + STRANGE
