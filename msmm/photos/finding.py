@@ -129,7 +129,9 @@ class Finder:
     def _wants_file(self, entry: os.DirEntry, folder: str) -> bool:
         name = entry.name
         if name.startswith("."):
-            # `._a.jpg` is what macOS writes beside `a.jpg`: no photograph.
+            # `._a.jpg` is what macOS writes beside `a.jpg`: no photograph. `.a.jpg.icloud` stands for one.
+            remote = name.endswith(".icloud") and photo_files.is_photograph(name.removesuffix(".icloud"), b"")
+            self.left_out["photographs that iCloud has not downloaded"] += remote
             self.left_out["hidden files"] += photo_files.is_photo_name(name) and not name.startswith("._")
         elif _looks_like_a_photograph(entry):
             if not self._is_leftover(folder, name):

@@ -43,6 +43,7 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--format=xmp", "--output=x"], "--format=xmp writes beside each photograph"),
         ([".", "--model=m", "--format=pdf"], "pdf"),
         ([".", "--model=m", "--k=0"], "k"),
+        ([".", "--model=m", "--exclude="], "expected a glob in --exclude"),
         ([".", "--model=m", "--threshold=2"], "threshold"),
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
@@ -72,6 +73,28 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     table = door("red.png", f"--model={model_directory}", "--format=csv", cwd=tmp_path)
     assert table.stdout.splitlines()[0].startswith("path,labels,") and "red.png,red,1.0000," in table.stdout
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
+
+
+def test_what_is_left_out_and_not_read_is_reported(tmp_path, photo, model_directory):
+    for name in ("red.png", "@eaDir/red.png", "red.png~", ".hidden.png", "small/red.png"):
+        photo(f"photos/{name}", format="PNG")
+    (tmp_path / "photos/blue.heic").write_bytes(photo("x.jpg", picture("blue"), xmp=b"<broken").read_bytes())
+    before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
+    more = ("--exclude=small/", "--exclude=*.gif")
+    result = door("photos", f"--model={model_directory}", *more, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["photos/blue.heic: blue (1.00)", "photos/red.png: red (1.00)"]
+    assert result.stderr.splitlines() == [
+        "keywords of photos/blue.heic not read: broken XMP",
+        "left out: backup copies: 1, by --exclude: 1, folders of Synology: 1, hidden files: 1; "
+        "--exclude=*.gif matches nothing",
+        "2 photographs annotated",
+        "keywords not read in 1 places (broken XMP: 1)",
+    ]
+    nothing = refused(door("photos", f"--model={model_directory}", "--exclude=*", cwd=tmp_path))
+    assert "no photographs in 'photos' (left out: by --exclude: 1)" in nothing
+    after = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
+    assert after == before
 
 
 ONE_PROCESS = """

@@ -80,6 +80,11 @@ def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, 
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
 
 
+def test_a_root_path_begins_with_a_slash(tmp_path):
+    line = refused(run("msmm.app", "--model=m", "--root_path=photos", cwd=tmp_path))
+    assert "expected --root_path to begin with /, or an address. Received: 'photos'" in line
+
+
 @pytest.mark.slow
 def test_examples_that_are_none_are_refused(saved, tmp_path):
     (tmp_path / "notes.txt").write_text("no photograph")

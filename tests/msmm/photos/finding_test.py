@@ -110,6 +110,7 @@ FOLDERS = {
     "__MACOSX/a.jpg": "folders of macOS",
     ".hidden/a.jpg": "hidden folders",
     ".a.jpg": "hidden files",
+    ".a.heic.icloud": "photographs that iCloud has not downloaded",
     "program/a.jpg": "cache folders",
 }
 
