@@ -35,14 +35,13 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.inference import engines
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
 QUANTITIES = (
     "predicted", "regression", "top_k", "expected_count", "threshold", "class_thresholds",
     "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
 )  # fmt: skip
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
-PRECISIONS = ("float32", "mixed", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -73,14 +72,14 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "auto",
-    ENGINES,
+    [engines.AUTO, *engines.ENGINES],
     "What runs the network; auto: the fastest one installed. What openvino and onnxruntime read is made once "
     "and kept in the model directory.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
-    PRECISIONS,
+    engines.PRECISIONS,
     "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
     "mixed computes those in float32 again whose labels that could change.",
 )
@@ -94,10 +93,8 @@ def main(paths: list[str]) -> None:
     finder = finding.Finder(paths, sys.stdin.buffer, _EXCLUDE.value)
     found = list(finder)
     if not found:
-        raise UserError(
-            f"no photographs in {', '.join(map(repr, paths))}{finder.describe_left_out(' (', ')')}"
-        )
-    from msmm.inference import engines
+        left_out = finder.describe_left_out(" (", ")")
+        raise UserError(f"no photographs in {', '.join(map(repr, paths))}{left_out}")
     from msmm.photos import batches, keywords, reading
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)

@@ -19,6 +19,7 @@ from absl import flags
 from msmm import run_flags
 from msmm.configs import base
 from msmm.core import command_line, files
+from msmm.inference import engines
 
 MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
 _MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
@@ -35,12 +36,14 @@ _QUANTITY = flags.DEFINE_enum(
     QUANTITIES,
     "Who says how many labels; fitted on held-out images. [as in the paper's row]",
 )
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
 _ENGINE = flags.DEFINE_enum(
-    "engine", None, ENGINES, "Measure the finished model as this engine runs it. [trained parts, in float32]"
+    "engine",
+    None,
+    [engines.AUTO, *engines.ENGINES],
+    "Measure the finished model as this engine runs it. [trained parts, in float32]",
 )
 _ENGINE_PRECISION = flags.DEFINE_enum(
-    "engine_precision", "float32", ("float32", "mixed", "bfloat16"), "What the engine computes in."
+    "engine_precision", "float32", engines.PRECISIONS, "What the engine computes in."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
@@ -101,7 +104,8 @@ def _by_engine(run, truth, quantity: str | None):
     """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
     import numpy as np
 
-    from msmm.inference import engines
+    from msmm.inference.agreement import count_borderline
+    from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
     model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
@@ -110,7 +114,10 @@ def _by_engine(run, truth, quantity: str | None):
         said += model.annotate(images, tags[len(said) : len(said) + len(images)], quantity or "regression")
     chosen = np.array([np.isin(run.dataset.labels, annotation.labels) for annotation in said])
     counts = chosen.sum(axis=1) if quantity else np.array([annotation.quantity for annotation in said])
-    return chosen, annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    figures = annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    tolerance = BFLOAT16_ROUNDING if _ENGINE_PRECISION.value == "bfloat16" else ROUNDING
+    borderline = count_borderline(model, said, tags, quantity or "regression", tolerance)
+    return chosen, figures | {"labels on the border": borderline}
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
@@ -119,7 +126,7 @@ def _write_csv(path: str, run, truth, chosen) -> None:
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
 
-    with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
         for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
@@ -135,7 +142,7 @@ def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
 
     rows = np.arange(min(count, len(chosen)))
     captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]
-    with files.whole_file(path) as partial:
+    with files.atomic_write(path) as partial:
         contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(partial)
     print(f"wrote {path} (green right, blue not in the ground truth, grey missed)")
 

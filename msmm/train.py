@@ -92,7 +92,6 @@ def _train(distribution=None) -> None:
 
 def _save_model(run):
     """Writes the finished model, ready to annotate, and returns its path; or why there is none."""
-    from msmm.inference import engines
     from msmm.training import table_rows
 
     joint = _STAGE.value == "joint"
@@ -102,7 +101,6 @@ def _save_model(run):
     model = table_rows.save_model(run.of_joint() if joint else run)
     if not model:
         return "none with --groups: msmm.annotate knows no groups"
-    engines.prepare(model)
     return model
 
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import tqdm
 
 from msmm.core import workers
+from msmm.core.progress import ProgressBar, write_line
 from msmm.inference.model_dir import Annotation, Model
 from msmm.photos import reading, sidecars
 from msmm.photos.keywords import Tags
@@ -76,11 +76,11 @@ def annotate_photographs(
       num_workers: processes that decode, by default one a core.
     """
     tags, summary = Tags(model.tags), Summary()
-    bar = tqdm.tqdm(total=len(found), desc="annotating", unit=" photos", disable=None)
+    bar = ProgressBar(description="annotating", total=len(found), unit="photographs", leave=True)
 
     def skip(path: str, cause: str) -> None:
         summary.skipped[cause] += 1
-        tqdm.tqdm.write(f"skipped {escape_unprintable(path)}: {cause}", file=sys.stderr)
+        write_line(f"skipped {escape_unprintable(path)}: {cause}", sys.stderr)
 
     def select() -> Iterator[tuple[str, str]]:
         for path, cause in found:
@@ -110,12 +110,11 @@ def annotate_photographs(
             skip(annotated.path, str(error))
             return
         if line is not None:
-            tqdm.tqdm.write(line, file=sys.stdout)
+            write_line(line)
         summary.annotated += 1
         for cause in annotated.problems:
             summary.unread[cause] += 1
-            path = escape_unprintable(annotated.path)
-            tqdm.tqdm.write(f"keywords of {path} not read: {cause}", file=sys.stderr)
+            write_line(f"keywords of {escape_unprintable(annotated.path)} not read: {cause}", sys.stderr)
         counts = summary.unknown
         counts.update(word for word in annotated.unknown if word in counts or len(counts) < MAX_WORDS)
 

@@ -6,14 +6,11 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from msmm.core import images
+from msmm.core import images, resizing
 from msmm.core.text import normalise_tag
 from msmm.photos import sidecars
 from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
 
-# A picture is first made about this many times as large as the model's input, by averages over whole
-# pixels, which is quick; at 2 probabilities move by up to 0.07, at 4 by less than 0.01.
-DETAIL = 4
 THUMBNAIL = 256  # pixels, the longer side
 THUMBNAIL_QUALITY = 75
 
@@ -63,7 +60,7 @@ def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
         if done_by and not preparation.overwrite:
             return Skipped(done_by=done_by)
         data = images.read_bytes(pathlib.Path(path))
-        least = max(DETAIL * preparation.image_size, THUMBNAIL)
+        least = max(resizing.DETAIL * preparation.image_size, THUMBNAIL)
         loaded = images.load(data, path, least)
         picture = images.upright(loaded)
     except (images.BrokenImage, sidecars.CannotWrite) as error:
@@ -79,7 +76,7 @@ def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
     if (times := min(picture.size) // least) > 1:  # what was no JPEG comes in its full size
         picture = picture.reduce(times)
     return Photo(
-        resize_picture(picture, preparation.image_size),
+        resizing.resize_picture(picture, preparation.image_size),
         join_keywords([embedded, in_sidecars, in_text]),
         embedded.words,
         _make_thumbnail(picture) if preparation.thumbnail else b"",
@@ -91,15 +88,6 @@ def _without(keywords: Keywords, ours: set[str]) -> Keywords:
     words = tuple(word for word in keywords.words if normalise_tag(word) not in ours)
     paths = tuple(path for path in keywords.paths if normalise_tag(path[-1]) not in ours)
     return Keywords(words, paths, keywords.problems)
-
-
-def resize_picture(picture: Image.Image, size: int) -> np.ndarray:
-    """Resizes an RGB picture to uint8 [size, size, 3], as `preprocessing.resize` does, without TensorFlow:
-    bilinear with anti-aliasing, the aspect not kept (decision 11), rounded only once."""
-    if picture.size == (size, size):
-        return np.asarray(picture)
-    channels = [c.convert("F").resize((size, size), Image.Resampling.BILINEAR) for c in picture.split()]
-    return np.rint(np.stack([np.asarray(c) for c in channels], axis=-1)).astype(np.uint8)
 
 
 def _make_thumbnail(picture: Image.Image) -> bytes:

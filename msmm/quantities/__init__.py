@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from msmm.core.progress import ProgressBar
 from msmm.quantities.calibration import Calibration
 from msmm.quantities.cross_validation import out_of_fold
 from msmm.quantities.estimators import ESTIMATORS
 from msmm.quantities.held_out import HeldOut
-from msmm.scoring.metrics import annotation_metrics, bootstrap_difference
+from msmm.scoring.bootstrap import metric_gain
+from msmm.scoring.borderline import ROUNDING, first_best, is_better
+from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Annotations
 
 BEST = "best"
@@ -76,25 +78,30 @@ def _restored(name: str, values: dict):
 def fit(held_out: HeldOut) -> Fitted:
     """Fits every estimator on held-out images, and chooses one on them alone.
 
-    The choice is `PREFERRED` unless another is better without doubt: unless the 95 % interval of a paired
-    bootstrap over the held-out images lies above 0 for its gain in cross-validated H-F1. Of several such
-    the best. To take the highest H-F1 of nine instead adds more noise than it gains
-    (docs/how_many_labels.md). Below `ENOUGH` images it is `PREFERRED_OF_FEW`.
+    The choice is `PREFERRED` unless another is better without doubt: unless the 95 % interval of its gain in
+    cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Of several such
+    the best, of equal ones the first in `ESTIMATORS`, which go from simple to elaborate. To take the
+    highest H-F1 of nine instead adds more noise than it gains (docs/research/how_many_labels.md). Below
+    `ENOUGH` images it is `PREFERRED_OF_FEW`.
     """
     estimators = {name: kind.fit(held_out) for name, kind in ESTIMATORS.items()}
     if len(held_out.raw) < ENOUGH:
         return Fitted(estimators, PREFERRED_OF_FEW, {}, len(held_out.raw))
     chosen = {
         name: [out_of_fold(kind.fit, held_out, seed) for seed in range(_REPEATS)]
-        for name, kind in tqdm(ESTIMATORS.items(), "cross-validating quantities", leave=False, disable=None)
+        for name, kind in ProgressBar(ESTIMATORS.items(), "cross-validating quantities", unit="estimators")
     }
     h_f1 = {
         name: float(np.mean([annotation_metrics(held_out.labels, c)["H-F1"] for c in sets]))
         for name, sets in chosen.items()
     }
     better = [
-        name for name in ESTIMATORS
-        if h_f1[name] > h_f1[PREFERRED]
-        and np.quantile(bootstrap_difference(held_out.labels, chosen[PREFERRED], chosen[name]), 0.025) > 0
-    ]  # fmt: skip
-    return Fitted(estimators, max(better or [PREFERRED], key=h_f1.get), h_f1, len(held_out.raw))
+        name
+        for name in ESTIMATORS
+        if is_better(h_f1[name], h_f1[PREFERRED])
+        and metric_gain(held_out.labels, chosen[PREFERRED], chosen[name], seeds_vary=False).interval[0]
+        > ROUNDING
+    ]
+    candidates = better or [PREFERRED]
+    best = candidates[first_best([h_f1[name] for name in candidates])]
+    return Fitted(estimators, best, h_f1, len(held_out.raw))

@@ -16,6 +16,7 @@ from msmm.quantities.calibration import Calibration
 from msmm.quantities.count_distribution import best_expected_f1, poisson_binomial
 from msmm.quantities.cross_validation import cross_validated
 from msmm.quantities.held_out import HeldOut, logits
+from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
 from msmm.scoring.predictions import Annotations, round_counts
 
 
@@ -30,6 +31,7 @@ class Estimator(Protocol):
 class AtLeast:
     """Every label of at least a probability that somebody names, perhaps none; nothing is fitted."""
 
+    title: ClassVar[str] = "a given threshold"
     probability: float
 
     def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:
@@ -116,8 +118,9 @@ class ClassThresholds:
 
         if len(held_out.raw) < 2:
             return cls._fit(held_out, cls.STRENGTHS[-1])
-        found = {s: cross_validated(fitter(s), held_out) for s in reversed(cls.STRENGTHS)}
-        return cls._fit(held_out, max(found, key=found.get))  # of equal ones the strongest
+        strongest_first = cls.STRENGTHS[::-1]
+        h_f1 = [cross_validated(fitter(s), held_out) for s in strongest_first]
+        return cls._fit(held_out, strongest_first[first_best(h_f1)])  # of equal ones the strongest
 
     @classmethod
     def _fit(cls, held_out: HeldOut, strength: float) -> "ClassThresholds":
@@ -172,7 +175,7 @@ class CountPosterior:
             said = np.take_along_axis(posterior(prior, held_out.raw, precision), true, axis=1)
             return np.log(np.maximum(said, 1e-12)).mean()
 
-        return cls(calibration, float(max(cls.PRECISIONS, key=likelihood)))
+        return cls(calibration, cls.PRECISIONS[first_best([likelihood(p) for p in cls.PRECISIONS])])
 
     def annotate(self, probabilities: np.ndarray, raw: np.ndarray) -> Annotations:
         p = self.calibration.probabilities(logits(probabilities))
@@ -222,7 +225,7 @@ class GuidedThreshold:
         for _ in range(cls.SAMPLES):
             rows = rng.integers(len(held_out.raw), size=len(held_out.raw))
             best = [thresholds.best_threshold(s[rows], held_out.labels[rows]) for s in scores]
-            i = max(range(len(best)), key=lambda i: best[i][1])
+            i = first_best([h_f1 for _, h_f1 in best])  # of equal ones the lowest precision
             found.append((cls.PRECISIONS[i], best[i][0]))
         precision, threshold = np.mean(found, axis=0)
         return cls(calibration, float(precision), float(threshold))
@@ -248,7 +251,7 @@ def posterior(prior: np.ndarray, raw: np.ndarray, precision: float) -> np.ndarra
 
 def median(distribution: np.ndarray) -> np.ndarray:
     """The least count >= 1 that is not exceeded with probability 1/2, [N] int32, of P(m = s) [N, C + 1]."""
-    count = (distribution.cumsum(axis=1) < 0.5).sum(axis=1)
+    count = (distribution.cumsum(axis=1) < 0.5 - ROUNDING_OF_SUMS).sum(axis=1)
     return np.clip(count, 1, distribution.shape[1] - 1).astype(np.int32)
 
 

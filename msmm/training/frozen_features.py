@@ -16,12 +16,12 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import clean, read_json, remove, whole_directory, write_json
+from msmm.core.files import atomic_directory, clean, read_json, remove, write_json
+from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
@@ -39,7 +39,7 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
     if not final.exists():
         directory.mkdir(parents=True, exist_ok=True)
         clean(directory)  # of what other runs have left, too: maps are large
-        with whole_directory(final, replace=False) as partial:
+        with atomic_directory(final, replace=False) as partial:
             _fill(partial, kind, num_rows, batches(), dtype)
             write_json(partial / "key.json", key)
             checksums.write(partial, [path.name for path in partial.iterdir()])
@@ -61,7 +61,9 @@ def _place(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
 def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
     dtype, start = np.dtype(dtype), 0
     with (
-        tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress,
+        ProgressBar(
+            description=f"computing {kind}", total=num_rows, unit="images", where=directory.parent
+        ) as progress,
         contextlib.ExitStack() as files,
     ):
         for pieces in batches:

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from msmm.core.errors import UserError
-from msmm.core.files import remove, whole_file
+from msmm.core.files import atomic_write, remove
+from msmm.core.progress import ProgressBar
 from msmm.models import optimizers
+from msmm.scoring.borderline import is_better
 from msmm.training.log import TrainingLog
 
 # Each rung is about a third of the one before (decision 5): 0.1, 0.03, 0.01, …
@@ -40,7 +41,7 @@ class Task:
     epoch: epoch number -> batches (x, y); where `shared`, also (epoch number, Share) -> a worker's part.
     predict: model -> outputs [n, …] for the n held-out images; held_out_y is their y.
     figures: (model, outputs) -> held-out figures by name; `select` names the one that decides, larger
-        better unless `smaller_is_better`.
+        better unless `smaller_is_better`; of epochs that are equal but for rounding the first is kept.
     chosen: (model, outputs) -> the labels chosen for held-out images, bool [n, C]; None for a regressor.
     optimizer: (learning rate, steps in all) -> optimiser; None: the paper's (IV-A3).
     kept: parts that belong to the stage as they are, untrained.
@@ -204,7 +205,7 @@ class _Training:
                 figures = task.evaluate(self.model)[1]
                 value = -figures[task.select] if task.smaller_is_better else figures[task.select]
                 progress.epoch += 1
-                if value > progress.best:
+                if is_better(value, progress.best):
                     progress.best, progress.best_epoch = value, progress.epoch
                     self.best = _values(self.variables)
             rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
@@ -224,13 +225,13 @@ class _Training:
         total, images = 0.0, 0
         description = f"{self.task.name} epoch {epoch + 1}/{self.task.epochs}"
         total_steps = self.task.steps_per_epoch
-        bar = tqdm(self.steps(epoch), description, total=total_steps, unit="step", leave=False, disable=None)
+        bar = ProgressBar(self.steps(epoch), description, total=total_steps, unit="steps")
         for step, (loss, size) in enumerate(bar, 1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss became {loss} in epoch {epoch + 1}, step {step}")
             total, images = total + loss * size, images + size
             if step % 10 == 0:
-                bar.set_postfix_str(f"loss {total / images:.3f}", refresh=False)
+                bar.note(f"loss {total / images:.3f}")
         # A ReLU can turn NaN into 0, so that the loss of a network full of NaN looks healthy.
         if not all(np.isfinite(v).all() for v in _values(self.model.trainable_variables)):
             raise DivergedError(f"a weight was not finite after epoch {epoch + 1}")
@@ -278,7 +279,7 @@ def _assign(variables, values) -> None:
 def _save(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict) -> None:
     """Writes the state so that the file is either the old one or the whole new one."""
     meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(partial, meta=np.array(meta), **arrays)
 
 

@@ -31,7 +31,7 @@ from msmm.baselines.registry import METHODS
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
+from msmm.core.files import atomic_directory, json_bytes, locked, read_json, remove, write_bytes, write_json
 from msmm.scoring.metrics import per_class_f1
 from msmm.training import baseline_tasks, joint, model_parts, stage_tasks
 from msmm.training.distribution import Distribution, Replicas
@@ -149,7 +149,7 @@ def adopt(run: Run, other: Run) -> list[str]:
         if directory.exists() or not record or not ready:
             continue
         if (record["settings"], record["inputs"]) == (_settings(run, stage), _inputs(run, stage)):
-            with whole_directory(directory) as partial:
+            with atomic_directory(directory) as partial:
                 of_other, no_log = other.stage_directory(stage), shutil.ignore_patterns("log")
                 shutil.copytree(of_other, partial, ignore=no_log, dirs_exist_ok=True)
             found.append(stage)

@@ -9,7 +9,8 @@ import numpy as np
 import msmm
 from msmm import configs, quantities
 from msmm.data.input_pipeline import batches_of
-from msmm.inference import model_dir
+from msmm.inference import engines, model_dir
+from msmm.inference.engines import second_look
 from msmm.models.annotator import annotator
 from msmm.quantities import HeldOut
 from msmm.quantities.held_out import sigmoid
@@ -182,4 +183,6 @@ def save_model(run: Run) -> pathlib.Path | None:
     directory = run.model_directory
     files = dict(zip(model_dir.QUANTITIES, fitted.values(), strict=True))
     model_dir.save(directory, network, run.dataset.labels, run.dataset.tags, info, files)
+    rows = run.held_out_rows[: second_look.IMAGES]
+    engines.prepare(directory, run.images("train").take(rows), train.tags[rows])
     return directory
