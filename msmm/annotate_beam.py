@@ -35,7 +35,7 @@ def main(paths: list[str]) -> None:
     if not paths:
         raise UserError("expected a PATH: a photograph or a folder")
     if existing := glob.glob(f"{glob.escape(_OUTPUT.value)}*.jsonl"):
-        raise UserError(f"{existing[0]} is there already: name another --output, or delete it")
+        raise UserError(f"{existing[0]} exists already: name another --output, or delete it")
     from msmm.core import beam
     from msmm.photos import finding, keywords, reading
 

@@ -48,11 +48,11 @@ def main() -> None:
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
     root_path = _check_root_path()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what follows is cleaned up then, too
-    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _ended_by_interrupt():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that temporary files are deleted then, too
+    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _end_at_interrupt():
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
-        # It would sum up the last 10,000 requests after each one, for a dashboard that is not served.
+        # Else it analyses the last 10,000 requests after each one, for a dashboard that is not served.
         os.environ.update(GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=f"{10**9}")
         command_line.import_tensorflow()
         try:
@@ -63,7 +63,7 @@ def main() -> None:
         from msmm.photos import page
 
         model = engines.load(_MODEL.value)
-        examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
+        examples = _load_photographs(folder, scratch) if folder else _draw_scenes(model, scratch)
         built = page.build(model, examples)
         try:
             page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value, root_path)
@@ -84,8 +84,8 @@ def _check_root_path() -> str:
 
 
 @contextlib.contextmanager
-def _ended_by_interrupt() -> Iterator[None]:
-    """Ctrl+C is how the page ends; there is nothing to go on with."""
+def _end_at_interrupt() -> Iterator[None]:
+    """Ends the page at Ctrl+C: unlike other commands, it has nothing to resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -93,8 +93,8 @@ def _ended_by_interrupt() -> Iterator[None]:
         print("\nthe page has ended", file=sys.stderr)
 
 
-def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
-    """The first few photographs of a folder and those below it, upright."""
+def _load_photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
+    """Returns the first few photographs of a folder and those below it, upright, without tags."""
     from msmm.core import images
     from msmm.photos import finding
 
@@ -103,7 +103,7 @@ def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
         path = pathlib.Path(name)
         jpeg = cause or images.checked(path)
         if not isinstance(jpeg, str):
-            examples.append((_save(scratch, len(examples), jpeg or path.read_bytes()), ""))
+            examples.append((_write_example(scratch, len(examples), jpeg or path.read_bytes()), ""))
         if len(examples) == NUM_EXAMPLES:
             break
     if not examples:
@@ -111,7 +111,8 @@ def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
     return examples
 
 
-def _scenes(model, scratch: str) -> list[tuple[str, str]]:
+def _draw_scenes(model, scratch: str) -> list[tuple[str, str]]:
+    """Draws a few test scenes, with those of their tags that the model knows."""
     from msmm.core import images
     from msmm.scenes import recipe
     from tfrecords_tools.datasets import scenes
@@ -119,12 +120,12 @@ def _scenes(model, scratch: str) -> list[tuple[str, str]]:
     examples = []
     for i in range(NUM_EXAMPLES):
         scene = recipe.draw(0, scenes.FIRST_INDEX["test"] + i, EXAMPLE_SIZE)
-        path = _save(scratch, i, images.encode(scene.image, scenes.QUALITY))
+        path = _write_example(scratch, i, images.encode(scene.image, scenes.QUALITY))
         examples.append((path, ", ".join(tag for tag in scene.tags if tag in model.tags)))
     return examples
 
 
-def _save(scratch: str, index: int, jpeg: bytes) -> str:
+def _write_example(scratch: str, index: int, jpeg: bytes) -> str:
     path = pathlib.Path(scratch, f"example{index}.jpg")
     path.write_bytes(jpeg)
     return str(path)

@@ -21,7 +21,7 @@ from msmm.photos.outputs import Annotated, escape_unprintable
 PHOTOS_A_PAGE = 100
 RUNNERS_UP = 3  # labels that were not chosen, shown as well
 MARK = "<!doctype html><!-- an msmm gallery -->"  # what a page begins with
-NEXT = "<!-- next -->"  # where the link to the next page goes once there is one
+NEXT = "<!-- next -->"  # the place of the link to the next page
 _NAME = re.compile(r"page-(\d{4,})\.html")
 _TITLE = re.compile(r"<title>Annotated by (.*?)(?:, page \d+)?</title>")
 _PATH = re.compile(r'<article id="([^"]*)">')
@@ -75,7 +75,7 @@ class Gallery:
             overwrite,
         )
         if self._folder.exists() and not self._folder.is_dir():
-            raise UserError(f"{folder} is there and not a folder: name another --output")
+            raise UserError(f"{folder} exists and is not a folder: name another --output")
         strange = [p.name for p in self._folder.glob("*") if not _is_ours(p)] if self._folder.exists() else []
         if strange:
             raise UserError(

@@ -137,7 +137,7 @@ class File:
         for existing in (self._path, self._partial):
             if os.path.lexists(existing) and not _is_ours(existing, format):
                 raise UserError(
-                    f"{existing} is there and not {format.name} that this wrote: name another --output"
+                    f"{existing} exists and is not {format.name} of this command: name another --output"
                 )
         self._new, self._done, self._size = 0, {}, 0  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
@@ -160,7 +160,7 @@ class File:
                     break
                 if row[1] is None if row else is_header and line.strip() != is_header.encode():
                     raise UserError(
-                        f"{path} is of an earlier version, which did not say which model annotated: name "
+                        f"{path} is of an earlier version, which did not record which model annotated: name "
                         "another --output, or write all anew with --overwrite"
                     )
                 if not row and not is_header:

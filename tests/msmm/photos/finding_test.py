@@ -33,7 +33,7 @@ def causes(*paths, listed=b""):
     return {path: cause for path, cause in Finder(paths, io.BytesIO(listed)) if cause}
 
 
-def test_a_folder_is_searched_to_its_ground_in_the_order_of_names(tree):
+def test_a_folder_is_searched_with_all_below_in_the_order_of_names(tree):
     assert found(".") == ["./a.png", "./b/one.jpg", "./b/two.JPG", "./b/c/three.tif"]
     assert found("b/") == found("b") == ["b/one.jpg", "b/two.JPG", "b/c/three.tif"]
 
@@ -50,7 +50,7 @@ def test_a_photograph_under_another_name_is_known_by_its_content(tree):
     assert found("d") == ["d/IMG_1", "d/x.dat", "d/y.bin"]
 
 
-def test_a_format_that_is_not_read_is_said(tree):
+def test_a_format_that_is_not_read_is_reported(tree):
     tree(**{"d/IMG.HEIC": b"x", "d/raw.cr2": b"II*\0"})
     assert found("d") == []
     assert causes("d") == {
@@ -215,9 +215,9 @@ def test_loops_of_links_end(tree, tmp_path):
     os.symlink("self.jpg", "b/self.jpg")
     os.symlink("nothing.jpg", "b/broken.jpg")
     assert sorted(found(".")) == ["./a.png", "./b/c/three.tif", "./b/one.jpg", "./b/two.JPG"]
-    said = causes(".")
-    assert said["./b/broken.jpg"] == "missing file"
-    assert said["./b/self.jpg"].startswith("unreadable file (")
+    reported = causes(".")
+    assert reported["./b/broken.jpg"] == "missing file"
+    assert reported["./b/self.jpg"].startswith("unreadable file (")
 
 
 def test_a_folder_of_links_brings_what_they_lead_to(tree, tmp_path):
@@ -232,6 +232,6 @@ def test_a_pipe_is_not_waited_for(tree):
     assert "b/pipe.jpg" not in found("b") and causes("b/pipe.jpg") == {"b/pipe.jpg": "not a file"}
 
 
-def test_a_path_that_is_not_there_is_said_before_anything_is_done(tree):
+def test_a_missing_path_is_reported_before_anything_is_done(tree):
     with pytest.raises(UserError, match=r"no such file or folder: 'x\*\.jpg'"):
         Finder(["b", "x*.jpg"], io.BytesIO())

@@ -77,8 +77,8 @@ def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
         "20.0",
         "10.0",
     ]
-    for said in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
-        assert said in page.text
+    for text in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
+        assert text in page.text
     link = page.all("a", "href")[1]
     assert link == urllib.parse.quote("./" + os.path.relpath("photos/a b.jpg", tmp_path / "g"))
 

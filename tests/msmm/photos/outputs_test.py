@@ -55,8 +55,8 @@ def test_no_name_breaks_a_line_or_moves_the_cursor(path):
         csv_line(annotated(path), MODEL),
         json_line(annotated(path), MODEL),
     )
-    for said in (text, row):
-        assert said.isprintable() and said.encode()
+    for printed in (text, row):
+        assert printed.isprintable() and printed.encode()
     assert json.loads(line)["path"] == path and "\n" not in line and line.encode()
     cells = next(csv.reader([row]))
     assert len(cells) == len(CSV_COLUMNS) and not cells[0].startswith("=")
@@ -152,7 +152,7 @@ class TestFile:
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
 
-    def test_who_did_what_is_known(self, format, read, tmp_path):
+    def test_the_model_of_each_photograph_is_remembered(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
                 if output.find_annotator(name) is None:
@@ -171,7 +171,7 @@ class TestFile:
             CSV: b"path,labels,probabilities,quantity,tags,unknown\na.jpg,,,1.000,,\n",
         }
         (tmp_path / name).write_bytes(rows[format])
-        with pytest.raises(UserError, match="earlier version, which did not say which model annotated"):
+        with pytest.raises(UserError, match="earlier version, which did not record which model annotated"):
             File(tmp_path / "out", format, MODEL, overwrite=False)
         assert (tmp_path / name).read_bytes() == rows[format]
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:

@@ -65,21 +65,23 @@ def photograph(size=(40, 30)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8))
 
 
-def test_it_says_what_the_model_says(model, example):
+def test_the_page_returns_the_annotation_of_the_model(model, example):
     from msmm.photos import page
 
-    said = page.annotate_upload(model, example[0], " DOGS,x; Un heard\nx,  New   York,")
+    annotation = page.annotate_upload(model, example[0], " DOGS,x; Un heard\nx,  New   York,")
     pixels = np.asarray(Image.open(example[0]).convert("RGB"))
     expected = model.annotate([pixels], [["dog", "x", "new york"]])[0]
-    assert tuple(said["labels"]) == expected.labels and len(expected.labels) == 5  # 3 tags of 1.5, halves up
-    assert said["quantity"] == pytest.approx(4.5) and said["rule"] == "regression"
-    assert said["unknown_tags"] == ["Un heard"]
-    by_class = [said["probabilities"][label] for label in model.labels]
+    assert (
+        tuple(annotation["labels"]) == expected.labels and len(expected.labels) == 5
+    )  # 3 tags of 1.5, halves up
+    assert annotation["quantity"] == pytest.approx(4.5) and annotation["rule"] == "regression"
+    assert annotation["unknown_tags"] == ["Un heard"]
+    by_class = [annotation["probabilities"][label] for label in model.labels]
     np.testing.assert_allclose(by_class, expected.probabilities, atol=1e-6)
-    falling = list(said["probabilities"].values())
+    falling = list(annotation["probabilities"].values())
     assert falling == sorted(falling, reverse=True)
-    assert said["top_3"] == list(said["probabilities"])[:3]
-    json.dumps(said)
+    assert annotation["top_3"] == list(annotation["probabilities"])[:3]
+    json.dumps(annotation)
 
 
 def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
@@ -92,11 +94,11 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
     )
     fitted = quantities.fit(held_out)
     model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted)
-    said = page.annotate_upload(model, example[0], "x, dog")
-    assert said["rule"] == fitted.best != "regression"
+    annotation = page.annotate_upload(model, example[0], "x, dog")
+    assert annotation["rule"] == fitted.best != "regression"
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)  # this model does not look at them
-    assert tuple(said["labels"]) == model.annotate([pixels], [["x", "dog"]])[0].labels
-    assert f"by {fitted.best}." in page.as_html(said)
+    assert tuple(annotation["labels"]) == model.annotate([pixels], [["x", "dog"]])[0].labels
+    assert f"by {fitted.best}." in page.format_html(annotation)
     pixels_alone = dataclasses.replace(fitted, best="expected_f1")
     model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted, pixels_alone)
     assert page.annotate_upload(model, example[0], "unheard")["rule"] == "expected_f1"
@@ -110,14 +112,14 @@ def test_the_photograph_is_looked_at_upright(model_directory, photo):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned to the right by 90 degrees
     path = photo("turned.jpg", bright_above().rotate(90, expand=True), exif=exif)
-    said = page.annotate_upload(model_dir.load(model_directory), str(path), "")
-    assert said["labels"][0] == "bright above" and said["probabilities"]["bright above"] > 0.99
+    annotation = page.annotate_upload(model_dir.load(model_directory), str(path), "")
+    assert annotation["labels"][0] == "bright above" and annotation["probabilities"]["bright above"] > 0.99
 
 
 def test_text_that_tries_to_be_something_else_stays_text(model, example):
     from msmm.photos import page
 
-    shown = page.as_html(page.annotate_upload(model, example[0], f"{HOSTILE},{TEMPLATE}"))
+    shown = page.format_html(page.annotate_upload(model, example[0], f"{HOSTILE},{TEMPLATE}"))
     assert "<img" not in shown
     assert shown.count("&lt;img") >= 2
 
@@ -150,18 +152,18 @@ def client(address):
     return Client(address, verbose=False)
 
 
-def test_the_api_says_what_the_page_does(client, model, example):
+def test_the_api_returns_the_same_as_the_page(client, model, example):
     from gradio_client import handle_file
 
     from msmm.photos import page
 
-    said = client.predict(handle_file(example[0]), "dog, unheard", api_name="/annotate")
-    assert said == page.annotate_upload(model, example[0], "dog, unheard")
+    annotation = client.predict(handle_file(example[0]), "dog, unheard", api_name="/annotate")
+    assert annotation == page.annotate_upload(model, example[0], "dog, unheard")
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/annotate"]
 
 
 @pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[name for name, _, _ in REFUSED])
-def test_what_is_no_photograph_is_refused_in_words(client, tmp_path, name, data, says):
+def test_files_that_are_no_photographs_are_refused_with_a_cause(client, tmp_path, name, data, says):
     from gradio_client import handle_file
 
     (tmp_path / name).write_bytes(data)
@@ -316,9 +318,9 @@ def test_the_api_reads_no_files_and_addresses_of_the_server(address, example, el
     for path in (example[0], f"{pathlib.Path(example[0]).parent}/../{example[0]}", url):
         photo = {"path": path, **meta, **stream}
         started = httpx.post(f"{address}/gradio_api/call/annotate", json={"data": [photo, ""]}).json()
-        said = httpx.get(f"{address}/gradio_api/call/annotate/{started['event_id']}", timeout=30).text
-        assert said.startswith("event: error") and "labels" not in said
-        assert path != url or meta == {} or stream or "Received: an address" in said
+        answer = httpx.get(f"{address}/gradio_api/call/annotate/{started['event_id']}", timeout=30).text
+        assert answer.startswith("event: error") and "labels" not in answer
+        assert path != url or meta == {} or stream or "Received: an address" in answer
     assert asked == []
 
 
@@ -358,26 +360,26 @@ def test_a_person_annotates_a_photograph(tab, model, tmp_path):
     tab.get_by_label("Tags").fill(f"DOG, x, {HOSTILE}, {TEMPLATE}")
     tab.locator("[data-testid=image] img, .image-frame img").first.wait_for()
     tab.get_by_role("button", name="Annotate").click()
-    tab.locator(".said .row").first.wait_for()
+    tab.locator(".result .row").first.wait_for()
     expected = model.annotate([np.asarray(photograph())], [["dog", "x"]])[0]
-    assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
-    assert tab.inner_text(".said .quantity") == "Predicted quantity: 3.000. Kept: 3, by regression."
+    assert tab.locator(".result .labels b").all_inner_texts() == list(expected.labels)
+    assert tab.inner_text(".result .quantity") == "Predicted quantity: 3.000. Kept: 3, by regression."
     order = np.argsort(-expected.probabilities, kind="stable")
     names = [model.labels[i] for i in order]
-    assert tab.locator(".said .name").all_inner_texts() == names
-    shown = [float(text.rstrip("%")) for text in tab.locator(".said .value").all_inner_texts()]
+    assert tab.locator(".result .name").all_inner_texts() == names
+    shown = [float(text.rstrip("%")) for text in tab.locator(".result .value").all_inner_texts()]
     np.testing.assert_allclose(shown, 100 * expected.probabilities[order], atol=0.06)
-    assert tab.inner_text(".said .top") == f"A fixed top 3 would have said: {', '.join(names[:3])}."
-    assert tab.locator(".said .row.chosen .name").all_inner_texts() == names[:3]
-    assert tab.inner_text(".said .unknown").endswith(f"{HOSTILE}, {TEMPLATE}")
+    assert tab.inner_text(".result .top") == f"A fixed top 3 would be: {', '.join(names[:3])}."
+    assert tab.locator(".result .row.chosen .name").all_inner_texts() == names[:3]
+    assert tab.inner_text(".result .unknown").endswith(f"{HOSTILE}, {TEMPLATE}")
     tab.wait_for_timeout(300)  # for what an inserted image would do
 
 
 def test_an_example_is_annotated_by_a_click(tab, model, example):
     tab.locator("[id*=dataset] img, .gallery img, .gallery-item img").first.click()
-    tab.locator(".said .row").first.wait_for()
+    tab.locator(".result .row").first.wait_for()
     expected = model.annotate([np.asarray(Image.open(example[0]))], [["dog", "x"]])[0]
-    assert tab.locator(".said .labels b").all_inner_texts() == list(expected.labels)
+    assert tab.locator(".result .labels b").all_inner_texts() == list(expected.labels)
     assert tab.get_by_label("Tags").input_value() == example[1]
 
 
@@ -387,4 +389,4 @@ def test_a_drawing_with_a_script_is_refused_on_the_page(tab, tmp_path):
     tab.locator("[data-testid=image] img, .image-frame img").first.wait_for()
     tab.get_by_role("button", name="Annotate").click()
     tab.get_by_text(".svg is not read").first.wait_for()
-    assert tab.locator(".said .row").count() == 0
+    assert tab.locator(".result .row").count() == 0

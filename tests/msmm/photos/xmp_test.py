@@ -83,7 +83,7 @@ def test_labels_are_added_and_all_else_stays(name):
 
 
 @pytest.mark.parametrize("name", ["exiftool", "strange", "no subject", "BOM"])
-def test_no_byte_of_what_was_there_is_changed(name):
+def test_no_byte_of_the_old_packet_is_changed(name):
     """The old bytes are what is left of the new ones when some are taken out in order."""
     new = iter(merge(PACKETS[name], ["sky"]))
     assert all(byte in new for byte in PACKETS[name].encode())
@@ -114,7 +114,7 @@ def test_keywords_that_cannot_be_xml_become_so():
     assert subjects(new) == ["two lines", "ok[31m", "</rdf:li><script>"]
 
 
-def test_what_others_make_of_our_properties_is_understood():
+def test_properties_that_other_programs_have_moved_are_understood():
     """exiv2 puts all properties into one description; then they are taken out one by one."""
     first = merge(EXIFTOOL, ["sky"]).decode()
     start, end = first.index("<msmm:added>"), first.index("</msmm:model>") + len("</msmm:model>")
@@ -232,6 +232,6 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>' + STRANGE
         (b" " * (xmp.MAX_BYTES + 1), "too large"),
     ],
 )
-def test_what_is_no_packet_is_refused(data, cause):
+def test_invalid_packets_are_refused(data, cause):
     with pytest.raises(xmp.BadPacket, match=cause):
         merge(data, ["sky"])
