@@ -151,7 +151,7 @@ def _choose_rule():
 
 
 def _open_output(model: str):
-    from msmm.photos import gallery, outputs
+    from msmm.photos import formats, gallery, outputs
 
     path, name = _OUTPUT.value, _FORMAT.value
     if name == "html":
@@ -159,10 +159,10 @@ def _open_output(model: str):
     elif name == "xmp":
         output = outputs.Sidecars(model)
     elif path:
-        form = outputs.JSON if name == "json" else outputs.CSV
+        form = formats.JSON if name == "json" else formats.CSV
         output = outputs.File(path, form, model, _OVERWRITE.value)
     else:
-        form = {"json": outputs.JSON, "csv": outputs.CSV}.get(name)
+        form = {"json": formats.JSON, "csv": formats.CSV}.get(name)
         line = form and functools.partial(form.line, model=model)
         output = outputs.Text(line, form.header) if form else outputs.Text()
     return outputs.DryRun(output) if _DRY_RUN.value else output
@@ -176,7 +176,7 @@ def _report(summary, model: str, name: str) -> None:
       model: the annotator's name without its counting rule.
       name: its name with it.
     """
-    from msmm.photos.outputs import escape_unprintable
+    from msmm.photos.formats import escape_unprintable
 
     words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
     if before := summary.done_before.total():

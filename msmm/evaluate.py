@@ -121,7 +121,7 @@ def _by_engine(run, truth, quantity: str | None):
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
-    from msmm.photos.outputs import no_formula
+    from msmm.photos.formats import no_formula
 
     def names(row):
         return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)

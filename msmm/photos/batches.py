@@ -15,8 +15,9 @@ from msmm.core import workers
 from msmm.core.progress import ProgressBar, write_line
 from msmm.inference.model_dir import Annotation, Model
 from msmm.photos import reading, sidecars
+from msmm.photos.formats import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags
-from msmm.photos.outputs import Annotated, Output, escape_unprintable
+from msmm.photos.outputs import Output
 from msmm.quantities.estimators import Estimator
 
 BATCH = 32

@@ -13,7 +13,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from msmm.inference import engines
 from msmm.inference.model_dir import Model
-from msmm.photos import batches, outputs, reading
+from msmm.photos import batches, formats, reading
 from msmm.photos.keywords import Tags
 
 
@@ -36,7 +36,7 @@ class Settings:
 def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
     """Adds the steps that annotate photographs.
 
-    The lines of `outputs.json_line` go to `output`-….jsonl, in no order, and {"path", "cause"} of the
+    The lines of `formats.json_line` go to `output`-….jsonl, in no order, and {"path", "cause"} of the
     skipped to `output`.skipped-….jsonl.
     """
     prepared = (
@@ -49,7 +49,7 @@ def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Sett
         prepared
         | "Usable" >> beam.Filter(_is_usable)
         | "Annotate" >> RunInference(_Handler(settings))
-        | "JSON" >> beam.Map(outputs.json_line, settings.annotator)
+        | "JSON" >> beam.Map(formats.json_line, settings.annotator)
         | "Write" >> beam.io.WriteToText(output, ".jsonl")
     )
     _ = (
@@ -60,7 +60,7 @@ def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Sett
     )
 
 
-class _Handler(ModelHandler[tuple[str, reading.Photo], outputs.Annotated, Model]):
+class _Handler(ModelHandler[tuple[str, reading.Photo], formats.Annotated, Model]):
     def __init__(self, settings: Settings):
         super().__init__(max_batch_size=batches.BATCH)
         self._settings = settings
@@ -73,7 +73,7 @@ class _Handler(ModelHandler[tuple[str, reading.Photo], outputs.Annotated, Model]
         batch: Sequence[tuple[str, reading.Photo]],
         model: Model,
         inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[outputs.Annotated]:
+    ) -> Iterable[formats.Annotated]:
         return batches.annotate_batch(model, Tags(model.tags), batch, self._settings.counting)
 
 

@@ -140,9 +140,9 @@ def sidecar(directory: pathlib.Path):
 
 def lines(directory: pathlib.Path):
     """A second run over what is there: whole lines stay as they are, others are an error."""
-    from msmm.photos import outputs
+    from msmm.photos import formats, outputs
 
-    for name, format in (("said.jsonl", outputs.JSON), ("said.csv", outputs.CSV)):
+    for name, format in (("said.jsonl", formats.JSON), ("said.csv", formats.CSV)):
         before = (directory / name).read_bytes()
         with outputs.File(str(directory / name), format, "model", overwrite=False) as file:
             file.write(samples.annotated("new.jpg"))

@@ -12,8 +12,8 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.photos import gallery
+from msmm.photos.formats import Annotated
 from msmm.photos.gallery import Gallery
-from msmm.photos.outputs import Annotated
 from tests.msmm.conftest import picture
 
 RUN = "document.title='RAN'"

@@ -5,17 +5,8 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.outputs import (
-    CSV,
-    CSV_COLUMNS,
-    JSON,
-    Annotated,
-    DryRun,
-    File,
-    csv_line,
-    json_line,
-    text_line,
-)
+from msmm.photos.formats import CSV, CSV_COLUMNS, JSON, Annotated, csv_line, json_line, text_line
+from msmm.photos.outputs import DryRun, File
 
 MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
