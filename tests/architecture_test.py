@@ -34,6 +34,8 @@ COMMANDS = {
         "ablation",
         "joint",
         "quantity",
+        "results_pages",
+        "sweep",
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",
