@@ -28,7 +28,6 @@ another model or counting rule has done there is reported. --overwrite does all 
   find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
 """
 
-import functools
 import sys
 
 from absl import flags
@@ -90,7 +89,7 @@ def main(paths: list[str]) -> None:
     _check_flags(paths)
     from msmm.photos import finding
 
-    finder = finding.Finder(paths, sys.stdin.buffer, _EXCLUDE.value)
+    finder = finding.Finder(paths, getattr(sys.stdin, "buffer", None), _EXCLUDE.value)
     found = list(finder)
     if not found:
         left_out = finder.describe_left_out(" (", ")")
@@ -151,9 +150,11 @@ def _choose_rule():
 
 
 def _open_output(model: str):
+    """Returns the `outputs.Output` of the flags."""
     from msmm.photos import formats, gallery, outputs
 
-    path, name = _OUTPUT.value, _FORMAT.value
+    path, name = _OUTPUT.value or "", _FORMAT.value
+    output: outputs.Output
     if name == "html":
         output = gallery.Gallery(path, model, _OVERWRITE.value)
     elif name == "xmp":
@@ -161,10 +162,11 @@ def _open_output(model: str):
     elif path:
         form = formats.JSON if name == "json" else formats.CSV
         output = outputs.File(path, form, model, _OVERWRITE.value)
+    elif name == "text":
+        output = outputs.Text()
     else:
-        form = {"json": formats.JSON, "csv": formats.CSV}.get(name)
-        line = form and functools.partial(form.line, model=model)
-        output = outputs.Text(line, form.header) if form else outputs.Text()
+        form = formats.JSON if name == "json" else formats.CSV
+        output = outputs.Text(lambda photo: form.line(photo, model), form.header)
     return outputs.DryRun(output) if _DRY_RUN.value else output
 
 
@@ -201,7 +203,7 @@ def _report(summary, model: str, name: str) -> None:
         )
         print(f"keywords that the model does not know: {most}", file=sys.stderr)
     if _FORMAT.value == "html" and not _DRY_RUN.value:
-        print(f"gallery: {escape_unprintable(_OUTPUT.value)}/index.html", file=sys.stderr)
+        print(f"gallery: {escape_unprintable(str(_OUTPUT.value))}/index.html", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(paths: list[str]) -> None:
     from msmm.core import beam
     from msmm.photos import finding, keywords, reading
 
-    finder = finding.Finder(paths, sys.stdin.buffer, _EXCLUDE.value)
+    finder = finding.Finder(paths, getattr(sys.stdin, "buffer", None), _EXCLUDE.value)
     found = list(finder)
     photographs = [path for path, cause in found if not cause]
     if not photographs:

@@ -14,7 +14,6 @@ Behind a proxy that shows it under a path, name that path, and let the proxy tak
 """
 
 import contextlib
-import io
 import os
 import pathlib
 import signal
@@ -98,8 +97,8 @@ def _load_photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str
     from msmm.core import images
     from msmm.photos import finding
 
-    examples = []
-    for name, cause in finding.Finder([str(folder.absolute())], io.BytesIO()):
+    examples: list[tuple[str, str]] = []
+    for name, cause in finding.Finder([str(folder.absolute())]):
         path = pathlib.Path(name)
         jpeg = cause or images.checked(path)
         if not isinstance(jpeg, str):

@@ -5,7 +5,7 @@ import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from msmm.core import jpeg, photo_files
 
@@ -62,19 +62,20 @@ def _to_jpeg(data: bytes, name: str, short_side: int | None) -> bytes:
         opened = _open(data, name)
         size = opened.size
         if short_side is not None and min(size) > short_side:
-            size = tuple(max(1, round(side * short_side / min(opened.size))) for side in opened.size)
+            width, height = (max(1, round(side * short_side / min(opened.size))) for side in opened.size)
+            size = width, height
         try:
             upright_rgb = opened.mode == "RGB" and _turn(opened) is None
             kept = opened.format in ("JPEG", "MPO") and upright_rgb and size == opened.size
             # A JPEG is decoded as a whole, but no more pixels are painted than are of use.
-            opened.draft(None, (1, 1) if kept else [2 * side for side in size])
+            opened.draft(None, (1, 1) if kept else (2 * size[0], 2 * size[1]))
             opened.load()
+            if kept:
+                return data
             turn = _turn(opened)  # again: Pillow turns a TIFF as it loads it
-            pixels = None if kept else _rgb(opened)
+            pixels = _rgb(opened)
         except Exception:  # Pillow's readers raise many types on damaged pixels
             raise BrokenImage("does not decode") from None
-    if kept:
-        return data
     if pixels.size != size:
         pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
@@ -153,10 +154,14 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
     except Exception:  # Pillow's readers raise many types on damaged headers
         raise BrokenImage("does not decode") from None
-    most = MAX_PIXELS.get("JPEG" if opened.format == "MPO" else opened.format, MAX_OTHER_PIXELS)
+    most = MAX_PIXELS.get("JPEG" if opened.format == "MPO" else str(opened.format), MAX_OTHER_PIXELS)
     if opened.width * opened.height > most or max(opened.size) > MAX_SIDE:
         raise BrokenImage("too many pixels")
-    if _count_scanned_pixels(opened, data) > MAX_SCANNED:
+    try:
+        scanned = _count_scanned_pixels(opened, data)
+    except Exception:  # tags of a damaged TIFF file hold values of many types
+        raise BrokenImage("does not decode") from None
+    if scanned > MAX_SCANNED:
         raise BrokenImage("too many scans")
     return opened
 
@@ -165,7 +170,9 @@ def _count_scanned_pixels(opened: Image.Image, data: bytes) -> int:
     """Returns the pixels that libjpeg passes over, each once a scan; 0 where it is not used."""
     if opened.format in ("JPEG", "MPO"):
         return opened.width * opened.height * jpeg.count_scans(data)
-    if opened.format != "TIFF" or "jpeg" not in str(opened.info.get("compression")):
+    if not isinstance(opened, TiffImagePlugin.TiffImageFile) or "jpeg" not in str(
+        opened.info.get("compression")
+    ):
         return 0
     # A TIFF file is cut into strips or tiles, each a JPEG stream of its own.
     tags = opened.tag_v2
@@ -209,7 +216,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    return TURNS.get(image.getexif().get(ORIENTATION))
+    return TURNS.get(image.getexif().get(ORIENTATION, 1))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

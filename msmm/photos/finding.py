@@ -9,7 +9,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any
 
 from msmm.core import photo_files
 from msmm.core.errors import UserError
@@ -28,14 +28,14 @@ class Finder:
       left_out: what was left out, by reason, such as "folders of Synology". Counted while iterating.
     """
 
-    def __init__(self, paths: Iterable[str], standard_input: BinaryIO, exclude: Sequence[str] = ()):
+    def __init__(self, paths: Iterable[str], standard_input: Any = None, exclude: Sequence[str] = ()):
         """
         Args:
           paths: files, which are taken whatever their names are; folders, of which every photograph
             below them is taken, by name or else by content; globs (`**` too); and "-" for a list on standard
             input, a path a line or ended by NUL. In folders, globs and lists, the folders of other programs
             and what they leave of a photograph (`a.jpg~`) are left out; in folders, hidden ones as well.
-          standard_input: where the list comes from.
+          standard_input: a binary stream that the list comes from; None where it is closed.
           exclude: globs of files and folders to leave out: of their names, or with "/" of their paths, or of
             the ends of their paths.
 
@@ -100,8 +100,8 @@ class Finder:
                 if (status.st_dev, status.st_ino) in self._seen_folders:
                     continue
                 self._seen_folders.add((status.st_dev, status.st_ino))
-                with os.scandir(folder) as entries:
-                    entries = sorted(entries, key=lambda entry: entry.name)
+                with os.scandir(folder) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
             except OSError as error:
                 yield folder, f"unreadable folder ({error.strerror})"
                 continue
@@ -215,10 +215,10 @@ def _expand(path: str) -> tuple[list[str], bool]:
     return names, False
 
 
-def _read_list(stream: BinaryIO) -> Iterator[str]:
+def _read_list(stream: Any) -> Iterator[str]:
     """Yields the paths of a list as they come in."""
-    ended_by, rest = None, b""
-    while block := stream.read1(1 << 16):
+    ended_by, rest = b"", b""
+    while block := (stream.read1(1 << 16) if stream else b""):
         ended_by = ended_by or (b"\0" if b"\0" in block else b"\n")
         *names, rest = (rest + block).split(ended_by)
         yield from (os.fsdecode(name.removesuffix(b"\r")) for name in names if name.strip())

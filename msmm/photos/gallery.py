@@ -94,7 +94,8 @@ class Gallery:
                 )
             model = html.unescape(title[1])
             self._done.update(dict.fromkeys(map(hash, paths), model))
-            self._pages.append((int(_NAME.fullmatch(path.name)[1]), len(paths), paths[0], paths[-1], model))
+            number = int(_NAME.sub(r"\1", path.name))
+            self._pages.append((number, len(paths), paths[0], paths[-1], model))
 
     def __enter__(self) -> "Gallery":
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,9 @@ class Tags:
     """The tag vocabulary of a model, to look words up in."""
 
     def __init__(self, tags: Sequence[str]):
-        self._exact, self._plural, self._joined = {}, {}, {}
+        self._exact: dict[str, str] = {}
+        self._plural: dict[str, str] = {}
+        self._joined: dict[str, str] = {}
         for tag in tags:  # in order, so that the earlier of two that are alike is found
             name = normalise_tag(tag)
             self._exact.setdefault(name, tag)
@@ -68,12 +70,13 @@ class Tags:
 
         Of `Nature|sky` and `Nature/sky` the last level counts as well as the whole, and of `paths` the whole.
         """
-        known, unknown = {}, {}
+        known: dict[str, None] = {}
+        unknown: dict[str, None] = {}
         for word in words:
             levels = [level for part in re.split(r"[|/]", word) if (level := xmp.clean(part))]
             tags = [self.find(word), self.find(levels[-1]) if levels else None]
             if not any(tags):
-                unknown.setdefault(xmp.last_level(word))
+                unknown.setdefault(xmp.last_level(word), None)
             known.update(dict.fromkeys(filter(None, tags)))
         for path in paths:
             forms = (self.find(separator.join(path)) for separator in "|/") if len(path) > 1 else ()
@@ -93,7 +96,10 @@ def read_embedded(image: Image.Image, data: bytes, others: Iterable[str] = ()) -
       data: the bytes of its file.
       others: keywords that it has elsewhere, in a sidecar; IPTC ones that are cut from these are left out.
     """
-    found = extract_metadata(image, data)
+    try:
+        found = extract_metadata(image, data)
+    except Exception:  # what Pillow keeps of a damaged file is of many types
+        return Keywords(problems=("damaged metadata",))
     packets = []
     for packet in found.packets:
         try:

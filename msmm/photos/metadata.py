@@ -4,7 +4,7 @@ import dataclasses
 import re
 import struct
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from msmm.photos import xmp
 
@@ -39,22 +39,21 @@ def extract_metadata(image: Image.Image, data: bytes) -> Metadata:
       data: the bytes of its file.
     """
     found = Metadata()
-    if image.format in ("JPEG", "MPO"):
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
         _extract_from_jpeg(found, image.applist)
     elif image.format == "PNG":
         _extract_from_png(found, image.info)
-    elif image.format == "TIFF":
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
         _extract_from_tiff(found, image.tag_v2)
     elif image.format == "GIF":
         _extract_from_gif(found, data)
     elif image.info.get("xmp"):
         found.packets.append(image.info["xmp"])
-    try:
-        windows = image.getexif().get(_XP_KEYWORDS, b"")
-        windows = windows if isinstance(windows, bytes) else bytes(windows)
+    windows = image.getexif().get(_XP_KEYWORDS, b"")
+    if isinstance(windows, tuple) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in windows):
+        windows = bytes(windows)
+    if isinstance(windows, bytes):
         found.windows = windows.decode("utf-16-le", "replace").rstrip("\0").split(";")
-    except Exception:  # Pillow's EXIF reader raises many types on damaged blocks
-        found.windows = []
     found.packets = [packet for packet in found.packets if not xmp.is_blank(packet)]
     return found
 
@@ -98,7 +97,8 @@ def _extract_from_png(found: Metadata, info: dict) -> None:
         if kind == str(name).lower() or kind not in ("iptc", "8bim", "app13", "xmp", "app1"):
             continue
         match = _RAW_PROFILE.fullmatch(str(text).rstrip("\0"))
-        block = bytes.fromhex(match[1]) if match and not len(re.sub(r"\s", "", match[1])) % 2 else b""
+        digits = re.sub(r"\s", "", match[1]) if match else ""
+        block = b"" if len(digits) % 2 else bytes.fromhex(digits)
         if not block:
             found.problems.append("damaged raw profile")
         elif kind in ("xmp", "app1"):

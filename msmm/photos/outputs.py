@@ -49,7 +49,7 @@ class Text:
     def __exit__(self, *failure) -> None:
         pass
 
-    def find_annotator(self, path: str) -> None:
+    def find_annotator(self, path: str) -> str | None:
         return None
 
     def write(self, photo: Annotated) -> str | None:
@@ -67,7 +67,8 @@ class File:
                 raise UserError(
                     f"{existing} exists and is not {format.name} of this command: name another --output"
                 )
-        self._new, self._done, self._size = 0, {}, 0  # a path's hash -> the model
+        self._new = self._size = 0
+        self._done: dict[int, str] = {}  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
         if self._begun or (self._path.exists() and not overwrite):
             self._read(self._partial if self._begun else self._path)
@@ -98,7 +99,7 @@ class File:
                     )
                 self._size += len(line)
                 if row:
-                    self._done[hash(row[0])] = sys.intern(row[1])
+                    self._done[hash(row[0])] = sys.intern(str(row[1]))
 
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)

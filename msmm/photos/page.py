@@ -5,6 +5,7 @@ import html
 import pathlib
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -29,7 +30,10 @@ REASONS = {
     "not an image of a known format": f"not a photograph: expected one of {', '.join(images.FORMATS)}",
     "does not decode": "the file is damaged: it does not decode",
 }
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from the web
+FONTS: dict[str, Any] = {
+    "font": ["system-ui", "sans-serif"],
+    "font_mono": ["ui-monospace", "monospace"],
+}  # none from the web
 CSS = """
 .result p { margin: 0 0 .6em } .result .labels b { margin-right: .7em; font-size: 1.25em }
 .result .row { display: flex; gap: .6em; align-items: center; opacity: .6 } .result .row.chosen { opacity: 1 }
@@ -54,8 +58,8 @@ def build(model: Model, examples: Sequence[tuple[str, str]]) -> gr.Blocks:
         return format_html(answer(photo, tags))
 
     # Raw values, or Gradio opens the photograph itself. All requests queue for the one model.
-    once = {"preprocess": False, "concurrency_limit": 1, "concurrency_id": "model"}
-    unseen = {"api_visibility": "private", **once}
+    once: dict[str, Any] = {"preprocess": False, "concurrency_limit": 1, "concurrency_id": "model"}
+    unseen: dict[str, Any] = {"api_visibility": "private", **once}
     name = html.escape(str(model.info.get("dataset", "")))
     with gr.Blocks(title=f"msmm: {name}", analytics_enabled=False, delete_cache=(FREQUENCY, AGE)) as page:
         gr.HTML(f"<h1>{name}</h1>{len(model.labels):,} labels, {len(model.tags):,} tags")

@@ -49,7 +49,7 @@ class Photo:
 class Skipped:
     """A photograph that is not annotated. cause: why it cannot be; done_by: the model that has done it."""
 
-    cause: str | None = None
+    cause: str = ""
     done_by: str | None = None
 
 

@@ -173,8 +173,10 @@ class _Parser:
     """
 
     def __init__(self, data: bytes):
-        self._data, self._rdf = data, None
-        self._current, self._last = Element("", {}, 0, None), None
+        self._data = data
+        self._rdf: Element | None = None
+        self._current = Element("", {}, 0, None)
+        self._last: Element | None = None
         self._level: int | None = None  # below rdf:RDF, which is 0; None outside
         self._depth = self._skipped = self._events = self._kept = 0
         self._deadline = time.thread_time() + MAX_SECONDS
@@ -238,7 +240,7 @@ class _Parser:
         element.empty = self._last is element and self._data[at - 2 : at] == b"/>"
         element.inner = element.start if element.empty else at
         element.end = at if element.empty else self._data.index(b">", at) + 1
-        self._current, self._last = element.parent, None
+        self._current, self._last = element.parent or element, None
         if self._level is not None:
             self._level = self._level - 1 if self._level else None
 

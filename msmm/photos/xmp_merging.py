@@ -61,8 +61,8 @@ def merge_keywords(
     items = packet.items(SUBJECT)
     lists = [p for p in packet.properties if p.name == SUBJECT]
     written = [word for word in map(clean, keywords) if word] if not lists else []
-    theirs = [item.text for item in items if same(item.text) not in before] + written
-    theirs = {same(form) for word in theirs for form in (word, last_level(word))}
+    own_words = [item.text for item in items if same(item.text) not in before] + written
+    theirs = {same(form) for word in own_words for form in (word, last_level(word))}
     added = [label for label in labels if same(label) not in theirs]
     edits = [_cut(packet, item) for item in items if same(item.text) in before - set(map(same, added))]
     present = {same(item.text) for item in items}
@@ -118,7 +118,7 @@ def _opened(packet: Packet) -> Packet:
 
 def _open_tag(data: bytes, element: Element, inner: bytes) -> tuple[int, int, bytes]:
     """The edit that makes <a>inner</a> of <a/>."""
-    name = re.match(rb"<([^\s/>]+)", data[element.start :])[1]
+    name = _name_of_tag(data, element)
     whole = data[element.start : element.end - 2].rstrip()
     return element.start, element.end, whole + b">" + inner + b"</" + name + b">"
 
@@ -134,7 +134,7 @@ def _insert(packet: Packet, subject: Element, new: Sequence[str]) -> list[tuple[
     if not containers:
         raise BadPacket("XMP with a dc:subject that is no list")
     container = containers[0]
-    name = re.match(rb"<([^\s/>]+)", packet.data[container.start :])[1]
+    name = _name_of_tag(packet.data, container)
     prefix = name[: name.index(b":") + 1] if b":" in name else b""
     items = [b"<%sli>%s</%sli>" % (prefix, escape(word).encode(), prefix) for word in new]
     if container.empty:
@@ -165,7 +165,12 @@ def _cut(packet: Packet, element: Element) -> tuple[int, int, bytes]:
 
 
 def _space_before(data: bytes, at: int) -> bytes:
-    return re.search(rb"[ \t\r\n]*\Z", data[max(0, at - 200) : at])[0]
+    before = data[max(0, at - 200) : at]
+    return before[len(before.rstrip(b" \t\r\n")) :]
+
+
+def _name_of_tag(data: bytes, element: Element) -> bytes:
+    return re.split(rb"[\s/>]", data[element.start + 1 : element.end], maxsplit=1)[0]
 
 
 def _edited(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:

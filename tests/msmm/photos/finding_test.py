@@ -167,6 +167,10 @@ def test_exclude_counts_for_named_files_globs_and_lists(tree):
         assert left_out(*paths, listed=listed, exclude=["b.*"]) == (["d/a.jpg"], {"by --exclude": 1})
 
 
+def test_closed_standard_input_is_an_empty_list(tree):
+    assert list(Finder(["-", "a.png"], None)) == [("a.png", None)]
+
+
 def test_an_empty_exclude_is_refused():
     for pattern in ("", "/"):
         with pytest.raises(UserError, match="expected a glob in --exclude"):

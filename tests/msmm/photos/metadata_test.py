@@ -85,6 +85,13 @@ def extended(guid: bytes, content: bytes, size: int = 60_000, total: int | None 
     ]
 
 
+def number_for_words() -> Image.Exif:
+    """EXIF whose keywords are a number, which is no length of anything."""
+    exif = Image.Exif()
+    exif[0x9C9E] = 4_000_000_000
+    return exif
+
+
 def read(data: bytes, *others: str) -> Keywords:
     return keywords.read_embedded(images.load(data), data, others)
 
@@ -152,6 +159,8 @@ BIG_ENDIAN_IPTC = iptc(b"Rome") + bytes(-len(iptc(b"Rome")) % 4)
         (encode("TIFF", tiffinfo={700: LARGE}), ("sea",)),
         (encode("TIFF", tiffinfo={34377: resources(iptc(b"Rome"))}), ("Rome",)),
         (encode(exif=XP), ("Käse", "Rome")),
+        (encode("MPO", save_all=True, append_images=[picture("red")], exif=XP), ("Käse", "Rome")),
+        (encode("JPEG", exif=number_for_words()), ()),
         (encode("PNG", exif=XP), ("Käse", "Rome")),
         (encode("WEBP", exif=XP), ("Käse", "Rome")),
         (jpeg(xmp_segment(SEA.decode().encode("utf-16"))), ("sea",)),
@@ -172,6 +181,7 @@ def test_where_keywords_are_read(data, words):
         (jpeg(segment(0xED, b"Photoshop 3.0\0" + resources(iptc(b"Rome"))[:-6])), "damaged IPTC"),
         (jpeg(segment(0xED, b"Photoshop 3.0\0" + resources(iptc(b"Rome") + b"junk"))), "damaged IPTC"),
         (png(("Raw profile type iptc", "\niptc\n 4\nxyz")), "damaged raw profile"),
+        (png(("Raw profile type iptc", "\niptc\n 4\n1c0\n")), "damaged raw profile"),
         (gif(b"<x:xmpmeta"), "broken XMP"),
         (encode("TIFF", tiffinfo={700: b"<!DOCTYPE x []>" + SEA}), "XMP that declares entities"),
         (encode("WEBP", xmp=packet(bag("dc:subject", "a" * (1 << 20), "b"))),
