@@ -9,8 +9,6 @@ had (stages finetune and visual; visual alone where the trunk is frozen), once a
 dropout of features and mean of weights. It trains in runs/<dataset>/joint/ and uses finished stages.
 """
 
-import dataclasses
-
 from msmm import run_flags
 from msmm.core import command_line
 
@@ -57,43 +55,45 @@ def _row(name: str, seeds: list[dict]):
 
 
 def _staged(run) -> dict:
-    from msmm.training.stages import STAGES
+    from msmm.training.stage_table import PAPER_STAGES
 
-    seconds = sum(run.stage_record(stage)["seconds"] for stage in STAGES)
+    seconds = sum(run.stage_record(stage)["seconds"] for stage in PAPER_STAGES)
     return _figures(run) | {"passes": _passes(run), "seconds": seconds}
 
 
 def _joint(run, fields: dict) -> dict:
     """Trains stage joint for as many passes as the run's stages had, beside it, and measures its model."""
+    from msmm.configs import replace_flat
     from msmm.training import frozen_features
     from msmm.training.run import Run
-    from msmm.training.stages import adopt, train
+    from msmm.training.stages import adopt_stages, train
 
-    config = dataclasses.replace(run.config, joint_epochs=_passes(run), **fields)
+    config = replace_flat(run.config, {"joint_epochs": _passes(run), **fields})
     name = ",".join(f"{field}={value:g}" for field, value in fields.items()) or "as set"
     beside = Run(run.workdir / "joint" / name, run.dataset, config, run.seed, run.features_directory)
-    adopt(beside, run)
+    adopt_stages(beside, run)
     train(beside, "joint")
     record = beside.stage_record("joint")
-    figures = _figures(beside.of_joint())
-    if config.finetune_trunk:
-        frozen_features.discard_maps(beside.of_joint())
+    figures = _figures(beside.with_joint_parts())
+    if config.finetune.trunk:
+        frozen_features.discard_maps(beside.with_joint_parts())
     return figures | {"passes": len(record["history"]), "seconds": record["seconds"]}
 
 
 def _passes(run) -> int:
-    stages = ("finetune", "visual") if run.config.finetune_trunk else ("visual",)
+    stages = ("finetune", "visual") if run.config.finetune.trunk else ("visual",)
     return sum(len(run.stage_record(stage)["history"]) for stage in stages)
 
 
 def _figures(run) -> dict:
-    from msmm.quantities import BEST
-    from msmm.training.table_rows import COMPLETE, VARIANTS, measure
+    from msmm.quantities.registry import BEST
+    from msmm.training.row_table import COMPLETE, TABLE_ROWS
+    from msmm.training.table_rows import measure_row
 
-    measured = {name: measure(run, VARIANTS[name])[1] for name in COLUMNS}
+    measured = {name: measure_row(run, TABLE_ROWS[name])[1] for name in COLUMNS}
     found = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}
     for name, column in AS_ANNOTATE.items():
-        found[column] = measure(run, VARIANTS[name], quantity=BEST)[1]["H-F1"]
+        found[column] = measure_row(run, TABLE_ROWS[name], counting_rule=BEST)[1]["H-F1"]
     return found | {"quantity accuracy": measured[COMPLETE]["Accuracy"]}
 
 

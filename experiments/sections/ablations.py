@@ -8,13 +8,14 @@ import numpy as np
 from experiments.reporting.report import QUANTITY, Row, Table
 from experiments.sections import study
 from experiments.sections.study import Section, Study
-from msmm.configs import base, settings_of
+from msmm.configs import base, flatten, group_names, replace_flat
 from msmm.scoring.metrics import METRICS, annotation_metrics
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.stages import adopt
-from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.training.stages import adopt_stages
+from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
 
 LONGEST = 8  # of the fixed lists that are tried
 LQP = ("quantity accuracy", "quantity MSE")
@@ -30,12 +31,12 @@ ROUNDING = {
 
 def of_k(measured: Study) -> Section:
     """Lists of fixed length (decision 24), from the classifier as it is: nothing is trained."""
-    scores = [probabilities(run, VARIANTS[COMPLETE], "test") for run in measured.runs]
+    scores = [predict_probabilities(run, TABLE_ROWS[COMPLETE], "test") for run in measured.runs]
     longest = min(LONGEST, measured.truth.shape[1])
     rows = {}
     for k in sorted({*range(1, longest + 1), measured.run.config.k}):
         name = f"k = {k}" + " (as set)" * (k == measured.run.config.k)
-        rows[name] = study.measured(measured.truth, [choose(Annotations(s), k) for s in scores])
+        rows[name] = study.measured(measured.truth, [choose_labels(Predictions(s), k) for s in scores])
     rows[f"{COMPLETE}, predicted"] = study.measured(measured.truth, measured.rows[COMPLETE].chosen)
     heading = f"Measured: lists of k labels of MS-CNN+Tags, {measured.what}"
     note = "The classifier is the same in all rows: its best epoch was chosen at the k that is set."
@@ -46,13 +47,16 @@ def of_rounding(measured: Study) -> Section:
     """Other roundings of the predicted quantity (decision 21): nothing is trained."""
     truth = measured.run.split("test").counts
     said = [
-        (probabilities(r, VARIANTS[COMPLETE], "test"), raw_quantity(r, VARIANTS[COMPLETE]))
+        (
+            predict_probabilities(r, TABLE_ROWS[COMPLETE], "test"),
+            predict_raw_quantity(r, TABLE_ROWS[COMPLETE]),
+        )
         for r in measured.runs
     ]
     rows = {}
     for name, rule in ROUNDING.items():
         counts = [np.minimum(rule(raw.astype(np.float64)), s.shape[1]).astype(np.int32) for s, raw in said]
-        chosen = [choose(Annotations(s, c)) for (s, _), c in zip(said, counts, strict=True)]
+        chosen = [choose_labels(Predictions(s, c)) for (s, _), c in zip(said, counts, strict=True)]
         row = study.measured(measured.truth, chosen)
         right = [{QUANTITY[0]: float(100 * (c == truth).mean())} for c in counts]
         rows[name] = dataclasses.replace(
@@ -86,11 +90,12 @@ def settings(of: str, config: base.Config) -> dict[str, dict]:
         "weight_decay": {f"{value:g}": {"weight_decay": value} for value in (0.0, 1e-4, 3e-4, 0.9997)},
         "textual_dropout": {f"{value:g}": {"textual_dropout": value} for value in (0.0, 0.5)},
         "classifier_loss": {
-            name: dict(zip(settings_of("asymmetric"), fields, strict=True))
+            name: dict(zip(group_names(config, "asymmetric"), fields, strict=True))
             for name, fields in _LOSSES.items()
         },
     }[of]
-    own = {name: getattr(config, name) for name in next(iter(tried.values()))}
+    flat = flatten(config)
+    own = {name: flat[name] for name in next(iter(tried.values()))}
     if own not in tried.values():
         tried[", ".join(f"{name} {value:g}" for name, value in own.items())] = own
     return tried
@@ -101,7 +106,8 @@ def of_settings(of: str, measured: Study) -> Section:
     that do not depend on the setting are taken over."""
     rows = []
     for name, fields in settings(of, measured.run.config).items():
-        own = all(getattr(measured.run.config, field) == value for field, value in fields.items())
+        now = flatten(measured.run.config)
+        own = all(now[field] == value for field, value in fields.items())
         if not own:
             print(f"\n{of}: {name}", flush=True)
         found = measured if own else study.finish([_variant(of, run, fields) for run in measured.runs])
@@ -118,9 +124,9 @@ def _variant(of: str, run: Run, fields: Mapping) -> Run:
     """The run with other settings; what it would train as `run` did it has already."""
     name = ",".join(f"{field}={value:g}" for field, value in fields.items())
     workdir = run.workdir / "ablation" / of / name
-    config = dataclasses.replace(run.config, **fields)
+    config = replace_flat(run.config, fields)
     variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)
-    if taken := adopt(variant, run):
+    if taken := adopt_stages(variant, run):
         print(f"seed {run.seed}: taken over from {run.directory}: {', '.join(taken)}", flush=True)
     return variant
 
@@ -128,7 +134,9 @@ def _variant(of: str, run: Run, fields: Mapping) -> Run:
 def _ranking(row: Row, measured: Study) -> Row:
     """The row with what the order of the labels alone is worth, and with the estimator of the quantity that
     held-out images chose: a loss that changes the probabilities need not change their order."""
-    best = [table_rows.measure(run, VARIANTS[COMPLETE], quantity="best")[1] for run in measured.runs]
+    best = [
+        table_rows.measure_row(run, TABLE_ROWS[COMPLETE], counting_rule="best")[1] for run in measured.runs
+    ]
     true = measured.rows["Upper bound"].figures
     return Row(
         row.name,
@@ -186,7 +194,7 @@ _FIGURES = (
     "H-F1 (%) of each model; accuracy (%) and MSE (labels²) of the label quantities of " + COMPLETE + "."
 )
 # Row -> its column, in two lines.
-_MODELS = {n: n.replace("MS-CNN+", "MS-CNN +") for n in (*VARIANTS, *TAGS_ONLY) if n != "Upper bound"}
+_MODELS = {n: n.replace("MS-CNN+", "MS-CNN +") for n in (*TABLE_ROWS, *TAGS_ONLY) if n != "Upper bound"}
 
 
 def _columns() -> tuple[str, ...]:

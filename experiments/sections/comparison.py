@@ -14,13 +14,15 @@ from experiments.reporting import published
 from experiments.reporting.report import LENGTHS, Claim
 from experiments.sections import study
 from experiments.sections.study import Measured, Section, Study
-from msmm.baselines.registry import METHODS
-from msmm.scoring.predictions import Annotations, round_counts
+from msmm.baselines.registry import load_baselines
+from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import train
-from msmm.training.table_rows import COMPLETE, VARIANTS, raw_quantity
+from msmm.training.table_rows import predict_raw_quantity
 
+BASELINES = load_baselines()
 OURS = "Ours"
 TRUNKS = {
     "pretrained": "the backbone as its pretrained weights have it",
@@ -31,23 +33,23 @@ TRUNKS = {
 
 def compared_methods(measured: Study, number: str) -> Section:
     """Trains every method on every run of a study and measures it."""
-    said = {name: [] for name in METHODS}  # method -> annotations, one a seed
+    said = {name: [] for name in BASELINES}  # method -> annotations, one a seed
     for run in measured.runs:
-        for name in METHODS:
+        for name in BASELINES:
             train(run, name)
-            said[name].append(baseline_tasks.annotate(run, name))
+            said[name].append(baseline_tasks.predict_baseline(run, name))
         Run.images.cache_clear()
     runs = measured.runs
-    reads_tags = {name: baseline_tasks.create(measured.run, name).multi_modal for name in METHODS}
+    reads_tags = {name: baseline_tasks.create_baseline(measured.run, name).multi_modal for name in BASELINES}
 
     def row(name, counts=None):
         return _row(runs, said[name], reads_tags[name], counts)
 
     ours = {"Upper bound (Ours)": measured.rows["Upper bound"], OURS: measured.rows[COMPLETE]}
-    methods = {METHODS[name].title: row(name) for name in reversed(METHODS)}
-    ranking = [name for name in reversed(METHODS) if said[name][0].counts is None]
-    predicted = {f"{METHODS[n].title} + our quantity": row(n, _ours) for n in ranking}
-    true = {f"{METHODS[n].title}, true quantity": row(n, _true) for n in ranking}
+    methods = {BASELINES[name].title: row(name) for name in reversed(BASELINES)}
+    ranking = [name for name in reversed(BASELINES) if said[name][0].counts is None]
+    predicted = {f"{BASELINES[n].title} + our quantity": row(n, _ours) for n in ranking}
+    true = {f"{BASELINES[n].title}, true quantity": row(n, _true) for n in ranking}
     rows = ours | methods
     return Section(
         tables=[
@@ -66,10 +68,10 @@ def compared_methods(measured: Study, number: str) -> Section:
         ],
         outcomes=measured.judge(claims(list(methods)), published.TABLES[number], rows),
         notes=[
-            f"{METHODS[name].title} reads {TRUNKS[baseline_tasks.trunk(measured.run, name)]}."
-            for name in METHODS
+            f"{BASELINES[name].title} reads {TRUNKS[baseline_tasks.choose_trunk(measured.run, name)]}."
+            for name in BASELINES
         ],
-        methods=tuple(METHODS),
+        methods=tuple(BASELINES),
     )  # fmt: skip
 
 
@@ -78,13 +80,13 @@ def claims(titles: Sequence[str]) -> list[Claim]:
     return [Claim("better than the compared methods", "IV-C", OURS, title) for title in titles]
 
 
-def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, counts=None) -> Measured:
+def _row(runs: Sequence[Run], said: Sequence[Predictions], reads_tags: bool, counts=None) -> Measured:
     """A method's row; `counts` (of a run and whether the method reads tags) instead of its own or k."""
     chosen = []
     for run, annotations in zip(runs, said, strict=True):
         if counts:
             annotations = dataclasses.replace(annotations, counts=counts(run, reads_tags))
-        chosen.append(baseline_tasks.chosen(run, annotations))
+        chosen.append(baseline_tasks.choose_baseline_labels(run, annotations))
     return study.measured(
         runs[0].split("test").labels,
         chosen,
@@ -96,7 +98,7 @@ def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, cou
 
 def _ours(run: Run, reads_tags: bool) -> np.ndarray:
     row = COMPLETE if reads_tags else "MS-CNN+LQP"
-    return round_counts(raw_quantity(run, VARIANTS[row]), len(run.dataset.labels))
+    return round_counts(predict_raw_quantity(run, TABLE_ROWS[row]), len(run.dataset.labels))
 
 
 def _true(run: Run, reads_tags: bool) -> np.ndarray:

@@ -11,8 +11,9 @@ from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
 from msmm.scoring.metrics import per_class_f1
-from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import predict_probabilities
 
 BINS = 10  # of probability, equally wide
 
@@ -25,11 +26,14 @@ def section(study: Study) -> Section:
 def learning_curves(study: Study) -> list[Figure]:
     """The losses, and the held-out figure that people read, by stage and epoch; a line a seed."""
     kept = "A dot marks the epoch that is kept. One colour a seed."
-    shown = {stage: "H-F1" for stage in STAGES} | {"quantity": "Accuracy", "quantity_visual": "Accuracy"}
+    shown = {stage: "H-F1" for stage in PAPER_STAGES} | {
+        "quantity": "Accuracy",
+        "quantity_visual": "Accuracy",
+    }
     return [
         Figure(
             "Learning curves: loss",
-            _curves(study, {stage: "loss" for stage in STAGES}, "loss_curves", training=True),
+            _curves(study, {stage: "loss" for stage in PAPER_STAGES}, "loss_curves", training=True),
             [
                 f"Solid: held-out images; dashed: training images, with dropout where there is any. {kept}",
                 "Classification stages: eq. 4, summed over classes; quantity stages: eq. 5, labels².",
@@ -225,7 +229,10 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 def calibration(study: Study) -> Figure:
     """The reliability diagram of the complete model's probabilities, a line a seed."""
-    found = [reliability(study.truth, probabilities(run, VARIANTS[COMPLETE], "test")) for run in study.runs]
+    found = [
+        reliability(study.truth, predict_probabilities(run, TABLE_ROWS[COMPLETE], "test"))
+        for run in study.runs
+    ]
     upper = Panel(62, 16, 420, 330, Axis(0, 1, ""), Axis(0, 1, "share that is true"))
     upper.line([(0, 0), (1, 1)], "ideal")
     for i, (run, bins) in enumerate(zip(study.runs, found, strict=True)):

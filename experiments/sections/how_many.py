@@ -12,16 +12,20 @@ from experiments.reporting.report import LENGTHS, QUANTITY, Claim, Figure, Outco
 from experiments.sections import study
 from experiments.sections.study import Measured, Section, Study
 from msmm.data.input_pipeline import batches_of
-from msmm.quantities import BEST, ESTIMATORS, Fitted, HeldOut, fit
-from msmm.quantities.held_out import sigmoid
+from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
+from msmm.scoring.logits import sigmoid
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
-from msmm.scoring.predictions import Annotations, choose
-from msmm.training import frozen_features, model_parts, table_rows
+from msmm.scoring.predictions import Predictions, choose_labels
+from msmm.training import frozen_features, model_parts, row_table, table_rows
+from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import VARIANTS
 
 CLASSIFIERS = ("MS-CNN", "MS-CNN+Tags")
-TITLES = {name: kind.title for name, kind in ESTIMATORS.items()} | {BEST: "chosen on held-out images"}
+TITLES = {name: kind.title for name, kind in load_counting_rules().items()} | {
+    BEST: "chosen on held-out images"
+}
 HIGHEST = "highest in cross-validation"  # what a choice without a preference would be
 BOUND = "upper bound: true m"
 SIMPLE = ("expected_count", "threshold", "class_thresholds")
@@ -45,19 +49,23 @@ class Said:
 
     probabilities: np.ndarray
     raw: np.ndarray
-    held_out: HeldOut
+    held_out: HeldOutPredictions
 
     @classmethod
     def by(cls, run: Run, classifier: str) -> "Said":
-        variant = table_rows.counting(VARIANTS[classifier])
-        raw = table_rows.raw_quantity(run, variant)
-        return cls(table_rows.probabilities(run, variant, "test"), raw, table_rows.held_out(run, variant))
+        variant = row_table.add_counter(TABLE_ROWS[classifier])
+        raw = table_rows.predict_raw_quantity(run, variant)
+        return cls(
+            table_rows.predict_probabilities(run, variant, "test"),
+            raw,
+            table_rows.predict_held_out(run, variant),
+        )
 
 
 def section(measured: Study) -> Section:
     """Of each classifier: all estimators, their gains over the paper's, and what fewer held-out images do."""
     said = {name: [Said.by(run, name) for run in measured.runs] for name in CLASSIFIERS}
-    fitted = {name: [fit(s.held_out) for s in seeds] for name, seeds in said.items()}
+    fitted = {name: [fit_counting_rules(s.held_out) for s in seeds] for name, seeds in said.items()}
     found = [_of_classifier(measured, name, said[name], fitted[name]) for name in CLASSIFIERS]
     tables = [table for part in found for table in part.tables]
     # With groups heads read more than `untagged` gives them.
@@ -72,14 +80,14 @@ def section(measured: Study) -> Section:
 
 
 def _of_classifier(
-    measured: Study, classifier: str, said: Sequence[Said], fitted: Sequence[Fitted]
+    measured: Study, classifier: str, said: Sequence[Said], fitted: Sequence[FittedCountingRules]
 ) -> Section:
     rows = _rows(measured, fitted, [(s.probabilities, s.raw) for s in said])
-    if all(f.held_out for f in fitted):
-        highest = [max(f.held_out, key=f.held_out.get) for f in fitted]
+    if all(f.held_out_h_f1 for f in fitted):
+        highest = [max(f.held_out_h_f1, key=f.held_out_h_f1.get) for f in fitted]
         rows[HIGHEST] = _row(
             measured.truth,
-            [f.annotate(s.probabilities, s.raw, n) for f, s, n in zip(fitted, said, highest, strict=True)],
+            [f.apply(s.probabilities, s.raw, n) for f, s, n in zip(fitted, said, highest, strict=True)],
         )
     rows[BOUND] = _true_counts(measured, [s.probabilities for s in said])
     over_paper = [
@@ -134,9 +142,9 @@ def _without_their_tags(measured: Study, said: Mapping, fitted: Mapping) -> Tabl
 def untagged(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities [N, C] and raw quantities [N] of the heads on [f_v, f_t], no test image with tags."""
     no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
-    f_t = np.asarray(model_parts.load(run, "textual").predict_on_batch(no_tags))
-    f_v = frozen_features.visual(run, "test")
-    classifier, quantity = (model_parts.load(run, part) for part in ("classifier", "quantity"))
+    f_t = np.asarray(model_parts.load_part(run, "textual").predict_on_batch(no_tags))
+    f_v = frozen_features.visual_features(run, "test")
+    classifier, quantity = (model_parts.load_part(run, part) for part in ("classifier", "quantity"))
     logits, raw = [], []
     for rows in batches_of(np.arange(len(f_v)), 256):
         joint = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
@@ -145,22 +153,24 @@ def untagged(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return sigmoid(np.concatenate(logits)), np.concatenate(raw)
 
 
-def _rows(measured: Study, fitted: Sequence[Fitted], said: Sequence[tuple]) -> dict[str, Measured]:
+def _rows(
+    measured: Study, fitted: Sequence[FittedCountingRules], said: Sequence[tuple]
+) -> dict[str, Measured]:
     """Every estimator and the chosen one, by title; said: probabilities and raw quantities, a seed each."""
     return {
-        title: _row(measured.truth, [f.annotate(*s, name) for f, s in zip(fitted, said, strict=True)])
+        title: _row(measured.truth, [f.apply(*s, name) for f, s in zip(fitted, said, strict=True)])
         for name, title in TITLES.items()
     }
 
 
 def _true_counts(measured: Study, scores: Sequence[np.ndarray]) -> Measured:
     true = measured.truth.sum(axis=1).astype(np.int32)
-    row = _row(measured.truth, [Annotations(s, true) for s in scores])
+    row = _row(measured.truth, [Predictions(s, true) for s in scores])
     return dataclasses.replace(row, upper_bound=True)
 
 
-def _row(truth: np.ndarray, annotations: Sequence[Annotations]) -> Measured:
-    row, counts = study.measured(truth, [choose(a) for a in annotations]), truth.sum(axis=1)
+def _row(truth: np.ndarray, annotations: Sequence[Predictions]) -> Measured:
+    row, counts = study.measured(truth, [choose_labels(a) for a in annotations]), truth.sum(axis=1)
     figures = [quantity_metrics(counts, a.counts) | f for a, f in zip(annotations, row.figures, strict=True)]
     return dataclasses.replace(row, figures=figures)
 
@@ -192,9 +202,9 @@ def _h_f1(truth: np.ndarray, said: Said, name: str, size: int) -> float:
     values = []
     for draw in range(DRAWS if size < images else 1):
         rows = np.sort(np.random.default_rng(draw).permutation(images)[:size])
-        estimator = ESTIMATORS[name].fit(said.held_out.take(rows))
+        estimator = load_counting_rule(name).fit(said.held_out.take(rows))
         values.append(
-            annotation_metrics(truth, choose(estimator.annotate(said.probabilities, said.raw)))["H-F1"]
+            annotation_metrics(truth, choose_labels(estimator.apply(said.probabilities, said.raw)))["H-F1"]
         )
     return float(np.mean(values))
 

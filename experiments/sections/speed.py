@@ -20,7 +20,7 @@ from msmm.data import preprocessing
 from msmm.data.records import IMAGE, TAGS
 from msmm.inference import model_dir
 from msmm.training import model_parts
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES
 
 IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
 
@@ -58,7 +58,7 @@ def section(study: Study, again: bool = False) -> Section:
 
 def training(study: Study) -> Table:
     """Seconds and epochs of every stage, a seed each."""
-    records = [{stage: run.stage_record(stage) for stage in STAGES} for run in study.runs]
+    records = [{stage: run.stage_record(stage) for stage in PAPER_STAGES} for run in study.runs]
 
     def figures(record: dict) -> dict[str, float]:
         speed = [epoch["train"]["images per second"] for epoch in record["history"]]
@@ -68,7 +68,7 @@ def training(study: Study) -> Table:
             "images a second": float(np.median(speed)),
         }
 
-    rows = [Row(stage, [figures(seed[stage]) for seed in records]) for stage in STAGES]
+    rows = [Row(stage, [figures(seed[stage]) for seed in records]) for stage in PAPER_STAGES]
     rows.append(Row("all", [{"seconds": sum(r["seconds"] for r in seed.values())} for seed in records]))
     return Table(
         f"Measured: training time, {study.what}",
@@ -85,7 +85,7 @@ def training(study: Study) -> Table:
 def times(study: Study, again: bool) -> dict:
     """Milliseconds of a test image by way of annotating, and on what machine; kept in timing.json."""
     path = study.run.workdir / "timing" / "timing.json"
-    weights = {part: model_parts.trained_hash(study.run, part) for part in model_parts.STAGE_OF}
+    weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # what is damaged is measured again
             checksums.check(path, "")

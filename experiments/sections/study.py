@@ -14,9 +14,10 @@ from experiments.reporting.report import Claim, Figure, Outcome, Report, Row, Ta
 from msmm import configs
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
-from msmm.training import frozen_features, table_rows
+from msmm.training import frozen_features, row_table, table_rows
 from msmm.training.run import Run
-from msmm.training.stages import STAGES, train
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.stages import train
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
 
@@ -93,7 +94,7 @@ class Study:
             tables=[table for section in sections for table in section.tables],
             outcomes=[outcome for section in sections for outcome in section.outcomes],
             figures=[figure for section in sections for figure in section.figures],
-            settings=configs.describe(self.run.config, methods),
+            settings=configs.describe_config(self.run.config, methods),
             notes=[note for section in sections for note in section.notes] + self._fallbacks(methods),
             versions=versions(),
             command=command,
@@ -104,7 +105,7 @@ class Study:
         """Where training began again at a lower learning rate (decision 5), a line a stage."""
         found = []
         for run in self.runs:
-            for stage in (*STAGES, *methods):
+            for stage in (*PAPER_STAGES, *methods):
                 fallbacks = run.stage_record(stage)["fallbacks"]
                 if fallbacks:
                     before = f", after {len(fallbacks) - 1} such before" if len(fallbacks) > 1 else ""
@@ -115,22 +116,24 @@ class Study:
 def finish(runs: Sequence[Run]) -> Study:
     """Trains what has not finished of each run, measures every row of the paper's model, and saves the
     complete model in the run's directory."""
-    wanted = table_rows.VARIANTS | table_rows.TAGS_ONLY
+    wanted = row_table.TABLE_ROWS | row_table.TAGS_ONLY
     measured = {name: ([], []) for name in wanted}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
-        for stage in STAGES:
+        for stage in PAPER_STAGES:
             train(run, stage)
         for name, variant in wanted.items():
-            chosen, figures = table_rows.measure(run, variant)
+            chosen, figures = table_rows.measure_row(run, variant)
             measured[name][0].append(chosen)
             measured[name][1].append(figures)
         table_rows.save_model(run)
-        if run.config.finetune_trunk:  # another seed has another trunk
+        if run.config.finetune.trunk:  # another seed has another trunk
             frozen_features.discard_maps(run)
         Run.images.cache_clear()  # gigabytes on real data, and of no more use
     rows = {
-        name: Measured(*measured[name], variant.tags, variant.quantity, variant.counter == "truth")
+        name: Measured(
+            *measured[name], variant.reads_tags, variant.predicts_quantity, variant.counter == "truth"
+        )
         for name, variant in wanted.items()
     }
     return Study(runs, rows)

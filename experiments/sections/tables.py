@@ -12,8 +12,9 @@ from experiments.sections.comparison import compared_methods
 from experiments.sections.study import Section, Study
 from msmm.configs import mscoco
 from msmm.scoring.metrics import quantity_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
@@ -21,7 +22,7 @@ REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
 
 def components(measured: Study, number: str) -> Section:
     """Tables I and II: what each component of the model adds."""
-    own = {name: measured.rows[name] for name in VARIANTS}
+    own = {name: measured.rows[name] for name in TABLE_ROWS}
     others = {name: measured.rows[name] for name in TAGS_ONLY}
     return Section(
         tables=[
@@ -39,7 +40,8 @@ def quantities(measured: Study, number: str) -> Section:
     columns = (*QUANTITY, "variance of true", "mean predicted", "mean true")
     truth = measured.run.split("test").counts
     raw = [
-        {name: raw_quantity(run, VARIANTS[row]) for name, row in REGRESSORS.items()} for run in measured.runs
+        {name: predict_raw_quantity(run, TABLE_ROWS[row]) for name, row in REGRESSORS.items()}
+        for run in measured.runs
     ]
     regressors = {name: measured.rows[row] for name, row in REGRESSORS.items()}
     constant, by_seed = constants(measured.run), [sums(run) for run in measured.runs]
@@ -90,7 +92,7 @@ def sums(run: Run) -> dict[str, np.ndarray]:
     """Label quantities of the test split as the classifiers' probabilities give them, name -> float [N]."""
     found = {}
     for name in REGRESSORS:  # the classifiers' rows have the same names
-        p = probabilities(run, VARIANTS[name], "test").astype(np.float64)
+        p = predict_probabilities(run, TABLE_ROWS[name], "test").astype(np.float64)
         found[f"Σp, {name}"] = p.sum(axis=1)
         found[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
     return found

@@ -5,7 +5,6 @@ Exit statuses: 0 done, 1 done but for files that were skipped, 2 a mistake the u
 """
 
 import contextlib
-import dataclasses
 import errno
 import os
 import pathlib
@@ -155,26 +154,6 @@ def import_tensorflow() -> None:
 _CHATTER = re.compile(
     r"(I\d{4} |WARNING: All log messages before absl|E\d{4} .*cuInit|To enable the following)"
 )
-
-
-def define_dataclass_flags(dataclass: type) -> None:
-    """Defines one flag a field of `dataclass`, unset by default, with the field's documentation.
-
-    Fields are `int`, `float`, `bool`, `str` or tuples of `str`, with `metadata["help"]`.
-    """
-    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
-              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
-    for field in dataclasses.fields(dataclass):
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        said = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
-        define[type(field.default)](field.name, None, said)
-
-
-def overridden(instance):
-    """`instance` of a dataclass with the fields that the command line sets replaced."""
-    given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return dataclasses.replace(instance, **given)
 
 
 def command(door: str | None = None) -> str:

@@ -21,9 +21,10 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json, whole_directory, write_json, write_lines
 from msmm.inference import model_card
-from msmm.quantities import BEST, Fitted
-from msmm.quantities.estimators import Estimator, Regression
-from msmm.scoring.predictions import choose
+from msmm.quantities.counting_rules import CountingRule, Regression
+from msmm.quantities.fitting import FittedCountingRules
+from msmm.quantities.registry import BEST
+from msmm.scoring.predictions import choose_labels
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
@@ -80,8 +81,8 @@ class Model:
         labels: tuple[str, ...],
         tags: tuple[str, ...],
         info: dict,
-        quantities: Fitted | None = None,
-        quantities_without_tags: Fitted | None = None,
+        quantities: FittedCountingRules | None = None,
+        quantities_without_tags: FittedCountingRules | None = None,
     ):
         self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
         self.labels, self.tags, self.info = labels, tags, info
@@ -94,15 +95,15 @@ class Model:
         self,
         images: Sequence[np.ndarray],
         tags: Sequence[Sequence[str]] | None = None,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
     ) -> list[Annotation]:
         """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
 
         Tags outside the vocabulary are left out; without `tags` no image has any, and an image without any
         is judged by its pixels alone (decision 35). quantity: who says how
         many labels, "regression" as in the paper, "best" for what held-out images chose or any other of
-        `quantities.ESTIMATORS`, or an estimator itself; without it "best", or "regression" where the
-        directory has no estimators. Raises UserError where it does not have that one.
+        `quantities.registry.COUNTING_RULES`, or an estimator itself; without it "best", or "regression" where
+        the directory has no estimators. Raises UserError where it does not have that one.
         """
         estimators = self.estimators(quantity)
         pixels, multi_hot = self.inputs(images, tags)
@@ -112,7 +113,7 @@ class Model:
             for has_tags, estimator in estimators.items():
                 rows = tagged == has_tags
                 if rows.any():
-                    chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+                    chosen[rows] = choose_labels(estimator.apply(probabilities[rows], raw[rows]))
             return chosen
 
         said = self.run(pixels, multi_hot)
@@ -142,7 +143,7 @@ class Model:
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 
-    def estimators(self, name: str | Estimator | None = None) -> dict[bool, Estimator]:
+    def estimators(self, name: str | CountingRule | None = None) -> dict[bool, CountingRule]:
         """Whether an image has tags that the model knows -> the estimator that `annotate` counts it with."""
         if not isinstance(name, str | None):
             return dict.fromkeys((True, False), name)
@@ -150,13 +151,11 @@ class Model:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())
             known = ["regression"]
-        elif name in (None, BEST, *self.quantities.estimators):
+        elif name in (None, BEST, *self.quantities.rules):
             fitted = {True: self.quantities, False: self.quantities_without_tags or self.quantities}
-            return {
-                tagged: f.estimators[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()
-            }
+            return {tagged: f.rules[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()}
         else:
-            known = [BEST, *self.quantities.estimators]
+            known = [BEST, *self.quantities.rules]
         raise UserError(
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
@@ -168,7 +167,7 @@ def save(
     labels,
     tags,
     info: dict,
-    quantities: dict[str, Fitted] | None = None,
+    quantities: dict[str, FittedCountingRules] | None = None,
 ) -> None:
     """Writes a model directory so that it is there whole or not at all.
 
@@ -233,12 +232,12 @@ def _names(path: pathlib.Path) -> tuple[str, ...]:
         raise UserError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
+def _quantities(path: pathlib.Path, num_classes: int) -> FittedCountingRules | None:
     if not path.is_file():  # written by an earlier version
         return None
     said = read_json(path, _REMEDY)
     try:
-        return Fitted.from_json(said, num_classes)
+        return FittedCountingRules.from_json(said, num_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 

@@ -51,6 +51,6 @@ def test_an_unknown_config_is_refused():
 
 
 def test_a_value_set_by_hand_is_told_from_the_source():
-    rows = {name: (value, source) for name, value, source in configs.describe(Config(batch_size=64))}
+    rows = {name: (value, source) for name, value, source in configs.describe_config(Config(batch_size=64))}
     assert rows["batch_size"] == ("64", "set by hand (default 32)")
     assert rows["momentum"][1].endswith("IV-A3")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from msmm.inference.exporting.formats import Run
-from msmm.quantities.held_out import logits, sigmoid
 from msmm.scenes import recipe
+from msmm.scoring.logits import sigmoid, to_logits
 
 SCENES = 64  # whose errors are kept
 FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
@@ -47,7 +47,7 @@ class Errors:
             some = slice(first, first + BATCH)
             for tagged in (0, 1):
                 near, true = (run(np.stack(scenes[some]), tags[tagged, some]) for run in (fast, exact))
-                found[tagged, some, :-1] = logits(near["probabilities"]) - logits(true["probabilities"])
+                found[tagged, some, :-1] = to_logits(near["probabilities"]) - to_logits(true["probabilities"])
                 found[tagged, some, -1] = near["quantity"] - true["quantity"]
         return cls(found[..., :-1], found[..., -1])
 
@@ -87,7 +87,7 @@ class SecondLook:
         """Whether `FEW` or more of the known errors would change the labels of an image, bool [B]."""
         probabilities, quantity = said["probabilities"], said["quantity"]
         kind = tagged.astype(int)
-        moved = sigmoid(logits(probabilities)[:, None] - self._errors.logits[kind])
+        moved = sigmoid(to_logits(probabilities)[:, None] - self._errors.logits[kind])
         others = choose(
             moved.reshape(-1, moved.shape[2]).astype(np.float32),
             (quantity[:, None] - self._errors.quantity[kind]).ravel(),

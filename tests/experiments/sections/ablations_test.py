@@ -6,9 +6,10 @@ import pytest
 from experiments.sections import ablations, study
 from msmm.configs import openclipart, scenes
 from msmm.scoring.metrics import annotation_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 def figures(table):
@@ -27,7 +28,7 @@ def top(scores, counts):
 def test_k_changes_the_length_of_the_lists_and_nothing_else(measured):
     (table,) = ablations.of_k(measured).tables
     found = figures(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
     assert list(found) == [f"k = {k}" + " (as set)" * (k == 3) for k in range(1, 9)] + [
         f"{COMPLETE}, predicted"
     ]
@@ -40,8 +41,8 @@ def test_k_changes_the_length_of_the_lists_and_nothing_else(measured):
 def test_roundings_against_a_loop(measured):
     (table,) = ablations.of_rounding(measured).tables
     found = figures(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
-    raw = raw_quantity(measured.run, VARIANTS[COMPLETE]).astype(float)
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
+    raw = predict_raw_quantity(measured.run, TABLE_ROWS[COMPLETE]).astype(float)
     rules = {
         "nearest, at least 1 (decision 21)": lambda x: max(1, int(np.floor(x + 0.5))),
         "nearest": lambda x: max(0, int(np.floor(x + 0.5))),

@@ -7,10 +7,12 @@ import pytest
 
 from experiments.reporting import published
 from experiments.sections import comparison, study
-from msmm.baselines.registry import METHODS
+from msmm.baselines.registry import load_baselines
+from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 from tests.conftest import TINY
 
 
@@ -18,8 +20,8 @@ from tests.conftest import TINY
 def measured(trained_run, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("table3") / "run"
     shutil.copytree(trained_run.workdir, workdir)
-    epochs = {f"{name}_epochs": 1 for name in METHODS}
-    whole = study.finish([Run(workdir, trained_run.dataset, Config(**TINY, **epochs))])
+    epochs = {f"{name}_epochs": 1 for name in load_baselines()}
+    whole = study.finish([Run(workdir, trained_run.dataset, replace_flat(Config(), TINY | epochs))])
     return whole, comparison.compared_methods(whole, "III")
 
 
@@ -38,9 +40,9 @@ def test_rows_are_the_papers_in_its_order(measured):
 def test_counting_is_apart_from_ranking(measured):
     whole, section = measured
     _, _, with_ours, with_true, lengths = section.tables
-    ours = annotate(whole.run, VARIANTS[COMPLETE]).counts.mean()
-    without_tags = annotate(whole.run, VARIANTS["MS-CNN+LQP"]).counts.mean()
-    by_title = {method.title: method for method in METHODS.values()}
+    ours = predict_row(whole.run, TABLE_ROWS[COMPLETE]).counts.mean()
+    without_tags = predict_row(whole.run, TABLE_ROWS["MS-CNN+LQP"]).counts.mean()
+    by_title = {method.title: method for method in load_baselines().values()}
     for name, figures in rows(with_ours).items():
         method = by_title.get(name.removesuffix(" + our quantity"))
         expected = ours if method is None or method.multi_modal else without_tags
@@ -72,6 +74,6 @@ def test_a_report_names_the_methods_settings_and_trunks(measured):
     whole, section = measured
     page = whole.report("Table III", [section], "command")
     named = [name for name, _, _ in page.settings]
-    for name, method in METHODS.items():
+    for name, method in load_baselines().items():
         assert f"{name}_learning_rate" in named
         assert any(method.title in note for note in page.notes)

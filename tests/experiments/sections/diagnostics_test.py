@@ -9,8 +9,9 @@ import pytest
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion, reliability
 from experiments.sections.study import Measured, Study
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -113,7 +114,7 @@ def test_calibration_error_of_hand_made_bins():
 
 def test_the_reliability_drawn_is_that_of_the_models_probabilities(measured):
     figure = diagnostics.calibration(measured)
-    bins = reliability(measured.truth, annotate(measured.run, VARIANTS[COMPLETE]).scores)
+    bins = reliability(measured.truth, predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores)
     dots = [(dot, title) for dot, title in marks(figure, "circle")]
     filled = [b for b in bins if b.count]
     assert sum(b.count for b in filled) == measured.truth.size

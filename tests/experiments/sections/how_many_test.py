@@ -8,12 +8,12 @@ import pytest
 
 from experiments.reporting import report
 from experiments.sections import how_many
-from msmm import quantities
+from msmm.quantities.registry import load_counting_rules
 from msmm.scoring.metrics import annotation_metrics, bootstrap_difference
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 from msmm.training import frozen_features, model_parts, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, 
     assert list(found) == [*how_many.TITLES.values(), how_many.BOUND]
     run = measured.run
     for estimator, title in how_many.TITLES.items():
-        figures = table_rows.measure(run, VARIANTS[name], quantity=estimator)[1]
+        figures = table_rows.measure_row(run, TABLE_ROWS[name], quantity=estimator)[1]
         assert found[title] == pytest.approx(figures)
     top, bound = (
         measured.rows[row].figures[0] for row in (name, "Upper bound" if "Tags" in name else COMPLETE)
@@ -52,7 +52,9 @@ def test_gains_are_those_between_the_rows_with_the_bootstraps_interval(section, 
     by_title = {title: estimator for estimator, title in how_many.TITLES.items()}
     outcome = section.outcomes[-1]
     better, worse = (
-        choose(table_rows.annotate(measured.run, VARIANTS["MS-CNN+Tags"], quantity=by_title[title]))
+        choose_labels(
+            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title])
+        )
         for title in (outcome.claim.better, outcome.claim.worse)
     )
     drawn = bootstrap_difference(measured.truth, worse, better)
@@ -65,30 +67,32 @@ def test_fewer_held_out_images_are_really_fewer(section, measured):
         assert table.columns == ["5 images", "10 images"]  # ten are held out
         for row in table.rows:
             estimator = {title: key for key, title in how_many.TITLES.items()}[row.name]
-            figures = table_rows.measure(measured.run, VARIANTS[name], quantity=estimator)[1]
+            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], quantity=estimator)[1]
             assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
     said = how_many.Said.by(measured.run, "MS-CNN+Tags")
     values = []
     for draw in range(how_many.DRAWS):
         some = np.random.default_rng(draw).permutation(10)[:5]
-        fitted = quantities.ESTIMATORS["threshold"].fit(said.held_out.take(some))
-        chosen = choose(fitted.annotate(said.probabilities, said.raw))
+        fitted = load_counting_rules()["threshold"].fit(said.held_out.take(some))
+        chosen = choose_labels(fitted.apply(said.probabilities, said.raw))
         values.append(annotation_metrics(measured.truth, chosen)["H-F1"])
     assert rows(few[1])["one threshold"]["5 images"] == pytest.approx(np.mean(values))
 
 
 def test_images_without_their_tags(section, measured):
     found, run = rows(section.tables[4]), measured.run
-    figures = table_rows.measure(run, VARIANTS["MS-CNN+LQP"])[1]
+    figures = table_rows.measure_row(run, TABLE_ROWS["MS-CNN+LQP"])[1]
     assert found["MS-CNN, regression (the paper's)"]["H-F1"] == pytest.approx(figures["H-F1"])
     assert found[f"MS-CNN+Tags, {how_many.BOUND}"]["Accuracy"] == 100
-    f_t = model_parts.load(run, "textual").predict_on_batch(np.zeros((1, len(run.dataset.tags)), np.float32))
-    feature = np.concatenate([frozen_features.visual(run, "test")[7:8], f_t], axis=1)
+    f_t = model_parts.load_part(run, "textual").predict_on_batch(
+        np.zeros((1, len(run.dataset.tags)), np.float32)
+    )
+    feature = np.concatenate([frozen_features.visual_features(run, "test")[7:8], f_t], axis=1)
     scores, raw = how_many.untagged(run)
-    logits = model_parts.load(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
+    logits = model_parts.load_part(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
     np.testing.assert_allclose(scores[7], 1 / (1 + np.exp(-logits)), rtol=1e-4)
     np.testing.assert_allclose(
-        raw[7], model_parts.load(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
+        raw[7], model_parts.load_part(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
     )
 
 

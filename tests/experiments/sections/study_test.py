@@ -11,6 +11,7 @@ from experiments.reporting import published, report
 from experiments.sections import study, tables
 from experiments.sections.study import Measured, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
+from msmm.training.row_table import TABLE_ROWS, TAGS_ONLY
 from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
@@ -162,8 +163,8 @@ def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
 def test_what_a_finished_study_measures_is_what_the_variants_measure(measured):
     from msmm.training import table_rows
 
-    for name, variant in (table_rows.VARIANTS | table_rows.TAGS_ONLY).items():
-        chosen, figures = table_rows.measure(measured.run, variant)
+    for name, variant in (TABLE_ROWS | TAGS_ONLY).items():
+        chosen, figures = table_rows.measure_row(measured.run, variant)
         np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
         assert measured.rows[name].figures == [figures]
     assert (measured.run.directory / "model" / "model.keras").is_file()

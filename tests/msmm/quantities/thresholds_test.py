@@ -3,7 +3,7 @@ import pytest
 
 from msmm.quantities import thresholds
 from msmm.scoring.metrics import annotation_metrics, per_class_f1
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 
 
 def case(seed, n=40, classes=5, share=0.3):
@@ -52,13 +52,13 @@ def test_where_no_label_is_true_one_is_said_of_each_image():
     scores, labels = case(0)
     threshold, h_f1 = thresholds.best_threshold(scores, np.zeros_like(labels))
     assert np.isfinite(threshold) and h_f1 == 0
-    assert (choose(thresholds.above(scores - threshold)).sum(axis=1) == 1).all()
+    assert (choose_labels(thresholds.above(scores - threshold)).sum(axis=1) == 1).all()
 
 
 def test_above_says_what_passes_and_at_least_the_best():
     scores = np.array([[0.5, -1, 0.0], [-3, -2, -2]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), [[1, 0, 1], [0, 1, 0]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), said_above(scores, 0))
+    np.testing.assert_array_equal(choose_labels(thresholds.above(scores)), [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(choose_labels(thresholds.above(scores)), said_above(scores, 0))
 
 
 @pytest.mark.parametrize("seed", range(5))
