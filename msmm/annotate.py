@@ -29,12 +29,11 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.inference import engines
 from msmm.quantities.registry import COUNTING_RULES
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
 QUANTITIES = ("predicted", *COUNTING_RULES)
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
-PRECISIONS = ("float32", "mixed", "bfloat16")
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -67,14 +66,14 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "auto",
-    ENGINES,
+    [engines.AUTO, *engines.ENGINES],
     "What runs the network; auto: the fastest one installed. What openvino and onnxruntime read is made once "
     "and kept in the model directory.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
-    PRECISIONS,
+    engines.PRECISIONS,
     "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
     "mixed computes those in float32 again whose labels that could change.",
 )
@@ -91,7 +90,6 @@ def main(paths: list[str]) -> None:
     found = list(finding.find(paths, sys.stdin.buffer))
     if not found:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
-    from msmm.inference import engines
     from msmm.photos import batches, keywords
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)

@@ -19,6 +19,7 @@ from msmm import run_flags
 from msmm.configs.baselines import baseline_implementations
 from msmm.core import command_line, files
 from msmm.core.errors import UserError
+from msmm.inference import engines
 from msmm.quantities.registry import BEST, COUNTING_RULES
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, add_counter
 from msmm.training.stage_table import JOINT, STAGES
@@ -32,12 +33,14 @@ _QUANTITY = flags.DEFINE_enum(
     [*COUNTING_RULES, BEST],
     "The counting rule; fitted on held-out images. [as in the paper's row]",
 )
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorflow")
 _ENGINE = flags.DEFINE_enum(
-    "engine", None, ENGINES, "Measure the finished model run by this engine. [trained parts, in float32]"
+    "engine",
+    None,
+    [engines.AUTO, *engines.ENGINES],
+    "Measure the finished model run by this engine. [trained parts, in float32]",
 )
 _ENGINE_PRECISION = flags.DEFINE_enum(
-    "engine_precision", "float32", ("float32", "mixed", "bfloat16"), "The engine's precision."
+    "engine_precision", "float32", engines.PRECISIONS, "The engine's precision."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
@@ -96,7 +99,8 @@ def _measure_engine(run, truth, counting_rule: str | None):
     """Returns the labels that an engine chooses with the finished model, bool [N, C], and the figures."""
     import numpy as np
 
-    from msmm.inference import engines
+    from msmm.inference.agreement import count_borderline
+    from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
     model, outputs = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
@@ -106,13 +110,16 @@ def _measure_engine(run, truth, counting_rule: str | None):
         outputs += model.annotate(images, batch_tags, counting_rule or "regression")
     chosen = np.array([np.isin(run.dataset.labels, output.labels) for output in outputs])
     counts = chosen.sum(axis=1) if counting_rule else np.array([output.quantity for output in outputs])
-    return chosen, annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    figures = annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    tolerance = BFLOAT16_ROUNDING if _ENGINE_PRECISION.value == "bfloat16" else ROUNDING
+    borderline = count_borderline(model, outputs, tags, counting_rule or "regression", tolerance)
+    return chosen, figures | {"labels on the border": borderline}
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
     from msmm.photos.outputs import no_formula
 
-    with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
         for image_id, *rows in zip(truth.ids, chosen, truth.labels, strict=True):
@@ -134,7 +141,7 @@ def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:
 
     rows = np.arange(min(count, len(chosen)))
     captions = [label_lines(truth.labels[i], chosen[i], run.dataset.labels) for i in rows]
-    with files.whole_file(path) as partial:
+    with files.atomic_write(path) as partial:
         contact_sheet(list(run.images(_SPLIT.value).take(rows)), captions, columns=6).save(partial)
     print(f"wrote {path} (green right, blue not in the ground truth, grey missed)")
 

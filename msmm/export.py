@@ -8,7 +8,8 @@ openvino and litert take pixels and a 0/1 vector of tags, and say which labels a
 probability of every label, the predicted quantity, and the number of labels that are chosen: as many as
 msmm.annotate chooses, where a graph can say it, else as the paper does. labels.txt and tags.txt lie beside.
 
-Nothing is written unless the export, run by its own runtime, says the labels that the model says.
+Nothing is written unless the export, run by its own runtime, gives the labels that the model gives. A label
+on the border, whose decision rounding can reverse, is no disagreement; it is counted.
 """
 
 import pathlib
@@ -41,7 +42,7 @@ def main() -> None:
     if output.exists():
         raise UserError(f"{output} is there already: name another directory with --output, or delete it")
     command_line.import_tensorflow()
-    from msmm.core.files import whole_directory, write_lines
+    from msmm.core.files import atomic_directory, write_lines
     from msmm.inference import model_dir
     from msmm.inference.exporting import check, counting, formats
     from msmm.inference.exporting.graph import Graph
@@ -50,17 +51,22 @@ def main() -> None:
     model = model_dir.load(_MODEL.value)
     quantity = _QUANTITY.value or counting.default(model)
     print(f"labels are counted by: {_titles(model, quantity)}")
-    with whole_directory(output) as partial:
+    with atomic_directory(output) as partial:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)
         write_lines(partial / "tags.txt", model.tags)
         agreements = check.check(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
     for inputs, found in zip(("pixels", "encoded images"), agreements, strict=False):
         print(
-            f"{inputs}: the model's labels on {found.same_labels} of {found.images} images; largest "
+            f"{inputs}: the model's labels on {found.same_labels} of {found.images} images"
+            f"{_on_border(found.borderline)}; largest "
             f"difference of a probability {found.probability:.1e}, of the quantity {found.quantity:.1e}"
         )
     print(f"wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+def _on_border(labels: int) -> str:
+    return f" ({labels} label{'s' if labels > 1 else ''} on the border)" if labels else ""
 
 
 def _titles(model, quantity: str) -> str:

@@ -90,7 +90,6 @@ def _train(distribution=None) -> None:
 
 def _save_model(run):
     """Writes the finished model, ready to annotate, and returns its path, or the reason why there is none."""
-    from msmm.inference import engines
     from msmm.training import table_rows
 
     joint = _STAGE.value == JOINT
@@ -100,7 +99,6 @@ def _save_model(run):
     model = table_rows.save_model(run.with_joint_parts() if joint else run)
     if not model:
         return "none with --groups: msmm.annotate knows no groups"
-    engines.prepare(model)
     return model
 
 

@@ -18,7 +18,7 @@ FLOORS = (
     ("tfrecords_tools.raw",),
     ("tfrecords_tools.packing",),
     ("tfrecords_tools.datasets",),
-    ("msmm.run_flags",),
+    ("msmm.run_flags", "msmm.api"),
     ("experiments.reporting",),
     ("experiments.sections", "experiments.benchmarks"),
 )

@@ -28,134 +28,115 @@ JPEG files of upright RGB pixels are kept byte for byte; anything else becomes o
       --vocabulary_from=data/nus_wide
 """
 
+import dataclasses
+import typing
+
 from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from tfrecords_tools.datasets.registry import DATASETS
+from tfrecords_tools.packing.raw_dataset import RawDataset, Settings
 
-COMMON = {
-    "resize": flags.DEFINE_integer("resize", None, "Short side, in pixels, of images larger than that."),
-    "max_skipped": flags.DEFINE_float(
-        "max_skipped",
-        None,
-        "Fail if a larger share of the images is missing or broken. [0.05; nus_wide: 0.5]",
-    ),
-    "drop_unlabelled": flags.DEFINE_bool("drop_unlabelled", True, "Leave out images without a known label."),
-    "drop_untagged": flags.DEFINE_bool(
-        "drop_untagged", None, "Leave out images without a known tag. [false; nus_wide and openclipart: true]"
-    ),
-    "drop_class_tags": flags.DEFINE_bool("drop_class_tags", False, "Drop tags that equal a class name."),
-    "vocabulary_from": flags.DEFINE_string(
-        "vocabulary_from", None, "Keep to the labels and tags of this packed data set, as data/mscoco."
-    ),
-    "workers": flags.DEFINE_integer("workers", None, "Processes that check images. [one a core]"),
-    "runner": flags.DEFINE_string("runner", None, "Pack in an Apache Beam pipeline on this runner."),
-    "beam_options": flags.DEFINE_list("beam_options", [], "Beam's own options, as name=value,name=value."),
+_DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
 }
-SCENES = {
-    "num_train": flags.DEFINE_integer("num_train", 4000, "Scenes to train on."),
-    "num_test": flags.DEFINE_integer("num_test", 1500, "Scenes to test on."),
-    "image_size": flags.DEFINE_integer("image_size", 64, "Side of a scene, in pixels."),
-    "scenes_seed": flags.DEFINE_integer("scenes_seed", 0, "The seed that the scenes are drawn from."),
-}
-_NAME = flags.DEFINE_string("name", None, "Name to pack it under. [the data set's; the manifest's file's]")
-_NUM_TAGS = flags.DEFINE_integer("num_tags", 1000, "How many tags to keep, the most frequent ones.")
-_RAW_DIR = flags.DEFINE_string(
-    "raw_dir", None, "Where the raw data set is. [tfds: where TFDS keeps its data]"
-)
-MANIFEST = {
-    "manifest": flags.DEFINE_string("manifest", None, "The list of photographs (.jsonl or .csv)."),
-    "name": _NAME,
-    "labels_file": flags.DEFINE_string(
-        "labels_file",
-        None,
-        "All labels, one a line, in the order of their class ids. [those of the train rows]",
-    ),
-    "tags_file": flags.DEFINE_string(
-        "tags_file", None, "All tags to keep, one a line. [the most frequent ones of the train rows]"
-    ),
-    "num_tags": _NUM_TAGS,
-    "test_share": flags.DEFINE_float("test_share", 0.2, "Share to test on where the manifest has no split."),
-    "drop_empty_classes": flags.DEFINE_bool(
-        "drop_empty_classes", False, "Leave out classes that no image of some split has; decodes twice."
-    ),
-}
-NUS_WIDE = {"raw_dir": _RAW_DIR, "name": _NAME}
-OPENCLIPART = {"raw_dir": _RAW_DIR, "name": _NAME}
-MSCOCO = {
-    "raw_dir": _RAW_DIR,
-    "name": _NAME,
-    "source": flags.DEFINE_enum("source", "files", ["files", "tfds"], "The official files, or TFDS."),
-    "year": flags.DEFINE_enum("year", None, ["2014", "2017"], "Of two years that are there, which."),
-    "crowds": flags.DEFINE_bool("crowds", True, "Count objects that are marked as crowds as labels."),
-    "num_tags": _NUM_TAGS,
-    "keep_stop_words": flags.DEFINE_bool("keep_stop_words", False, "Tags may be words such as with."),
-}
-DATASETS = {
-    "scenes": SCENES,
-    "manifest": MANIFEST,
-    "nus_wide": NUS_WIDE,
-    "mscoco": MSCOCO,
-    "openclipart": OPENCLIPART,
-}
-# What says which labels or tags there are, and so has nothing to say beside --vocabulary_from.
-VOCABULARY = (
-    "labels_file",
-    "tags_file",
-    "num_tags",
-    "drop_empty_classes",
-    "keep_stop_words",
-    "drop_class_tags",
-)
 
+
+def _define_flags() -> None:
+    """Defines a flag, unset by default, for every field of `Settings` and of the data sets."""
+    for field in dataclasses.fields(Settings):
+        usual = getattr(RawDataset, field.name, field.default)
+        own = {name: getattr(kind, field.name, usual) for name, kind in DATASETS.items()}
+        others = [f"{name}: {default}" for name, default in own.items() if default != usual]
+        _define_flag(field, "; ".join([str(usual), *others]))
+    owners: dict[str, tuple[dataclasses.Field, list[str]]] = {}
+    for name, kind in DATASETS.items():
+        for field in dataclasses.fields(kind):
+            owners.setdefault(field.name, (field, []))[1].append(name)
+    for field, names in owners.values():
+        _define_flag(field, str(field.default) if len(names) == 1 else "", f"{', '.join(names)}: ")
+
+
+def _define_flag(field: dataclasses.Field, default: str, owners: str = "") -> None:
+    default = field.metadata.get("shown", default)
+    shown = f" [{default}]" if default not in ("", "None", str(dataclasses.MISSING)) else ""
+    help = owners + field.metadata["help"] + shown
+    if choices := field.metadata.get("choices"):
+        flags.DEFINE_enum(field.name, None, choices, help)
+    else:
+        kinds = typing.get_args(field.type) or (field.type,)
+        define = next(define for kind, define in _DEFINE.items() if kind in kinds)
+        define(field.name, None, help)
+
+
+_define_flags()
 _DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "What to pack.")
+_NAME = flags.DEFINE_string("name", None, "Name to pack it under. [the data set's; the manifest's file's]")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the packed data sets.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Pack again what is there; it stays until this is done.")
+_RUNNER = flags.DEFINE_string("runner", None, "Pack in an Apache Beam pipeline on this runner.")
+_BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own options, as name=value,name=value.")
 
 
 def main() -> None:
     dataset = _DATASET.value
     if not dataset:
         raise UserError(f"expected --dataset, one of {', '.join(DATASETS)}")
-    for name in {name for own in DATASETS.values() for name in own} - DATASETS[dataset].keys():
-        if flags.FLAGS[name].present:
-            owners = " or ".join(other for other, own in DATASETS.items() if name in own)
-            raise UserError(f"--{name} belongs to --dataset={owners}, not to {dataset}")
-    # What is not given is left to the builder, which may have a default of its own.
-    given = {name: flag.value for name, flag in {**COMMON, **DATASETS[dataset]}.items()}
-    given = {name: value for name, value in given.items() if value is not None}
-    _check(dataset, given)
+    _check_owners(dataset)
+    kind = DATASETS[dataset]
+    # An option that is not given takes the default of the data set.
+    own, common = (
+        {f.name: value for f in dataclasses.fields(x) if (value := flags.FLAGS[f.name].value) is not None}
+        for x in (kind, Settings)
+    )
+    _check_flags(kind, {**own, **common})
     command_line.import_tensorflow()
-    from tfrecords_tools.datasets import manifest, mscoco, nus_wide, openclipart, scenes
     from tfrecords_tools.packing import builder
 
-    builders = {
-        "scenes": scenes.Scenes,
-        "manifest": manifest.Manifest,
-        "nus_wide": nus_wide.NusWide,
-        "mscoco": mscoco.MsCoco,
-        "openclipart": openclipart.OpenClipart,
-    }
-    default = manifest.default_name(given["manifest"]) if dataset == "manifest" else dataset
-    name = given.pop("name", default)
-    builder.pack(builders[dataset], name, _DATA_DIR.value, overwrite=_OVERWRITE.value, **given)
+    builder.pack(
+        kind,
+        _NAME.value or kind(**own).default_name() or dataset,
+        _DATA_DIR.value,
+        overwrite=_OVERWRITE.value,
+        runner=_RUNNER.value,
+        beam_options=_BEAM_OPTIONS.value,
+        **own,
+        **common,
+    )
 
 
-def _check(dataset: str, given: dict) -> None:
-    """What can be said before TensorFlow takes its seconds."""
-    if dataset == "manifest" and not given.get("manifest"):
-        raise UserError("expected --manifest=FILE, the list of photographs (.jsonl or .csv)")
-    if dataset == "nus_wide" and not given.get("raw_dir"):
-        raise UserError("expected --raw_dir=DIR, where the official files of NUS-WIDE are")
-    if given["beam_options"] and "runner" not in given:
-        raise UserError("expected --runner, the Beam runner that --beam_options are for")
-    for name in VOCABULARY if "vocabulary_from" in given else ():
+def _check_owners(dataset: str) -> None:
+    """Raises UserError where a flag is given that belongs to other data sets."""
+    owned = {name: {field.name for field in dataclasses.fields(kind)} for name, kind in DATASETS.items()}
+    for name, kind in DATASETS.items():
+        owned[name] |= {"name"} if kind.renamable else set()
+    for name in sorted(set.union(*owned.values()) - owned[dataset]):
         if flags.FLAGS[name].present:
-            raise UserError(f"--vocabulary_from says which labels and tags there are: leave --{name} out")
+            owners = " or ".join(other for other, own in owned.items() if name in own)
+            raise UserError(f"--{name} belongs to --dataset={owners}, not to {dataset}")
+
+
+def _check_flags(kind: type[RawDataset], given: dict) -> None:
+    """Checks what can be checked before TensorFlow is imported, which takes seconds."""
+    fields = (*dataclasses.fields(kind), *dataclasses.fields(Settings))
+    for field in fields:
+        if field.default is dataclasses.MISSING and not given.get(field.name):
+            raise UserError(f"expected --{field.name}={field.metadata['required']}")
+    if _BEAM_OPTIONS.value and not _RUNNER.value:
+        raise UserError("expected --runner, the Beam runner that --beam_options are for")
     if "vocabulary_from" in given:
+        for field in fields:
+            if field.metadata.get("vocabulary") and flags.FLAGS[field.name].present:
+                raise UserError(
+                    f"--vocabulary_from says which labels and tags there are: leave --{field.name} out"
+                )
         from tfrecords_tools.packing import vocabulary
 
-        vocabulary.check(given["vocabulary_from"], _DATA_DIR.value)
+        vocabulary.check_reusable(given["vocabulary_from"], _DATA_DIR.value)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from experiments.benchmarks import measuring
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
+from msmm.inference.agreement import compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import Graph
 from msmm.models import backbone, heads, multi_scale, textual
@@ -112,9 +113,7 @@ def _onnx(directory: pathlib.Path) -> dict[str, Way]:
 
 
 def _openvino(directory: pathlib.Path) -> dict[str, Way]:
-    import openvino
-
-    core = openvino.Core()
+    core = formats.import_openvino().Core()
     by_itself = core.compile_model(directory / "model.xml", "CPU")
     precision = {"f32": "float32", "bf16": "bfloat16"}[
         by_itself.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -193,8 +192,8 @@ def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], rep
 
 def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags: bool) -> str:
     """A table of test images, which Keras and all engines annotate in turn, a batch each: images a second, on
-    how many an engine chooses the labels that Keras does in float32, the largest difference of a probability,
-    and how many were computed again.
+    how many an engine chooses the labels that Keras does in float32, labels that differ on the border, the
+    largest difference of a probability, and how many images were computed again.
 
     limit: of how many images, instead of all. with_tags: whether they have their tags.
     """
@@ -221,16 +220,23 @@ def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags:
     rates = {name: len(rows) / sum(spent) for name, spent in seconds.items()}
     table = []
     for name, annotations in said.items():
-        pairs = list(zip(annotations, exact, strict=True))
-        same = sum(set(a.labels) == set(b.labels) for a, b in pairs)
-        furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
+        found = compare_annotations(first, annotations, exact, tags)
         look = models[name].second_look
         speed = [f"{rates[name]:.2f}", f"{rates[name] / rates[KERAS]:.2f}"]
-        share = [f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"]
+        share = [f"{found.same_labels} of {len(rows)}", f"{100 * found.same_labels / len(rows):.2f} %"]
+        share += [f"{found.borderline}", f"{found.probability:.1e}"]
         table.append([name, *speed, *share, f"{look.again}" if look else ""])
     tagged = "with" if with_tags else "without"
     title = f"{len(rows)} test images of {dataset.name}, {tagged} tags, batches of {batch_size}"
-    columns = ["images/s", "times", "labels of Keras", "share", "largest difference", "again in float32"]
+    columns = [
+        "images/s",
+        "times",
+        "labels of Keras",
+        "share",
+        "on the border",
+        "largest difference",
+        "again in float32",
+    ]
     return measuring.table([title, *columns], table)
 
 

@@ -27,6 +27,14 @@ def write(directory, names: Iterable[str], known: Mapping[str, str] = {}) -> Non
     write_bytes(directory / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
 
 
+def add(directory, name: str) -> None:
+    """Adds a file to the SHA256SUMS of a directory, where that exists."""
+    directory = pathlib.Path(directory)
+    sums = listed(directory, "save it again")
+    if sums is not None:
+        write(directory, [name], {k: v for k, v in sums.items() if k != name})
+
+
 def listed(directory, remedy: str) -> dict[str, str] | None:
     """File name -> SHA-256 in hex; None where there is no SHA256SUMS.
 

@@ -11,11 +11,11 @@ LINE = 17  # pixels from one line of text to the next
 
 WIDER_FONTS = ("DejaVuSans.ttf", "Arial.ttf", "arial.ttf")  # where Pillow's own lacks a letter
 
-Run = tuple[str, str]  # a text and its colour
+Span = tuple[str, str]  # a text and its colour
 
 
 def contact_sheet(
-    images: Sequence, captions: Sequence[Sequence[Sequence[Run]]], columns: int, cell: int = 160
+    images: Sequence, captions: Sequence[Sequence[Sequence[Span]]], columns: int, cell: int = 160
 ) -> Image.Image:
     """A sheet of images over their captions, in rows of `columns`, on white.
 
@@ -70,7 +70,7 @@ def _fit(image, cell: int) -> Image.Image:
     return picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
 
 
-def _wrap(line: Sequence[Run], font, width: int) -> list[list[Run]]:
+def _wrap(line: Sequence[Span], font, width: int) -> list[list[Span]]:
     """One line as the lines that fit `width` pixels."""
     lines, x = [[]], 0.0
     for run, colour in line:

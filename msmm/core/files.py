@@ -39,7 +39,7 @@ def json_bytes(content) -> bytes:
 
 def write_bytes(path, content: bytes) -> None:
     """Writes a file, and its directory if need be."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 
@@ -47,7 +47,7 @@ PARTIAL = "partial-"  # what the name of a file begins with that is not whole
 
 
 @contextlib.contextmanager
-def whole_file(path) -> Iterator[pathlib.Path]:
+def atomic_write(path) -> Iterator[pathlib.Path]:
     """A path to write to, which takes the place of `path` once all is written; makes its directory.
 
     It keeps the ending of the name, by which some libraries choose the format. Of several processes that
@@ -138,7 +138,7 @@ def lock(descriptor: int) -> bool | None:
 
 
 @contextlib.contextmanager
-def whole_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
+def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     """An empty directory to write into, which takes the place of `directory` once all is written.
 
     Without `replace` a `directory` that another process has made meanwhile stays, and ours goes. It is

@@ -14,8 +14,6 @@ import tensorflow as tf
 from msmm.data import preprocessing
 from msmm.data.records import Dataset
 
-_SHUFFLE_BUFFER = 4096  # encoded images; the records already lie in the order of a hash
-
 
 def held_out(image_ids, size: int, seed: int) -> np.ndarray:
     """Bool [N]: the `size` training images, at most a tenth, kept for selection (decision 25).
@@ -87,51 +85,54 @@ class Images:
         self._decoded = None
 
     def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
-        """Yields uint8 [B, S, S, 3], in record order, all of them mirrored if `flip`.
+        """Yields uint8 [B, S, S, 3] in record order.
 
-        rows: ascending row numbers, instead of all.
+        Args:
+            batch_size: B; the last batch may be shorter.
+            flip: mirror every image.
+            rows: row numbers to read instead of all rows, in this order.
         """
         flips = np.full(self.num_rows, flip)
         if self._fits:
             wanted = np.arange(self.num_rows) if rows is None else rows
-            batches = batches_of(wanted, batch_size)
-            return (self._kept(batch, flips) for batch in batches)
-        return (x for x, _ in self._stream(self._dataset.read_images(self._split, rows), flips, batch_size))
+            return (self._kept(batch, flips) for batch in batches_of(wanted, batch_size))
+        return (x for x, _ in self._stream(rows, flips, batch_size))
 
     def epoch(
         self, rows: np.ndarray, batch_size: int, seed: int, epoch: int, flip: bool, share: Share = WHOLE
-    ):
-        """Yields (images uint8 [B, S, S, 3], row numbers int64 [B]) over `rows`, shuffled; or the share of
-        one of several workers in each batch, which decodes no other."""
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields (images uint8 [B, S, S, 3], row numbers int64 [B]) of one shuffled epoch.
+
+        The order is `epoch_rows`, whether the images are kept in memory or not.
+
+        Args:
+            rows: the row numbers to train on.
+            batch_size: B. A short last batch is dropped, unless it is the only one.
+            seed: seed of the order and of the mirroring.
+            epoch: number of the epoch, from 0.
+            flip: mirror half of the images.
+            share: the part of each batch that this worker reads; it decodes no other.
+        """
         flips = epoch_flips(self.num_rows, seed, epoch) & flip
+        whole = batches_of(epoch_rows(rows, seed, epoch), batch_size, drop_remainder=True)
+        batches = [share.of(batch) for batch in whole]
         if self._fits:
-            batches = batches_of(epoch_rows(rows, seed, epoch), batch_size, drop_remainder=True)
-            return ((self._kept(batch, flips), batch) for batch in (share.of(whole) for whole in batches))
-        records = self._dataset.read_images(self._split, rows)
-        records = records.shuffle(_SHUFFLE_BUFFER, seed=seed * 100_003 + epoch)
-        if len(rows) >= batch_size:
-            records = records.take(len(rows) // batch_size * batch_size)
-        if share.workers > 1:
-            records = (
-                records.batch(batch_size).map(lambda *batch: tuple(share.of(x) for x in batch)).unbatch()
-            )
-        return self._stream(records, flips, batch_size // share.workers)
+            return ((self._kept(batch, flips), batch) for batch in batches)
+        return self._stream(np.concatenate(batches), flips, batch_size // share.workers)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 [len(rows), S, S, 3] of a few rows, in the order given."""
-        if self._fits:
-            return self._in_memory()[rows]
-        ascending, places = np.unique(rows, return_inverse=True)
-        return np.concatenate(list(self.ordered(len(ascending), rows=ascending)))[places]
+        """Returns uint8 [len(rows), S, S, 3] of a few rows, in the order given."""
+        return np.concatenate(list(self.ordered(len(rows), rows=rows)))
 
-    def _stream(self, records: tf.data.Dataset, flips: np.ndarray, batch_size: int):
-        """Batches of (uint8 [B, S, S, 3], row numbers int64 [B]) of encoded images, in their order."""
+    def _stream(self, rows: np.ndarray | None, flips: np.ndarray, batch_size: int):
+        """Yields (uint8 [B, S, S, 3], row numbers int64 [B]) of `rows`, or of all, read from disk."""
         mirrored = tf.constant(flips)
 
         def load(encoded, row):
             image = preprocessing.load(encoded, self.size)
             return tf.cond(tf.gather(mirrored, row), lambda: tf.reverse(image, [1]), lambda: image), row
 
+        records = self._dataset.read_images(self._split, rows)
         loaded = records.map(load, num_parallel_calls=self._workers, deterministic=True)
         return loaded.batch(batch_size).prefetch(2).as_numpy_iterator()
 
@@ -146,7 +147,7 @@ class Images:
         if self._decoded is None:
             decoded = np.empty((self.num_rows, self.size, self.size, 3), np.uint8)
             plain = np.zeros(self.num_rows, bool)
-            for images, rows in self._stream(self._dataset.read_images(self._split), plain, 64):
+            for images, rows in self._stream(None, plain, 64):
                 decoded[rows] = images
             self._decoded = decoded
         return self._decoded

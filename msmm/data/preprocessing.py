@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 
-# A JPEG is read at a half, a quarter or an eighth of its size where that leaves this many times the wanted
-# one in both directions: probabilities then move by less than 0.01, at 2 by up to 0.07.
-DETAIL = 4
+from msmm.core.resizing import DETAIL
 
 
 def load(encoded, size: int):

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from msmm.core import workers
+from msmm.core.progress import ProgressBar, write_line
 from msmm.inference.model_dir import Model
 from msmm.photos import reading, sidecars, word_vectors
 from msmm.photos.keywords import Tags
@@ -66,11 +66,11 @@ def annotate(
     What is skipped is said on standard error as it happens.
     """
     tags, summary = Tags(model.tags, word_vectors.nearest(model.tags, nearest)), Summary()
-    bar = tqdm.tqdm(total=len(found), desc="annotating", unit=" photos", disable=None)
+    bar = ProgressBar(description="annotating", total=len(found), unit="photographs", leave=True)
 
     def skip(path: str, cause: str) -> None:
         summary.skipped[cause] += 1
-        tqdm.tqdm.write(f"skipped {shown(path)}: {cause}", file=sys.stderr)
+        write_line(f"skipped {shown(path)}: {cause}", sys.stderr)
 
     def wanted():
         for path, cause in found:
@@ -103,7 +103,7 @@ def annotate(
                     skip(answer.path, str(error))
                     continue
                 if line is not None:
-                    tqdm.tqdm.write(line, file=sys.stdout)
+                    write_line(line)
                 summary.annotated += 1
                 for counts, said in (summary.unknown, answer.unknown), (summary.near, answer.near.items()):
                     counts.update(word for word in said if word in counts or len(counts) < MAX_WORDS)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msmm.core.errors import UserError
-from msmm.core.files import lock, named, whole_file
+from msmm.core.files import atomic_write, lock, named
 from msmm.core.text import normalise_tag
 from msmm.photos import sidecars
 
@@ -157,7 +157,7 @@ class File:
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._begun and self._size:
-            with whole_file(self._partial) as copy:  # or a kill would leave some of the lines that are there
+            with atomic_write(self._partial) as copy:  # or a kill would leave only some of the lines
                 shutil.copyfile(self._path, copy)
         self._file = open(self._partial, "ab")
         if lock(self._file.fileno()) is False or not self._as_it_was():

@@ -6,13 +6,10 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from msmm.core import images
+from msmm.core import images, resizing
 from msmm.core.text import normalise_tag
 from msmm.photos import keywords, sidecars
 
-# A picture is first made about this many times as large as the model's input, by averages over whole
-# pixels, which is quick; at 2 probabilities move by up to 0.07, at 4 by less than 0.01.
-DETAIL = 4
 THUMBNAIL = 256  # pixels, the longer side
 THUMBNAIL_QUALITY = 75
 
@@ -49,7 +46,7 @@ def prepare(path: str, size: int, thumbnail: bool, to_sidecar: bool, overwrite: 
     try:
         if to_sidecar and (model := sidecars.done_by(path)) and not overwrite:
             return Passed(done_by=model)
-        least = max(DETAIL * size, THUMBNAIL)
+        least = max(resizing.DETAIL * size, THUMBNAIL)
         loaded = images.load(pathlib.Path(path), least)
         picture = images.upright(loaded)
         in_sidecars, added = sidecars.read(path)
@@ -61,17 +58,8 @@ def prepare(path: str, size: int, thumbnail: bool, to_sidecar: bool, overwrite: 
     words = list(dict.fromkeys([*embedded, *beside, *keywords.in_text(path)]))
     if (times := min(picture.size) // least) > 1:  # what was no JPEG comes in its full size
         picture = picture.reduce(times)
-    pixels = resized(picture, size)
+    pixels = resizing.resize_picture(picture, size)
     return Photo(pixels, words, embedded, _thumbnail(picture) if thumbnail else b"")
-
-
-def resized(picture: Image.Image, size: int) -> np.ndarray:
-    """An RGB picture as uint8 [size, size, 3], as `preprocessing.resize` does it, without TensorFlow:
-    bilinear with anti-aliasing, the aspect not kept (decision 11), rounded only once."""
-    if picture.size == (size, size):
-        return np.asarray(picture)
-    channels = [c.convert("F").resize((size, size), Image.Resampling.BILINEAR) for c in picture.split()]
-    return np.rint(np.stack([np.asarray(c) for c in channels], axis=-1)).astype(np.uint8)
 
 
 def _thumbnail(picture: Image.Image) -> bytes:

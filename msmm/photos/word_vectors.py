@@ -15,6 +15,7 @@ import numpy as np
 
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_tag
+from msmm.scoring.borderline import ROUNDING, first_best
 
 SIZE = 256
 KEPT = 1 << 16  # words whose tag is remembered
@@ -44,7 +45,7 @@ def nearest(tags: tuple[str, ...], threshold: float | None) -> Callable[[str], s
         if not tags or not own.any():
             return None
         cosines = vectors() @ own
-        best = int(cosines.argmax())
+        best = first_best(cosines, ROUNDING)  # of equal ones the first tag
         return tags[best] if cosines[best] >= threshold else None
 
     return find

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from msmm.scoring.borderline import ROUNDING_OF_SUMS
+
 _NEGLIGIBLE = 1e-12  # probability of a count
 _IMAGES = 256  # at a time
 
@@ -36,7 +38,13 @@ def best_expected_f1(p: np.ndarray) -> np.ndarray:
     """
     p = -np.sort(-np.asarray(p, np.float64), axis=1)
     batches = [p[start : start + _IMAGES] for start in range(0, len(p), _IMAGES)]
-    return np.concatenate([expected_f1(batch).argmax(axis=1) for batch in batches]).astype(np.int32) + 1
+    return np.concatenate([_lowest_best(expected_f1(batch)) for batch in batches])
+
+
+def _lowest_best(f1: np.ndarray) -> np.ndarray:
+    """The lowest k of the highest expected F1 [N, C], equal but for rounding: [N] int32."""
+    best = f1.max(axis=1, keepdims=True)
+    return (f1 >= best - ROUNDING_OF_SUMS).argmax(axis=1).astype(np.int32) + 1
 
 
 def expected_f1(p: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from msmm.quantities.calibration import Calibration
 from msmm.quantities.count_distribution import best_expected_f1, poisson_binomial
 from msmm.quantities.cross_validation import cross_validate
 from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
 from msmm.scoring.logits import to_logits
 from msmm.scoring.predictions import Predictions, round_counts
 
@@ -31,6 +32,7 @@ class CountingRule(Protocol):
 class AtLeast:
     """Every label with at least a given probability, perhaps none; nothing is fitted."""
 
+    title: ClassVar[str] = "a given threshold"
     probability: float
 
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
@@ -117,8 +119,9 @@ class ClassThresholds:
 
         if len(held_out.raw) < 2:
             return cls._fit(held_out, cls.STRENGTHS[-1])
-        h_f1 = {s: cross_validate(fitter(s), held_out) for s in reversed(cls.STRENGTHS)}
-        return cls._fit(held_out, max(h_f1, key=h_f1.__getitem__))  # of equal ones the strongest
+        strongest_first = cls.STRENGTHS[::-1]
+        h_f1 = [cross_validate(fitter(s), held_out) for s in strongest_first]
+        return cls._fit(held_out, strongest_first[first_best(h_f1)])  # of equal ones the strongest
 
     @classmethod
     def _fit(cls, held_out: HeldOutPredictions, strength: float) -> "ClassThresholds":
@@ -173,7 +176,7 @@ class CountPosterior:
             p = np.take_along_axis(posterior(prior, held_out.raw, precision), true, axis=1)
             return np.log(np.maximum(p, 1e-12)).mean()
 
-        return cls(calibration, float(max(cls.PRECISIONS, key=likelihood)))
+        return cls(calibration, cls.PRECISIONS[first_best([likelihood(p) for p in cls.PRECISIONS])])
 
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         p = self.calibration.probabilities(to_logits(probabilities))
@@ -223,7 +226,7 @@ class GuidedThreshold:
         for _ in range(cls.SAMPLES):
             rows = rng.integers(len(held_out.raw), size=len(held_out.raw))
             best = [thresholds.best_threshold(s[rows], held_out.labels[rows]) for s in scores]
-            i = max(range(len(best)), key=lambda i: best[i][1])
+            i = first_best([h_f1 for _, h_f1 in best])  # of equal ones the lowest precision
             pairs.append((cls.PRECISIONS[i], best[i][0]))
         precision, threshold = np.mean(pairs, axis=0)
         return cls(calibration, float(precision), float(threshold))
@@ -249,5 +252,5 @@ def posterior(prior: np.ndarray, raw: np.ndarray, precision: float) -> np.ndarra
 
 def median(distribution: np.ndarray) -> np.ndarray:
     """Returns the median of P(m = s) [N, C + 1], [N] int32, at least 1."""
-    count = (distribution.cumsum(axis=1) < 0.5).sum(axis=1)
+    count = (distribution.cumsum(axis=1) < 0.5 - ROUNDING_OF_SUMS).sum(axis=1)
     return np.clip(count, 1, distribution.shape[1] - 1).astype(np.int32)

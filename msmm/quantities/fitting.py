@@ -4,14 +4,16 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from tqdm import tqdm
 
+from msmm.core.progress import ProgressBar
 from msmm.quantities.calibration import Calibration
 from msmm.quantities.counting_rules import CountingRule
 from msmm.quantities.cross_validation import choose_out_of_fold
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
-from msmm.scoring.metrics import annotation_metrics, bootstrap_difference
+from msmm.scoring.bootstrap import metric_gain
+from msmm.scoring.borderline import ROUNDING, first_best, is_better
+from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions
 
 PREFERRED = "guided_threshold"
@@ -82,10 +84,11 @@ def _restore_rule(name: str, values: dict) -> CountingRule:
 def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
     """Fits every counting rule on held-out images, and chooses one on them alone.
 
-    The choice is `PREFERRED` unless another rule is better beyond doubt: the 95 % interval of a paired
-    bootstrap over the held-out images lies above 0 for its gain in cross-validated H-F1. Of several such
-    rules the best is chosen. Taking the highest H-F1 of nine instead adds more noise than it gains
-    (docs/how_many_labels.md). Below `ENOUGH` images the choice is `PREFERRED_OF_FEW`.
+    The choice is `PREFERRED` unless another rule is better beyond doubt: the 95 % interval of its gain in
+    cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Of several such rules
+    the best is chosen, of equal ones the first of the registry, which goes from simple to elaborate. Taking
+    the highest H-F1 of nine instead adds more noise than it gains (docs/research/how_many_labels.md). Below
+    `ENOUGH` images the choice is `PREFERRED_OF_FEW`.
     """
     kinds = load_counting_rules()
     rules = {name: kind.fit(held_out) for name, kind in kinds.items()}
@@ -93,16 +96,19 @@ def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
         return FittedCountingRules(rules, PREFERRED_OF_FEW, {}, len(held_out.raw))
     chosen = {
         name: [choose_out_of_fold(kind.fit, held_out, seed) for seed in range(_REPEATS)]
-        for name, kind in tqdm(kinds.items(), "cross-validating quantities", leave=False, disable=None)
+        for name, kind in ProgressBar(kinds.items(), "cross-validating quantities", unit="rules")
     }
     h_f1 = {
         name: float(np.mean([annotation_metrics(held_out.labels, c)["H-F1"] for c in sets]))
         for name, sets in chosen.items()
     }
     better = [
-        name for name in kinds
-        if h_f1[name] > h_f1[PREFERRED]
-        and np.quantile(bootstrap_difference(held_out.labels, chosen[PREFERRED], chosen[name]), 0.025) > 0
-    ]  # fmt: skip
-    best = max(better or [PREFERRED], key=h_f1.__getitem__)
+        name
+        for name in kinds
+        if is_better(h_f1[name], h_f1[PREFERRED])
+        and metric_gain(held_out.labels, chosen[PREFERRED], chosen[name], seeds_vary=False).interval[0]
+        > ROUNDING
+    ]
+    candidates = better or [PREFERRED]
+    best = candidates[first_best([h_f1[name] for name in candidates])]
     return FittedCountingRules(rules, best, h_f1, len(held_out.raw))

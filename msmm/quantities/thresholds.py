@@ -5,6 +5,7 @@ An image without a label above its threshold gets its best label, as no image ha
 
 import numpy as np
 
+from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
 from msmm.scoring.metrics import figures_of_counts
 from msmm.scoring.predictions import Predictions
 
@@ -43,7 +44,7 @@ def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Returns the threshold with the highest H-F1 on images [n, C] (of equals the highest), and its H-F1."""
     candidates, h_f1 = sweep_thresholds(scores, labels)
-    best = int(h_f1.argmax())
+    best = first_best(h_f1)
     finite = scores[scores < np.inf].max() + 1.0  # chooses one label per image
     return float(min(candidates[best], finite)), float(h_f1[best])
 
@@ -58,7 +59,8 @@ def best_class_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     predicted = np.arange(1, len(scores) + 1)[:, None]
     f1 = 2 * hits.cumsum(axis=0) / (predicted + labels.sum(axis=0))
     last_of_equals = np.r_[ranked[1:] < ranked[:-1], np.ones((1, scores.shape[1]), bool)]
-    best = np.where(last_of_equals, f1, -1).argmax(axis=0)
+    f1 = np.where(last_of_equals, f1, -1)
+    best = (f1 >= f1.max(axis=0) - ROUNDING_OF_SUMS).argmax(axis=0)
     below = np.r_[ranked[1:], ranked[-1:] - 1.0]
     columns = np.arange(scores.shape[1])
     thresholds = (ranked[best, columns] + below[best, columns]) / 2

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import clean, read_json, remove, whole_directory, write_json
+from msmm.core.files import atomic_directory, clean, read_json, remove, write_json
+from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
@@ -55,7 +55,7 @@ def cache_arrays(
     if not final.exists():
         directory.mkdir(parents=True, exist_ok=True)
         clean(directory)  # also of other runs' remains: maps are large
-        with whole_directory(final, replace=False) as partial:
+        with atomic_directory(final, replace=False) as partial:
             _write_arrays(partial, kind, num_rows, compute(), dtype)
             write_json(partial / "key.json", key)
             checksums.write(partial, [path.name for path in partial.iterdir()])
@@ -77,7 +77,9 @@ def _cache_path(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
 def _write_arrays(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
     dtype, start = np.dtype(dtype), 0
     with (
-        tqdm(total=num_rows, desc=f"computing {kind}", unit="image", leave=False, disable=None) as progress,
+        ProgressBar(
+            description=f"computing {kind}", total=num_rows, unit="images", where=directory.parent
+        ) as progress,
         contextlib.ExitStack() as files,
     ):
         for pieces in batches:

@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.core.files import remove
+from msmm.core.progress import ProgressBar
 from msmm.models import optimizers
+from msmm.scoring.borderline import is_better
 from msmm.training.log import TrainingLog
 from msmm.training.stage_table import settings_group
 from msmm.training.state import LAST_GOOD, STATE, Progress, assign_values, load_state, save_state, values_of
@@ -193,7 +194,7 @@ class _Training:
             figures = task.evaluate(self.model)[1]
             value = task.evaluation.score(figures)
             progress.epoch += 1
-            if value > progress.best:
+            if is_better(value, progress.best):
                 progress.best, progress.best_epoch = value, progress.epoch
                 self.best = values_of(self.variables)
         # Record the epoch: history, TensorBoard, callbacks, state, one line for the user.
@@ -219,14 +220,14 @@ class _Training:
         total, images = 0.0, 0
         description = f"{self.task.name} epoch {epoch + 1}/{self.task.optimisation.epochs}"
         total_steps = self.task.data.steps_per_epoch
-        bar = tqdm(self.steps(epoch), description, total=total_steps, unit="step", leave=False, disable=None)
+        bar = ProgressBar(self.steps(epoch), description, total=total_steps, unit="steps")
         for step, (loss, size) in enumerate(bar, 1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss became {loss} in epoch {epoch + 1}, step {step}")
             callbacks.on_train_batch_end(step - 1, {"loss": loss})
             total, images = total + loss * size, images + size
             if step % 10 == 0:
-                bar.set_postfix_str(f"loss {total / images:.3f}", refresh=False)
+                bar.note(f"loss {total / images:.3f}")
         # A ReLU can turn NaN into 0, so that the loss of a network full of NaN looks healthy.
         if not all(np.isfinite(v).all() for v in values_of(self.model.trainable_variables)):
             raise DivergedError(f"a weight was not finite after epoch {epoch + 1}")

@@ -53,7 +53,8 @@ def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_gro
     if part == "quantity":
         return heads.quantity(f, mean_count)
     if part == "quantity_visual":
-        return heads.quantity(f_v, mean_count, name=part)
+        # Named as in version 0.1.0: TensorFlow sums gradients in an order that depends on the model's name.
+        return heads.quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
     sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t, "classifier": f}
     return heads.classifier(sizes[part], num_classes, name=part)
 

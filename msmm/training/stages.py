@@ -15,7 +15,7 @@ from msmm.configs import flatten, group_names
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import json_bytes, locked, read_json, remove, whole_directory, write_bytes, write_json
+from msmm.core.files import atomic_directory, json_bytes, locked, read_json, remove, write_bytes, write_json
 from msmm.scoring.metrics import per_class_f1
 from msmm.training import baseline_tasks, joint, model_parts, stage_table, stage_tasks
 from msmm.training.distribution import Distribution, Replicas
@@ -191,7 +191,7 @@ def adopt_stages(run: Run, other: Run) -> list[str]:
             recorded_settings(run, stage),
             _input_hashes(run, stage),
         ):
-            with whole_directory(directory) as partial:
+            with atomic_directory(directory) as partial:
                 source, no_log = other.stage_directory(stage), shutil.ignore_patterns("log")
                 shutil.copytree(source, partial, ignore=no_log, dirs_exist_ok=True)
             adopted.append(stage)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from msmm.core.errors import UserError
-from msmm.core.files import whole_file
+from msmm.core.files import atomic_write
 
 STATE = "state.npz"  # after the last whole epoch
 LAST_GOOD = "last_good.npz"  # after the last epoch before the loss was not finite
@@ -47,7 +47,7 @@ def save_state(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict
     owner: {"settings": …, "inputs": …}, which the state depends on.
     """
     meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(partial, meta=np.array(meta), **arrays)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import msmm
 from msmm import configs
 from msmm.data.input_pipeline import batches_of
-from msmm.inference import model_dir
+from msmm.inference import engines, model_dir
+from msmm.inference.engines import second_look
 from msmm.models.annotator import annotator
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
@@ -127,6 +128,9 @@ def save_model(run: Run) -> pathlib.Path | None:
     files = dict(zip(model_dir.QUANTITIES, fitted.values(), strict=True))
     info = _describe_model(run, fitted)
     model_dir.save(run.model_directory, network, run.dataset.labels, run.dataset.tags, info, files)
+    # Measure the errors of bfloat16 on held-out images.
+    rows = run.held_out_rows[: second_look.IMAGES]
+    engines.prepare(run.model_directory, run.images("train").take(rows), run.split("train").tags[rows])
     return run.model_directory
 
 

@@ -52,7 +52,8 @@ class Evaluation:
         predict: model -> outputs [n, …].
         ground_truth: y of the held-out images, [n, …].
         measure: (model, outputs) -> figures by name.
-        select: the figure that decides which epoch is kept; larger is better unless `smaller_is_better`.
+        select: the figure that decides which epoch is kept; larger is better unless `smaller_is_better`. Of
+            epochs that are equal except for rounding the first is kept.
         choose_labels: (model, outputs) -> chosen labels, bool [n, C]; None for a regressor.
         prepare: called with (the trained parts, the epoch number) after each epoch's last step.
     """

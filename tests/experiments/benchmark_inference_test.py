@@ -35,12 +35,13 @@ def test_on_a_data_set_it_counts_equal_labels_and_what_was_computed_again(direct
     table = inference.agreement(directory, dataset, 40, 32, with_tags)
     head, _, keras, *said = rows(table)
     assert ("with tags" in head[0]) == with_tags
-    assert keras[:1] + keras[2:] == ["Keras, model.predict", "1.00", "40 of 40", "100.00 %", "0.0e+00", ""]
+    assert [keras[0], *keras[2:5]] == ["Keras, model.predict", "1.00", "40 of 40", "100.00 %"]
+    assert keras[5:] == ["0", "0.0e+00", ""]
     assert [row[0] for row in said] == here
-    for name, speed, times, images, share, furthest, again in said:
+    for name, speed, times, images, share, borderline, furthest, again in said:
         assert float(times) == pytest.approx(float(speed) / float(keras[1]), rel=0.02)
         if "bfloat16" not in name:
-            assert (images, share) == ("40 of 40", "100.00 %")
+            assert (images, share) == ("40 of 40", "100.00 %") and int(borderline) <= 2
         if "float32" in name:
             assert float(furthest) < 1e-5
         assert again == "" or ("mixed" in name and 0 <= int(again) <= 40)

@@ -22,6 +22,7 @@ from tests.conftest import TINY
 from tests.msmm.conftest import model_directory  # noqa: F401
 from tests.reliability import samples
 from tests.reliability.mutations import mutations, time_limit
+from tfrecords_tools.packing.raw_dataset import Settings
 
 SECONDS = 10  # that reading a damaged file may take; whole ones take less than one
 QUICK, SLOW = 2, 36  # mutations a file
@@ -103,15 +104,15 @@ def manifests(directory: pathlib.Path):
 def nus_wide(directory: pathlib.Path):
     from tfrecords_tools.datasets import nus_wide
 
-    built = nus_wide.NusWide(name="nus_wide", data_dir=directory / "out", raw_dir=directory)
-    return [row for split in built.num_rows for row in built.rows(split)]
+    raw = nus_wide.NusWide(raw_dir=directory)
+    return [row for split in raw.read(Settings()).num_rows for row in raw.rows(split)]
 
 
 def mscoco(directory: pathlib.Path):
     from tfrecords_tools.datasets import mscoco
 
-    built = mscoco.MsCoco(name="mscoco", data_dir=directory / "out", raw_dir=directory)
-    return [row for split in built.num_rows for row in built.rows(split)]
+    raw = mscoco.MsCoco(raw_dir=directory)
+    return [row for split in raw.read(Settings()).num_rows for row in raw.rows(split)]
 
 
 def drawing(directory: pathlib.Path):

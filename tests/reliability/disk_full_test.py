@@ -215,15 +215,15 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
 
 
 def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
-    from experiments.reporting.report import Report, Row, Table, write
+    from experiments.reporting.report import Report, Row, Table, write_report
 
     disk = small_disk(tmp_path / "disk", 1)
     page = Report("Old", [Table("A", [Row("x", [{"C-P": 1.0}])])])
-    paths = write(page, disk / "report", "page")
+    paths = write_report(page, disk / "report", "page")
     before = {path: path.read_bytes() for path in paths}
     fill(disk, 0)
     with pytest.raises(OSError):
-        write(Report("New", page.tables * 50), disk / "report", "page")
+        write_report(Report("New", page.tables * 50), disk / "report", "page")
     assert {path: path.read_bytes() for path in (disk / "report").iterdir()} == before
 
 

@@ -9,16 +9,16 @@ its labels, at test time too: the paper's numbers on MSCOCO with tags are to be 
 """
 
 import collections
+import dataclasses
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msmm.core.errors import UserError
-from tfrecords_tools.packing import builder, report, vocabulary
+from tfrecords_tools.packing import vocabulary
+from tfrecords_tools.packing.raw_dataset import Contents, Paper, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import mscoco_files
-
-NAME = "mscoco"
 
 # Words that say how a sentence is built, not what is in the picture (decision 30).
 _STOP_WORDS = """
@@ -38,7 +38,7 @@ while who whole whom whose why will with within without won would wouldn yes yet
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 # Section IV-A1; the labels an image are what I-P/I-R of Table II imply with k = 3 (decision 24).
-PAPER = report.Paper(
+PAPER = Paper(
     images={"train": 56_414, "test": 30_774},
     labels_per_image={"test": 2.813},
     note="the paper keeps 68 % of the official training images and 76 % of the validation images and names "
@@ -46,61 +46,61 @@ PAPER = report.Paper(
 )
 
 
-class MsCoco(builder.Builder, skip_registration=True):
-    """train and val of MSCOCO; images without an object are left out (decision 31)."""
+@dataclasses.dataclass(kw_only=True)
+class MsCoco(RawDataset):
+    """train and val of MSCOCO; images without an object are left out (decision 31).
+
+    `raw_dir` is the raw directory, or with source "tfds" the folder in which TFDS keeps its data. `source`
+    "tfds" takes `coco_captions`, which TFDS downloads if it is not there yet.
+    """
+
+    raw_dir: str | pathlib.Path | None = option("Where the raw data set is, or TFDS keeps its data.", None)
+    source: str = option(
+        "The official files, or TFDS, which downloads them.", "files", choices=("files", "tfds")
+    )
+    year: str | None = option(
+        "Which year, where the files of two are there.", None, choices=mscoco_files.YEARS
+    )
+    crowds: bool = option("Count objects that are marked as crowds as labels.", True)
+    num_tags: int = option("How many tags to keep, the most frequent ones.", 1000, vocabulary=True)
+    keep_stop_words: bool = option("Tags may be words such as with.", False, vocabulary=True)
 
     paper = PAPER
     licence = "annotations CC BY 4.0; each photograph under its owner's terms on Flickr"
-    oddities = ("tags are words of the captions, at test time too: they nearly say the labels",)
 
-    def __init__(
-        self,
-        *,
-        raw_dir: str | pathlib.Path | None = None,
-        source: str = "files",
-        year: str | None = None,
-        crowds: bool = True,
-        num_tags: int = 1000,
-        keep_stop_words: bool = False,
-        **common,
-    ):
-        """
-        raw_dir: the raw directory; with source "tfds" where TFDS keeps its data (None: its default).
-        source: "files", or "tfds" for `coco_captions`, which is downloaded if it is not there.
-        year: "2014" or "2017"; None takes the one that is there.
-        crowds: objects that are marked as crowds are labels too.
-        num_tags: the tags are the words in the captions of the most training images.
-        keep_stop_words: do not leave out "the", "with" and such.
-        common: the arguments of `builder.Builder`. Raises UserError where files are missing or broken.
-        """
-        if num_tags < 0:
-            raise UserError(f"expected a number of tags of 0 or more, got {num_tags}")
-        if source == "tfds":
-            self._source = mscoco_files.FromTfds(raw_dir, year, crowds)
-        elif raw_dir is None:
+    def read(self, settings: Settings) -> Contents:
+        """Reads objects and captions. Raises UserError where files are missing or broken."""
+        if self.num_tags < 0:
+            raise UserError(f"expected a number of tags of 0 or more, got {self.num_tags}")
+        if self.source == "tfds":
+            source = mscoco_files.FromTfds(self.raw_dir, self.year, self.crowds)
+        elif self.raw_dir is None:
             raise UserError("expected --raw_dir=DIR, where MSCOCO is, or --source=tfds")
         else:
-            self._source = mscoco_files.FromFiles(raw_dir, year, crowds)
-        self.description = self._source.description
-        self.labels = self._source.labels
-        self.num_rows = self._source.num_rows
-        self._left_out = frozenset() if keep_stop_words else STOP_WORDS
+            source = mscoco_files.FromFiles(self.raw_dir, self.year, self.crowds)
+        self._source, self._left_out = source, frozenset() if self.keep_stop_words else STOP_WORDS
         counts = collections.Counter()
-        for captions in self._source.captions("train"):
-            counts.update(words(captions, self._left_out))
-        classes = self.labels if common.get("drop_class_tags") else ()
-        self.tags = vocabulary.most_frequent(counts, num_tags, unlike=classes)
-        super().__init__(**common)
+        for captions in source.captions("train"):
+            counts.update(find_words(captions, self._left_out))
+        classes = source.labels if settings.drop_class_tags else ()
+        return Contents(
+            description=source.description,
+            labels=source.labels,
+            tags=vocabulary.most_frequent(counts, self.num_tags, unlike=classes),
+            num_rows=source.num_rows,
+            oddities=("tags are words of the captions, at test time too: they nearly say the labels",),
+        )
 
-    def rows(self, split: str) -> Iterable[builder.Row]:
+    def rows(self, split: str) -> Iterator[Row]:
+        """Yields one row per photograph; its tags are the words of its captions."""
         for photograph in self._source.photographs(split):
-            found = words(photograph.captions, self._left_out)
-            yield builder.Row(photograph.id, photograph.image, photograph.labels, tuple(sorted(found)))
+            words = find_words(photograph.captions, self._left_out)
+            yield Row(photograph.id, photograph.image, photograph.labels, tuple(sorted(words)))
 
 
-def words(captions: Iterable[str], left_out: frozenset[str]) -> set[str]:
-    """The words of an image's captions: lower case, a to z, of two letters or more (decision 30)."""
-    found = set()
+def find_words(captions: Iterable[str], left_out: frozenset[str]) -> set[str]:
+    """Returns the words of an image's captions: lower case, a to z, of two letters or more (decision 30)."""
+    words = set()
     for caption in captions:
-        found.update(re.findall("[a-z]+", unicodedata.normalize("NFKC", caption).lower()))
-    return {word for word in found if len(word) > 1} - left_out
+        words.update(re.findall("[a-z]+", unicodedata.normalize("NFKC", caption).lower()))
+    return {word for word in words if len(word) > 1} - left_out

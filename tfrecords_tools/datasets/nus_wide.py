@@ -12,18 +12,19 @@ Row i of every file of a split is about one image: all of them must have as many
 """
 
 import collections
+import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 
 from msmm.core import text
 from msmm.core.errors import UserError
-from tfrecords_tools.packing import builder, report
+from tfrecords_tools.packing import report
+from tfrecords_tools.packing.raw_dataset import Contents, Paper, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import matrix_file, raw_files
 
-NAME = "nus_wide"
 IMAGE_FOLDERS = ("Flickr", "images", "image")
 NOTICE = "Flickr's notice in its place"
 CONCEPTS, TAG_LIST = "Concepts81.txt", "TagList1k.txt"
@@ -31,7 +32,7 @@ SPLITS = {"train": "Train", "test": "Test"}
 PAGE = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
 
 # Section IV-A1; the labels an image are what I-P/I-R of Table I imply with k = 3 (decision 24).
-PAPER = report.Paper(
+PAPER = Paper(
     images={"train": 94_570, "test": 55_335},
     labels_per_image={"test": 2.547},
     note="the paper keeps 58 % of the official training rows and 51 % of the test rows, of the labelled ones "
@@ -39,60 +40,64 @@ PAPER = report.Paper(
 )
 
 
-class NusWide(builder.Builder, skip_registration=True):
+@dataclasses.dataclass(kw_only=True)
+class NusWide(RawDataset):
     """The official training and test rows, filtered as the paper does (decisions 27 to 29).
 
-    Rows without a label of the 81, without a tag of the 1,000, without an image or with one
-    that does not decode are left out and counted. Dead links are what NUS-WIDE is known for:
-    up to half of all rows may have no image before the packer calls it a mistake.
+    Rows without a label of the 81, without a tag of the 1,000, without an image or with an image that does
+    not decode are left out and counted. NUS-WIDE is known for dead links: up to half of all rows may have no
+    image before the packer takes it for a mistake.
     """
+
+    raw_dir: str | pathlib.Path = option(
+        "Where the raw data set is.", required="DIR, where the official files of NUS-WIDE are"
+    )
 
     paper = PAPER
     licence = "for research; each photograph under its owner's terms on Flickr"
+    max_skipped = 0.5
+    drop_untagged = True
 
-    def __init__(
-        self,
-        *,
-        raw_dir: str | pathlib.Path,
-        max_skipped: float = 0.5,
-        drop_untagged: bool = True,
-        **common,
-    ):
-        """common: the arguments of `builder.Builder`. Raises UserError where files are missing or at odds."""
-        files = raw_files.RawFiles(raw_dir, IMAGE_FOLDERS)
-        self.description = "NUS-WIDE, official split"
-        self.labels = _concepts(files)
-        self._tag_names = _tags(files)
-        self.tags = tuple(dict.fromkeys(self._tag_names))
-        self.oddities = []
-        self._concepts, self._files = self.labels, files  # `labels` may become another data set's
-        self._paths, self._labels, self._packed_tags = {}, {}, {}
+    def read(self, settings: Settings) -> Contents:
+        """Reads every official file but the images. Raises UserError where files are missing or at odds."""
+        files = self._files = raw_files.RawFiles(self.raw_dir, IMAGE_FOLDERS)
+        self._concepts, self._tag_names = _read_concepts(files), _read_tag_names(files)
+        self._oddities: list[str] = []
+        self._paths: dict[str, list[str]] = {}
+        self._labels: dict[str, np.ndarray] = {}  # [rows, concepts] bool
+        self._packed_tags: dict[str, np.ndarray] = {}  # [rows, ceil(tags / 8)] uint8
         for split, part in SPLITS.items():
             self._read_split(split, part)
         if not files.has_images():
             raise UserError(
-                f"no photographs in {raw_dir}: expected Flickr/<group>/<name>.jpg there, or all in images/, "
-                "or a zip file of them"
+                f"no photographs in {self.raw_dir}: expected Flickr/<group>/<name>.jpg there, or all in "
+                "images/, or a zip file of them"
             )
-        self.num_rows = {split: len(paths) for split, paths in self._paths.items()}
-        super().__init__(max_skipped=max_skipped, drop_untagged=drop_untagged, **common)
+        return Contents(
+            description="NUS-WIDE, official split",
+            labels=self._concepts,
+            tags=tuple(dict.fromkeys(self._tag_names)),
+            num_rows={split: len(paths) for split, paths in self._paths.items()},
+            oddities=tuple(self._oddities),
+        )
 
-    def rows(self, split: str) -> Iterable[builder.Row]:
-        # An image that is listed again stays where it was first, or in the training split.
+    def rows(self, split: str) -> Iterator[Row]:
+        """Yields the rows of the official list. An image that is listed again stays where it was first, or in
+        the training split."""
         before = set(self._paths["train"]) if split == "test" else set()
         for index, path in enumerate(self._paths[split]):
             labels = tuple(self._concepts[i] for i in np.flatnonzero(self._labels[split][index]))
             present = matrix_file.unpack(self._packed_tags[split][index], len(self._tag_names))
             tags = tuple(self._tag_names[i] for i in np.flatnonzero(present))
             if path in before:
-                yield builder.Row(f"{path} (row {index + 1})", b"", labels, tags, report.LISTED_BEFORE)
+                yield Row(f"{path} (row {index + 1})", b"", labels, tags, report.LISTED_BEFORE)
             else:
                 image = self._files.image(path)
-                yield builder.Row(path, image, labels, tags, NOTICE if _is_notice(image) else None)
+                yield Row(path, image, labels, tags, NOTICE if _is_notice(image) else None)
             before.add(path)
 
     def _read_split(self, split: str, part: str) -> None:
-        """Reads what the files say of a split, and checks that they speak of as many rows."""
+        """Reads the files of a split, and checks that they have the same number of rows."""
         lines = self._files.text(f"{part}Imagelist.txt").splitlines()
         paths = [line.strip().replace("\\", "/").lstrip("/") for line in lines if line.strip()]
         rows = {f"{part}Imagelist.txt": len(paths)}
@@ -114,7 +119,7 @@ class NusWide(builder.Builder, skip_registration=True):
     def _matrix(self, name: str, columns: int) -> np.ndarray:
         with self._files.open(name) as file:
             packed, odd = matrix_file.read(file, name, columns)
-        self.oddities += odd
+        self._oddities += odd
         return packed
 
 
@@ -129,10 +134,10 @@ def _is_notice(image: bytes | pathlib.Path) -> bool:
     return image[:4] in (b"GIF8", b"\x89PNG")
 
 
-def _concepts(files: raw_files.RawFiles) -> tuple[str, ...]:
+def _read_concepts(files: raw_files.RawFiles) -> tuple[str, ...]:
     """The labels, after a check that every file that is needed is there and no label file too many."""
     _check_present(files, [CONCEPTS], "ConceptsList.zip")
-    concepts = _names(files, CONCEPTS, text.normalise_label)
+    concepts = _read_names(files, CONCEPTS, text.normalise_label)
     for zip_name, needed in (
         ("ImageList.zip", [f"{part}Imagelist.txt" for part in SPLITS.values()]),
         ("NUS_WID_Tags.zip", [TAG_LIST, *(f"{part}_Tags1k.dat" for part in SPLITS.values())]),
@@ -158,12 +163,12 @@ def _check_present(files: raw_files.RawFiles, needed: list[str], zip_name: str) 
         )
 
 
-def _tags(files: raw_files.RawFiles) -> tuple[str, ...]:
+def _read_tag_names(files: raw_files.RawFiles) -> tuple[str, ...]:
     """The name of every column of the tag matrices, normalised as a manifest's tags are."""
-    return _names(files, TAG_LIST, text.normalise_tag, unique=False)
+    return _read_names(files, TAG_LIST, text.normalise_tag, unique=False)
 
 
-def _names(files: raw_files.RawFiles, name: str, normalise, unique: bool = True) -> tuple[str, ...]:
+def _read_names(files: raw_files.RawFiles, name: str, normalise, unique: bool = True) -> tuple[str, ...]:
     names = [normalised for line in files.text(name).splitlines() if (normalised := normalise(line))]
     if not names:
         raise UserError(f"{files.where(name)} is empty: expected a name a line")

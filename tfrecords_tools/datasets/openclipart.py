@@ -19,14 +19,14 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msmm.core import text, workers
 from msmm.core.errors import UserError
-from tfrecords_tools.packing import builder, near_duplicates, vocabulary
+from tfrecords_tools.packing import near_duplicates, vocabulary
+from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import svg_metadata
 
-NAME = "openclipart"
 INSTALLED = pathlib.Path("/usr/share/openclipart")
 PLACES = (".", "usr/share/openclipart", "share/openclipart", "openclipart")  # of png/ and svg/ in raw_dir
 SKIPPED = {
@@ -54,48 +54,57 @@ class _Drawing:
     tags: set[str]
 
 
-class OpenClipart(builder.Builder, skip_registration=True):
+@dataclasses.dataclass(kw_only=True)
+class OpenClipart(RawDataset):
     """Public-domain drawings; images without a tag are left out by default, as in the paper (IV-A1)."""
 
-    description = "Open Clip Art Library 0.18, public-domain drawings"
-    licence = "public domain, as every drawing says of itself"
+    raw_dir: str | pathlib.Path = option("Where the raw data set is.", INSTALLED)
 
-    def __init__(self, *, raw_dir: str | pathlib.Path = INSTALLED, drop_untagged: bool = True, **common):
-        """common: the arguments of `builder.Builder`. Raises UserError where a package is not there."""
-        root = _root(pathlib.Path(raw_dir))
-        drawings, self.oddities = _drawings(root)
-        with workers.Workers(common.get("workers")) as pool:
+    licence = "public domain, as every drawing says of itself"
+    drop_untagged = True
+
+    def read(self, settings: Settings) -> Contents:
+        """Reads every SVG file and compares all pictures. Raises UserError where a package is missing."""
+        root = _find_root(pathlib.Path(self.raw_dir))
+        drawings, oddities = _read_drawings(root)
+        with workers.Workers(settings.workers) as pool:
             thumbnails = near_duplicates.thumbnails([drawing.image for drawing in drawings], pool)
         self._blank = {drawing.id for drawing, t in zip(drawings, thumbnails, strict=True) if t.min() == 255}
         families = near_duplicates.families(thumbnails)
-        self._splits = {"train": [], "test": []}
+        self._splits: dict[str, list[_Drawing]] = {"train": [], "test": []}
         for drawing, first in zip(drawings, families, strict=True):
-            self._splits[_split(drawings[first].id)].append(drawing)
-        self.num_rows = {split: len(found) for split, found in self._splits.items()}
+            self._splits[_assign_split(drawings[first].id)].append(drawing)
         tied = len(families) - len(set(families))
-        self.oddities.append(f"{tied:,} images are near-duplicates of another, and in the same split")
-        self.labels = _large(drawings)
-        self.tags = self._most_frequent_tags(common.get("drop_class_tags", False))
-        if drop_untagged:
-            known = set(self.tags)
-            self.labels = _large(drawing for drawing in drawings if drawing.tags & known)
-        if not self.labels:
+        oddities.append(f"{tied:,} images are near-duplicates of another, and in the same split")
+        labels = _large(drawings)
+        tags = self._most_frequent_tags(labels, settings.drop_class_tags)
+        if settings.drop_untagged:
+            known = set(tags)
+            labels = _large(drawing for drawing in drawings if drawing.tags & known)
+        if not labels:
             raise UserError(
                 f"no directory of {root / 'svg'} has {LEAST_IMAGES} images: unpack the packages whole"
             )
-        super().__init__(drop_untagged=drop_untagged, **common)
+        return Contents(
+            description="Open Clip Art Library 0.18, public-domain drawings",
+            labels=labels,
+            tags=tags,
+            num_rows={split: len(members) for split, members in self._splits.items()},
+            oddities=tuple(oddities),
+        )
 
-    def rows(self, split: str) -> Iterable[builder.Row]:
+    def rows(self, split: str) -> Iterator[Row]:
+        """Yields one row per drawing."""
         for drawing in self._splits[split]:
             labels, tags = sorted(drawing.labels), sorted(drawing.tags)
             cause = "blank picture" if drawing.id in self._blank else None
-            yield builder.Row(drawing.id, drawing.image, tuple(labels), tuple(tags), cause)
+            yield Row(drawing.id, drawing.image, tuple(labels), tuple(tags), cause)
 
-    def _most_frequent_tags(self, drop_class_tags: bool) -> tuple[str, ...]:
-        known = set(self.labels)
+    def _most_frequent_tags(self, labels: tuple[str, ...], drop_class_tags: bool) -> tuple[str, ...]:
+        known = set(labels)
         kept = [drawing for drawing in self._splits["train"] if drawing.labels & known]
         counts = collections.Counter(tag for drawing in kept for tag in drawing.tags)
-        return vocabulary.most_frequent(counts, NUM_TAGS, unlike=self.labels if drop_class_tags else ())
+        return vocabulary.most_frequent(counts, NUM_TAGS, unlike=labels if drop_class_tags else ())
 
 
 def _large(drawings: Iterable[_Drawing]) -> tuple[str, ...]:
@@ -104,7 +113,7 @@ def _large(drawings: Iterable[_Drawing]) -> tuple[str, ...]:
     return tuple(sorted(label for label, count in sizes.items() if count >= LEAST_IMAGES))
 
 
-def _root(raw_dir: pathlib.Path) -> pathlib.Path:
+def _find_root(raw_dir: pathlib.Path) -> pathlib.Path:
     """The folder with svg/ and png/ in it."""
     if not raw_dir.is_dir():
         raise UserError(
@@ -126,7 +135,7 @@ def _root(raw_dir: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
+def _read_drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
     """The images with all that is filed of them, by id, and what else there was, in sentences."""
     found: dict[bytes, _Drawing] = {}
     left_out, places = collections.Counter(), 0
@@ -165,7 +174,7 @@ def _digest(image: pathlib.Path) -> bytes:
         return str(image).encode()  # a row of its own, which the packer finds broken
 
 
-def _split(family: str) -> str:
+def _assign_split(family: str) -> str:
     """family: the id of its first image, so that a family stays where it is when others come."""
     position = int.from_bytes(hashlib.sha256(family.encode()).digest(), "big") % 100
     return "train" if position < 100 - TEST_PERCENT else "test"

@@ -1,8 +1,6 @@
-"""The base of every builder: rows of a raw data set in, TFRecords and a report out.
+"""From the rows of a raw data set to TFRecords and a report.
 
-A raw data set is a subclass of `Builder` that sets its vocabularies and how many rows each
-split has, and yields `Row`s. Having the images checked, writing, counting and finishing are
-done here.
+Here the images are checked, the records written, what is left out is counted, and the data set finished.
 """
 
 import collections
@@ -13,33 +11,18 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
-import tqdm
 
 from msmm.core import beam, checksums, images, workers
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from msmm.data import records
 from tfrecords_tools.packing import beam_pipeline, report, staging, vocabulary
+from tfrecords_tools.packing.raw_dataset import RawDataset, Settings
 
 VERSION = "1.0.0"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One image of a raw data set.
-
-    id: unique in the data set. image: the file, or its bytes. labels, tags, groups: names; those
-    outside of the vocabularies are left out, labels and tags counted. cause: why it is left out, if its
-    data set knows that already.
-    """
-
-    id: str
-    image: bytes | pathlib.Path
-    labels: tuple[str, ...]
-    tags: tuple[str, ...]
-    cause: str | None = None
-    groups: tuple[str, ...] = ()
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -60,64 +43,27 @@ class _Writer(tfds.core.ExampleWriter):
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A raw data set on its way to TFRecords; `pack` runs it.
 
-    A subclass sets `description` (one line), `labels`, `tags` (the vocabularies) and
-    `num_rows` (per split) before it calls `super().__init__`, and defines `rows`.
+    Args:
+        raw: the raw data set.
+        name: the name to pack it under.
+        data_dir: the folder to write to.
+        settings: how to pack it.
     """
 
     VERSION = tfds.core.Version(VERSION)
-    description: str
-    labels: tuple[str, ...]
-    tags: tuple[str, ...]
-    groups: tuple[str, ...] = ()  # further side information, of few data sets
-    num_rows: dict[str, int]
-    oddities: Sequence[str] = ()  # sentences for the report
-    licence: str | None = None  # of the data, where it is the same for all of them
-    paper: report.Paper | None = None  # what the paper says of this data set
-    lists: tuple[str, ...] = ()  # arguments that name a file whose changes are told of
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        data_dir: pathlib.Path,
-        resize: int | None = None,
-        max_skipped: float = 0.05,
-        drop_unlabelled: bool = True,
-        drop_untagged: bool = False,
-        drop_class_tags: bool = False,
-        vocabulary_from: str | pathlib.Path | None = None,
-        workers: int | None = None,
-    ):
-        """
-        resize: scale larger images down to this short side, in pixels; None keeps the files.
-        max_skipped: the share of all rows (0 … 1) whose images may be broken.
-        drop_unlabelled, drop_untagged: leave out images without a label, a tag of the vocabulary.
-        drop_class_tags: leave tags that equal a class name out of the vocabulary (decision 27).
-        vocabulary_from: a packed data set whose labels and tags to keep to, in their order.
-        workers: how many processes check images, by default one a core; the records do not
-            depend on it.
-        """
-        if resize is not None and resize < 1:
-            raise UserError(f"expected a short side of at least 1 pixel to resize to, got {resize}")
-        if not 0 <= max_skipped <= 1:
-            raise UserError(f"expected a share of 0 to 1 of images that may be skipped, got {max_skipped}")
-        self.name = name
-        self.resize, self.max_skipped = resize, max_skipped
-        self.drop_unlabelled, self.drop_untagged = drop_unlabelled, drop_untagged
-        self.drop_class_tags = drop_class_tags
-        vocabulary.choose(self, drop_class_tags, vocabulary_from)
-        self.workers = workers
-        self.dropped = {split: collections.defaultdict(list) for split in self.num_rows}
+    def __init__(self, raw: RawDataset, name: str, data_dir: str | pathlib.Path, settings: Settings):
+        self.name, self.raw = name, raw
+        self.settings = settings = _resolve_settings(raw, settings)
+        self.contents = contents = vocabulary.apply_settings(raw.read(settings), settings)
+        self.dropped = {split: collections.defaultdict(list) for split in contents.num_rows}
         self.outside = {
-            split: {"labels": collections.Counter(), "tags": collections.Counter()} for split in self.num_rows
+            split: {"labels": collections.Counter(), "tags": collections.Counter()}
+            for split in contents.num_rows
         }
         self._seen = set()
         self._folder, self._beam_dir = pathlib.Path(data_dir), None
         super().__init__(data_dir=data_dir)
-
-    def rows(self, split: str) -> Iterable[Row]:
-        """The rows of `split`, `num_rows[split]` of them, always in the same order."""
-        raise NotImplementedError
 
     def prepare(self, runner: str | None = None, beam_options: Sequence[str] = ()) -> None:
         """Writes the records to `data_dir`; UserError if too many images are broken.
@@ -130,13 +76,13 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             config.beam_runner, config.beam_options = beam.runner_and_options(runner, beam_options)
             self._beam_dir = self._folder / "beam"
         tfds.disable_progress_bar()
-        total = sum(self.num_rows.values())
+        total = sum(self.contents.num_rows.values())
         try:
             with (
-                tqdm.tqdm(
-                    total=total, desc=f"packing {self.name}", unit=" images", disable=None
+                ProgressBar(
+                    description=f"packing {self.name}", total=total, unit="images", where=self.data_path
                 ) as self._bar,
-                workers.Workers(self.workers) as self._workers,
+                workers.Workers(self.settings.workers) as self._workers,
             ):
                 self.download_and_prepare(download_config=config)
         except (RuntimeError, ValueError) as error:  # what TFDS and Beam make of every error
@@ -154,23 +100,29 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         broken = collections.Counter()
         for causes in self.dropped.values():
             broken.update({c: len(ids) for c, ids in causes.items() if c not in report.FILTERS})
-        if broken.total() > self.max_skipped * total:
+        if broken.total() > self.settings.max_skipped * total:
             raise UserError(
                 f"{broken.total()} of {total} images are broken ({report.in_words(broken)}), more than the "
-                f"share of {self.max_skipped:g} that may be skipped: mend them or raise --max_skipped"
+                f"share of {self.settings.max_skipped:g} that may be skipped: mend them or raise "
+                "--max_skipped"
             )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = records.features(self.labels, self.tags, self.groups)
-        return _Info(builder=self, description=self.description, features=features, license=self.licence)
+        features = records.features(self.contents.labels, self.contents.tags, self.contents.groups)
+        return _Info(
+            builder=self,
+            description=self.contents.description,
+            features=features,
+            license=self.raw.licence,
+        )
 
     def _split_generators(self, dl_manager):
-        label_ids = {name: index for index, name in enumerate(self.labels)}
-        tag_ids = {name: index for index, name in enumerate(self.tags)}
-        wanted = {split: self._wanted(split, label_ids, tag_ids) for split in self.num_rows}
+        label_ids = {name: index for index, name in enumerate(self.contents.labels)}
+        tag_ids = {name: index for index, name in enumerate(self.contents.tags)}
+        wanted = {split: self._wanted(split, label_ids, tag_ids) for split in self.contents.num_rows}
         if self._beam_dir:
             return {
-                split: beam_pipeline.examples(rows, self.resize, self._beam_dir / split)
+                split: beam_pipeline.examples(rows, self.settings.resize, self._beam_dir / split)
                 for split, rows in wanted.items()
             }
         return {split: self._generate_examples(split, rows) for split, rows in wanted.items()}
@@ -178,7 +130,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, split, wanted):
         kept = 0
         pairs = (((example, image), image) for example, image in wanted)
-        for (example, source), image in self._workers.map(images.checked, pairs, self.resize):
+        for (example, source), image in self._workers.map(images.checked, pairs, self.settings.resize):
             image = images.read(source) if image is None else image
             if isinstance(image, str):
                 self.dropped[split][image].append(example[records.IMAGE_ID])
@@ -193,29 +145,29 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         unknown = ", ".join(vocabulary.most_frequent(self.outside[split]["labels"], 3))
         lacks = f", which has no {unknown}" if unknown and report.NO_LABEL in causes else ""
         return UserError(
-            f"no image of the {split} split is left of {self.num_rows[split]} rows "
+            f"no image of the {split} split is left of {self.contents.num_rows[split]} rows "
             f"({report.in_words(causes) or 'there are none'}){lacks}: mend them, or check the filters"
         )
 
     def _collect_broken(self) -> None:
         """What a Beam pipeline found broken; without one, it is counted as it is found."""
-        for split in self.num_rows if self._beam_dir else ():
+        for split in self.contents.num_rows if self._beam_dir else ():
             for image_id, cause in beam_pipeline.broken(self._beam_dir / split):
                 self.dropped[split][cause].append(image_id)
 
     def _wanted(self, split, label_ids, tag_ids) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
         """The rows that no filter leaves out, as examples that lack the image, and their images."""
-        group_ids = {name: index for index, name in enumerate(self.groups)}
-        for row in self.rows(split):
+        group_ids = {name: index for index, name in enumerate(self.contents.groups)}
+        for row in self.raw.rows(split):
             self._bar.update()
             if row.id in self._seen:
                 raise UserError(f"expected every image id once, got {row.id!r} again")
             self._seen.add(row.id)
             labels = self._known(row.labels, label_ids, self.outside[split]["labels"])
             tags = self._known(row.tags, tag_ids, self.outside[split]["tags"])
-            if self.drop_unlabelled and not labels:
+            if self.settings.drop_unlabelled and not labels:
                 self.dropped[split][report.NO_LABEL].append(row.id)
-            elif self.drop_untagged and not tags:
+            elif self.settings.drop_untagged and not tags:
                 self.dropped[split][report.NO_TAG].append(row.id)
             elif row.cause:
                 self.dropped[split][row.cause].append(row.id)
@@ -240,22 +192,39 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """And here; the summary says it better."""
 
 
+def create_builder(
+    kind: type[RawDataset], name: str, data_dir: str | pathlib.Path, **arguments: Any
+) -> Builder:
+    """Returns a builder that has read all but the images; `arguments` as those of `pack`."""
+    own = {field.name for field in dataclasses.fields(kind)}
+    raw = kind(**{key: value for key, value in arguments.items() if key in own})
+    settings = Settings(**{key: value for key, value in arguments.items() if key not in own})
+    return Builder(raw, name, data_dir, settings)
+
+
 def pack(
-    builder_class: type[Builder],
+    kind: type[RawDataset],
     name: str,
     data_dir: str | pathlib.Path,
     *,
     overwrite: bool = False,
     runner: str | None = None,
     beam_options: Sequence[str] = (),
-    **arguments,
+    **arguments: Any,
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
-    A finished data set is left alone unless `overwrite`, and what is printed says whether a list that it
-    was packed from has changed; nothing of an unfinished one stays, not even of a killed run's, and the
-    old one stays until the new one is complete. `runner` and `beam_options` are those of
-    `Builder.prepare`; `arguments` go to `builder_class`.
+    Nothing of an unfinished data set stays, not even that of a killed run, and an old one stays until the new
+    one is complete.
+
+    Args:
+        kind: the raw data set.
+        name: the name to pack it under.
+        data_dir: the folder of packed data sets.
+        overwrite: pack a finished data set again. Otherwise it is left alone, and the printed line names the
+            lists that have changed since.
+        runner, beam_options: as those of `Builder.prepare`.
+        **arguments: options of `kind`, and `Settings`.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
@@ -265,25 +234,43 @@ def pack(
     data_dir = pathlib.Path(data_dir)
     final = data_dir / name / VERSION
     staging.clean(data_dir)
-    given = {argument: arguments[argument] for argument in builder_class.lists if arguments.get(argument)}
+    given = {argument: arguments[argument] for argument in kind.lists if arguments.get(argument)}
     if final.exists() and not overwrite:
         print(f"{final} is there already{report.changed(final, given)}; --overwrite packs it again")
         return
     digests = report.digests(given)  # now: a list that is edited while it is packed has changed since
     with staging.folder(data_dir) as unfinished:
-        builder = builder_class(name=name, data_dir=unfinished, **arguments)
+        builder = create_builder(kind, name, unfinished, **arguments)
         builder.prepare(runner, beam_options)
         dataset = records.open_dataset(unfinished, name)
-        settings = {key: value for key, value in arguments.items() if key != "workers"}
-        content = report.report(dataset, builder, settings, digests)
-        text = json.dumps(content, ensure_ascii=False, indent=1)
-        (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
-        known = {
-            path.name: digest
-            for split, digests in content["checksums"].items()
-            for path, digest in zip(dataset.builder.info.splits[split].filepaths, digests, strict=True)
-        }
-        checksums.write(dataset.directory, [path.name for path in dataset.directory.iterdir()], known)
+        content = report.make_report(dataset, builder, digests)
+        _write_report(dataset, content)
         staging.finish(unfinished, dataset.directory, final)
     print(report.summary(content))
     print(f"\npacked to {final}; what was left out is listed in its {records.REPORT}")
+
+
+def _resolve_settings(raw: RawDataset, settings: Settings) -> Settings:
+    """Returns `settings` with the defaults of the data set. Raises UserError where one is out of bounds."""
+    own = {name: getattr(raw, name) for name in ("max_skipped", "drop_untagged")}
+    own = {name: default for name, default in own.items() if getattr(settings, name) is None}
+    settings = dataclasses.replace(settings, **own)
+    if settings.resize is not None and settings.resize < 1:
+        raise UserError(f"expected a short side of at least 1 pixel to resize to, got {settings.resize}")
+    if not 0 <= settings.max_skipped <= 1:
+        raise UserError(
+            f"expected a share of 0 to 1 of images that may be skipped, got {settings.max_skipped}"
+        )
+    return settings
+
+
+def _write_report(dataset: records.Dataset, content: dict) -> None:
+    """Writes report.json, and SHA256SUMS over all files of the data set."""
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    (dataset.directory / records.REPORT).write_text(text + "\n", encoding="utf-8")
+    known = {
+        path.name: digest
+        for split, digests in content["checksums"].items()
+        for path, digest in zip(dataset.builder.info.splits[split].filepaths, digests, strict=True)
+    }
+    checksums.write(dataset.directory, [path.name for path in dataset.directory.iterdir()], known)

@@ -27,28 +27,17 @@ SHEET_IMAGES, SHEET_COLUMNS = 24, 6
 BLACK, GREY = "#000000", "#666666"  # labels, tags
 
 
-@dataclasses.dataclass(frozen=True)
-class Paper:
-    """What the paper says of a data set, by split: its images, its labels an image, and what is open."""
+def make_report(dataset: records.Dataset, builder, lists: Mapping[str, str] = {}) -> dict:
+    """Returns the content of `report.json`, from the records as written and what `builder` counted.
 
-    images: Mapping[str, int]
-    labels_per_image: Mapping[str, float]
-    note: str
-
-
-def report(dataset: records.Dataset, builder, settings: dict, lists: Mapping[str, str] = {}) -> dict:
-    """The content of `report.json`, from the records as written and what `builder` counted.
-
-    settings: the arguments that the data set was packed with. lists: the `digests` of its lists.
+    lists: the `digests` of the files that the data set was packed from.
     """
-    for name in ("max_skipped", "drop_unlabelled", "drop_untagged"):
-        settings = {**settings, name: getattr(builder, name)}
     thread = concurrent.futures.ThreadPoolExecutor(1)  # hashing takes as long as all the rest
     shards = thread.submit(dataset.checksums)
     splits = {}
     for split in dataset.splits:
         splits[split] = {
-            "rows": builder.num_rows[split],
+            "rows": builder.contents.num_rows[split],
             "kept": dataset.num_examples(split),
             "dropped": {cause: sorted(ids) for cause, ids in sorted(builder.dropped[split].items())},
             "labels_outside_vocabulary": _sorted_counts(builder.outside[split]["labels"]),
@@ -56,20 +45,24 @@ def report(dataset: records.Dataset, builder, settings: dict, lists: Mapping[str
             "class_tags_dropped": _class_tags(builder, split),
             **statistics(dataset, split),
         }
+    settings = {**dataclasses.asdict(builder.raw), **dataclasses.asdict(builder.settings)}
+    del settings["workers"]  # the records do not depend on it
     content = {
         "name": dataset.name,
         "description": dataset.description,
-        "settings": {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in settings.items()},
+        "settings": {
+            k: str(v) if isinstance(v, pathlib.Path) else v for k, v in settings.items() if v is not None
+        },
         "num_labels": len(dataset.labels),
         "num_tags": len(dataset.tags),
-        "oddities": list(builder.oddities),
+        "oddities": list(builder.contents.oddities),
         "splits": splits,
         "checksums": shards.result(),
     }
     if lists:
         content["lists"] = dict(lists)
-    if builder.paper:
-        content["paper"] = dataclasses.asdict(builder.paper)
+    if builder.raw.paper:
+        content["paper"] = dataclasses.asdict(builder.raw.paper)
     return content
 
 
@@ -91,10 +84,10 @@ def changed(directory: pathlib.Path, lists: Mapping[str, str | pathlib.Path]) ->
 
 def _class_tags(builder, split: str) -> dict[str, int]:
     """The tags that --drop_class_tags has dropped, with their images, those of unwanted rows too."""
-    if not builder.drop_class_tags:
+    if not builder.settings.drop_class_tags:
         return {}
     outside = builder.outside[split]["tags"]
-    named = vocabulary.class_tags(outside, builder.labels)
+    named = vocabulary.class_tags(outside, builder.contents.labels)
     return _sorted_counts({tag: outside[tag] for tag in named})
 
 

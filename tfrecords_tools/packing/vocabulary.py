@@ -1,5 +1,6 @@
 """Which tags and labels a packed data set knows: chosen by count, without class names, or reused."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +9,7 @@ from msmm.core import text
 from msmm.core.errors import UserError
 from msmm.core.text import JOINING, singulars
 from msmm.data import records
+from tfrecords_tools.packing.raw_dataset import Contents, Settings
 
 
 def most_frequent(counts: Mapping[str, int], size: int, unlike: Iterable[str] = ()) -> tuple[str, ...]:
@@ -30,24 +32,28 @@ def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
     return frozenset(tag for tag in tags if singulars(" ".join(_words(tag))) & names)
 
 
-def reused(directory: str | pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The labels, the tags and the groups of a packed data set, `<data_dir>/<name>` or its version's folder.
+def read_vocabularies(
+    directory: str | pathlib.Path,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Returns the labels, the tags and the groups of a packed data set.
 
-    Raises UserError if it is none.
+    directory: `<data_dir>/<name>` or its version's folder. Raises UserError if it is no data set.
     """
-    dataset = records.open_dataset(*_place(directory))
+    dataset = records.open_dataset(*_locate(directory))
     return dataset.labels, dataset.tags, dataset.groups
 
 
-def check(directory: str | pathlib.Path, data_dir: str | pathlib.Path) -> None:
-    """Raises UserError where there is no such data set to reuse; it names the one in `data_dir`, if there is
-    one, for who wrote `--vocabulary_from=my_photos`."""
+def check_reusable(directory: str | pathlib.Path, data_dir: str | pathlib.Path) -> None:
+    """Raises UserError where `directory` is no data set to reuse.
+
+    For `--vocabulary_from=my_photos`, the message names the data set in `data_dir`, if there is one.
+    """
     try:
-        records.find_dataset(*_place(directory))
+        records.find_dataset(*_locate(directory))
     except UserError:
         meant = pathlib.Path(data_dir) / directory
         try:
-            records.find_dataset(*_place(meant))
+            records.find_dataset(*_locate(meant))
         except UserError:
             pass
         else:
@@ -57,7 +63,7 @@ def check(directory: str | pathlib.Path, data_dir: str | pathlib.Path) -> None:
         raise
 
 
-def _place(directory: str | pathlib.Path) -> tuple[pathlib.Path, str]:
+def _locate(directory: str | pathlib.Path) -> tuple[pathlib.Path, str]:
     """The folder of data sets and the name of `<data_dir>/<name>` or its version's folder."""
     directory = pathlib.Path(directory).absolute()
     if (directory / "dataset_info.json").exists():
@@ -65,17 +71,19 @@ def _place(directory: str | pathlib.Path) -> tuple[pathlib.Path, str]:
     return directory.parent, directory.name
 
 
-def choose(builder, drop_class_tags: bool, vocabulary_from: str | pathlib.Path | None) -> None:
-    """Sets the final `labels`, `tags` and `groups` of a builder that has set its own."""
-    if drop_class_tags and vocabulary_from:
+def apply_settings(contents: Contents, settings: Settings) -> Contents:
+    """Returns `contents` with the vocabularies that `drop_class_tags` and `vocabulary_from` ask for."""
+    if settings.drop_class_tags and settings.vocabulary_from:
         raise UserError(
             "--drop_class_tags changes the tags that --vocabulary_from keeps: leave one of them out"
         )
-    if vocabulary_from:
-        builder.labels, builder.tags, builder.groups = reused(vocabulary_from)
-    elif drop_class_tags:
-        dropped = class_tags(builder.tags, builder.labels)
-        builder.tags = tuple(tag for tag in builder.tags if tag not in dropped)
+    if settings.vocabulary_from:
+        labels, tags, groups = read_vocabularies(settings.vocabulary_from)
+        return dataclasses.replace(contents, labels=labels, tags=tags, groups=groups)
+    if settings.drop_class_tags:
+        dropped = class_tags(contents.tags, contents.labels)
+        return dataclasses.replace(contents, tags=tuple(tag for tag in contents.tags if tag not in dropped))
+    return contents
 
 
 def _words(name: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Whether an export says what the model says, on drawn scenes."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -8,39 +7,14 @@ import tensorflow as tf
 
 from msmm.core.errors import UserError
 from msmm.data import preprocessing
+from msmm.inference.agreement import LARGEST, Agreement, compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import SEPARATOR
 from msmm.inference.model_dir import Annotation, Model
 from msmm.scenes import recipe
 
-LARGEST = 1e-4  # difference of a probability, in float32
 BATCH = 10  # images
 UNKNOWN_TAG = "no such tag"
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """images: how many were compared.
-
-    probability, quantity: the largest differences. same_labels: images with the same labels in
-    the same order.
-    """
-
-    images: int
-    probability: float
-    quantity: float
-    same_labels: int
-
-
-def compare(said: list[Annotation], expected: list[Annotation]) -> Agreement:
-    """The annotations of an export beside those of the model."""
-    pairs = list(zip(said, expected, strict=True))
-    return Agreement(
-        images=len(pairs),
-        probability=max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs),
-        quantity=max(abs(a.quantity - b.quantity) for a, b in pairs),
-        same_labels=sum(a.labels == b.labels for a, b in pairs),
-    )
 
 
 def check(
@@ -48,28 +22,34 @@ def check(
 ) -> list[Agreement]:
     """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
 
-    Raises UserError where a probability differs by more than LARGEST, or a label does.
+    Raises UserError where a probability or a quantity differs by more than LARGEST, or a label does that is
+    not borderline.
     """
     tags = draw_tags(model, num_images)
+
+    def agreement(annotations, images):
+        return compare_annotations(
+            model, annotations, _expected(model, images, tags, quantity), tags, quantity
+        )
+
     images = [draw(i, model.image_size) for i in range(num_images)]
-    found = [compare(annotate_pixels(model, formats.require(name).open(directory), images, tags),
-                     _expected(model, images, tags, quantity))]  # fmt: skip
+    run = formats.require(name).open(directory)
+    agreements = [agreement(annotate_pixels(model, run, images, tags), images)]
     if name == "saved_model":
         larger = [draw(i, model.image_size * 3 // 2) for i in range(num_images)]
         encoded, decoded = zip(*map(encode, range(num_images), larger), strict=True)
         serve = formats.load_saved_model(directory).signatures["serving_default"]
-        found.append(
-            compare(annotate_encoded(serve, encoded, tags), _expected(model, decoded, tags, quantity))
-        )
-    for agreement in found:
-        if not agreement.probability <= LARGEST or agreement.same_labels < agreement.images:
+        agreements.append(agreement(annotate_encoded(serve, encoded, tags), decoded))
+    for found in agreements:
+        if not found.is_good:
             raise UserError(
                 f"the {name} export does not say what the model says, so nothing was written: expected "
-                f"probabilities within {LARGEST:g} and the same labels on {agreement.images} images. "
-                f"Received: a difference of {agreement.probability:.2g}, and the same labels on "
-                f"{agreement.same_labels}"
+                f"probabilities and quantities within {LARGEST:g} and the same labels in the same order on "
+                f"{found.images} images, but for labels on the border. Received: a difference of "
+                f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, the same labels on "
+                f"{found.same_labels}, the same order on {found.same_order}"
             )
-    return found
+    return agreements
 
 
 def draw(index: int, size: int) -> np.ndarray:
@@ -103,7 +83,7 @@ def _expected(model: Model, images, tags, quantity: str) -> list[Annotation]:
     ]
 
 
-def annotate_pixels(model: Model, run: formats.Run, images, tags) -> list[Annotation]:
+def annotate_pixels(model: Model, run: formats.RunFunction, images, tags) -> list[Annotation]:
     """What an export says of images uint8 [S, S, 3] and their tags."""
     annotations = []
     for batch in _batches(len(images)):

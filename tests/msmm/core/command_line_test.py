@@ -202,10 +202,10 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
     ],
 )
 def test_what_a_disk_refuses_is_told_in_whatever_exception_it_comes(error, says):
-    from msmm.core.command_line import refusal_of_disk
+    from msmm.core.command_line import disk_error_message
 
     for _ in range(2):
-        said = refusal_of_disk(error)
+        said = disk_error_message(error)
         assert said == says or said.startswith(says), said
         try:
             raise RuntimeError("while writing the split train") from error

@@ -85,7 +85,7 @@ def _heavy(_):
 
 SLEEPERS = """
 import os, sys, time
-from tfrecords_tools import workers
+from msmm.core import workers
 workers.PATIENCE = 0.0
 with workers.Workers(2) as pool:
     for _, pid in pool.map(os.getpgid, [(0, 0)] * 40):

@@ -39,6 +39,26 @@ def test_an_epoch_has_every_row_once_in_an_order_of_its_own():
     assert 400 < epoch_flips(1000, 0, 0).sum() < 600
 
 
+def test_the_order_of_an_epoch_is_that_of_published_figures():
+    assert epoch_rows(np.arange(8), 0, 0).tolist() == [2, 4, 3, 6, 5, 0, 1, 7]
+    assert epoch_flips(8, 0, 0).tolist() == [True, True, False, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("share", [Share(), Share(1, 2)])
+def test_memory_for_decoded_images_changes_no_batch(kept, streamed, share):
+    rows = np.arange(1, 100, 2)
+    for epoch in (0, 1):
+        pairs = zip(*(x.epoch(rows, 16, 5, epoch, True, share) for x in (kept, streamed)), strict=True)
+        batches = list(pairs)
+        assert len(batches) == 3
+        if share == Share():
+            order = epoch_rows(rows, 5, epoch)[:48]
+            np.testing.assert_array_equal(np.concatenate([numbers for (_, numbers), _ in batches]), order)
+        for (images, numbers), (other_images, other_numbers) in batches:
+            np.testing.assert_array_equal(numbers, other_numbers)
+            np.testing.assert_array_equal(images, other_images)
+
+
 def test_the_short_last_batch_is_dropped_unless_it_is_the_only_one():
     rows = np.arange(10)
     assert [len(b) for b in batches_of(rows, 4)] == [4, 4, 2]
@@ -117,7 +137,6 @@ def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
 )
 def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, width, ratio):
     from msmm.data import preprocessing
-    from msmm.photos import reading
 
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
@@ -129,7 +148,6 @@ def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, wid
     np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
     whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
     assert np.abs(loaded.astype(int) - whole).mean() < 3
-    assert preprocessing.DETAIL == reading.DETAIL  # annotating and training see the same pixels
 
 
 def test_the_number_of_workers_changes_no_batch(dataset, streamed):

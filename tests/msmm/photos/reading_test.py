@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from msmm.core import images
-from msmm.data import preprocessing
 from msmm.inference import model_dir
 from msmm.photos import reading
 from tests.conftest import SHARED
@@ -158,16 +157,6 @@ def test_real_photographs_are_said_as_the_model_says_them(model, annotate):
         for label, probability in zip(model.labels, annotation.probabilities, strict=True):
             assert there.probabilities[label] == pytest.approx(probability, abs=0.02)
         assert there.quantity == pytest.approx(annotation.quantity, abs=0.03)
-
-
-@needs_coco
-@pytest.mark.parametrize("size", [32, 224])
-def test_pixels_are_those_of_the_training_pipeline(size):
-    for path in sorted(COCO.glob("*.jpg"))[:5]:
-        picture = images.upright(images.load(path))
-        expected = np.asarray(preprocessing.resize(np.asarray(picture), size)).astype(int)
-        difference = np.abs(reading.resized(picture, size) - expected)
-        assert difference.max() <= 1 and (difference > 0).mean() < 0.002
 
 
 def test_the_model_finds_the_same_whichever_way_it_is_asked(tmp_path, photo, annotate, model_directory):

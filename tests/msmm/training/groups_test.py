@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.sections import how_many, study
+from experiments.sections.counting_rules import counting_rules_section
+from experiments.sections.study import train_and_measure
 from msmm.configs import replace_flat
 from msmm.configs.custom import Config
 from msmm.core.errors import UserError
@@ -102,7 +103,7 @@ def test_with_groups_the_heads_see_three_features_and_know_more(make):
     assert upper[1] > upper[0] + 10
     assert table_rows.measure_row(run, TABLE_ROWS[COMPLETE])[1]["H-F1"] > 0
     assert table_rows.save_model(run) is None
-    titles = [table.heading for table in how_many.section(study.finish([run])).tables]
+    titles = [table.heading for table in counting_rules_section(train_and_measure([run])).tables]
     assert titles and not any("without their tags" in title for title in titles)
     # The stages that do not see groups are the same with and without.
     assert run.stage_record("visual")["weights"] == without.stage_record("visual")["weights"]

@@ -30,7 +30,9 @@ def build(tmp_path):
     """The builder alone, which has read everything but written nothing."""
 
     def run(path, **arguments):
-        return manifest.Manifest(name="mine", data_dir=tmp_path / "data", manifest=path, **arguments)
+        return builder.create_builder(
+            manifest.Manifest, "mine", tmp_path / "data", manifest=path, **arguments
+        )
 
     return run
 
@@ -66,12 +68,12 @@ def test_csv_and_json_lines_give_the_same_data_set(pack, write_manifest, folder)
 def test_rows_without_a_split_are_divided_by_the_hash_of_their_id(build, write_manifest):
     names = [f"{i}.jpg" for i in range(200)]
     packed = build(write_manifest(unsplit(*names)), test_share=0.3)
-    test = {entry.id for entry in packed.rows("test")}
+    test = {entry.id for entry in packed.raw.rows("test")}
     below = {name for name in names if int(hashlib.sha256(name.encode()).hexdigest(), 16) < 0.3 * 2**256}
     assert test == below
     assert 40 < len(test) < 80
     more = build(write_manifest(unsplit(*names, "a.jpg", "b.jpg", "c.jpg")), test_share=0.3)
-    assert test == {entry.id for entry in more.rows("test")} - {"a.jpg", "b.jpg", "c.jpg"}
+    assert test == {entry.id for entry in more.raw.rows("test")} - {"a.jpg", "b.jpg", "c.jpg"}
 
 
 def test_a_manifest_may_have_nothing_to_test_on(pack, build, write_manifest, capsys):
@@ -79,9 +81,9 @@ def test_a_manifest_may_have_nothing_to_test_on(pack, build, write_manifest, cap
     assert dataset.splits == ("train",)
     refused = "no row is to test on, and msmm.train refuses a data set without a test split: "
     assert f"worth knowing:\n  {refused}set split to test in some\n" in capsys.readouterr().out
-    assert build(write_manifest(unsplit("1.jpg")), test_share=1e-9).oddities == [
-        f"{refused}raise --test_share"
-    ]
+    assert build(write_manifest(unsplit("1.jpg")), test_share=1e-9).contents.oddities == (
+        f"{refused}raise --test_share",
+    )
 
 
 def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, folder):
@@ -96,11 +98,11 @@ def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, fo
     assert pack(path).report()["oddities"] == [label, case, tag]
     (folder / "labels.txt").write_text("\n".join([*names, "sky", "Sea", "SEA"]))
     (folder / "tags.txt").write_text("e , f")
-    assert build(path, labels_file=folder / "labels.txt").oddities == [tag]
-    assert build(path, tags_file=folder / "tags.txt").oddities == [label, case]
+    assert build(path, labels_file=folder / "labels.txt").contents.oddities == (tag,)
+    assert build(path, tags_file=folder / "tags.txt").contents.oddities == (label, case)
     mine = folder.parent / "data" / "mine"
-    assert build(path, vocabulary_from=mine).oddities == []
-    assert build(write_manifest([row("1.jpg"), row("2.jpg", "test")])).oddities == []
+    assert build(path, vocabulary_from=mine).contents.oddities == ()
+    assert build(write_manifest([row("1.jpg"), row("2.jpg", "test")])).contents.oddities == ()
 
 
 def test_labels_are_those_of_the_training_rows(pack, write_manifest):
@@ -149,9 +151,9 @@ def test_the_most_frequent_tags_by_images_ties_in_alphabetical_order(build, writ
             row("4.jpg", "test", tags=["c", "c", "d"]),
         ]
     )
-    assert build(path).tags == ("often", "b", "a", "c")
-    assert build(path, num_tags=3).tags == ("often", "b", "a")
-    assert build(path, num_tags=0).tags == ()
+    assert build(path).contents.tags == ("often", "b", "a", "c")
+    assert build(path, num_tags=3).contents.tags == ("often", "b", "a")
+    assert build(path, num_tags=0).contents.tags == ()
 
 
 def test_tags_file_is_folded_like_the_tags(pack, write_manifest, folder):
@@ -229,7 +231,7 @@ def test_mistakes_in_arguments(build, write_manifest, arguments, message):
     ],
 )
 def test_default_name(path, name):
-    assert manifest.default_name(path) == name
+    assert manifest.Manifest(manifest=path).default_name() == name
 
 
 def test_real_photographs_as_they_come_from_the_net(pack, folder):

@@ -16,6 +16,7 @@ from msmm.data import records
 from tests.conftest import ROOT, SHARED
 from tests.tfrecords_tools.conftest import packing, said
 from tfrecords_tools.datasets import nus_wide
+from tfrecords_tools.packing.raw_dataset import Settings
 
 SAMPLE = SHARED / "data" / "nus_wide_sample"
 GROUNDTRUTH = SHARED / "data" / "nus_wide_groundtruth"
@@ -157,10 +158,11 @@ def test_the_whole_ground_truth(tmp_path):
         names = "".join(f"actor\\{part}{row}.jpg\r\n" for row in range(rows))
         (tmp_path / f"{part}Imagelist.txt").write_text(names)
         (tmp_path / f"{part}_Tags1k.dat").write_text("1\t\n" * rows)
-    raw = nus_wide.NusWide(raw_dir=tmp_path, name="nus_wide", data_dir=tmp_path)
-    assert raw.num_rows == {"train": 161_789, "test": 107_859}
-    assert len(raw.labels) == 81
-    assert raw.oddities == ["Labels_lake_Train.txt:78373 says -1130179, read as 0"]
+    raw = nus_wide.NusWide(raw_dir=tmp_path)
+    contents = raw.read(Settings())
+    assert contents.num_rows == {"train": 161_789, "test": 107_859}
+    assert len(contents.labels) == 81
+    assert list(contents.oddities) == ["Labels_lake_Train.txt:78373 says -1130179, read as 0"]
     counts = {split: collections.Counter(len(row.labels) for row in raw.rows(split)) for split in PARTS}
     for split, labelled, mean in (("train", 125_449, 2.403), ("test", 83_898, 2.412)):
         assert counts[split].total() - counts[split][0] == labelled
@@ -192,9 +194,11 @@ def test_everything_at_full_size_in_bounded_memory(tmp_path):
     script = f"""
 import json, re, time
 import numpy as np
-from tfrecords_tools import nus_wide
+from tfrecords_tools.datasets import nus_wide
+from tfrecords_tools.packing.raw_dataset import Settings
 start = time.perf_counter()
-raw = nus_wide.NusWide(raw_dir={str(tmp_path)!r}, name="nus_wide", data_dir={str(tmp_path)!r})
+raw = nus_wide.NusWide(raw_dir={str(tmp_path)!r})
+raw.read(Settings())
 seconds = time.perf_counter() - start
 peak = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024
 ones = {{split: int(np.unpackbits(packed).sum()) for split, packed in raw._packed_tags.items()}}

@@ -13,6 +13,7 @@ from msmm.data import records
 from tests.tfrecords_tools.conftest import picture
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
+from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row
 
 
 def files(directory):
@@ -264,7 +265,7 @@ def test_overwrite_keeps_the_old_data_until_the_new_are_complete(pack, write_man
         pack(write_manifest([row("1.jpg"), row("2.jpg", "test"), row("broken.jpg")]), overwrite=True)
     assert files(tmp_path / "data") == before
 
-    class Interrupted(manifest.Manifest, skip_registration=True):
+    class Interrupted(manifest.Manifest):
         def rows(self, split):
             yield from list(super().rows(split))[:1]
             assert dataset.num_examples("train") == len(list(dataset.read("train"))) == 1
@@ -300,14 +301,15 @@ def test_mistakes_in_arguments(pack, write_manifest, tmp_path):
 
 
 def test_two_rows_of_one_id_fail(tmp_path):
-    class Twice(builder.Builder, skip_registration=True):
-        description, labels, tags, num_rows = "Twice", ("a",), (), {"train": 2, "test": 2}
+    class Twice(RawDataset):
+        def read(self, settings):
+            return Contents(description="Twice", labels=("a",), tags=(), num_rows={"train": 2, "test": 2})
 
         def rows(self, split):
             buffer = io.BytesIO()
             Image.fromarray(picture()).save(buffer, "JPEG")
-            yield builder.Row(f"{split}-1", buffer.getvalue(), ("a",), ())
-            yield builder.Row("both", buffer.getvalue(), ("a",), ())
+            yield Row(f"{split}-1", buffer.getvalue(), ("a",), ())
+            yield Row("both", buffer.getvalue(), ("a",), ())
 
     with pytest.raises(UserError, match="expected every image id once, got 'both' again"):
         builder.pack(Twice, "twice", tmp_path / "data")

@@ -25,7 +25,7 @@ def hold(data_dir, then="pass"):
     """Another process in a folder of `data_dir`; it waits there until it is killed."""
     code = f"""
 import pathlib, sys
-from tfrecords_tools import staging
+from tfrecords_tools.packing import staging
 data_dir = pathlib.Path({str(data_dir)!r})
 with staging.folder(data_dir) as folder:
     {then}
@@ -127,7 +127,8 @@ def test_finish_replaces(tmp_path):
 PACKERS = """
 import os, sys
 import tensorflow, tensorflow_datasets
-from tfrecords_tools import scenes, workers
+from msmm.core import workers
+from tfrecords_tools.datasets import scenes
 workers.PATIENCE = 0.0
 for folder in sys.stdin:
     packer = os.fork()

@@ -76,7 +76,7 @@ def test_class_tags_make_room_for_others(pack, write_manifest):
         {"image": "one more.jpg", "labels": ["sky"], "tags": ["holiday"], "split": "train"}
     ]
     path = pack(write_manifest(some), "mine", num_tags=2, drop_class_tags=True)
-    assert vocabulary.reused(path) == (("birds", "sky"), ("nikon", "holiday"), ())
+    assert vocabulary.read_vocabularies(path) == (("birds", "sky"), ("nikon", "holiday"), ())
     report = json.loads((path / "1.0.0" / "report.json").read_text())
     assert report["splits"]["train"]["class_tags_dropped"] == {"bird": 4, "birds": 4, "sky": 4}
     assert report["splits"]["test"]["class_tags_dropped"] == {"bird": 1, "birds": 1, "sky": 1}
@@ -87,7 +87,7 @@ def test_class_tags_leave_a_given_vocabulary_smaller(pack, write_manifest, folde
     (folder / "tags.txt").write_text("bird\nnikon\n")
     path = write_manifest(rows(["birds"], ["bird", "nikon"]))
     path = pack(path, "mine", tags_file=folder / "tags.txt", drop_class_tags=True)
-    assert vocabulary.reused(path)[1] == ("nikon",)
+    assert vocabulary.read_vocabularies(path)[1] == ("nikon",)
 
 
 def test_a_vocabulary_is_reused_in_its_order(pack, write_manifest, capsys):
@@ -96,7 +96,11 @@ def test_a_vocabulary_is_reused_in_its_order(pack, write_manifest, capsys):
     for directory in (first, first / "1.0.0"):
         capsys.readouterr()
         path = pack(new, "new", vocabulary_from=directory, overwrite=True)
-        assert vocabulary.reused(path) == vocabulary.reused(first) == (("land", "sea"), ("b", "c"), ())
+        assert (
+            vocabulary.read_vocabularies(path)
+            == vocabulary.read_vocabularies(first)
+            == (("land", "sea"), ("b", "c"), ())
+        )
         assert "labels not in the vocabulary: air: 4" in capsys.readouterr().out
 
 
@@ -112,11 +116,11 @@ def test_mistakes_in_what_to_reuse(pack, write_manifest, tmp_path):
 def test_a_name_instead_of_a_path_is_told_the_path(pack, write_manifest, tmp_path, monkeypatch):
     packed = pack(write_manifest(rows(["sea"], ["b"])), "mine")
     for path in (packed, packed / "1.0.0"):
-        vocabulary.check(path, tmp_path)
+        vocabulary.check_reusable(path, tmp_path)
     monkeypatch.chdir(tmp_path)
-    vocabulary.check("data/mine", "data")
+    vocabulary.check_reusable("data/mine", "data")
     message = "no data set at mine: expected the path of one, as --vocabulary_from=data/mine$"
     with pytest.raises(UserError, match=message):
-        vocabulary.check("mine", "data")
+        vocabulary.check_reusable("mine", "data")
     with pytest.raises(UserError, match="no data set 'other' in"):
-        vocabulary.check("other", "data")
+        vocabulary.check_reusable("other", "data")

@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import packing, picture, said
 from tests.tfrecords_tools.datasets.mscoco_test import COCO, PARTS, labels_of, load, needs_coco
 from tfrecords_tools.datasets import mscoco
+from tfrecords_tools.packing.raw_dataset import Settings
 from tfrecords_tools.raw import mscoco_files
 
 
@@ -312,7 +313,7 @@ def test_broken_raw_directories(tree, name):
     change, arguments, message = BROKEN[name]
     change(tree)
     with pytest.raises(UserError) as failure:
-        mscoco.MsCoco(**{"raw_dir": tree, "name": "mscoco", "data_dir": tree.parent, **arguments})
+        mscoco.MsCoco(**{"raw_dir": tree, **arguments}).read(Settings())
     assert message in str(failure.value)
     assert "\n" not in str(failure.value)
 

@@ -12,6 +12,7 @@ from msmm.core.errors import UserError
 from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import packing, picture, said
 from tfrecords_tools.datasets import nus_wide
+from tfrecords_tools.packing.raw_dataset import Settings
 
 PARTS = {"train": "Train", "test": "Test"}
 CONCEPTS = ["airport", "lake", "sky"]
@@ -164,7 +165,7 @@ def test_without_an_image_list_it_says_what_to_add(tree):
     hugging_face(tree)
     shutil.rmtree(tree / "ImageList")
     with pytest.raises(UserError) as failure:
-        nus_wide.NusWide(raw_dir=tree)
+        nus_wide.NusWide(raw_dir=tree).read(Settings())
     message = str(failure.value)
     assert (
         "has no TrainImagelist.txt, TestImagelist.txt: put ImageList.zip, which says which image" in message
@@ -298,7 +299,7 @@ def test_broken_raw_directories(tree, name):
     change, message = BROKEN[name]
     change(tree)
     with pytest.raises(UserError) as failure:
-        nus_wide.NusWide(raw_dir=tree, name="nus_wide", data_dir=tree.parent)
+        nus_wide.NusWide(raw_dir=tree).read(Settings())
     assert message in str(failure.value)
     assert "\n" not in str(failure.value)
 

@@ -1,0 +1,124 @@
+"""The contract of a raw data set: its options, its vocabularies and its rows, without TensorFlow."""
+
+import abc
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+
+def option(help: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
+    """A field that is a flag of `tfrecords_tools.pack` too.
+
+    Args:
+        help: a sentence for `--help`.
+        default: the default value; without one, the option is required.
+        **more: `required` (what is expected of a required option, as "FILE, the list of photographs"),
+            `choices` (texts), `vocabulary=True` (the option decides which labels or tags there are), `shown`
+            (what `--help` shows as the default).
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **more})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How any data set is packed. A field of None takes the default of the data set."""
+
+    resize: int | None = option("Short side, in pixels, of images larger than that.", None)
+    max_skipped: float | None = option(
+        "Fail if a larger share (0 to 1) of the images is missing or broken.", None
+    )
+    drop_unlabelled: bool = option("Leave out images without a known label.", True)
+    drop_untagged: bool | None = option("Leave out images without a known tag.", None)
+    drop_class_tags: bool = option("Drop tags that equal a class name.", False, vocabulary=True)
+    vocabulary_from: str | pathlib.Path | None = option(
+        "Keep to the labels and tags of this packed data set, as data/mscoco.", None
+    )
+    workers: int | None = option("Processes that check images.", None, shown="one per core")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One image of a raw data set.
+
+    Attributes:
+        id: unique in the data set.
+        image: the file, or its bytes.
+        labels, tags, groups: names. Those outside of the vocabularies are left out; labels and tags are
+            counted.
+        cause: why the row is left out, if the data set knows that already.
+    """
+
+    id: str
+    image: bytes | pathlib.Path
+    labels: tuple[str, ...]
+    tags: tuple[str, ...]
+    cause: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a raw data set contains, known before any image is read.
+
+    Attributes:
+        description: one line.
+        labels, tags: the vocabularies, in the order of the class ids.
+        num_rows: the number of rows per split.
+        groups: the vocabulary of further side information; few data sets have it.
+        oddities: sentences for the report.
+    """
+
+    description: str
+    labels: tuple[str, ...]
+    tags: tuple[str, ...]
+    num_rows: Mapping[str, int]
+    groups: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """What the paper states about a data set.
+
+    Attributes:
+        images: the number of images per split.
+        labels_per_image: the mean per split, where it is known.
+        note: what remains open.
+    """
+
+    images: Mapping[str, int]
+    labels_per_image: Mapping[str, float]
+    note: str
+
+
+@dataclasses.dataclass(kw_only=True)
+class RawDataset(abc.ABC):
+    """A data set in its raw form. A subclass is a dataclass whose fields are its options (see `option`).
+
+    Attributes:
+        licence: of the data, where it is the same for all of them.
+        paper: what the paper states about the data set.
+        lists: options that name a file; a second packing reports whether the file has changed.
+        renamable: whether it may be packed under another name.
+        max_skipped, drop_untagged: the defaults of these `Settings`.
+    """
+
+    licence: ClassVar[str | None] = None
+    paper: ClassVar[Paper | None] = None
+    lists: ClassVar[tuple[str, ...]] = ()
+    renamable: ClassVar[bool] = True
+    max_skipped: ClassVar[float] = 0.05
+    drop_untagged: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def read(self, settings: Settings) -> Contents:
+        """Reads everything but the images. Raises UserError where files are missing or broken."""
+
+    @abc.abstractmethod
+    def rows(self, split: str) -> Iterable[Row]:
+        """Yields the rows of `split`, `num_rows[split]` of them, always in the same order; after `read`."""
+
+    def default_name(self) -> str | None:
+        """Returns the name to pack it under, or None for the name of the data set in the registry."""
+        return None
