@@ -12,9 +12,8 @@ import re
 import subprocess
 import sys
 
-from msmm.configs.settings import flat_settings
-
 from msmm.configs import CONFIGS
+from msmm.configs.settings import flat_settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("msmm", "tfrecords_tools", "experiments")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from msmm.quantities.calibration import OFFSET_PRECISION, SLOPE_PRECISION, Calibration
-from msmm.quantities.held_out_predictions import HeldOutPredictions, logits, sigmoid
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.logits import sigmoid, to_logits
 
 
 def images(z, y):
@@ -54,7 +55,7 @@ def test_it_keeps_the_order_of_a_class_even_of_a_classifier_worse_than_chance(si
 def test_no_other_parameters_are_more_probable():
     z, y = drawn(4, n=60)
     found = Calibration.fit(images(z, y))
-    z = logits(sigmoid(z))
+    z = to_logits(sigmoid(z))
 
     def cost(slope, offsets):
         common = np.mean(offsets)  # where the offsets' free centre is best

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from msmm.configs import replace_flat
+from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import model_parts, stage_tasks, stages
+from msmm.training import model_parts, stage_tasks, stages, table_rows
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
+from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
 from msmm.training.state import Progress, load_state, save_state
@@ -304,3 +306,70 @@ def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy
         stages.train(copy, "textual", restart=True)
     assert (copy.stage_directory("textual") / "textual.weights.h5").exists()
     assert copy.stage_record("textual") is None
+
+
+def test_callbacks_are_for_the_stage_that_is_named(make_run):
+    run, epochs = make_run(), []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))
+    stages.train(run, "quantity_visual", callbacks=[callback])
+    names = ["learning_rate", "loss", "val_Accuracy", "val_MSE", "val_loss"]
+    assert run.stage_record("finetune") and epochs == [names] * 2
+
+
+def rename_part_as_in_version_0_1_0(run):
+    """Writes the part quantity_visual as version 0.1.0 did."""
+    directory = run.stage_directory("quantity_visual")
+    (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
+    record = json.loads((directory / "stage.json").read_text())
+    record["weights"] = {"visual_quantity": record["weights"]["quantity_visual"]}
+    (directory / "stage.json").write_text(json.dumps(record))
+    (directory / "SHA256SUMS").unlink()
+    checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
+
+
+def test_a_work_directory_of_version_0_1_0_is_read(copy, trained_run, capsys):
+    """There the part of stage quantity_visual was called visual_quantity."""
+    rename_part_as_in_version_0_1_0(copy)
+    stages.train(copy, "quantity_visual")
+    assert "quantity_visual: finished earlier" in capsys.readouterr().out
+    digest = model_parts.trained_hash(trained_run, "quantity_visual")
+    assert model_parts.trained_hash(copy, "quantity_visual") == digest
+    assert model_parts.weights_hash(model_parts.load_part(copy, "quantity_visual")) == digest
+    row = TABLE_ROWS["MS-CNN+LQP"]
+    assert table_rows.measure_row(copy, row)[1] == table_rows.measure_row(trained_run, row)[1]
+
+
+def test_damaged_weights_of_version_0_1_0_are_named(copy):
+    rename_part_as_in_version_0_1_0(copy)
+    path = copy.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"visual_quantity\.weights\.h5 is damaged, .* train quantity_visual"):
+        model_parts.load_part(copy, "quantity_visual")
+
+
+def test_an_interrupted_stage_of_version_0_1_0_goes_on(make_run, capsys):
+    """Its state has no field `stopped`; settings and inputs are recorded under the same names."""
+    whole = make_run("whole")
+    stages.train(whole, "textual")
+    killed = make_run("killed")
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    with pytest.raises(Killed):
+        stages.train(killed, "textual", callbacks=[Kill()])
+    path = killed.stage_directory("textual") / "state.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays.pop("meta")))
+    assert meta["settings"]["textual_epochs"] == 2 and meta["settings"]["textual_units"] == 16
+    del meta["progress"]["stopped"]
+    np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+    stages.train(killed, "textual")
+    assert "textual: goes on after epoch 1" in capsys.readouterr().out
+    assert killed.stage_record("textual")["weights"] == whole.stage_record("textual")["weights"]
