@@ -46,15 +46,16 @@ def model(directory: pathlib.Path):
 
 
 def run(directory: pathlib.Path):
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.data import records
     from msmm.training import model_parts
     from msmm.training.run import Run
 
     dataset = records.open_dataset(directory / "data", "scenes")
-    found = Run(directory, dataset, Config(**TINY))
+    found = Run(directory, dataset, replace_flat(Config(), TINY))
     weights = [
-        model_parts.weights_hash(model_parts.load(found, part))
+        model_parts.weights_hash(model_parts.load_part(found, part))
         for part in ("textual", "textual_head", "quantity")
     ]
     return weights, found.stage_record("textual"), found.stage_record("quantity")
@@ -70,7 +71,7 @@ def inputs(directory: pathlib.Path):
 def features(directory: pathlib.Path):
     from msmm.training import frozen_features
 
-    arrays = frozen_features.cached(directory, "visual", {"a": 1}, 50, never, np.float32)
+    arrays = frozen_features.cache_arrays(directory, "visual", {"a": 1}, 50, never, np.float32)
     return [array.tolist() for array in arrays]
 
 

@@ -1,10 +1,11 @@
-"""The estimators of label quantities that a graph can hold, in TensorFlow: `quantities.estimators` there."""
+"""The counting rules that a graph can hold, in TensorFlow; see `quantities.counting_rules`."""
 
 import tensorflow as tf
 
 from msmm.inference.model_dir import Model
-from msmm.quantities import BEST, estimators
-from msmm.quantities.held_out import NEAREST
+from msmm.quantities import counting_rules
+from msmm.quantities.registry import BEST
+from msmm.scoring.logits import NEAREST
 
 
 def regression(estimator, probabilities, quantity):
@@ -37,12 +38,12 @@ def guided_threshold(estimator, probabilities, quantity):
 # Estimator -> what it makes of probabilities [B, C] and raw quantities [B], float32: scores that rank the
 # labels, float32 [B, C], and how many to say, int32 [B]. The others need distributions over counts.
 RULES = {
-    estimators.Regression: regression,
-    estimators.TopK: top_k,
-    estimators.ExpectedCount: expected_count,
-    estimators.Threshold: threshold,
-    estimators.ClassThresholds: class_thresholds,
-    estimators.GuidedThreshold: guided_threshold,
+    counting_rules.Regression: regression,
+    counting_rules.TopK: top_k,
+    counting_rules.ExpectedCount: expected_count,
+    counting_rules.Threshold: threshold,
+    counting_rules.ClassThresholds: class_thresholds,
+    counting_rules.GuidedThreshold: guided_threshold,
 }
 
 
@@ -63,7 +64,7 @@ def _above(scores):
 
 
 def _logits(probabilities):
-    """`held_out.logits`, in float32."""
+    """`logits.to_logits`, in float32."""
     p = tf.clip_by_value(probabilities, NEAREST, 1 - NEAREST)
     return tf.math.log(p) - tf.math.log(1 - p)
 
