@@ -8,6 +8,7 @@ OPENVINO_WHEELS = 'platform_machine in "x86_64 AMD64 aarch64 arm64" and python_v
 
 EXTRAS = {
     "app": ["gradio>=6.31"],
+    "docs": ["mkdocs-material>=9.8", "mkdocstrings-python>=2"],
     "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
     "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
@@ -23,7 +24,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
-    install_requires=[  # which lower bounds were tried: RELIABILITY.md
+    install_requires=[  # which lower bounds were tried: docs/research/reliability.md
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
         "tensorboard>=2.20",
@@ -31,6 +32,7 @@ setup(
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
+        "matplotlib>=3.9",  # plots of reports
         "absl-py>=2.1",
         "tqdm>=4.66",
         "matplotlib>=3.8",
@@ -43,7 +45,8 @@ setup(
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
-            *("pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"),
+            *("pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6", "scikit-learn>=1.4"),
+            "pyyaml>=6",
             *(package for packages in EXTRAS.values() for package in packages),
         ],
     },
