@@ -118,8 +118,9 @@ def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
         engines.load(directory, "openvino")
 
 
-def test_openvino_is_imported_in_one_place_without_its_telemetry(directory, tmp_path):
-    importing = re.compile(r"^\s*(import|from) openvino\b", re.MULTILINE)
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_a_runtime_is_imported_in_one_place(package):
+    importing = re.compile(rf"^\s*(import|from) {package}\b(?!\.| import opset)", re.MULTILINE)
     files = [
         path
         for folder in ("msmm", "tfrecords_tools", "experiments")
