@@ -12,6 +12,7 @@ from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
 from msmm.quantities import estimators
+from tests.architecture_test import COMMANDS
 from tests.conftest import ROOT
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process
