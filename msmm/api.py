@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from msmm.core import images as image_files
-from msmm.core import workers
+from msmm.core import resizing, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.photos import keywords, reading
@@ -120,7 +120,7 @@ class PhotoModel:
                 raise UserError(f"cannot read the photograph {photo}: {prepared.cause}")
             pixels, own = prepared.pixels, prepared.words
         else:
-            pixels, own = reading.resized(Image.fromarray(_checked(photo)), self.image_size), []
+            pixels, own = resizing.resize_picture(Image.fromarray(_checked(photo)), self.image_size), []
         return pixels, self._vocabulary.split(own if tags is None else tags)[0]
 
 

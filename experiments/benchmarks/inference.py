@@ -110,9 +110,7 @@ def peer_candidates(directory, model: model_dir.Model) -> dict[str, Candidate]:
 
 
 def _onnx(directory: pathlib.Path) -> dict[str, Candidate]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(directory / "model.onnx")
+    session = formats.import_onnxruntime().InferenceSession(directory / "model.onnx")
     return {"ONNX Runtime, float32": lambda image, tags: session.run(None, {"image": image, "tags": tags})}
 
 

@@ -32,17 +32,17 @@ def data_set(directory: pathlib.Path):
     from msmm.data import records
 
     dataset = records.open_dataset(directory, "scenes")
-    said = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
+    arrays = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
     images = [hashlib.sha256(r["image"].numpy()).hexdigest() for r in dataset.read("test")]
-    return said, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
+    return arrays, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
 
 
 def model(directory: pathlib.Path):
     from msmm.inference import model_dir
 
     loaded = model_dir.load(directory / "model")
-    said = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
-    return said.labels, said.probabilities.tolist(), said.quantity, loaded.info, loaded.tags
+    annotation = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
+    return annotation.labels, annotation.probabilities.tolist(), annotation.quantity, loaded.info, loaded.tags
 
 
 def run(directory: pathlib.Path):

@@ -66,7 +66,7 @@ def test_it_says_what_was_measured():
     text = card()
     assert "| with their tags | 10.12 | 20.12 | 30.12 | 40.12 | 50.12 | 60.12 | 70.12 |" in text
     assert "| without any tags | 5.00 |" in text
-    assert "1,200 train and 300 test images, 2.50 labels a test image" in text
+    assert "1,200 train and 300 test images, 2.50 labels per test image" in text
     assert "right for 41.2 % of the test images" in text and "error is 1.500" in text
     assert "by its pixels alone: H-F1 5.00, with tags 70.12" in text
     assert "| beach | 800 | 200 | 80.0 |" in text

@@ -69,7 +69,7 @@ def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shi
         with pytest.raises(ValueError, match="NaN"):
             check.check(other, name, directory, 12)
     else:
-        with pytest.raises(UserError, match=r"does not say what the model says.* a difference of 0.0002"):
+        with pytest.raises(UserError, match=r"does not annotate as the model does.* a difference of 0.0002"):
             check.check(other, name, directory, 12)
 
 
@@ -82,7 +82,7 @@ def test_the_check_refuses_an_export_with_one_weight_changed_by_1_percent(export
     kernel[row, 0] *= 1.01
     other = Model(keras.models.clone_model(tying_model.network), tying_model.labels, tying_model.tags, {})
     other.network.set_weights(weights)
-    with pytest.raises(UserError, match=r"does not say what the model says"):
+    with pytest.raises(UserError, match=r"does not annotate as the model does"):
         check.check(other, name, directory, 12)
 
 
