@@ -229,7 +229,8 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
 
 def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tmp_path):
     """A copy of half of them would have been taken for all of them by the next run."""
-    from msmm.photos.outputs import JSON, File
+    from msmm.photos.formats import JSON
+    from msmm.photos.outputs import File
 
     disk = small_disk(tmp_path / "disk", 1)
     lines = "".join(f'{{"path": "{i}.jpg", "labels": [], "model": "model"}}\n' for i in range(5000))
@@ -241,5 +242,5 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
     filler.unlink()
     with File(str(disk / "out.jsonl"), JSON, "model", overwrite=False) as output:
-        assert output.done("4999.jpg") and not output.done("5000.jpg")
+        assert output.find_annotator("4999.jpg") and not output.find_annotator("5000.jpg")
     assert (disk / "out.jsonl").read_text() == lines
