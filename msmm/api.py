@@ -14,7 +14,7 @@ from msmm.core import resizing, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.photos import keywords, reading
-from msmm.quantities.estimators import Estimator
+from msmm.quantities.counting_rules import CountingRule
 
 Photo = str | os.PathLike | np.ndarray
 
@@ -83,7 +83,7 @@ class PhotoModel:
         photos: Iterable[Photo],
         tags: Iterable[Sequence[str]] | None = None,
         batch_size: int = 32,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
     ) -> list[model_dir.Annotation]:
         """Annotates photographs, batch by batch, so that memory does not grow with their pixels.
 

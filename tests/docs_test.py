@@ -63,9 +63,8 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_every_setting_and_command_has_its_entry(site, generate):
-    from msmm.configs.settings import flat_settings
-
     from msmm.configs import CONFIGS
+    from msmm.configs.settings import flat_settings
 
     settings = (site / "reference/settings.html").read_text(encoding="utf-8")
     assert [

@@ -18,7 +18,7 @@ from msmm.photos import reading, sidecars
 from msmm.photos.formats import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags
 from msmm.photos.outputs import Output
-from msmm.quantities.estimators import Estimator
+from msmm.quantities.counting_rules import CountingRule
 
 BATCH = 32
 MAX_WORDS = 10_000  # whose occurrences are counted
@@ -44,7 +44,7 @@ class Counting:
     """
 
     words: tuple[str, ...] = ()
-    quantity: str | Estimator | None = None
+    quantity: str | CountingRule | None = None
 
 
 def name_annotator(model: Model, rule: str | None = None) -> str:

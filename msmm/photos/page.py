@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from msmm.core import images
 from msmm.inference.model_dir import Model
 from msmm.photos import keywords, reading
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 
 TOP_K = 3  # labels that a method without quantity prediction keeps (decision 24)
 MOST_TEXT = 10_000  # characters of tags
@@ -107,7 +107,7 @@ def annotate_upload(model: Model, path: str, text: str | None) -> dict:
         raise _make_error(REASONS.get(photo.cause, photo.cause))
     annotation = model.annotate([photo.pixels], [known])[0]
     best = np.argsort(-annotation.probabilities, kind="stable")
-    top = choose(Annotations(annotation.probabilities[None]), min(TOP_K, len(model.labels)))[0]
+    top = choose_labels(Predictions(annotation.probabilities[None]), min(TOP_K, len(model.labels)))[0]
     return {
         "labels": list(annotation.labels),
         "rule": _name_rule(model, known),

@@ -11,7 +11,8 @@ from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
-from msmm.quantities import estimators
+from msmm.quantities import counting_rules
+from tests.architecture_test import COMMANDS
 from tests.conftest import ROOT
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process
@@ -60,7 +61,7 @@ def test_bfloat16_says_nearly_the_same(saved, inputs):
     assert 1e-6 < max(differences) < 0.2  # other numbers, so it is bfloat16 indeed
 
 
-@pytest.mark.parametrize("quantity", [None, estimators.TopK(2), estimators.AtLeast(0.5)])
+@pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
 def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
@@ -118,14 +119,27 @@ def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
         engines.load(directory, "openvino")
 
 
-def test_openvino_is_imported_in_one_place_without_its_telemetry(directory, tmp_path):
-    importing = re.compile(r"^\s*(import|from) openvino\b", re.MULTILINE)
-    files = [
-        path
-        for folder in ("msmm", "tfrecords_tools", "experiments")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    assert [p.name for p in files if importing.search(p.read_text())] == ["formats.py"]
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_a_runtime_is_imported_in_one_place(package):
+    importing = re.compile(rf"^\s*import {package}\b", re.MULTILINE)
+    files = [path for folder in COMMANDS for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in files if importing.search(path.read_text())] == ["formats.py"]
+
+
+def test_onnx_runtime_runs_without_its_telemetry(directory, tmp_path):
+    """… which is in its C++ library, out of sight of an audit hook."""
+    load(directory, "onnxruntime")  # converts, if it is installed
+    (tmp_path / "home").mkdir()
+    environment = process(tmp_path)
+    environment["env"]["HOME"] = str(tmp_path / "home")
+    code = "import sys; from msmm.inference import engines; engines.load(sys.argv[1], 'onnxruntime')"
+    command = [sys.executable, "-c", code, str(directory)]
+    result = subprocess.run(command, capture_output=True, timeout=120, **environment)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_openvino_runs_without_its_telemetry_and_without_a_home(directory, tmp_path):
     code = """
 import sys
 from msmm.inference import engines
