@@ -12,11 +12,34 @@ import re
 import subprocess
 import sys
 
-from msmm.configs import CONFIGS
-from msmm.configs.settings import flat_settings
-
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("msmm", "tfrecords_tools", "experiments")
+
+COMMANDS = """\
+# Commands
+
+Every command answers `--help` with the text on this page and with its settings, which are on
+[the page of settings](settings.md). `python -m msmm` lists all commands.
+
+| command | |
+| --- | --- |
+"""
+SETTINGS = """\
+# Settings
+
+Each setting is a flag (`--visual_epochs=3`) and, in Python, a field of nested dataclasses
+(`config.visual.epochs`, see `msmm/configs/`). Defaults are the paper's for NUS-WIDE. The last section has the
+values that other data sets change. "Decision N" is on [its page](../research/decisions.md); Roman
+numerals are sections of the paper.
+"""
+API = """\
+# Python reference
+
+One page per folder, generated from docstrings. `WORKSPACE.md` has the map of all folders.
+
+| folder | |
+| --- | --- |
+"""
 
 
 def docstring(path: pathlib.Path) -> str:
@@ -24,6 +47,7 @@ def docstring(path: pathlib.Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
+@functools.cache
 def commands() -> dict[str, str]:
     """Returns module -> first line of its docstring, for every command."""
     paths = [p for package in PACKAGES for p in sorted((ROOT / package).glob("*.py"))]
@@ -40,31 +64,29 @@ def help_text(command: str) -> str:
 
 def own_help(command: str) -> str:
     """Returns the help of a command without the settings, which have a page of their own."""
-    text = re.sub(r"\n(?:/\S+\.py|[\w.]+):(?=\n)", "", help_text(command))
-    text = text.partition("\nTry --helpfull")[0]
-    entries = re.split(r"\n(?=  --)", text)
+    text = re.sub(r"\n(?:/\S+\.py|[\w.]+):(?=\n)", "", help_text(command))  # absl's names of modules
+    entries = re.split(r"\n(?=  --)", text.partition("\nTry --helpfull")[0])
     kept = [entry for entry in entries if "[setting]" not in entry]
-    note = ["", "  and every setting (see the page Settings)"] if len(kept) < len(entries) else []
-    return "\n".join([*"\n".join(kept).strip().splitlines(), *note])
+    note = "\n\n  and every setting" if len(kept) < len(entries) else ""
+    return "\n".join(kept).strip() + note
 
 
-def command_pages() -> dict[str, str]:
+def _anchor(command: str) -> str:
+    return command.replace(".", "-")
+
+
+def commands_page() -> str:
     """Returns the page with the help of every command."""
-    lines = ["# Commands", "", "Every command answers `--help` with the text on this page, and lists its"]
-    lines += [
-        "settings, which are on [the page of settings](settings.md). `python -m msmm` lists all commands.",
-        "",
+    rows = [f"| [`{command}`](#{_anchor(command)}) | {title} |" for command, title in commands().items()]
+    sections = [
+        f"## python -m {command} {{ #{_anchor(command)} }}\n\n```text\n{own_help(command)}\n```"
+        for command in commands()
     ]
-    lines += ["| command | |", "| --- | --- |"]
-    for command, title in commands().items():
-        lines.append(f"| [`{command}`](#{command.replace('.', '-')}) | {title} |")
-    for command in commands():
-        heading = f"## python -m {command} {{ #{command.replace('.', '-')} }}"
-        lines += ["", heading, "", "```text", own_help(command), "```"]
-    return {"commands.md": "\n".join(lines)}
+    return COMMANDS + "\n".join(rows) + "\n\n" + "\n\n".join(sections)
 
 
-def _bounds(metadata) -> str:
+def _limits(metadata) -> str:
+    """Returns the values that a setting allows."""
     if "choices" in metadata:
         return ", ".join(f"`{choice}`" for choice in metadata["choices"])
     signs = {"at_least": "≥", "above": ">", "below": "<"}
@@ -76,74 +98,60 @@ def _value(value) -> str:
     return f"`{text}`" if text else "empty"
 
 
-def settings_pages() -> dict[str, str]:
-    """Returns the page with every setting: default, bounds, unit and source, and the data sets' own values."""
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def settings_page() -> str:
+    """Returns the page with every setting, and the values that data sets change."""
+    from msmm.configs.settings import flat_settings
+
+    from msmm.configs import CONFIGS
+
     base = CONFIGS["nus_wide"]()
+    defaults = flat_settings(base)
     groups: dict[str | None, list[str]] = {}
-    for name, setting in flat_settings(base).items():
-        unit = setting.field.metadata["help"]
-        default = _value(setting.value(base))
-        row = f"| `--{name}` | {default} | {_bounds(setting.field.metadata)} | {unit.replace('|', chr(92) + '|')} |"
+    for name, setting in defaults.items():
+        metadata = setting.field.metadata
+        row = _row(f"`--{name}`", _value(setting.value(base)), _limits(metadata), metadata["help"])
         groups.setdefault(setting.group, []).append(row)
-    lines = [
-        "# Settings",
-        "",
-        "Each setting is a flag (`--visual_epochs=3`) and, in Python, a field of nested",
-    ]
-    lines += [
-        "dataclasses (`config.visual.epochs`, `msmm/configs/`). Defaults are the paper's for NUS-WIDE. The last"
-    ]
-    lines += ['section has the values that other data sets change. "Decision N" is on']
-    lines += ["[the page of decisions](../research/decisions.md); Roman numerals are sections of the paper."]
-    lines += ["`[f_v, f_t]` stands for the joined features."]
+    lines = [SETTINGS]
     for group, rows in groups.items():
-        title = f"`{group}`: `--{group}_…`" if group else "Shared"
-        anchor = f"group-{group or 'shared'}"
-        lines += ["", f"## {title} {{ #{anchor} }}", ""]
-        lines += ["| flag | default | allowed | unit and source |", "| --- | --- | --- | --- |", *rows]
-    lines += ["", "## Values of the data sets", ""]
+        title = f"`--{group}_…`" if group else "Shared settings"
+        lines += [f"## {title} {{ #group-{group or 'shared'} }}", ""]
+        lines += ["| flag | default | allowed | unit; source |", "| --- | --- | --- | --- |", *rows, ""]
+    lines += ["## Values of the data sets", ""]
     for name, kind in CONFIGS.items():
-        if rows := _changes(base, kind()):
-            lines += [
-                f"### `--config={name}`",
-                "",
-                docstring(ROOT / f"msmm/configs/{name}.py").splitlines()[0],
-                "",
-            ]
-            lines += ["| flag | value | unit and source |", "| --- | --- | --- |", *rows, ""]
-    return {"settings.md": "\n".join(lines)}
-
-
-def _changes(base, config) -> list[str]:
-    before, rows = flat_settings(base), []
-    for name, setting in flat_settings(config).items():
-        if setting.value(config) != before[name].value(base):
-            rows.append(
-                f"| `--{name}` | {_value(setting.value(config))} | {setting.field.metadata['help']} |"
-            )
-    return rows
+        config = kind()
+        rows = [
+            _row(f"`--{flag}`", _value(setting.value(config)), setting.field.metadata["help"])
+            for flag, setting in flat_settings(config).items()
+            if setting.value(config) != defaults[flag].value(base)
+        ]
+        if rows:
+            title = docstring(ROOT / f"msmm/configs/{name}.py").splitlines()[0]
+            lines += [f"### `--config={name}`", "", title, ""]
+            lines += ["| flag | value | unit; source |", "| --- | --- | --- |", *rows, ""]
+    return "\n".join(lines)
 
 
 def api_pages() -> dict[str, str]:
     """Returns a page per folder of Python modules, with a mkdocstrings directive for each module."""
-    pages, index = {}, ["# Python reference", ""]
-    index += ["One page per folder, generated from docstrings. WORKSPACE.md has the map of all folders.", ""]
-    index += ["| folder | |", "| --- | --- |"]
-    for package in PACKAGES:
-        for init in sorted((ROOT / package).rglob("__init__.py")):
-            folder = ".".join(init.parent.relative_to(ROOT).parts)
-            modules = [folder] + [f"{folder}.{p.stem}" for p in sorted(init.parent.glob("[!_]*.py"))]
-            modules = [m for m in modules if m not in commands()]
-            page = f"api/{folder}.md"
-            pages[page] = "\n\n".join([f"# {folder}", *(f"::: {module}" for module in modules)])
-            index.append(f"| [`{folder}`]({folder}.md) | {docstring(init).splitlines()[0]} |")
-    return {"api/index.md": "\n".join(index), **pages}
+    pages, index = {}, []
+    for init in sorted(init for package in PACKAGES for init in (ROOT / package).rglob("__init__.py")):
+        folder = ".".join(init.parent.relative_to(ROOT).parts)
+        modules = [folder] + [f"{folder}.{p.stem}" for p in sorted(init.parent.glob("[!_]*.py"))]
+        directives = [f"::: {module}" for module in modules if module not in commands()]
+        pages[f"api/{folder}.md"] = "\n\n".join([f"# {folder}", *directives])
+        index.append(f"| [`{folder}`]({folder}.md) | {docstring(init).splitlines()[0]} |")
+    return {"api/index.md": API + "\n".join(index), **pages}
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("error: expected the folder to write to: python docs/generate.py docs/reference")
-    for name, text in (settings_pages() | command_pages() | api_pages()).items():
+    pages = {"settings.md": settings_page(), "commands.md": commands_page(), **api_pages()}
+    for name, text in pages.items():
         path = pathlib.Path(sys.argv[1]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")

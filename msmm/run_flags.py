@@ -47,10 +47,15 @@ def given_settings() -> dict:
     return {name: FLAGS[name].value for name in configs.flat_settings(Config) if FLAGS[name].present}
 
 
+def base_config() -> Config:
+    """Returns the settings that --config or, without it, --dataset names."""
+    name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
+    return configs.get_config(name)
+
+
 def read_config() -> Config:
     """Returns the settings that the flags name, with the values that they set."""
-    name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
-    return configs.replace_flat(configs.get_config(name), given_settings())
+    return configs.replace_flat(base_config(), given_settings())
 
 
 def open_dataset():

@@ -11,6 +11,8 @@ from msmm.inference.model_dir import Model
 from msmm.quantities.counting_rules import Regression, TopK
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.quantities.ranges import predict_range
+from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline
 from msmm.scoring.predictions import choose_labels
 
 NUM_CLASSES = 7
@@ -31,7 +33,11 @@ def test_a_rule_chooses_what_its_estimator_chooses(kind, held_out):
     probabilities, raw = held_out.probabilities, held_out.raw.astype(np.float32)
     rule = tf.function(lambda p, q: counting.choose(*counting.RULES[kind](estimator, p, q)))
     chosen = rule(tf.constant(probabilities), tf.constant(raw))
-    np.testing.assert_array_equal(chosen, choose_labels(estimator.annotate(probabilities, raw)))
+    borderline = find_borderline(*predict_range(estimator, probabilities, raw, ROUNDING, ROUNDING))
+    wrong, on_border = compare_choices(
+        chosen.numpy(), choose_labels(estimator.annotate(probabilities, raw)), borderline
+    )
+    assert not wrong.any() and on_border.sum() <= borderline.sum() <= 2
     assert len({row.sum() for row in chosen.numpy()}) > 1 or kind is TopK
 
 
