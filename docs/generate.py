@@ -104,9 +104,8 @@ def _row(*cells: str) -> str:
 
 def settings_page() -> str:
     """Returns the page with every setting, and the values that data sets change."""
-    from msmm.configs.settings import flat_settings
-
     from msmm.configs import CONFIGS
+    from msmm.configs.settings import flat_settings
 
     base = CONFIGS["nus_wide"]()
     defaults = flat_settings(base)
