@@ -105,6 +105,7 @@ def _row(*cells: str) -> str:
 def settings_page() -> str:
     """Returns the page with every setting, and the values that data sets change."""
     from msmm.configs import CONFIGS
+    from msmm.configs.baselines import baseline_implementations
     from msmm.configs.settings import flat_settings
 
     base = CONFIGS["nus_wide"]()
@@ -115,7 +116,8 @@ def settings_page() -> str:
         row = _row(f"`--{name}`", _value(setting.value(base)), _limits(metadata), metadata["help"])
         groups.setdefault(setting.group, []).append(row)
     lines = [SETTINGS]
-    for group, rows in groups.items():
+    baselines = baseline_implementations(base)
+    for group, rows in sorted(groups.items(), key=lambda item: (item[0] in baselines, item[0] is not None)):
         title = f"`--{group}_…`" if group else "Shared settings"
         lines += [f"## {title} {{ #group-{group or 'shared'} }}", ""]
         lines += ["| flag | default | allowed | unit; source |", "| --- | --- | --- | --- |", *rows, ""]
