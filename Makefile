@@ -9,7 +9,7 @@ BIN := .venv/bin
 HERE := $(shell $(PYTHON) -c "import platform as p; print(*p.python_version_tuple()[:2], p.system(), p.machine(), sep='-')")
 LOCK := $(if $(filter 3-11-Linux-x86_64,$(HERE)),-c requirements.lock)
 
-.PHONY: demo test test-all docs clean
+.PHONY: demo test test-all test-processors docs clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.reproduce_table1
@@ -23,6 +23,10 @@ test-all: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -m ''
+
+# The tests that compare numbers, as other processors compute them; `make SETTINGS="AVX2 one_core" test-processors`.
+test-processors: .venv/installed
+	$(BIN)/python -m tests.processors $(SETTINGS)
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py docs/reference

@@ -35,7 +35,7 @@ def main() -> None:
         )
     runs = run_flags.open_runs()
     from experiments.sections import ablations
-    from experiments.sections.study import publish, train_and_measure
+    from experiments.sections.study import train_and_measure
 
     study = train_and_measure(runs)
     if of == "class_tags":
@@ -47,7 +47,7 @@ def main() -> None:
     else:
         section = ablations.settings_section(of, study)
     page = study.make_report(f"{of} on {study.run.dataset.name}", [section], command_line.command())
-    publish(page, runs, f"ablation_{of}")
+    study.publish(page, f"ablation_{of}")
 
 
 def _runs_without(runs: list) -> list:

@@ -31,7 +31,7 @@ CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0
 def main() -> None:
     runs = run_flags.open_runs()
     from experiments.reporting.report import Row, Table
-    from experiments.sections.study import Section, publish, train_and_measure
+    from experiments.sections.study import Section, train_and_measure
 
     staged = train_and_measure(runs)
     rows = [Row("Staged (Algorithm 1)", [_measure_staged(run) for run in runs])]
@@ -48,7 +48,7 @@ def main() -> None:
     table = Table(heading, rows, columns, "Training", notes=notes)
     title = f"Joint training on {staged.run.dataset.name}"
     page = staged.make_report(title, [Section([table])], command_line.command())
-    publish(page, runs, "joint_training")
+    staged.publish(page, "joint_training")
 
 
 def _measure_staged(run) -> dict:

@@ -36,7 +36,7 @@ def main() -> None:
         (_, spread), gain = gains.std(axis=0, ddof=1), gains.mean(axis=0)
         cells = (f"{read:.1f}", f"{f1[0]:.2f}", f"{gain[0]:+.2f}", f"{f1[1]:.2f}", f"{gain[1]:+.2f}")
         rows.append([case, *cells[:4], f"{cells[4]} ± {spread:.2f}"])
-    print(measuring.table(COLUMNS, rows))
+    print(measuring.markdown_table(COLUMNS, rows))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ run_flags.define_experiment_flags()
 def main() -> None:
     runs = run_flags.open_runs()
     from experiments.sections.counting_rules import CLAIMS_HEADING, counting_rules_section
-    from experiments.sections.study import publish, train_and_measure
+    from experiments.sections.study import train_and_measure
 
     study = train_and_measure(runs)
     title = f"How many labels? {study.run.dataset.name}"
     section = counting_rules_section(study)
     page = study.make_report(title, [section], command_line.command(), claims_heading=CLAIMS_HEADING)
-    publish(page, runs, "quantity")
+    study.publish(page, "quantity")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
     from experiments.sections.diagnostics import diagnostics_section
     from experiments.sections.examples import examples_section
     from experiments.sections.speed import speed_section
-    from experiments.sections.study import add_summary, publish, train_and_measure
+    from experiments.sections.study import add_summary, train_and_measure
     from experiments.sections.tables import FILES, SECTIONS, table_numbers
 
     study = train_and_measure(runs)
@@ -39,7 +39,7 @@ def main() -> None:
     page = study.make_report(
         f"All tables and figures on {study.run.dataset.name}", sections, "\n".join(commands)
     )
-    publish(add_summary(page, study, time.monotonic() - started), runs, "report")
+    study.publish(add_summary(page, study, time.monotonic() - started), "report")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ run_flags.define_experiment_flags()
 def main() -> None:
     runs = run_flags.open_runs()
     from experiments.sections.speed import speed_section
-    from experiments.sections.study import publish, train_and_measure
+    from experiments.sections.study import train_and_measure
 
     study = train_and_measure(runs)
     section = speed_section(study, again=True)
     page = study.make_report(f"Timing on {study.run.dataset.name}", [section], command_line.command())
-    publish(page, runs, "timing")
+    study.publish(page, "timing")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ __all__ = [
     "read_photo",
 ]
 
-# Public name -> its module, and its name there; "" for the module itself.
+# Name -> its module, and its name there; "" for the module itself. Cards of models of 0.1.0 import model_dir.
 _PLACES = {
     "Annotation": ("msmm.inference.model_dir", "Annotation"),
     "PhotoModel": ("msmm.api", "PhotoModel"),
@@ -33,6 +33,7 @@ _PLACES = {
     "load": ("msmm.api", "load"),
     "losses": ("msmm.models.losses", ""),
     "metrics": ("msmm.models.metrics", ""),
+    "model_dir": ("msmm.inference.model_dir", ""),
     "read_photo": ("msmm.api", "read_photo"),
 }
 

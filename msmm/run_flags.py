@@ -44,12 +44,17 @@ def open_dataset():
     return records.open_dataset(data_dir, name)
 
 
-def config():
-    """The settings that the flags name, with the fields that they override."""
+def base_config():
+    """Returns the settings that --config or, without it, --dataset names."""
     from msmm import configs
 
     name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
-    return overridden(configs.get_config(name))
+    return configs.get_config(name)
+
+
+def config():
+    """Returns the settings that the flags name, with the fields that they override."""
+    return overridden(base_config())
 
 
 def open_run(seed: int | None = None):

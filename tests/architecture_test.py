@@ -35,6 +35,8 @@ COMMANDS = {
         "joint",
         "nearest_tags",
         "quantity",
+        "results_pages",
+        "sweep",
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",

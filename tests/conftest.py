@@ -28,12 +28,23 @@ TINY = {
 }
 
 
+# Folders whose tests compare numbers that a network, a metric or a rule computes: `make test-processors`.
+NUMERIC = tuple(f"tests/msmm/{name}" for name in
+                ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
+
+
 def pytest_addoption(parser):
     parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Keeps the tests of one share. Cases of a test stay together, as they share fixtures."""
+    """Marks the tests that compare numbers, and keeps the tests of one share.
+
+    Cases of a test stay together, as they share fixtures.
+    """
+    for item in items:
+        if str(item.path.relative_to(ROOT).as_posix()).startswith(NUMERIC):
+            item.add_marker(pytest.mark.numeric)
     if share := config.getoption("share"):
         index, shares = map(int, share.split("/"))
         left_out = [i for i in items if zlib.crc32(i.nodeid.partition("[")[0].encode()) % shares != index]
@@ -81,3 +92,20 @@ def trained_run(dataset, tmp_path_factory):
     for stage in stages.STAGES:
         stages.train(run, stage)
     return run
+
+
+@pytest.fixture(scope="session")
+def sixteen_bits():
+    """Skips where a setting of oneDNN keeps TensorFlow from bfloat16, which this processor computes in."""
+    import tensorflow as tf
+
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    ones = tf.ones((1, 4, 4, 1), tf.bfloat16)
+    try:
+        tf.nn.conv2d(ones, tf.ones((3, 3, 1, 1), tf.bfloat16), 1, "SAME")
+    except tf.errors.AbortedError:
+        if limit is None:
+            raise
+        pytest.skip(
+            f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no bfloat16 then, and TensorFlow asks it for that"
+        )

@@ -63,12 +63,11 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_every_setting_and_command_has_its_entry(site, generate):
-    from msmm.configs import CONFIGS
-    from msmm.configs.settings import flat_settings
+    from msmm.configs import CONFIGS, settings
 
-    settings = (site / "reference/settings.html").read_text(encoding="utf-8")
+    page = (site / "reference/settings.html").read_text(encoding="utf-8")
     assert [
-        name for name in flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in settings
+        name for name in settings.flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in page
     ] == []
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert [name for name in generate.commands() if f"python -m {name}" not in commands] == []

@@ -13,7 +13,7 @@ from msmm.training.run import Run
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
+    """Packs 36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
     import json
 
     from msmm.data import records
@@ -44,9 +44,9 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(dataset, tmp_path_factory):
-    """A weights file of a ResNet-101 with random kernels and the batch statistics that belong to them.
+    """Writes weights of a ResNet-101 with random kernels and their batch statistics.
 
-    Without those, a hundred layers in inference mode would multiply the activations without end.
+    Without these statistics, a hundred layers in inference mode would multiply the activations without end.
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     images = next(Images(dataset, "train", 224, cache_gib=1).ordered(16))

@@ -1,4 +1,4 @@
-"""Runs for measuring time and memory: random rows of any number, and stages that count as finished."""
+"""Synthetic data sets and finished stages, for measuring time and memory at any size."""
 
 import dataclasses
 import functools
@@ -17,8 +17,8 @@ _PICTURES = 16  # different ones
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Random annotations and pictures of noise, in place of a `records.Dataset`.
+class SyntheticDataset:
+    """Random annotations and noise images, in place of a `records.Dataset`.
 
     sizes: images of each split. side: of the pictures, pixels.
     """
@@ -72,17 +72,17 @@ class Dataset:
 
     @functools.cached_property
     def _pictures(self) -> list[bytes]:
-        rng, found = np.random.default_rng(0), []
+        rng, files = np.random.default_rng(0), []
         for _ in range(_PICTURES):
             blocks = rng.integers(0, 256, (max(1, self.side // 8), max(1, self.side // 8), 3), np.uint8)
             picture, file = Image.fromarray(blocks).resize((self.side, self.side)), io.BytesIO()
             picture.save(file, "JPEG", quality=90)
-            found.append(file.getvalue())
-        return found
+            files.append(file.getvalue())
+        return files
 
 
-def pretend(run: Run, *stages: str) -> None:
-    """Makes stages count as finished: their parts are saved with the weights that they start with.
+def fake_stages(run: Run, *stages: str) -> None:
+    """Marks stages as finished and saves their parts with initial weights.
 
     The batch statistics of the backbone are those of its weights; without them, a hundred layers in
     inference mode would multiply the activations without end. Set `bn_momentum` to 0 for that.
@@ -99,15 +99,15 @@ def pretend(run: Run, *stages: str) -> None:
         write_json(directory / "stage.json", {"settings": {}, "weights": hashes})
 
 
-def pretend_on_features(run: Run) -> None:
-    """The same without any parts, for what reads `fill_features` alone."""
+def fake_stages_without_parts(run: Run) -> None:
+    """Marks stages as finished without saving parts, for stages that read `fill_features` alone."""
     for stage in ("finetune", "visual", "textual"):
         hashes = {part: "none" for part, trainer in model_parts.STAGE_OF.items() if trainer == stage}
         write_json(run.stage_directory(stage) / "stage.json", {"settings": {}, "weights": hashes})
 
 
 def fill_features(run: Run, split: str, kind: str, width: int) -> None:
-    """Random features of a split, float32 [N, width], in place of those that the run's parts would compute.
+    """Writes random features of a split, float32 [N, width], where the run's parts would write theirs.
 
     kind: "cnn" (pooled M_5), "visual" (f_v) or "textual" (f_t).
     """

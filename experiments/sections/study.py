@@ -105,6 +105,10 @@ class Study:
             **fields,
         )
 
+    def publish(self, page: Report, stem: str) -> None:
+        """Writes a report to the study's work directory and prints it, see the function `publish`."""
+        publish(page, self.run.workdir, stem, self.run.model_directory)
+
     def _fallback_notes(self, baselines: Sequence[str]) -> list[str]:
         """Returns a note per stage that restarted at a lower learning rate (decision 5)."""
         notes = []
@@ -209,13 +213,12 @@ def _clock(seconds: float) -> str:
     )
 
 
-def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
+def publish(page: Report, workdir: pathlib.Path, stem: str, model: pathlib.Path | None = None) -> None:
     """Writes a report to <workdir>/<stem>/ and prints its tables, its claims and the paths of all output."""
-    workdir = runs[0].workdir
     paths = report.write_report(page, workdir / stem, stem)
     short = dataclasses.replace(page, figures=(), settings=(), versions={}, command="")
     print(f"\n{report.as_text(short)}\n")
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={workdir}")
-    if (model := runs[0].model_directory).exists():  # with groups there is none
+    if model and model.exists():  # with groups there is none
         print(f"model:       {model}")

@@ -13,7 +13,6 @@ from experiments.sections.study import (
     Section,
     Study,
     make_table,
-    publish,
     ranking_table,
     train_and_measure,
 )
@@ -128,4 +127,4 @@ def reproduce_table(number: str, runs: Sequence[Run], command: str) -> None:
     study = train_and_measure(runs)
     section = SECTIONS[number](study, number)
     page = study.make_report(f"Table {number} on {study.run.dataset.name}", [section], command)
-    publish(page, runs, FILES[number])
+    study.publish(page, FILES[number])

@@ -7,6 +7,7 @@ Exit statuses: 0 done, 1 done except for files that were skipped, 2 a mistake th
 import contextlib
 import dataclasses
 import errno
+import logging as stdlib_logging
 import os
 import pathlib
 import re
@@ -32,6 +33,9 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     """
     streams.prepare()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    # matplotlib writes a list of fonts in the home directory, but in a temporary one where it cannot.
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(os.devnull, "matplotlib"))
+    stdlib_logging.getLogger("matplotlib").setLevel("ERROR")  # which it would report
     try:
         app.run(lambda argv: _guarded(main, argv, positional), flags_parser=_parse)
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
@@ -88,6 +92,7 @@ _REMEDIES = {
     errno.EDQUOT: "make room there",
     errno.EFBIG: "a file may not be that large here (ulimit -f): raise the limit, or choose another place",
     errno.EROFS: "choose a place that can be written",
+    errno.EBADF: "standard output or error is not open for writing: redirect it elsewhere",
     errno.EACCES: "see to its permissions, or choose another place",
     errno.EPERM: "see to its permissions, or choose another place",
 }
@@ -148,6 +153,13 @@ def import_tensorflow() -> None:
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend == "tensorflow":
+            raise
+        raise UserError(
+            f"Keras cannot use KERAS_BACKEND={backend} ({error}): install it, or unset KERAS_BACKEND"
+        ) from error
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -1,4 +1,4 @@
-"""The door at a small size; what it measures is no test's business."""
+"""The command at a small size; its measurements are not tested."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The door in a process of its own, beside a run whose stages have finished."""
+"""The command in a process of its own, over a run whose stages have finished."""
 
 import csv
 import shutil

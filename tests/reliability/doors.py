@@ -37,6 +37,8 @@ for line in sys.stdin:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked["cores"]])
     if asked["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest_file"], resource.RLIM_INFINITY))
+    for name in asked["unset"]:
+        os.environ.pop(name, None)
     if asked["user"]:
         os.setgroups([])
         os.setgid(asked["user"])
@@ -76,10 +78,17 @@ class Doors:
         self._server.stdout.close()
 
     def start(
-        self, cwd, door, *arguments, cores=0, largest_file=None, user=0, stdout=None
+        self, cwd, door, *arguments, cores=0, largest_file=None, user=0, stdout=None, unset=()
     ) -> tuple[int, pathlib.Path]:
-        """Starts a door; cores: how many it may use, 0 all; largest_file: in bytes; user: by number;
-        stdout: the file it goes to."""
+        """Starts a command.
+
+        Args:
+          cores: number of cores that it may use; 0 for all.
+          largest_file: limit on the size of files, bytes.
+          user: number of the user that runs it; 0 for this one.
+          stdout: file of its standard output.
+          unset: names of environment variables that it does not have.
+        """
         self._number += 1
         said = self._folder / f"{self._number}"
         asked = {"cwd": str(cwd), "door": door, "arguments": list(map(str, arguments)), "cores": cores}
@@ -88,6 +97,7 @@ class Doors:
             "err": f"{said}.err",
             "largest_file": largest_file,
             "user": user,
+            "unset": list(unset),
         }
         return self._ask(asked), said
 

@@ -1,7 +1,7 @@
 """Nothing leaves the machine: no command connects to another host or writes outside the folders it is given.
 
-Each command runs with an audit hook of Python in it and in the processes that it starts, with its own home
-directory. What libraries do outside Python is seen by what is left there.
+Each command runs with an audit hook of Python in it and in the processes that it starts, with a home
+directory of its own. What libraries do outside Python is seen by what is left there.
 """
 
 import json
@@ -56,7 +56,7 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.ablation": [["--of=k", *SETTINGS]],
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
     "experiments.decoding_speed": [["--num_images=8", "--num_classes=5", "--feature_size=8"]],
-    "experiments.benchmark_packing": [["--num_images=10", "--resize=32", *SMALL_BENCHMARK]],
+    "experiments.benchmark_packing": [["--num_images=100", "--resize=32", *SMALL_BENCHMARK]],
     "experiments.benchmark_inference": [["--model=model", "--nopeers", "--batches=1", *SMALL_BENCHMARK]],
     "experiments.benchmark_training": [["--backbone=resnet-1-1-1-1-w4", "--image_size=32", "--batch_size=2",
                                         "--steps=1", *SMALL_BENCHMARK]],

@@ -12,9 +12,8 @@ from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
-from tfrecords_tools.raw import manifest_file
+from tfrecords_tools.raw import manifest_file, slips
 
-_SHOWN = 3  # of names that may be slips
 _GROUPS = 1000  # at most, those that are on the most training images
 
 
@@ -67,8 +66,9 @@ class Manifest(RawDataset):
             tags=self._choose_tags(labels if settings.drop_class_tags else ()),
             num_rows={split: len(rows) for split, rows in self._rows.items()},
             groups=vocabulary.most_frequent(groups, _GROUPS),
-            oddities=(*self._describe_slips(entries, settings), *_describe_missing_test(self._rows)),
         )
+        oddities = (*self._describe_slips(entries, contents, settings), *_describe_missing_test(self._rows))
+        contents = dataclasses.replace(contents, oddities=oddities)
         if not self.drop_empty_classes:
             return contents
         return dataclasses.replace(contents, labels=self._find_labels_of_all_splits(contents, settings))
@@ -92,7 +92,11 @@ class Manifest(RawDataset):
         for entry in entries:
             for label in entry.labels:
                 if label not in known:
-                    raise UserError(f"{path}:{entry.line}: labels: {label!r} is not in {self.labels_file}")
+                    near = slips.find_near_name(label, labels)
+                    hint = f"; there is {near!r}" if near else ""
+                    raise UserError(
+                        f"{path}:{entry.line}: labels: {label!r} is not in {self.labels_file}{hint}"
+                    )
         return labels
 
     def _choose_tags(self, unlike: Iterable[str]) -> tuple[str, ...]:
@@ -101,11 +105,17 @@ class Manifest(RawDataset):
         counts = collections.Counter(tag for row in self._rows["train"] for tag in set(row.tags))
         return vocabulary.most_frequent(counts, self.num_tags, unlike=unlike)
 
-    def _describe_slips(self, entries: list[manifest_file.Entry], settings: Settings) -> list[str]:
-        """Sentences on names that look like slips; a given vocabulary is taken to be meant as it is."""
+    def _describe_slips(
+        self, entries: list[manifest_file.Entry], contents: Contents, settings: Settings
+    ) -> Iterator[str]:
+        """Yields sentences on names that look like slips; names of a given vocabulary are taken as meant."""
         given = {"label": self.labels_file, "tag": self.tags_file}
         kinds = [kind for kind, file in given.items() if not file and not settings.vocabulary_from]
-        return _slips(entries, kinds)
+        yield from slips.describe_slips(entries, kinds)
+        for kind, file in given.items():
+            if file:
+                used = {name for entry in entries for name in getattr(entry, f"{kind}s")}
+                yield from slips.describe_header(file, getattr(contents, f"{kind}s"), used)
 
     def _find_labels_of_all_splits(self, contents: Contents, settings: Settings) -> tuple[str, ...]:
         """Returns the labels that a usable image of every split has.
@@ -144,27 +154,6 @@ def _split_rows(
         position = int.from_bytes(hashlib.sha256(entry.id.encode()).digest()[:8], "big") / 2**64
         splits[entry.split or ("test" if position < test_share else "train")].append(entry)
     return {split: rows for split, rows in splits.items() if rows}
-
-
-def _slips(entries: list[manifest_file.Entry], kinds: Iterable[str]) -> list[str]:
-    """Sentences on names that look like slips of the pen. kinds: "label", "tag"."""
-    said = []
-    for kind in kinds:
-        names = sorted({name for entry in entries for name in getattr(entry, f"{kind}s")})
-        commas = [repr(name) for name in names if "," in name]
-        alike = collections.defaultdict(list)
-        for name in names:
-            alike[name.casefold()].append(name)
-        alike = [" and ".join(same) for same in alike.values() if len(same) > 1]
-        if commas:
-            said.append(f"each is one {kind}, with its comma (; separates {kind}s in CSV): {_some(commas)}")
-        if alike:
-            said.append(f"{kind}s that differ only in case are {kind}s of their own: {_some(alike)}")
-    return said
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _describe_missing_test(rows: dict[str, list[manifest_file.Entry]]) -> list[str]:

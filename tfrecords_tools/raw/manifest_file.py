@@ -7,25 +7,30 @@ columns, commas separate cells, and `;` separates the labels, tags and groups of
 field's name and of a split does not matter. Every mistake is a UserError that names file, line and field.
 """
 
-import csv
 import dataclasses
-import io
-import json
 import os
 import pathlib
-from collections.abc import Iterator
 
 from msmm.core.errors import UserError
-from msmm.core.text import SPREADSHEET, normalise_label, normalise_tag, read_text
+from msmm.core.text import normalise_label, normalise_tag, read_text
+from tfrecords_tools.raw import image_paths, tables
+from tfrecords_tools.raw.tables import row_error
 
-FIELDS = ("image", "labels", "tags", "split", "id", "groups")
 SPLITS = ("train", "test")
-SEPARATOR = ";"
+READERS = {
+    ".csv": tables.read_csv_rows,
+    ".jsonl": tables.read_json_rows,
+    ".json": tables.read_json_rows,
+    ".ndjson": tables.read_json_rows,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One row of a manifest, checked: labels, tags and groups are normalised, the image is a file."""
+    """One row of a manifest, checked: labels, tags and groups are normalised, the image is a file.
+
+    notes: what was forgiven in the row, but may be wrong.
+    """
 
     line: int
     id: str
@@ -34,20 +39,20 @@ class Entry:
     tags: tuple[str, ...]
     split: str | None
     groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read(path: pathlib.Path) -> list[Entry]:
-    """All rows of a manifest, in its order. Raises UserError."""
-    readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".json": _json_rows, ".ndjson": _json_rows}
-    if path.suffix.lower() not in readers:
+    """Returns all rows of a manifest, in its order. Raises UserError."""
+    if path.suffix.lower() not in READERS:
         raise UserError(f"expected a manifest that ends in .jsonl or .csv, got {path}")
     entries, lines = [], {}
-    for line, fields in readers[path.suffix.lower()](path, read_text(path)):
-        entry = _entry(path, line, fields)
+    for line, fields, notes in READERS[path.suffix.lower()](path, read_text(path)):
+        entry = _check_row(path, line, fields, notes)
         if entry.id in lines:
-            raise _error(path, line, "id", f"{entry.id!r} is on line {lines[entry.id]} already")
+            raise row_error(path, line, "id", f"{entry.id!r} is on line {lines[entry.id]} already")
         if entries and (entry.split is None) != (entries[0].split is None):
-            raise _error(path, line, "split", "expected a split in every row or in none, got some of each")
+            raise row_error(path, line, "split", "expected a split in every row or in none, got some of each")
         lines[entry.id] = line
         entries.append(entry)
     if not entries:
@@ -55,116 +60,28 @@ def read(path: pathlib.Path) -> list[Entry]:
     return entries
 
 
-def _error(path: pathlib.Path, line: int, field: str, message: str) -> UserError:
-    return UserError(f"{path}:{line}: {field}: {message}")
-
-
-def _json_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
-    for line, row in enumerate(text.split("\n"), 1):
-        if not row.strip():
-            continue
-        try:
-            pairs = json.loads(row, object_pairs_hook=list)
-        except (json.JSONDecodeError, RecursionError) as error:
-            cause = (
-                f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
-            )
-            raise UserError(f"{path}:{line}: broken JSON: {cause}") from None
-        if not isinstance(pairs, list) or not row.lstrip().startswith("{"):
-            raise UserError(
-                f"{path}:{line}: expected a JSON object {{…}}, one a line, got {row.strip()[:40]}"
-            )
-        names = _fields(path, line, [key for key, _ in pairs], "field")
-        fields = dict(zip(names, (value for _, value in pairs), strict=True))
-        for field in ("labels", "tags", "groups"):
-            names = fields.get(field, [])
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise _error(path, line, field, f"expected a list of texts, got {_shown(names)}")
-        for field in ("image", "split", "id"):
-            if not isinstance(fields.get(field, ""), str):
-                raise _error(path, line, field, f"expected a text, got {_shown(fields[field])}")
-        yield line, fields
-
-
-def _csv_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict]]:
-    _check_separator(path, text)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns, line = None, 1
-    try:
-        for cells in reader:
-            if cells and columns is None:
-                columns = _fields(path, line, [cell.strip() for cell in cells], "column")
-            elif cells and len(cells) != len(columns):
-                hint = f": {SEPARATOR} separates names within a cell" if len(cells) > len(columns) else ""
-                raise UserError(
-                    f"{path}:{line}: expected {len(columns)} cells as in the header, got {len(cells)}{hint}"
-                )
-            elif cells:
-                # An empty cell is a field that is not given, but a row without an image has a hole.
-                fields = dict(zip(columns, map(str.strip, cells), strict=True))
-                fields = {field: cell for field, cell in fields.items() if cell or field == "image"}
-                for field in ("labels", "tags", "groups"):
-                    names = fields.get(field, "").split(SEPARATOR)
-                    fields[field] = [name for name in names if name.strip()]
-                yield line, fields
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}:{line}: broken CSV: {error}") from None
-
-
-def _check_separator(path: pathlib.Path, text: str) -> None:
-    """Raises UserError where the header is parted by something else than commas."""
-    header = io.StringIO(text.lstrip(), newline=None).readline()
-    if _known_cells(header, ","):
-        return
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in header and _known_cells(header, separator):
-            raise UserError(
-                f"{path}: expected commas between cells, got {name}: {SPREADSHEET}, with commas "
-                "even if the region's settings say another separator "
-                f"({SEPARATOR} separates only the labels, tags and groups within a cell)"
-            )
-
-
-def _known_cells(header: str, separator: str) -> set[str]:
-    return {cell.strip(' "\t\n').casefold() for cell in header.split(separator)} & set(FIELDS)
-
-
-def _fields(path: pathlib.Path, line: int, given: list[str], kind: str) -> list[str]:
-    """The fields that a row or a header names. kind: what these are called in messages."""
-    fields = [name.casefold() for name in given]
-    for number, (name, field) in enumerate(zip(given, fields, strict=True), 1):
-        if field not in FIELDS:
-            message = f"unknown {kind}, expected {', '.join(FIELDS)}: delete or rename it"
-            raise _error(path, line, name or f"{kind} {number}, without a name", message)
-        if fields.count(field) > 1:
-            raise _error(path, line, name, "is there twice")
-    for field in ("image", "labels"):
-        if field not in fields:
-            raise _error(path, line, field, "is missing")
-    return fields
-
-
-def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
+def _check_row(path: pathlib.Path, line: int, fields: dict, notes: tuple[str, ...]) -> Entry:
+    """Returns a row with the file of its image and with normalised names. Raises UserError."""
     for field, value in fields.items():
         try:
             "".join(value).encode()
         except UnicodeEncodeError:
-            raise _error(path, line, field, f"expected valid Unicode, got {value!a}") from None
-    image = path.parent / fields["image"]
-    if not fields["image"].strip() or not os.path.isfile(image):
-        problem = "is a folder" if os.path.isdir(image) else "no such file"
-        raise _error(path, line, "image", f"{problem}: {fields['image']!r} in {path.parent}")
-    labels = tuple(normalise_label(label) for label in fields["labels"])
+            raise row_error(path, line, field, f"expected valid Unicode, got {value!a}") from None
+    image = image_paths.find_image(path.parent, fields["image"])
+    if image is None:
+        problem = "is a folder" if os.path.isdir(path.parent / fields["image"]) else "no such file"
+        hint = image_paths.suggest_image(path.parent, fields["image"])
+        raise row_error(path, line, "image", f"{problem}: {fields['image']!r} in {path.parent}{hint}")
+    labels = tuple(normalise_label(label) for label in fields["labels"] or ())
     if not labels:
-        raise _error(path, line, "labels", "expected at least one label, got none")
+        raise row_error(path, line, "labels", "expected at least one label, got none")
     if not all(labels):
-        raise _error(path, line, "labels", "expected labels with a name, got an empty one")
+        raise row_error(path, line, "labels", "expected labels with a name, got an empty one")
     split = fields["split"].casefold() if "split" in fields else None
     if split not in (*SPLITS, None):
-        raise _error(path, line, "split", f"expected {' or '.join(SPLITS)}, got {fields['split']!r}")
+        raise row_error(path, line, "split", f"expected {' or '.join(SPLITS)}, got {fields['split']!r}")
     if not fields.get("id", "-").strip():
-        raise _error(path, line, "id", "expected a text, got an empty one")
+        raise row_error(path, line, "id", "expected a text, got an empty one")
     return Entry(
         line=line,
         id=fields.get("id", fields["image"]),
@@ -173,8 +90,5 @@ def _entry(path: pathlib.Path, line: int, fields: dict) -> Entry:
         tags=tuple(filter(None, map(normalise_tag, fields.get("tags", [])))),
         split=split,
         groups=tuple(filter(None, map(normalise_tag, fields.get("groups", [])))),
+        notes=notes,
     )
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)[:60]

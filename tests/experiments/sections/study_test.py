@@ -73,11 +73,11 @@ def page(fabricated):
 
 def test_known_metrics_come_out_right_to_the_last_digit(fabricated, page):
     for cells in (Page(report.as_html(page)).rows, markdown_rows(report.as_markdown(page))):
-        found = {row[0]: row[3:] for row in reversed(cells) if len(row) == 10 and "±" in row[-1]}
-        assert set(found) == set(ERRORS)
+        rows = {row[0]: row[3:] for row in reversed(cells) if len(row) == 10 and "±" in row[-1]}
+        assert set(rows) == set(ERRORS)
         for name, row in fabricated.rows.items():
             values = [exact(fabricated.truth, chosen) for chosen in row.chosen]
-            for cell, metric in zip(found[name], METRICS, strict=True):
+            for cell, metric in zip(rows[name], METRICS, strict=True):
                 a, b = (float(v[metric]) for v in values)
                 sd = abs(a - b) / 2**0.5
                 assert cell.replace("*", "") == f"{(a + b) / 2:.2f} ± {sd:.2f}"

@@ -64,7 +64,9 @@ def test_it_learns_six_images_by_heart(small_networks, name, order, beam):
     for scores, labels in zip(annotated.scores, LABELS, strict=True):
         assert np.argsort(-scores)[: labels.sum()].tolist() == in_order[labels[in_order]].tolist()
     backwards = room.annotate(network, "test", np.arange(6)[::-1])
-    np.testing.assert_array_equal(backwards.scores[::-1], annotated.scores)
+    # Other rows of a batch may be summed in another order.
+    np.testing.assert_allclose(backwards.scores[::-1], annotated.scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(backwards.counts[::-1], annotated.counts)
 
 
 def test_cnn_rnn_says_exactly_three_different_labels(small_networks):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tests.architecture_test import IS_COMMAND
 from tests.conftest import ROOT, TINY
+from tests.processors import OF_PROCESSORS
 
 DOORS = sorted(IS_COMMAND)
 
@@ -19,6 +21,7 @@ DOORS = sorted(IS_COMMAND)
 def process(cwd) -> dict:
     """How a door is started: as from a shell in `cwd`."""
     env = {"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(pathlib.Path(cwd).parent)}
+    env |= {name: os.environ[name] for name in OF_PROCESSORS if name in os.environ}
     return {"cwd": cwd, "text": True, "env": env}
 
 

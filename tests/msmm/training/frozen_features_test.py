@@ -77,9 +77,9 @@ def test_joined_features_are_read_row_by_row(make_run):
     """Neither a stage nor a prediction holds all rows: [f_v, f_t] of all would be 41 MB here."""
     rows, width = 20_000, 256
     run = make_run(backbone="resnet-1-1-1-1-w8", textual_units=width)
-    run.dataset = synthetic.Dataset((("train", rows), ("test", 16)), 5, 20)
-    synthetic.pretend_on_features(run)
-    synthetic.pretend(run, "classifier")
+    run.dataset = synthetic.SyntheticDataset((("train", rows), ("test", 16)), 5, 20)
+    synthetic.fake_stages_without_parts(run)
+    synthetic.fake_stages(run, "classifier")
     for kind in ("visual", "textual"):
         synthetic.fill_features(run, "train", kind, width)
     assert len(run.train_rows) == 18_000  # annotations are in memory from here on

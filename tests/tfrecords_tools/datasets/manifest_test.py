@@ -105,6 +105,62 @@ def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, fo
     assert build(write_manifest([row("1.jpg"), row("2.jpg", "test")])).contents.oddities == ()
 
 
+def said_of(build, write_manifest, labels, **arguments):
+    rows = [{"image": f"{i}.jpg", "labels": names} for i, names in enumerate(labels)]
+    oddities = build(write_manifest(rows), test_share=1e-9, **arguments).contents.oddities
+    return [sentence for sentence in oddities if not sentence.startswith("no row is to test on")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentences"),
+    [
+        ([["sky|sea"]] * 40 + [["sky"]] * 2,
+         ["every row has one label at most, 40 of them with '|' (; separates labels in CSV): 'sky|sea'"]),
+        ([["sky/sea"], ["a & b"], ["c"]],
+         ["every row has one label at most, 1 of them with '/' (; separates labels in CSV): 'sky/sea'",
+          "every row has one label at most, 1 of them with '&' (; separates labels in CSV): 'a & b'"]),
+        ([["sky/sea", "b"], ["a & b"]], []),  # where rows have several, these may be parts of names
+        ([["sky|sea", "b"], ["c"]], ["1 labels with '|' (; separates labels in CSV): 'sky|sea'"]),
+        ([["sky；sea"], ["c", "d"]], ["1 labels with '；' (; separates labels in CSV): 'sky；sea'"]),
+        ([["|sky|"], ["c"]], []),
+        ([["sky sea"], ["sky"], ["sea", "big sky"]],
+         ["each is one label, of words that are labels themselves: 'sky sea'"]),
+        ([["traffic light"], ["traffic-light", "Traffic_Light"]],
+         ["labels that differ only in spaces or signs: traffic light and traffic-light"]),
+        ([["nan"], ["#REF!", "Null"], ["N/A"], ["banana"]],
+         ["labels that look like an empty or broken cell: '#REF!', 'N/A', 'Null' and 1 more"]),
+        ([["02-Jan"], ["Mar-95", "2026-01-02 00:00:00"], ["x-ray"]],
+         ["labels that look like dates which a spreadsheet has made: '02-Jan', '2026-01-02 00:00:00', "
+          "'Mar-95'"]),
+        ([["CafÃ©"], ["b\ufffd", "itâ€™s"], ["Ãber"]],
+         ["labels that were read in a wrong encoding before: 'CafÃ©', 'b\ufffd', 'itâ€™s'"]),
+    ],
+)  # fmt: skip
+def test_what_looks_wrong_is_reported(build, write_manifest, labels, sentences):
+    assert said_of(build, write_manifest, labels) == sentences
+
+
+def test_a_line_break_in_a_cell_and_a_rounded_id_are_reported(build, write_manifest, folder):
+    write_manifest([row("1.jpg"), row("2.jpg")])
+    table = 'image,labels,tags,id\n1.jpg,"sky\nsea",,1.5E+12\n2.jpg,land,"a\nb",12\n'
+    (folder / "table.csv").write_text(table)
+    contents = build(folder / "table.csv", test_share=1e-9).contents
+    assert (contents.labels, contents.tags) == (("land", "sea", "sky"), ("a", "b"))
+    assert contents.oddities[:2] == (
+        "2 rows have a line break in a cell: each of its lines is a name of its own",
+        "ids that a spreadsheet has rounded: 1.5E+12",
+    )
+
+
+def test_the_header_of_a_vocabulary_is_reported(build, write_manifest, folder):
+    path = write_manifest([row("1.jpg", labels=["sky"], tags=["tags"])])
+    (folder / "labels.csv").write_text("Label\nsky\n")
+    (folder / "tags.csv").write_text("Tags\nblue\n")  # here the name is meant
+    contents = build(path, labels_file=folder / "labels.csv", tags_file=folder / "tags.csv").contents
+    expected = f"{folder / 'labels.csv'}: the first line is 'Label': delete it if it is no name but a header"
+    assert contents.oddities[0] == expected and len(contents.oddities) == 2
+
+
 def test_labels_are_those_of_the_training_rows(pack, write_manifest):
     dataset = pack(
         write_manifest(
@@ -138,7 +194,9 @@ def test_labels_file_gives_the_class_ids(pack, write_manifest, folder):
 def test_a_label_outside_of_the_labels_file(build, write_manifest, folder):
     (folder / "labels.txt").write_text("ape\n")
     path = write_manifest([row("1.jpg", labels=["ape"]), row("2.jpg", "test", labels=["ape", "Ape"])])
-    with pytest.raises(UserError, match=r"my_photos.jsonl:2: labels: 'Ape' is not in .*labels.txt"):
+    with pytest.raises(
+        UserError, match=r"my_photos.jsonl:2: labels: 'Ape' is not in .*labels.txt; there is 'ape'"
+    ):
         build(path, labels_file=folder / "labels.txt")
 
 

@@ -10,6 +10,8 @@ from msmm.inference.exporting import counting
 from msmm.inference.exporting.graph import Graph
 from msmm.inference.model_dir import Model
 from msmm.quantities.estimators import ESTIMATORS, Regression
+from msmm.quantities.ranges import annotate_range
+from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline
 from msmm.scoring.predictions import choose
 
 NUM_CLASSES = 7
@@ -30,7 +32,11 @@ def test_a_rule_chooses_what_its_estimator_chooses(kind, held_out):
     probabilities, raw = held_out.probabilities, held_out.raw.astype(np.float32)
     rule = tf.function(lambda p, q: counting.choose(*counting.RULES[kind](estimator, p, q)))
     chosen = rule(tf.constant(probabilities), tf.constant(raw))
-    np.testing.assert_array_equal(chosen, choose(estimator.annotate(probabilities, raw)))
+    borderline = find_borderline(*annotate_range(estimator, probabilities, raw, ROUNDING, ROUNDING))
+    wrong, on_border = compare_choices(
+        chosen.numpy(), choose(estimator.annotate(probabilities, raw)), borderline
+    )
+    assert not wrong.any() and on_border.sum() <= borderline.sum() <= 2
     assert len({row.sum() for row in chosen.numpy()}) > 1 or kind is ESTIMATORS["top_k"]
 
 
