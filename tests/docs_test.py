@@ -103,6 +103,13 @@ def test_documents_name_files_that_exist(path):
     assert sorted(set(missing) - set(generated)) == []
 
 
+def test_code_names_documents_that_exist():
+    for package in ("msmm", "tfrecords_tools", "experiments"):
+        for path in (ROOT / package).rglob("*.py"):
+            named = re.findall(r"docs/[\w/]+\.md|\b[A-Z]{4,}\.md", path.read_text(encoding="utf-8"))
+            assert [name for name in named if not (ROOT / name).exists()] == [], path
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorials/library.md"])
 def test_the_example_of_the_library_is_the_tested_one(name):
     from tests.msmm.api_test import EXAMPLE
