@@ -44,7 +44,7 @@ _NEAREST_TAGS = flags.DEFINE_float(
     "nearest_tags",
     None,
     "Read a keyword that the model does not know as the tag whose word vector is nearest, if their cosine is "
-    "at least this, 0.6 say; needs wordllama. See docs/research/beyond_the_paper.md. [such keywords are left out]",
+    "at least this, 0.6 say; needs wordllama. See docs/beyond_the_paper.md. [such keywords are left out]",
     lower_bound=0,
     upper_bound=1,
 )
