@@ -30,12 +30,10 @@ from absl import flags
 from msmm.core import command_line
 from msmm.core.errors import UserError
 from msmm.inference import engines
+from msmm.quantities.registry import COUNTING_RULES
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
-QUANTITIES = (
-    "predicted", "regression", "top_k", "expected_count", "threshold", "class_thresholds",
-    "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
-)  # fmt: skip
+QUANTITIES = ("predicted", *COUNTING_RULES)
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
@@ -134,15 +132,15 @@ def _check(paths: list[str]) -> None:
 
 def _quantity():
     """What `Model.annotate` counts by, and what it is called where it is not the model's own."""
-    from msmm.quantities import estimators
+    from msmm.quantities import counting_rules
 
     name = _QUANTITY.value
     if name == "predicted":
         return None, None
     if name == "top_k":
-        return estimators.TopK(_K.value), f"{name}={_K.value}"
+        return counting_rules.TopK(_K.value), f"{name}={_K.value}"
     if _THRESHOLD.value is not None:
-        return estimators.AtLeast(_THRESHOLD.value), f"{name}={_THRESHOLD.value}"
+        return counting_rules.AtLeast(_THRESHOLD.value), f"{name}={_THRESHOLD.value}"
     return name, name
 
 

@@ -50,7 +50,7 @@ def main(paths: list[str]) -> None:
     command_line.import_tensorflow()
     from msmm.inference import engines
     from msmm.photos import batches
-    from msmm.quantities import BEST
+    from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
     model.estimators(_QUANTITY.value)  # raises where it has no such one

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from msmm.core import images as image_files
-from msmm.core import workers
+from msmm.core import resizing, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.photos import keywords, reading
-from msmm.quantities.estimators import Estimator
+from msmm.quantities.counting_rules import CountingRule
 
 Photo = str | os.PathLike | np.ndarray
 
@@ -82,7 +82,7 @@ class PhotoModel:
         photos: Iterable[Photo],
         tags: Iterable[Sequence[str]] | None = None,
         batch_size: int = 32,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
     ) -> list[model_dir.Annotation]:
         """Annotates photographs, batch by batch, so that memory does not grow with their pixels.
 
@@ -120,7 +120,7 @@ class PhotoModel:
                 raise UserError(f"cannot read the photograph {photo}: {prepared.cause}")
             pixels, own = prepared.pixels, prepared.words
         else:
-            pixels, own = reading.resized(Image.fromarray(_checked(photo)), self.image_size), []
+            pixels, own = resizing.resize_picture(Image.fromarray(_checked(photo)), self.image_size), []
         return pixels, self._vocabulary.split(own if tags is None else tags)[0]
 
 

@@ -72,11 +72,12 @@ def dataset(data_dir):
 @pytest.fixture
 def make_run(dataset, tmp_path):
     """Makes runs of the small data set, by default all in one work directory."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
 
     def make(workdir="run", seed=0, **settings):
-        return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
+        return Run(tmp_path / workdir, dataset, replace_flat(Config(), {**TINY, **settings}), seed)
 
     return make
 
@@ -84,12 +85,14 @@ def make_run(dataset, tmp_path):
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training import stages
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
 
-    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
-    for stage in stages.STAGES:
+    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, replace_flat(Config(), TINY))
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     return run
 

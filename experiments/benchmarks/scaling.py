@@ -85,6 +85,7 @@ def _run(case: Case, folder: str):
     """A run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments.benchmarks import synthetic
+    from msmm.configs import replace_flat
     from msmm.configs.base import Config
     from msmm.training.run import Run
 
@@ -97,7 +98,8 @@ def _run(case: Case, folder: str):
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
     settings |= {name: getattr(case, name) for name in ("precision", "batch_size", "recompute")}
-    config = Config(**settings, weights="none", textual_units=case.feature_size)
+    settings |= {"weights": "none", "textual_units": case.feature_size}
+    config = replace_flat(Config(), settings)
     return Run(pathlib.Path(folder), dataset, config)
 
 

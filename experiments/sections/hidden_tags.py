@@ -51,7 +51,7 @@ def _figures(run, model, reader) -> tuple[float, float, float]:
     for split, rows in (("train", run.held_out_rows), ("test", np.arange(len(run.split("test").ids)))):
         words = ([model.tags[i] for i in np.flatnonzero(row)] for row in run.split(split).tags[rows])
         known, unknown, near = zip(*(reader.split(of_image) for of_image in words), strict=True)
-        said = model.annotate(frozen_features.visual(run, split)[rows][:, None, None], known)
+        said = model.annotate(frozen_features.visual_features(run, split)[rows][:, None, None], known)
         chosen = np.array([np.isin(model.labels, annotation.labels) for annotation in said])
         found.append(annotation_metrics(run.split(split).labels[rows], chosen)["H-F1"])
     read, rest = (sum(map(len, words)) for words in (near, unknown))

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.reporting.report import Report, Row, Table
 from experiments.sections.study import package_versions
 from msmm import configs
+from msmm.configs import flat_settings, replace_flat
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.records import Dataset
@@ -105,11 +106,6 @@ def run_trials(
     return trials
 
 
-def replace_flat(config: Config, settings: Mapping[str, object]) -> Config:
-    """Returns the configuration with other values of some settings, by flat name."""
-    return dataclasses.replace(config, **settings)
-
-
 def choose_trial(trials: Sequence[Trial], metric: str) -> Trial:
     """Returns the trial with the best mean over seeds of a held-out metric; the earlier one of equals.
 
@@ -153,7 +149,7 @@ def make_report(
     return Report(
         title=f"Sweep of {stage} on {dataset.name}",
         tables=[Table(heading, rows, (*columns, "best epoch", "seconds"), "Settings", notes=notes)],
-        settings=configs.describe(config, [stage]),
+        settings=configs.describe_config(config, [stage]),
         versions=package_versions(),
         command=command,
     )
@@ -183,7 +179,8 @@ def _row_values(record: Mapping) -> dict[str, float]:
 
 
 def _own_settings(config: Config, trial: Trial) -> str:
-    return ", ".join(f"{name}={_text(getattr(config, name))}" for name in trial.settings)
+    settings = flat_settings(config)
+    return ", ".join(f"{name}={_text(settings[name].value(config))}" for name in trial.settings)
 
 
 def _name(settings: Mapping[str, object]) -> str:

@@ -18,7 +18,7 @@ from msmm.inference.model_dir import Model
 from msmm.photos import reading, sidecars, word_vectors
 from msmm.photos.keywords import Tags
 from msmm.photos.outputs import Annotated, shown
-from msmm.quantities.estimators import Estimator
+from msmm.quantities.counting_rules import CountingRule
 
 BATCH = 32
 MAX_WORDS = 10_000  # of which it is counted how often they were not known
@@ -52,7 +52,7 @@ def annotate(
     *,
     prepare: Sequence,
     words: Iterable[str] = (),
-    quantity: str | Estimator | None = None,
+    quantity: str | CountingRule | None = None,
     nearest: float | None = None,
     num_workers: int | None = None,
 ) -> Summary:
@@ -115,7 +115,7 @@ def answers(
     tags: Tags,
     batch: Sequence[tuple[str, reading.Photo]],
     words: Iterable[str],
-    quantity: str | Estimator | None,
+    quantity: str | CountingRule | None,
 ) -> list[Annotated]:
     """What the model says of a batch of paths and photographs; see `annotate`."""
     split = [tags.split([*photo.words, *words]) for _, photo in batch]

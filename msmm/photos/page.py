@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from msmm.core import images
 from msmm.inference.model_dir import Model
 from msmm.photos import keywords, reading
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 
 TOP_K = 3  # labels that a method without quantity prediction says (decision 24)
 MOST_TEXT = 10_000  # characters of tags
@@ -100,7 +100,7 @@ def annotate(model: Model, path: str, text: str | None) -> dict:
         raise _refused(REASONS.get(photo.cause, photo.cause))
     said = model.annotate([photo.pixels], [known])[0]
     best = np.argsort(-said.probabilities, kind="stable")
-    top = choose(Annotations(said.probabilities[None]), min(TOP_K, len(model.labels)))[0]
+    top = choose_labels(Predictions(said.probabilities[None]), min(TOP_K, len(model.labels)))[0]
     return {
         "labels": list(said.labels),
         "rule": _rule(model, known),

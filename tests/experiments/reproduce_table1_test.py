@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from msmm.training import table_rows
+from msmm.training.row_table import TABLE_ROWS
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import refused, run
 
@@ -28,7 +29,7 @@ def test_finished_stages_are_not_trained_again(finished):
 
 def test_it_ends_with_the_table_and_the_paths_of_what_it_left(finished):
     home, out = finished
-    for name in table_rows.VARIANTS:
+    for name in TABLE_ROWS:
         assert re.search(rf"^{re.escape(name)} +(yes|no) +(yes|no) ", out, re.MULTILINE)
     paths = dict(re.findall(r"^(report|model): +(\S+)", out, re.MULTILINE))
     assert (home / paths["report"]).is_file() and (home / paths["model"] / "model.keras").is_file()
@@ -43,9 +44,9 @@ def test_its_numbers_are_the_runs(finished, trained_run):
             for row in csv.DictReader(file)
             if row["table"].startswith("Measured: the rows of Table I, scenes")
         }
-    assert list(rows) == list(table_rows.VARIANTS)
-    for name, variant in table_rows.VARIANTS.items():
-        figures = table_rows.measure(trained_run, variant)[1]
+    assert list(rows) == list(TABLE_ROWS)
+    for name, variant in TABLE_ROWS.items():
+        figures = table_rows.measure_row(trained_run, variant)[1]
         for metric in ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1"):
             assert float(rows[name][metric]) == pytest.approx(figures[metric], abs=1e-9)
     with open(finished[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:

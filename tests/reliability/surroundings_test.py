@@ -27,7 +27,7 @@ SPEAKING = {
     "inspect": ["tfrecords_tools.inspect", "--dataset=scenes", "--record=1"],
     "pack": ["tfrecords_tools.pack", "--manifest=photos.csv", "--name=mine", "--data_dir=packed"],
 }
-COMMANDS = [
+NAMES = [
     pytest.param(name, marks=[] if name == "annotate" else [pytest.mark.slow], id=name) for name in SPEAKING
 ]
 
@@ -72,7 +72,7 @@ def work(inputs, tmp_path):
     return shutil.copytree(inputs, tmp_path / "work")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:strict", "cp437", "utf-8"])
 def test_output_that_an_encoding_lacks_is_escaped(name, encoding, work):
     result = run(work, *SPEAKING[name], PYTHONIOENCODING=encoding)
@@ -82,7 +82,7 @@ def test_output_that_an_encoding_lacks_is_escaped(name, encoding, work):
         assert {"utf-8": NAME, "latin-1": "caf\xe9"}.get(encoding, "\\u0394") in text
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_may_be_closed(name, shell, work):
     result = run(work, *SPEAKING[name], shell=shell)
@@ -122,8 +122,8 @@ def test_without_any_temporary_directory_what_needs_none_goes_on(work):
         assert b"set TMPDIR to a folder that can be written" in result.stderr
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_home_and_current_folder_may_be_read_only(name, doors, work):
+@pytest.mark.parametrize("name", NAMES)
+def test_home_and_current_folder_may_be_read_only(name, commands, work):
     for folder in (work, *list(work.parents)[:3]):
         folder.chmod(0o755)
     home = work.parent / "home"
@@ -131,7 +131,7 @@ def test_home_and_current_folder_may_be_read_only(name, doors, work):
     home.chmod(0o555)
     before = sorted(work.rglob("*"))
     work.chmod(0o555)
-    ended = doors.run(work, *SPEAKING[name], user=0 if os.geteuid() else 65534)
+    ended = commands.run(work, *SPEAKING[name], user=0 if os.geteuid() else 65534)
     work.chmod(0o755)
     assert "Traceback" not in ended.stderr, ended.stderr
     if name == "pack":  # which has to write
@@ -142,10 +142,10 @@ def test_home_and_current_folder_may_be_read_only(name, doors, work):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_a_user_without_a_home_and_without_an_entry_in_passwd_can_annotate(doors, work):
+def test_a_user_without_a_home_and_without_an_entry_in_passwd_can_annotate(commands, work):
     for folder in (work, *list(work.parents)[:3]):
         folder.chmod(0o755)
-    ended = doors.run(work, *ANNOTATE, user=54321, unset=["HOME", "USER", "LOGNAME"])
+    ended = commands.run(work, *ANNOTATE, user=54321, unset=["HOME", "USER", "LOGNAME"])
     assert ended.status == 0 and ended.stdout.count("red") == 3, ended
 
 

@@ -13,8 +13,9 @@ from msmm.baselines.registry import METHODS
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 from tests.conftest import TINY
 
 
@@ -42,8 +43,8 @@ def test_rows_are_the_papers_in_its_order(measured):
 def test_counting_is_apart_from_ranking(measured):
     whole, section = measured
     _, _, _, with_ours, with_true, lengths = section.tables
-    ours = annotate(whole.run, VARIANTS[COMPLETE]).counts.mean()
-    without_tags = annotate(whole.run, VARIANTS["MS-CNN+LQP"]).counts.mean()
+    ours = predict_row(whole.run, TABLE_ROWS[COMPLETE]).counts.mean()
+    without_tags = predict_row(whole.run, TABLE_ROWS["MS-CNN+LQP"]).counts.mean()
     by_title = {method.title: method for method in METHODS.values()}
     for name, metrics in rows(with_ours).items():
         method = by_title.get(name.removesuffix(" + our quantity"))
@@ -67,7 +68,7 @@ def test_the_ranking_table_is_scikit_learns_and_leaves_decoders_out(measured):
     truth = whole.truth
     present = truth.any(axis=0)
     for name in ("sinn", "tag_neighbour", "warp"):
-        scores = baseline_tasks.annotate(whole.run, name).scores
+        scores = baseline_tasks.predict_baseline(whole.run, name).scores
         expected = 100 * average_precision_score(truth[:, present], scores[:, present])
         row = table[METHODS[name].title]
         assert row["mAP"] == pytest.approx(expected)

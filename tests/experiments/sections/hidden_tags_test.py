@@ -6,6 +6,7 @@ import pytest
 from experiments.sections import hidden_tags
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, add_counter
 
 needs_words = pytest.mark.skipif(
     importlib.util.find_spec("wordllama") is None,
@@ -19,12 +20,12 @@ def test_hidden_tags_are_read_and_measured_as_annotate_would(trained_run, monkey
     table_rows.save_model(trained_run)
     found = hidden_tags.measured(trained_run, 0)
     assert list(found)[:2] == ["not hidden", "left out"]
-    counting = table_rows.counting(table_rows.VARIANTS[table_rows.COMPLETE])
+    counting = add_counter(TABLE_ROWS[COMPLETE])
     tagged = trained_run.split("test").tags.any(axis=1)
     assert not tagged.all()  # those without a tag have another classifier and other estimators
-    chosen, _ = table_rows.measure(trained_run, counting, "test", "best")
-    without = table_rows.counting(table_rows.VARIANTS["MS-CNN+LQP"])
-    chosen[~tagged] = table_rows.measure(trained_run, without, "test", "best")[0][~tagged]
+    chosen, _ = table_rows.measure_row(trained_run, counting, "test", "best")
+    without = add_counter(TABLE_ROWS["MS-CNN+LQP"])
+    chosen[~tagged] = table_rows.measure_row(trained_run, without, "test", "best")[0][~tagged]
     expected = annotation_metrics(trained_run.split("test").labels, chosen)["H-F1"]
     assert found["not hidden"][2] == pytest.approx(expected, abs=0.01)
     shares = [found[f"nearest, {t}"][0] for t in hidden_tags.THRESHOLDS]

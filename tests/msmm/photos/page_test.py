@@ -83,14 +83,15 @@ def test_it_says_what_the_model_says(model, example):
 
 
 def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
-    from msmm import quantities
     from msmm.photos import page
+    from msmm.quantities.fitting import fit_counting_rules
+    from msmm.quantities.held_out_predictions import HeldOutPredictions
 
     rng = np.random.default_rng(0)
-    held_out = quantities.HeldOut(
+    held_out = HeldOutPredictions(
         rng.random((20, 10), np.float32), rng.uniform(1, 4, 20).astype(np.float32), rng.random((20, 10)) < 0.3
     )
-    fitted = quantities.fit(held_out)
+    fitted = fit_counting_rules(held_out)
     model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted)
     said = page.annotate(model, example[0], "x, dog")
     assert said["rule"] == fitted.best != "regression"

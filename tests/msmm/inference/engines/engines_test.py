@@ -12,6 +12,7 @@ from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
 from msmm.quantities import estimators
+from tests.architecture_test import COMMANDS
 from tests.conftest import ROOT
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process
@@ -118,14 +119,27 @@ def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
         engines.load(directory, "openvino")
 
 
-def test_openvino_is_imported_in_one_place_without_its_telemetry(directory, tmp_path):
-    importing = re.compile(r"^\s*(import|from) openvino\b", re.MULTILINE)
-    files = [
-        path
-        for folder in ("msmm", "tfrecords_tools", "experiments")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    assert [p.name for p in files if importing.search(p.read_text())] == ["formats.py"]
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_a_runtime_is_imported_in_one_place(package):
+    importing = re.compile(rf"^\s*import {package}\b", re.MULTILINE)
+    files = [path for folder in COMMANDS for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in files if importing.search(path.read_text())] == ["formats.py"]
+
+
+def test_onnx_runtime_runs_without_its_telemetry(directory, tmp_path):
+    """… which is in its C++ library, out of sight of an audit hook."""
+    load(directory, "onnxruntime")  # converts, if it is installed
+    (tmp_path / "home").mkdir()
+    environment = process(tmp_path)
+    environment["env"]["HOME"] = str(tmp_path / "home")
+    code = "import sys; from msmm.inference import engines; engines.load(sys.argv[1], 'onnxruntime')"
+    command = [sys.executable, "-c", code, str(directory)]
+    result = subprocess.run(command, capture_output=True, timeout=120, **environment)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_openvino_runs_without_its_telemetry_and_without_a_home(directory, tmp_path):
     code = """
 import sys
 from msmm.inference import engines

@@ -6,7 +6,7 @@ from msmm.core.errors import UserError
 from msmm.inference.exporting import check, formats
 from msmm.inference.exporting.graph import Graph
 from msmm.inference.model_dir import Model
-from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 
 
@@ -43,7 +43,9 @@ def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
     np.testing.assert_allclose(said["probabilities"], keras_said["probabilities"], atol=1e-6)
     np.testing.assert_array_equal(said["quantity"], 1.5 * tags.sum(axis=1))  # halves among them
     np.testing.assert_array_equal(said["count"], round_counts(said["quantity"], NUM_LABELS))
-    np.testing.assert_array_equal(said["chosen"], choose(Annotations(said["probabilities"], said["count"])))
+    np.testing.assert_array_equal(
+        said["chosen"], choose_labels(Predictions(said["probabilities"], said["count"]))
+    )
     assert any(len(set(row)) < NUM_LABELS for row in said["probabilities"].tolist())  # ties among them
     assert said["chosen"].dtype == bool
 
@@ -67,7 +69,7 @@ def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shi
         with pytest.raises(ValueError, match="NaN"):
             check.check(other, name, directory, 12)
     else:
-        with pytest.raises(UserError, match=r"does not say what the model says.* a difference of 0.0002"):
+        with pytest.raises(UserError, match=r"does not annotate as the model does.* a difference of 0.0002"):
             check.check(other, name, directory, 12)
 
 
@@ -80,7 +82,7 @@ def test_the_check_refuses_an_export_with_one_weight_changed_by_1_percent(export
     kernel[row, 0] *= 1.01
     other = Model(keras.models.clone_model(tying_model.network), tying_model.labels, tying_model.tags, {})
     other.network.set_weights(weights)
-    with pytest.raises(UserError, match=r"does not say what the model says"):
+    with pytest.raises(UserError, match=r"does not annotate as the model does"):
         check.check(other, name, directory, 12)
 
 

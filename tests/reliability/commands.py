@@ -1,6 +1,6 @@
-"""Doors in processes of their own, many of them, without TensorFlow's seconds for each.
+"""Commands in processes of their own, many of them, without TensorFlow's seconds for each.
 
-One process imports TensorFlow, starts nothing with it, and forks for every door, which then runs as
+One process imports TensorFlow, starts nothing with it, and forks for every command, which then runs as
 `python -m` would: its own process group, arguments, directory and exit.
 """
 
@@ -43,29 +43,29 @@ for line in sys.stdin:
         os.setgroups([])
         os.setgid(asked["user"])
         os.setuid(asked["user"])
-    sys.argv = [asked["door"], *asked["arguments"]]
-    runpy.run_module(asked["door"], run_name="__main__", alter_sys=True)
+    sys.argv = [asked["command"], *asked["arguments"]]
+    runpy.run_module(asked["command"], run_name="__main__", alter_sys=True)
     sys.exit()
 """
 
 
 @dataclasses.dataclass
 class Ended:
-    """What a door said; `status` as of `os.waitpid`: negative where a signal ended it."""
+    """The output of an ended command; `status` as of `os.waitpid`, negative where a signal ended it."""
 
     status: int
     stdout: str
     stderr: str
 
 
-class Doors:
-    """A context in which doors are started, waited for and killed."""
+class Commands:
+    """A context in which commands are started, waited for and killed."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._number = folder, 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __enter__(self) -> "Doors":
+    def __enter__(self) -> "Commands":
         env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONHASHSEED": "random"}
         self._server = subprocess.Popen(
             [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
@@ -78,7 +78,7 @@ class Doors:
         self._server.stdout.close()
 
     def start(
-        self, cwd, door, *arguments, cores=0, largest_file=None, user=0, stdout=None, unset=()
+        self, cwd, command, *arguments, cores=0, largest_file=None, user=0, stdout=None, unset=()
     ) -> tuple[int, pathlib.Path]:
         """Starts a command.
 
@@ -90,25 +90,25 @@ class Doors:
           unset: names of environment variables that it does not have.
         """
         self._number += 1
-        said = self._folder / f"{self._number}"
-        asked = {"cwd": str(cwd), "door": door, "arguments": list(map(str, arguments)), "cores": cores}
+        output = self._folder / f"{self._number}"
+        asked = {"cwd": str(cwd), "command": command, "arguments": list(map(str, arguments)), "cores": cores}
         asked |= {
-            "out": stdout or f"{said}.out",
-            "err": f"{said}.err",
+            "out": stdout or f"{output}.out",
+            "err": f"{output}.err",
             "largest_file": largest_file,
             "user": user,
             "unset": list(unset),
         }
-        return self._ask(asked), said
+        return self._ask(asked), output
 
     def wait(self, started: tuple[int, pathlib.Path]) -> Ended:
-        pid, said = started
+        pid, output = started
         status = os.waitstatus_to_exitcode(self._ask({"wait": pid}))
-        texts = (pathlib.Path(f"{said}.{end}") for end in ("out", "err"))
+        texts = (pathlib.Path(f"{output}.{end}") for end in ("out", "err"))
         return Ended(status, *(path.read_text() if path.exists() else "" for path in texts))
 
-    def run(self, cwd, door, *arguments, **limits) -> Ended:
-        return self.wait(self.start(cwd, door, *arguments, **limits))
+    def run(self, cwd, command, *arguments, **limits) -> Ended:
+        return self.wait(self.start(cwd, command, *arguments, **limits))
 
     def _ask(self, what: dict) -> int:
         print(json.dumps(what), file=self._server.stdin, flush=True)
@@ -116,13 +116,13 @@ class Doors:
 
 
 def kill(started: tuple[int, pathlib.Path]) -> None:
-    """kill -9 to a door and to all processes that it has started and that share its group."""
+    """kill -9 to a command and to all processes that it has started and that share its group."""
     with contextlib.suppress(ProcessLookupError):  # it had ended before its time
         os.killpg(started[0], signal.SIGKILL)
 
 
-def said(ended: Ended) -> str:
-    """The one line that a user's mistake gets."""
+def error_line(ended: Ended) -> str:
+    """Returns the one line that a user's mistake gets."""
     assert ended.status == 2, ended
     lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in ended.stderr, ended.stderr
