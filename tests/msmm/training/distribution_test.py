@@ -109,6 +109,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
     assert loss > float(sum(model.losses)) > 1
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(home):
     arguments = ["--stage=finetune", *SETTINGS]
     shared = [*arguments, "--distribute=multi_worker", "--workdir=two"]
