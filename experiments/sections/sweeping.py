@@ -102,6 +102,7 @@ def run_trials(
             adopt_stages(run, base)
             train(run, stage)
             records.append(run.stage_record(stage))
+            Run.images.cache_clear()  # gigabytes on real data
         trials.append(Trial(settings, records, changed == config))
     return trials
 
