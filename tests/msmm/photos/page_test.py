@@ -232,6 +232,29 @@ def test_too_large_an_upload_in_chunks_leaves_nothing_behind(address, tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_no_more_than_the_limit_reaches_the_page_from_an_endless_upload():
+    import asyncio
+
+    from msmm.photos import page
+
+    taken, sent = [], []
+
+    async def reads_all(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            taken.append(len(message["body"]))
+        raise ConnectionError("the client has left")
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(100), "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"transfer-encoding", b"chunked")]}
+    asyncio.run(asyncio.wait_for(page.BodyLimit(reads_all, 1000)(scope, receive, send), 10))
+    assert sum(taken) == 1000 and sent[0]["status"] == 413
+
+
 class Proxy(http.server.BaseHTTPRequestHandler):
     """Shows another server under /photos, as nginx does with `location /photos/`."""
 
