@@ -66,11 +66,9 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.benchmark_input": [["--image_size=32", "--seconds=0.01", *SMALL_BENCHMARK]],
     "experiments.benchmark_scaling": [["--images=200", "--classes=5", "--tags=10", "--feature_size=32",
                                        "--of=textual"]],
-    "experiments.sweep": [["--of=textual", "--learning_rate=0.1,0.01", "--epochs=1", *SETTINGS]],
-    "experiments.results_pages": [["--pages=page.md"]],
 }  # fmt: skip
-# A GPU, or backends and word vectors that are not installed here.
-NEEDS_MORE = {"experiments.benchmark_gpu", "experiments.nearest_tags"}
+# A GPU, or backends that are not installed here.
+NEEDS_MORE = {"experiments.benchmark_gpu"}
 QUICK = ("msmm.annotate", "tfrecords_tools.inspect")
 
 
