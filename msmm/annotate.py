@@ -54,7 +54,7 @@ _QUANTITY = flags.DEFINE_enum(
     "predicted",
     QUANTITIES,
     "How many labels: predicted as held-out images chose when the model was trained, regression as in the "
-    "paper, or another of docs/how_many_labels.md.",
+    "paper, or another of docs/research/how_many_labels.md.",
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold",

@@ -1,7 +1,7 @@
 """Every setting of a run, with its unit, its default and the source of the default.
 
 The defaults are the paper's for NUS-WIDE. The file of a data set changes some of them; the
-command line may change any (`--visual_epochs=3`). "Decision N" is in WORKSPACE.md.
+command line may change any (`--visual_epochs=3`). "Decision N" is in docs/research/decisions.md.
 """
 
 import dataclasses

@@ -80,9 +80,9 @@ def never():
 
 
 def state(directory: pathlib.Path):
-    from msmm.training import loop
+    from msmm.training.state import load_state
 
-    progress, arrays = loop._load_state(directory / "state.npz", samples.OWNER)
+    progress, arrays = load_state(directory / "state.npz", samples.OWNER)
     return progress, {name: array.tolist() for name, array in arrays.items()}
 
 

@@ -192,7 +192,7 @@ def test_a_full_standard_output_is_said(commands, inputs):
 
 def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_disk, tmp_path):
     """Mapped files would have ended the process with a bus error."""
-    from msmm.training.frozen_features import cached
+    from msmm.training.frozen_features import cache_arrays
 
     disk = small_disk(tmp_path / "disk", 4)
 
@@ -203,14 +203,14 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
                 fill(disk, 0)
 
     with pytest.raises(UserError, match=r"features maps need 15\.6 MiB in .*, where 4\.0 MiB are free \(or"):
-        cached(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
     assert list((disk / "features").iterdir()) == []
     with pytest.raises(OSError) as refused:
-        cached(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
     assert refused.value.errno == errno.ENOSPC
     assert list((disk / "features").iterdir()) == []
     (disk / "filler").unlink()
-    (kept,) = cached(disk / "features", "maps", {}, 100, compute, np.float32)
+    (kept,) = cache_arrays(disk / "features", "maps", {}, 100, compute, np.float32)
     np.testing.assert_array_equal(kept[:, 0], np.repeat(np.arange(0, 100, 10), 10))
 
 

@@ -18,7 +18,7 @@ from msmm.scoring.borderline import ROUNDING
 from msmm.scoring.logits import sigmoid, to_logits
 
 IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
-FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
+FEW = 3  # of them change the labels of an image that is doubtful; docs/research/benchmarks.md
 FILE = "bfloat16_errors.npz"  # in a model directory
 
 # Probabilities [N, C], raw quantities [N] and which images have tags, bool [N] -> chosen labels, bool [N, C].

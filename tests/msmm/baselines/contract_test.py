@@ -75,7 +75,10 @@ def test_a_loaded_method_says_what_the_trained_one_said(run, name):
     assert again["H-F1"] == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES],
+)
 def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypatch, name):
     settings = {f"{name}_epochs": 3}
     whole = make_run("whole", **settings)

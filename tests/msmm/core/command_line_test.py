@@ -97,6 +97,7 @@ def test_train_leaves_what_it_says(home):
     assert not (home / "runs/scenes/seed0/finetune").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
     """kill -9 after the first epoch whose state is on disk."""
     (tmp_path / "data").symlink_to(data_dir)
@@ -133,7 +134,13 @@ def test_evaluate_says_what_is_missing(home):
     assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
 
 
-@pytest.mark.parametrize("row", ["--model=CNN", "--model=Upper bound", "--method=warp"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "--model=CNN",
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("--model=Upper bound", "--method=warp")),
+    ],
+)
 def test_evaluate_counts_only_where_there_is_a_regressor(home, row):
     line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=home))
     assert "--quantity needs a model with a regressor" in line and row.split("=")[1] in line
