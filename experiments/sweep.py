@@ -20,9 +20,18 @@ from msmm.core.command_line import FLAGS
 from msmm.core.errors import UserError
 
 _SETTINGS = flat_settings(base.Config)
+_FIELDS = {name: setting.field for name, setting in _SETTINGS.items()}
 # Every stage and method has a learning rate.
 _NAMES = tuple(s.group for s in _SETTINGS.values() if s.group and s.field.name == "learning_rate")
-_SHORT_NAMES = sorted({s.field.name for s in _SETTINGS.values() if s.group in _NAMES} - _SETTINGS.keys())
+
+
+def _short_name(name: str) -> str | None:
+    """Returns the name of a setting without the stage or method that it belongs to; None for a shared one."""
+    setting = _SETTINGS[name]
+    return setting.field.name if setting.group in _NAMES else None
+
+
+_SHORT_NAMES = sorted({short for name in _FIELDS if (short := _short_name(name)) and short not in _FIELDS})
 _OF = flags.DEFINE_enum("of", None, _NAMES, "The stage or method.", required=True)
 _BY = flags.DEFINE_string(
     "by", None, "Held-out metric that chooses; default H-F1, of a stage that predicts quantities MSE."
@@ -30,20 +39,20 @@ _BY = flags.DEFINE_string(
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many runs, with seeds --seed, --seed+1, …", lower_bound=1)
 for _short in _SHORT_NAMES:
     flags.DEFINE_list(_short, None, f"Values of the setting {_short} of --of.")
-for _name, _setting in _SETTINGS.items():
-    flags.DEFINE_list(_name, None, f"[setting] values: {_setting.field.metadata['help']}")
+for _name, _field in _FIELDS.items():
+    flags.DEFINE_list(_name, None, f"[setting] values: {_field.metadata['help']}")
 run_flags.define_run_flags()
 
 
 def main() -> None:
     name, grid, fixed = _OF.value, {}, {}
     for short in _SHORT_NAMES:
-        if FLAGS[short].present and f"{name}_{short}" not in _SETTINGS:
-            known = ", ".join(s for s in _SHORT_NAMES if f"{name}_{s}" in _SETTINGS)
+        if FLAGS[short].present and f"{name}_{short}" not in _FIELDS:
+            known = ", ".join(s for s in _SHORT_NAMES if f"{name}_{s}" in _FIELDS)
             raise UserError(f"expected a setting of {name}, one of {known}. Received: --{short}")
-    for flat, setting in _SETTINGS.items():
+    for flat, field in _FIELDS.items():
         if texts := _given_values(flat):
-            values = parse_values(flat, setting.field.default, texts)
+            values = parse_values(flat, field.default, texts)
             (grid if len(values) > 1 else fixed)[flat] = values
     if not grid:
         raise UserError(
@@ -65,8 +74,8 @@ def main() -> None:
 
 def _given_values(flat: str) -> list[str] | None:
     """Returns the texts that the command line gives for a setting, by its full or its short name."""
-    short = _SETTINGS[flat].field.name
-    if short in _SHORT_NAMES and _SETTINGS[flat].group == _OF.value and FLAGS[short].present:
+    short = _short_name(flat)
+    if short in _SHORT_NAMES and flat == f"{_OF.value}_{short}" and FLAGS[short].present:
         return FLAGS[short].value
     return FLAGS[flat].value if FLAGS[flat].present else None
 

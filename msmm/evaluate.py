@@ -117,7 +117,7 @@ def _measure_engine(run, truth, counting_rule: str | None):
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
-    from msmm.photos.outputs import no_formula
+    from msmm.photos.formats import no_formula
 
     with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

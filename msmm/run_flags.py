@@ -47,6 +47,12 @@ def given_settings() -> dict:
     return {name: FLAGS[name].value for name in configs.flat_settings(Config) if FLAGS[name].present}
 
 
+def base_config() -> Config:
+    """Returns the settings that --config or, without it, --dataset names."""
+    name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
+    return configs.get_config(name)
+
+
 def read_config() -> Config:
     """Returns the settings that the flags name, with the values that they set."""
     return configs.replace_flat(base_config(), given_settings())
@@ -66,12 +72,6 @@ def open_dataset():
         print(f"drawing the data set scenes into {data_dir / name}", flush=True)
         scenes.pack_scenes(data_dir)
     return records.open_dataset(data_dir, name)
-
-
-def base_config() -> Config:
-    """Returns the settings that --config or, without it, --dataset names."""
-    name = FLAGS.config or (FLAGS.dataset if FLAGS.dataset in configs.CONFIGS else "custom")
-    return configs.get_config(name)
 
 
 def open_run(seed: int | None = None):

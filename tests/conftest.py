@@ -4,6 +4,8 @@ import zlib
 
 import pytest
 
+from tests.processors import FOLDERS
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -28,11 +30,6 @@ TINY = {
 }
 
 
-# Folders whose tests compare numbers that a network, a metric or a rule computes: `make test-processors`.
-NUMERIC = tuple(f"tests/msmm/{name}" for name in
-                ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
-
-
 def pytest_addoption(parser):
     parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
 
@@ -43,7 +40,7 @@ def pytest_collection_modifyitems(config, items):
     Cases of a test stay together, as they share fixtures.
     """
     for item in items:
-        if str(item.path.relative_to(ROOT).as_posix()).startswith(NUMERIC):
+        if str(item.path.relative_to(ROOT).as_posix()).startswith(FOLDERS):
             item.add_marker(pytest.mark.numeric)
     if share := config.getoption("share"):
         index, shares = map(int, share.split("/"))

@@ -154,16 +154,18 @@ def _steps(task, config, distribution):
     from msmm.training import loop
     from msmm.training.distribution import Replicas
 
-    rate = task.learning_rate / 1000  # no matter what it learns; and losses of others stay comparable
-    if distribution and not distribution.is_chief:  # what `stages.follow` does
-        distribution.told()
+    rate = (
+        task.optimisation.learning_rate / 1000
+    )  # no matter what it learns; and losses of others stay comparable
+    if distribution and not distribution.is_chief:  # what `stages.follow_chief` does
+        distribution.receive_epoch()
         replicas = Replicas(distribution, task, config, rate)
         replicas.assign()
         return None, replicas.steps(0)
-    model, _ = loop.compiled(task, config, rate)
+    model, _ = loop.build_compiled(task, config, rate)
     if distribution:
         return model, distribution.steps(task, config, 0, rate, model)(0)
-    return model, loop.steps_alone(task, model)(0)
+    return model, loop.local_steps(task, model)(0)
 
 
 def table_row(case: Case, costs: Sequence[Cost]) -> list[str]:

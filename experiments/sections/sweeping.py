@@ -13,12 +13,12 @@ import numpy as np
 from experiments.reporting.report import Report, Row, Table
 from experiments.sections.study import package_versions
 from msmm import configs
-from msmm.configs import flat_settings, replace_flat
+from msmm.configs import flatten, replace_flat
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.records import Dataset
 from msmm.training.run import Run
-from msmm.training.stages import adopt, stage_of, train
+from msmm.training.stages import adopt_stages, stage_of, train
 
 LOWER_IS_BETTER = ("loss", "MSE")
 
@@ -99,9 +99,10 @@ def run_trials(
                 train(base, needed)
             directory = pathlib.Path(workdir) / "sweep" / stage / _name(settings)
             run = Run(directory, dataset, changed, seed, base.features_directory)
-            adopt(run, base)
+            adopt_stages(run, base)
             train(run, stage)
             records.append(run.stage_record(stage))
+            Run.images.cache_clear()  # gigabytes on real data
         trials.append(Trial(settings, records, changed == config))
     return trials
 
@@ -179,8 +180,8 @@ def _row_values(record: Mapping) -> dict[str, float]:
 
 
 def _own_settings(config: Config, trial: Trial) -> str:
-    settings = flat_settings(config)
-    return ", ".join(f"{name}={_text(settings[name].value(config))}" for name in trial.settings)
+    values = flatten(config)
+    return ", ".join(f"{name}={_text(values[name])}" for name in trial.settings)
 
 
 def _name(settings: Mapping[str, object]) -> str:

@@ -132,7 +132,7 @@ class Model:
     def _annotate_batch(self, images, tags, estimators: dict[bool, CountingRule]) -> list[Annotation]:
         pixels, multi_hot = self.inputs(images, tags)
 
-        def choose(probabilities, raw, tagged):
+        def apply_rules(probabilities, raw, tagged):
             chosen = np.empty(probabilities.shape, bool)
             for has_tags, estimator in estimators.items():
                 rows = tagged == has_tags
@@ -142,9 +142,9 @@ class Model:
 
         outputs = self.run(pixels, multi_hot)
         if self.second_look:
-            outputs = self.second_look(pixels, multi_hot, outputs, choose)
+            outputs = self.second_look(pixels, multi_hot, outputs, apply_rules)
         probabilities, raw, tagged = outputs["probabilities"], outputs["quantity"], multi_hot.any(axis=1)
-        chosen = choose(probabilities, raw, tagged)
+        chosen = apply_rules(probabilities, raw, tagged)
         annotations = []
         for p, q, row, has_tags in zip(probabilities, raw, chosen, tagged, strict=True):
             names = tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if row[i])

@@ -76,9 +76,11 @@ def test_a_page_of_results_is_rebuilt_from_the_reports(finished):
     assert result.returncode == 0 and "rebuilt docs/results.md" in result.stdout
     text = page.read_text()
     report = (home / "runs/scenes/table1/table1.md").read_text()
-    rows = [line for line in report.split("## ")[1].splitlines() if line.startswith("| ")]
-    claims = [line for line in report.splitlines() if line.endswith(("ed |", "Verdict |"))]
-    assert len(rows) == 8 and len(claims) == 6 and all(line in text for line in rows + claims)
+    sections = dict(section.split("\n", 1) for section in report.split("## ")[1:])
+    for heading, rows in (("Measured: the rows of Table I", 8), ("The paper's claims, as measured", 7)):
+        (section,) = (text for title, text in sections.items() if title.startswith(heading))
+        lines = [line for line in section.splitlines() if line.startswith("| ")]
+        assert len(lines) == rows and all(line in text for line in lines)
     assert "Before." in text and "Between." in text and "no training noise" in text
     assert run("experiments.results_pages", "--check", cwd=home).returncode == 0
     page.write_text(text.replace("MS-CNN", "MS-DNN", 1))

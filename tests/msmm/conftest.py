@@ -88,7 +88,7 @@ def photo(tmp_path):
 @pytest.fixture
 def annotate(model):
     """Annotates paths in this process: (lines or output, summary)."""
-    from msmm.photos import batches, finding, outputs
+    from msmm.photos import batches, finding, outputs, reading
     from msmm.quantities import counting_rules
 
     class Kept(outputs.Text):
@@ -104,13 +104,12 @@ def annotate(model):
         output = Kept() if output is None else output
         beside = isinstance(output, outputs.Sidecars)
         thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
-        summary = batches.annotate(
+        summary = batches.annotate_photographs(
             model,
-            list(finding.find(map(str, paths), io.BytesIO(listed))),
+            list(finding.Finder(map(str, paths), io.BytesIO(listed))),
             output,
-            prepare=(model.image_size, thumbnails, beside, overwrite),
-            words=words,
-            quantity=count[quantity],
+            preparation=reading.Preparation(model.image_size, thumbnails, beside, overwrite),
+            counting=batches.Counting(tuple(words), count[quantity]),
             num_workers=workers,
         )
         return getattr(output, "said", output), summary

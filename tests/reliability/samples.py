@@ -12,7 +12,7 @@ from msmm.core import checksums
 from msmm.core.files import write_json
 from msmm.inference import model_dir
 from msmm.models import backbone
-from msmm.photos import gallery, outputs, sidecars
+from msmm.photos import formats, gallery, outputs, sidecars
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.training import frozen_features, loop, model_parts
@@ -37,9 +37,9 @@ def write(root: pathlib.Path, which: int, trained_run, data_dir, model_directory
     return root
 
 
-def annotated(path: str) -> outputs.Annotated:
+def annotated(path: str) -> formats.Annotated:
     thumbnail = b"\xff\xd8\xff"
-    return outputs.Annotated(path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail)
+    return formats.Annotated(path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail)
 
 
 def _data(root, which, data_dir):
@@ -156,11 +156,11 @@ def _texts(root, which):
         (root / name).mkdir()
     (root / "drawing/drawing.svg").write_text(SVG.format(licence=PUBLIC, more="<a/>" * which))
     picture().save(root / "sidecar/a.jpg")
-    sidecars.write(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
+    sidecars.write_labels(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
     photos = [annotated(f"photo {number + which}.jpg") for number in range(3)]
     for output in (
-        outputs.File(str(root / "lines/said.jsonl"), outputs.JSON, "model", overwrite=False),
-        outputs.File(str(root / "lines/said.csv"), outputs.CSV, "model", overwrite=False),
+        outputs.File(str(root / "lines/said.jsonl"), formats.JSON, "model", overwrite=False),
+        outputs.File(str(root / "lines/said.csv"), formats.CSV, "model", overwrite=False),
         gallery.Gallery(str(root / "gallery/gallery"), f"model {which}", overwrite=False),
     ):
         with output:

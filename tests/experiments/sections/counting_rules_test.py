@@ -8,7 +8,7 @@ import pytest
 
 from experiments.reporting import report
 from experiments.sections import counting_rules
-from msmm import quantities
+from msmm.quantities.registry import load_counting_rule
 from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import choose_labels
@@ -32,7 +32,7 @@ def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, 
     assert list(measured_rows) == [*counting_rules.TITLES.values(), counting_rules.BOUND]
     run = measured.run
     for estimator, title in counting_rules.TITLES.items():
-        figures = table_rows.measure_row(run, TABLE_ROWS[name], quantity=estimator)[1]
+        figures = table_rows.measure_row(run, TABLE_ROWS[name], counting_rule=estimator)[1]
         assert measured_rows[title] == pytest.approx(figures)
     top, bound = (
         measured.rows[row].metrics[0] for row in (name, "Upper bound" if "Tags" in name else COMPLETE)
@@ -56,7 +56,7 @@ def test_gains_are_differences_of_rows_with_the_bootstrap_interval(section, meas
     outcome = section.outcomes[-1]
     better, worse = (
         choose_labels(
-            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], quantity=by_title[title])
+            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title])
         )
         for title in (outcome.claim.better, outcome.claim.worse)
     )
@@ -69,14 +69,14 @@ def test_rules_by_size_use_that_many_held_out_images(section, measured):
         assert table.columns == ["5 images", "10 images"]  # ten are held out
         for row in table.rows:
             estimator = {title: key for key, title in counting_rules.TITLES.items()}[row.name]
-            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], quantity=estimator)[1]
+            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], counting_rule=estimator)[1]
             assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
     outputs = counting_rules.ClassifierOutputs.compute(measured.run, "MS-CNN+Tags")
     values = []
     for draw in range(counting_rules.DRAWS):
         some = np.random.default_rng(draw).permutation(10)[:5]
-        fitted = quantities.ESTIMATORS["threshold"].fit(outputs.held_out.take(some))
-        chosen = choose_labels(fitted.annotate(outputs.probabilities, outputs.raw))
+        fitted = load_counting_rule("threshold").fit(outputs.held_out.take(some))
+        chosen = choose_labels(fitted.apply(outputs.probabilities, outputs.raw))
         values.append(annotation_metrics(measured.truth, chosen)["H-F1"])
     assert rows(few[1])["one threshold"]["5 images"] == pytest.approx(np.mean(values))
 

@@ -42,7 +42,7 @@ def test_every_rule_says_labels_and_ranks_them_as_it_chooses(name, draw):
         choose_labels(rule.apply(images.probabilities[i : i + 1], images.raw[i : i + 1]))[0]
         for i in range(20)
     ]
-    # An image's labels do not depend on the others, but for the order of sums.
+    # An image's labels do not depend on the others, except for the order of sums.
     exact = predict_range(RULES[name].fit(draw(0)), images.probabilities[:20], images.raw[:20], 1e-9, 1e-9)
     wrong, _ = compare_choices(chosen[:20], np.array(one_by_one), find_borderline(*exact))
     assert not wrong.any()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from experiments.benchmarks import synthetic
 from msmm.core.errors import UserError
 from msmm.training import frozen_features, loop, model_parts, stage_tasks, stages, table_rows
-from msmm.training.frozen_features import cached
+from msmm.training.frozen_features import cache_arrays
 from msmm.training.run import Run
 
 
@@ -24,11 +24,11 @@ def test_an_array_is_computed_once_and_row_aligned(tmp_path):
             yield [rows[:, None] * np.ones((1, 2)), rows]
 
     for _ in range(2):
-        a, b = cached(tmp_path, "test", {"seed": 1}, 7, compute, np.float32)
+        a, b = cache_arrays(tmp_path, "test", {"seed": 1}, 7, compute, np.float32)
         np.testing.assert_array_equal(a, np.arange(7)[:, None] * np.ones((1, 2)))
         np.testing.assert_array_equal(b, np.arange(7))
     assert len(calls) == 1
-    cached(tmp_path, "test", {"seed": 2}, 7, compute, np.float32)
+    cache_arrays(tmp_path, "test", {"seed": 2}, 7, compute, np.float32)
     assert len(calls) == 2
 
 
@@ -38,19 +38,19 @@ def test_an_interrupted_computation_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path, "test", {}, 7, compute, np.float32)
+        cache_arrays(tmp_path, "test", {}, 7, compute, np.float32)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_too_large_for_float16_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"not finite in float16.*--maps_cache_gib=0"):
-        cached(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [7e4]])]], np.float16)
+        cache_arrays(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [7e4]])]], np.float16)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_short_computation_is_no_result(tmp_path):
     with pytest.raises(RuntimeError, match="expected 7 rows"):
-        cached(tmp_path, "test", {}, 7, lambda: [[np.zeros((3, 2))]], np.float32)
+        cache_arrays(tmp_path, "test", {}, 7, lambda: [[np.zeros((3, 2))]], np.float32)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +88,7 @@ def test_joined_features_are_read_row_by_row(make_run):
     assert len(run.train_rows) == 18_000  # annotations are in memory from here on
     tracemalloc.start()
     task = stages.STAGES["classifier"].task(run)
-    model, _ = loop.compiled(task, run.config, 1e-3)
+    model, _ = loop.build_compiled(task, run.config, 1e-3)
     for x, y in itertools.islice(task.epoch(0), 5):
         model.train_on_batch(x, y)
     task.evaluate(model)
@@ -102,7 +102,7 @@ def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run,
     config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # kept maps are float16
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
     on_features = stage_tasks.make_classifier_task(run)
-    head, _ = loop.compiled(on_features, config, 1e-3)
+    head, _ = loop.build_compiled(on_features, config, 1e-3)
     branches = [model_parts.load_part(run, part) for part in ("backbone", "multi_scale", "textual")]
     inputs = keras.Input((config.image_size, config.image_size, 3)), keras.Input((len(run.dataset.tags),))
     f_v, f_t = branches[1](branches[0](inputs[0])), branches[2](inputs[1])
@@ -111,7 +111,7 @@ def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run,
         other = on_features.build()[0]
         return keras.Model(inputs, other(keras.layers.Concatenate()([f_v, f_t]))), {"classifier": other}
 
-    through, built = loop.compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
+    through, built = loop.build_compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
     assert len(through.trainable_variables) == 2  # of the head alone
     split, batches = (
         run.split("train"),

@@ -53,13 +53,13 @@ def test_batch_statistics_are_those_of_float32():
 def outputs_of_trained(run, precision):
     """Logits of the fine-tuned CNN and f_v of MS-CNN for test images, computed in a precision."""
     images, outputs = np.concatenate(list(run.images("test").ordered(16))), []
-    trunk = set_precision(model_parts.load(run, "backbone"), precision)
+    trunk = set_precision(model_parts.load_part(run, "backbone"), precision)
     maps = trunk.predict_on_batch(images)
-    fusion = set_precision(model_parts.load(run, "multi_scale"), precision)
+    fusion = set_precision(model_parts.load_part(run, "multi_scale"), precision)
     for part, inputs in (("cnn_head", None), ("visual_head", fusion.predict_on_batch(maps))):
         if inputs is None:
             inputs = np.asarray(maps[-1], np.float32).mean(axis=(1, 2))
-        outputs.append(model_parts.load(run, part).predict_on_batch(inputs))
+        outputs.append(model_parts.load_part(run, part).predict_on_batch(inputs))
     return outputs
 
 

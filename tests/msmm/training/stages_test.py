@@ -321,7 +321,7 @@ def rename_part_as_in_version_0_1_0(run):
     directory = run.stage_directory("quantity_visual")
     (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
     record = json.loads((directory / "stage.json").read_text())
-    record["weights"] = {"visual_quantity": record["weights"]["quantity_visual"]}
+    record["weights"] = {"quantity_visual": record["weights"]["quantity_visual"]}
     (directory / "stage.json").write_text(json.dumps(record))
     (directory / "SHA256SUMS").unlink()
     checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
