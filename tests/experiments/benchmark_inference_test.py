@@ -19,7 +19,7 @@ def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, da
     candidates = {"Keras": inference.keras_candidate(model)} | inference.engine_candidates(directory)
     available = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
     fixed = [f"ours: {name}" for name in available if "mixed" not in name]
-    assert list(candidates) == ["Keras", *fixed] and "tensorflow, float32" in available
+    assert list(candidates) == ["Keras", *fixed] and "keras, float32" in available
     head, _, first, *others = rows(inference.speed_table(candidates, model, [1, 3], 1))
     assert head == ["", "batch 1", "times", "batch 3", "times"] and first[2] == first[4] == "1.00"
     for name, *figures in others:
