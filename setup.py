@@ -32,7 +32,6 @@ setup(
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
-        "matplotlib>=3.9",  # plots of reports
         "absl-py>=2.1",
         "tqdm>=4.66",
         "matplotlib>=3.8",

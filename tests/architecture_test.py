@@ -33,7 +33,6 @@ COMMANDS = {
         "decoding_speed",
         "ablation",
         "joint",
-        "nearest_tags",
         "quantity",
         "results_pages",
         "sweep",

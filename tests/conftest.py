@@ -4,6 +4,8 @@ import zlib
 
 import pytest
 
+from tests.processors import FOLDERS
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -28,11 +30,6 @@ TINY = {
 }
 
 
-# Folders whose tests compare numbers that a network, a metric or a rule computes: `make test-processors`.
-NUMERIC = tuple(f"tests/msmm/{name}" for name in
-                ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
-
-
 def pytest_addoption(parser):
     parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
 
@@ -43,7 +40,7 @@ def pytest_collection_modifyitems(config, items):
     Cases of a test stay together, as they share fixtures.
     """
     for item in items:
-        if str(item.path.relative_to(ROOT).as_posix()).startswith(NUMERIC):
+        if str(item.path.relative_to(ROOT).as_posix()).startswith(FOLDERS):
             item.add_marker(pytest.mark.numeric)
     if share := config.getoption("share"):
         index, shares = map(int, share.split("/"))
@@ -72,11 +69,12 @@ def dataset(data_dir):
 @pytest.fixture
 def make_run(dataset, tmp_path):
     """Makes runs of the small data set, by default all in one work directory."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
 
     def make(workdir="run", seed=0, **settings):
-        return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
+        return Run(tmp_path / workdir, dataset, replace_flat(Config(), {**TINY, **settings}), seed)
 
     return make
 
@@ -84,12 +82,14 @@ def make_run(dataset, tmp_path):
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training import stages
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
 
-    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
-    for stage in stages.STAGES:
+    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, replace_flat(Config(), TINY))
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     return run
 

@@ -63,13 +63,11 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_every_setting_and_command_has_its_entry(site, generate):
-    from msmm.configs.settings import flat_settings
+    from msmm.configs import CONFIGS, settings
 
-    from msmm.configs import CONFIGS
-
-    settings = (site / "reference/settings.html").read_text(encoding="utf-8")
+    page = (site / "reference/settings.html").read_text(encoding="utf-8")
     assert [
-        name for name in flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in settings
+        name for name in settings.flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in page
     ] == []
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert [name for name in generate.commands() if f"python -m {name}" not in commands] == []
@@ -103,6 +101,13 @@ def test_documents_name_files_that_exist(path):
     generated = [target for target in linked if "reference/" in target]
     missing = [target for target in linked if not (path.parent / target).exists()]
     assert sorted(set(missing) - set(generated)) == []
+
+
+def test_code_names_documents_that_exist():
+    for package in ("msmm", "tfrecords_tools", "experiments"):
+        for path in (ROOT / package).rglob("*.py"):
+            named = re.findall(r"docs/[\w/]+\.md|\b[A-Z]{4,}\.md", path.read_text(encoding="utf-8"))
+            assert [name for name in named if not (ROOT / name).exists()] == [], path
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorials/library.md"])

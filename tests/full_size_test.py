@@ -8,6 +8,7 @@ from PIL import Image
 from msmm.configs import get_config
 from msmm.data.input_pipeline import Images
 from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 
 
@@ -77,6 +78,6 @@ def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib
         stages.train(run, stage)
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
-    assert model_parts.load(run, "multi_scale").count_params() == 15_214_848
-    chosen, _ = table_rows.measure(run, table_rows.VARIANTS[table_rows.COMPLETE])
+    assert model_parts.load_part(run, "multi_scale").count_params() == 15_214_848
+    chosen, _ = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])
     assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

@@ -20,6 +20,9 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Folders whose tests compare numbers that a network, a metric or a rule computes.
+FOLDERS = tuple(f"tests/msmm/{name}" for name in
+                ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
 NUMERIC = ("-m", "numeric and not slow")
 # In turn, beside all quick tests: files whose numbers come from the most runtimes, in a few minutes.
 IN_TURN = (
@@ -143,7 +146,7 @@ def main() -> int:
             rows.append((name, f"left out: this processor has no {', '.join(missing)}"))
             continue
         started = time.monotonic()
-        status, summary = run_setting(name, settings[name], arguments or list(NUMERIC))
+        status, summary = run_setting(name, settings[name], arguments or [*NUMERIC, *FOLDERS])
         failed |= status != 0
         rows.append((name, f"{'FAILED' if status else 'passed'}: {summary}"))
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)

@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from msmm.photos import xmp
 from tests.conftest import ROOT
 from tests.msmm.core.command_line_test import process
@@ -32,6 +34,7 @@ def draw(folder, index):
     return scene
 
 
+@pytest.mark.slow
 def test_the_tutorial(tmp_path):
     rows = []
     for i in range(60):

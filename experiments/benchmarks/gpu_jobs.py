@@ -78,7 +78,7 @@ def _parts(setup: Setup) -> dict:
         "visual_head": heads.classifier(width, CLASSES, "visual_head"),
         "classifier": heads.classifier(2 * width, CLASSES),
         "quantity": heads.quantity(2 * width),
-        "visual_quantity": heads.quantity(width, name="visual_quantity"),
+        "quantity_visual": heads.quantity(width, name="quantity_visual"),
     }
     return {n: set_precision(p, setup.precision) if n in IN_PRECISION else p for n, p in built.items()}
 
@@ -96,7 +96,7 @@ def count_operations(job: str, part: dict) -> int:
         "textual": step["textual"] + step["visual_head"],
         "classifier": step["classifier"],
         "quantity": step["quantity"],
-        "quantity_visual": step["visual_quantity"],
+        "quantity_visual": step["quantity_visual"],
     }[job]
 
 
@@ -116,7 +116,7 @@ def keras_step(setup: Setup):
         "textual": lambda: (keras.Model(tags.input, head(tags.output)), "tags", "labels"),
         "classifier": lambda: (part["classifier"], "joint", "labels"),
         "quantity": lambda: (part["quantity"], "joint", "counts"),
-        "quantity_visual": lambda: (part["visual_quantity"], "f_v", "counts"),
+        "quantity_visual": lambda: (part["quantity_visual"], "f_v", "counts"),
     }[setup.job]()
     work = count_operations(setup.job, part)
     if setup.job == "annotate":

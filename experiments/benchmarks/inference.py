@@ -36,7 +36,7 @@ def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pat
         heads.classifier(2 * size, num_labels),
         heads.quantity(2 * size),
         heads.classifier(size, num_labels, "visual_head"),
-        heads.quantity(size, name="visual_quantity"),
+        heads.quantity(size, name="quantity_visual"),
     )
     figures = dict.fromkeys(("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1", "mean true"), 0.0)
     info = {

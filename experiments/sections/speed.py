@@ -20,7 +20,7 @@ from msmm.data import preprocessing
 from msmm.data.records import IMAGE, TAGS
 from msmm.inference import model_dir
 from msmm.training import model_parts
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES
 
 IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
 
@@ -60,7 +60,7 @@ def speed_section(study: Study, again: bool = False) -> Section:
 
 def training_table(study: Study) -> Table:
     """Makes a table of the seconds and epochs of every stage."""
-    records = [{stage: run.stage_record(stage) for stage in STAGES} for run in study.runs]
+    records = [{stage: run.stage_record(stage) for stage in PAPER_STAGES} for run in study.runs]
 
     def row_values(record: dict) -> dict[str, float]:
         speed = [epoch["train"]["images per second"] for epoch in record["history"]]
@@ -70,7 +70,7 @@ def training_table(study: Study) -> Table:
             "images per second": float(np.median(speed)),
         }
 
-    rows = [Row(stage, [row_values(seed[stage]) for seed in records]) for stage in STAGES]
+    rows = [Row(stage, [row_values(seed[stage]) for seed in records]) for stage in PAPER_STAGES]
     rows.append(Row("all", [{"seconds": sum(r["seconds"] for r in seed.values())} for seed in records]))
     return Table(
         f"Measured: training time, {study.description}",
@@ -87,7 +87,7 @@ def training_table(study: Study) -> Table:
 def load_or_measure_times(study: Study, again: bool) -> dict:
     """Returns milliseconds per test image by way of annotating, and the machine; cached in timing.json."""
     path = study.run.workdir / "timing" / "timing.json"
-    weights = {part: model_parts.trained_hash(study.run, part) for part in model_parts.STAGE_OF}
+    weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # a damaged file is measured again
             checksums.check(path, "")

@@ -5,7 +5,6 @@ Exit statuses: 0 done, 1 done except for files that were skipped, 2 a mistake th
 """
 
 import contextlib
-import dataclasses
 import errno
 import logging as stdlib_logging
 import os
@@ -195,27 +194,6 @@ def _default_keras() -> Iterator[None]:
 _CHATTER = re.compile(
     r"(I\d{4} |WARNING: All log messages before absl|E\d{4} .*cuInit|To enable the following)"
 )
-
-
-def define_dataclass_flags(dataclass: type) -> None:
-    """Defines one flag per field of `dataclass`, unset by default, documented by the field.
-
-    Args:
-      dataclass: has fields of type `int`, `float`, `bool`, `str` or tuple of `str`, with `metadata["help"]`.
-    """
-    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
-              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
-    for field in dataclasses.fields(dataclass):
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        text = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
-        define[type(field.default)](field.name, None, text)
-
-
-def overridden(instance):
-    """Returns a copy of a dataclass instance with the fields that the command line sets."""
-    given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return dataclasses.replace(instance, **given)
 
 
 def command(module: str | None = None) -> str:

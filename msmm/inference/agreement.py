@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from msmm.inference.model_dir import Annotation, Model
-from msmm.quantities.estimators import Estimator
-from msmm.quantities.ranges import annotate_range
+from msmm.quantities.counting_rules import CountingRule
+from msmm.quantities.ranges import predict_range
 from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline, is_descending
 
 LARGEST = 1e-4  # difference of a probability in float32, and of a quantity relative to the largest, or to 1
@@ -50,7 +50,7 @@ def compare_annotations(
     annotations: Sequence[Annotation],
     reference: Sequence[Annotation],
     tags: Sequence[Sequence[str]],
-    quantity: str | Estimator | None = None,
+    quantity: str | CountingRule | None = None,
 ) -> Agreement:
     """Compares annotations of images with those of a reference.
 
@@ -90,7 +90,7 @@ def count_borderline(
     model: Model,
     annotations: Sequence[Annotation],
     tags: Sequence[Sequence[str]],
-    quantity: str | Estimator | None = None,
+    quantity: str | CountingRule | None = None,
     tolerance: float = ROUNDING,
 ) -> int:
     """Returns how many labels of images another way of computing can decide otherwise.
@@ -115,7 +115,7 @@ def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw
         rows = tagged == has_tags
         if rows.any():
             inputs = probabilities[rows], raw[rows]
-            borderline[rows] = find_borderline(*annotate_range(estimator, *inputs, tolerance, raw_tolerance))
+            borderline[rows] = find_borderline(*predict_range(estimator, *inputs, tolerance, raw_tolerance))
     return borderline
 
 

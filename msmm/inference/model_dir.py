@@ -23,9 +23,10 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_directory, read_json, write_bytes, write_json, write_lines
 from msmm.inference import model_card
-from msmm.quantities import BEST, Fitted
-from msmm.quantities.estimators import Estimator, Regression
-from msmm.scoring.predictions import choose
+from msmm.quantities.counting_rules import CountingRule, Regression
+from msmm.quantities.fitting import FittedCountingRules
+from msmm.quantities.registry import BEST
+from msmm.scoring.predictions import choose_labels
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
@@ -91,8 +92,8 @@ class Model:
         labels: tuple[str, ...],
         tags: tuple[str, ...],
         info: dict,
-        quantities: Fitted | None = None,
-        quantities_without_tags: Fitted | None = None,
+        quantities: FittedCountingRules | None = None,
+        quantities_without_tags: FittedCountingRules | None = None,
     ):
         self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
         self.labels, self.tags, self.info = labels, tags, info
@@ -105,7 +106,7 @@ class Model:
         self,
         images: Iterable[np.ndarray],
         tags: Iterable[Sequence[str]] | None = None,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
         batch_size: int = 32,
     ) -> list[Annotation]:
         """Annotates images (Algorithm 2), batch by batch.
@@ -115,8 +116,8 @@ class Model:
           tags: one collection of tags per image; without it no image has any. Unknown tags are left out. An
             image without known tags is judged by its pixels alone (decision 35).
           quantity: the counting rule: "regression" as in the paper, "best" as chosen on held-out images,
-            another name of `quantities.ESTIMATORS`, or an estimator. By default "best", or "regression"
-            where the directory has no others.
+            another name of `quantities.registry.COUNTING_RULES`, or an estimator. By default "best", or
+            "regression" where the directory has no others.
           batch_size: number of images that are computed, and held in memory, at a time.
 
         Raises:
@@ -128,22 +129,22 @@ class Model:
             annotations += self._annotate_batch(*zip(*batch, strict=True), estimators)
         return annotations
 
-    def _annotate_batch(self, images, tags, estimators: dict[bool, Estimator]) -> list[Annotation]:
+    def _annotate_batch(self, images, tags, estimators: dict[bool, CountingRule]) -> list[Annotation]:
         pixels, multi_hot = self.inputs(images, tags)
 
-        def choose_labels(probabilities, raw, tagged):
+        def apply_rules(probabilities, raw, tagged):
             chosen = np.empty(probabilities.shape, bool)
             for has_tags, estimator in estimators.items():
                 rows = tagged == has_tags
                 if rows.any():
-                    chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+                    chosen[rows] = choose_labels(estimator.apply(probabilities[rows], raw[rows]))
             return chosen
 
         outputs = self.run(pixels, multi_hot)
         if self.second_look:
-            outputs = self.second_look(pixels, multi_hot, outputs, choose_labels)
+            outputs = self.second_look(pixels, multi_hot, outputs, apply_rules)
         probabilities, raw, tagged = outputs["probabilities"], outputs["quantity"], multi_hot.any(axis=1)
-        chosen = choose_labels(probabilities, raw, tagged)
+        chosen = apply_rules(probabilities, raw, tagged)
         annotations = []
         for p, q, row, has_tags in zip(probabilities, raw, chosen, tagged, strict=True):
             names = tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if row[i])
@@ -171,7 +172,7 @@ class Model:
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 
-    def estimators(self, name: str | Estimator | None = None) -> dict[bool, Estimator]:
+    def estimators(self, name: str | CountingRule | None = None) -> dict[bool, CountingRule]:
         """Returns the counting rules of images with known tags (True) and of others (False)."""
         if not isinstance(name, str | None):
             return dict.fromkeys((True, False), name)
@@ -179,13 +180,11 @@ class Model:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())
             known = ["regression"]
-        elif name in (None, BEST, *self.quantities.estimators):
+        elif name in (None, BEST, *self.quantities.rules):
             fitted = {True: self.quantities, False: self.quantities_without_tags or self.quantities}
-            return {
-                tagged: f.estimators[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()
-            }
+            return {tagged: f.rules[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()}
         else:
-            known = [BEST, *self.quantities.estimators]
+            known = [BEST, *self.quantities.rules]
         raise UserError(
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
@@ -214,7 +213,7 @@ def save(
     labels,
     tags,
     info: dict,
-    quantities: dict[str, Fitted] | None = None,
+    quantities: dict[str, FittedCountingRules] | None = None,
 ) -> None:
     """Writes a model directory, whole or not at all.
 
@@ -293,12 +292,12 @@ def _names(path: pathlib.Path) -> tuple[str, ...]:
         raise UserError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
+def _quantities(path: pathlib.Path, num_classes: int) -> FittedCountingRules | None:
     if not path.is_file():  # written by an earlier version
         return None
     content = read_json(path, _REMEDY)
     try:
-        return Fitted.from_json(content, num_classes)
+        return FittedCountingRules.from_json(content, num_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 

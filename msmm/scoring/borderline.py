@@ -16,14 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.scoring.predictions import Annotations
+from msmm.scoring.predictions import Predictions
 
 ROUNDING = 1e-6  # of a float32 result, relative to the larger of 1 and the result itself
 BFLOAT16_ROUNDING = 2**-8  # of a bfloat16 one
 ROUNDING_OF_SUMS = 1e-12  # of a float64 figure that is computed from whole numbers, relative
 
 
-def find_borderline(low: Annotations, high: Annotations) -> np.ndarray:
+def find_borderline(low: Predictions, high: Predictions) -> np.ndarray:
     """Returns the labels whose decision depends on the exact scores and counts, bool [N, C].
 
     A label is certain to be chosen if fewer labels than the lowest count can have as high a score, and

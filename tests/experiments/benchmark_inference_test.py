@@ -29,7 +29,7 @@ def test_every_engine_here_takes_its_turn_and_says_the_same_labels(directory, da
         )
 
 
-@pytest.mark.parametrize("with_tags", [True, False])
+@pytest.mark.parametrize("with_tags", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_on_a_data_set_it_counts_equal_labels_and_what_was_computed_again(directory, dataset, with_tags):
     available = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
     table = inference.agreement_table(directory, dataset, 40, 32, with_tags)

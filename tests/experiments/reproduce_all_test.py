@@ -21,9 +21,12 @@ def reproduce_all(home):
 
 
 def settings():
-    from msmm.baselines.registry import METHODS
+    from msmm.configs.baselines import baseline_implementations
 
-    return [f"--{name}={value}" for name, value in (TINY | {f"{n}_epochs": 1 for n in METHODS}).items()]
+    return [
+        f"--{name}={value}"
+        for name, value in (TINY | {f"{n}_epochs": 1 for n in baseline_implementations()}).items()
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -179,9 +179,9 @@ def test_the_example_trains():
     assert history.history["loss"][-1] < history.history["loss"][0]
     outputs = model.predict({"image": values["images"], "tags": values["tags"]}, verbose=0)
     from msmm.scoring.metrics import annotation_metrics
-    from msmm.scoring.predictions import Annotations, choose
+    from msmm.scoring.predictions import Predictions, choose_labels
 
-    chosen = choose(Annotations(outputs["probabilities"]), k=3)
+    chosen = choose_labels(Predictions(outputs["probabilities"]), k=3)
     scores = model.evaluate({"image": values["images"], "tags": values["tags"]}, values["targets"],
                             return_dict=True, verbose=0)  # fmt: skip
     expected = annotation_metrics(labels, chosen)["H-F1"]

@@ -192,7 +192,7 @@ def test_a_full_standard_output_is_said(commands, inputs):
 
 def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_disk, tmp_path):
     """Mapped files would have ended the process with a bus error."""
-    from msmm.training.frozen_features import cached
+    from msmm.training.frozen_features import cache_arrays
 
     disk = small_disk(tmp_path / "disk", 4)
 
@@ -203,14 +203,14 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
                 fill(disk, 0)
 
     with pytest.raises(UserError, match=r"features maps need 15\.6 MiB in .*, where 4\.0 MiB are free \(or"):
-        cached(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
     assert list((disk / "features").iterdir()) == []
     with pytest.raises(OSError) as refused:
-        cached(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
     assert refused.value.errno == errno.ENOSPC
     assert list((disk / "features").iterdir()) == []
     (disk / "filler").unlink()
-    (kept,) = cached(disk / "features", "maps", {}, 100, compute, np.float32)
+    (kept,) = cache_arrays(disk / "features", "maps", {}, 100, compute, np.float32)
     np.testing.assert_array_equal(kept[:, 0], np.repeat(np.arange(0, 100, 10), 10))
 
 
@@ -229,7 +229,8 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
 
 def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tmp_path):
     """A copy of half of them would have been taken for all of them by the next run."""
-    from msmm.photos.outputs import JSON, File
+    from msmm.photos.formats import JSON
+    from msmm.photos.outputs import File
 
     disk = small_disk(tmp_path / "disk", 1)
     lines = "".join(f'{{"path": "{i}.jpg", "labels": [], "model": "model"}}\n' for i in range(5000))
@@ -241,5 +242,5 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
     filler.unlink()
     with File(str(disk / "out.jsonl"), JSON, "model", overwrite=False) as output:
-        assert output.done("4999.jpg") and not output.done("5000.jpg")
+        assert output.find_annotator("4999.jpg") and not output.find_annotator("5000.jpg")
     assert (disk / "out.jsonl").read_text() == lines

@@ -11,11 +11,12 @@ import time
 import pytest
 from PIL import Image
 
+from msmm.configs.baselines import baseline_implementations
 from tests.conftest import TINY
 from tests.reliability import whole
 from tests.reliability.commands import Commands, kill
 
-METHODS = ("logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn")
+METHODS = tuple(baseline_implementations())
 EPOCHS = {f"{trained}_epochs": 2 for trained in (*METHODS, "joint")}
 SETTINGS = [f"--{name}={value}" for name, value in (TINY | EPOCHS).items()]
 MODEL = "--model=runs/scenes/seed0/model"

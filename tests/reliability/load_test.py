@@ -1,6 +1,6 @@
 """The page under many clients at once: each is answered or told to come back, soon and in flat memory.
 
-The whole of it, five minutes of 50 clients, prints what RELIABILITY.md says:
+The whole of it, five minutes of 50 clients, prints the figures of docs/research/reliability.md:
 
     python -m pytest -m slow -s tests/reliability/load_test.py
 """

@@ -45,7 +45,8 @@ def test_a_second_training_is_told_of_the_first_and_a_killed_ones_lock_is_none(c
 
 
 def test_a_second_annotation_to_the_same_file_is_told(commands, home):
-    from msmm.photos.outputs import JSON, File
+    from msmm.photos.formats import JSON
+    from msmm.photos.outputs import File
 
     with File(str(home / "out.jsonl"), JSON, "model", overwrite=False):
         line = error_line(commands.run(home, *COMMANDS["json"]))

@@ -47,7 +47,7 @@ class Engine:
     precisions: tuple[str, ...]
 
 
-# The fastest first; BENCHMARKS.md.
+# The fastest first; docs/research/benchmarks.md.
 ENGINES = {
     "openvino": Engine("openvino", ("openvino",), PRECISIONS),
     "onnxruntime": Engine("onnx", ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from msmm.inference.exporting.formats import RunFunction
-from msmm.quantities.held_out import logits, sigmoid
 from msmm.scoring.borderline import ROUNDING
+from msmm.scoring.logits import sigmoid, to_logits
 
 IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
-FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
+FEW = 3  # of them change the labels of an image that is doubtful; docs/research/benchmarks.md
 FILE = "bfloat16_errors.npz"  # in a model directory
 
 # Probabilities [N, C], raw quantities [N] and which images have tags, bool [N] -> chosen labels, bool [N, C].
@@ -54,7 +54,7 @@ class Errors:
           fast, exact: outputs for the same images in bfloat16 and in float32.
           tagged: bool [N], which images have tags.
         """
-        of_logits = logits(fast["probabilities"]) - logits(exact["probabilities"])
+        of_logits = to_logits(fast["probabilities"]) - to_logits(exact["probabilities"])
         of_quantity = fast["quantity"] - exact["quantity"]
         both = []
         for old, new in ((self.logits, of_logits), (self.quantity, of_quantity)):
@@ -145,7 +145,7 @@ class SecondLook:
             # logits and sigmoid do not cancel exactly, and float32 itself makes errors as small as these.
             errors = self._errors.logits[kind]
             errors = np.where(np.abs(errors) > ROUNDING, errors, 0)
-            moved = sigmoid(logits(probabilities)[:, None] - errors)
+            moved = sigmoid(to_logits(probabilities)[:, None] - errors)
             moved = np.where(errors == 0, probabilities[:, None], moved)
             others = choose(
                 moved.reshape(-1, moved.shape[2]).astype(np.float32),

@@ -1,10 +1,11 @@
-"""The counting rules of `quantities.estimators` that a TensorFlow graph can hold."""
+"""The counting rules of `quantities.counting_rules` that a TensorFlow graph can hold."""
 
 import tensorflow as tf
 
 from msmm.inference.model_dir import Model
-from msmm.quantities import BEST, estimators
-from msmm.quantities.held_out import NEAREST
+from msmm.quantities import counting_rules
+from msmm.quantities.registry import BEST
+from msmm.scoring.logits import NEAREST
 
 
 def regression(estimator, probabilities, quantity):
@@ -37,12 +38,12 @@ def guided_threshold(estimator, probabilities, quantity):
 # Counting rule -> function of probabilities [B, C] and raw quantities [B], float32, to scores that rank the
 # labels, float32 [B, C], and numbers of labels, int32 [B]. The other rules need distributions over counts.
 RULES = {
-    estimators.Regression: regression,
-    estimators.TopK: top_k,
-    estimators.ExpectedCount: expected_count,
-    estimators.Threshold: threshold,
-    estimators.ClassThresholds: class_thresholds,
-    estimators.GuidedThreshold: guided_threshold,
+    counting_rules.Regression: regression,
+    counting_rules.TopK: top_k,
+    counting_rules.ExpectedCount: expected_count,
+    counting_rules.Threshold: threshold,
+    counting_rules.ClassThresholds: class_thresholds,
+    counting_rules.GuidedThreshold: guided_threshold,
 }
 
 
@@ -63,7 +64,7 @@ def _above(scores):
 
 
 def _logits(probabilities):
-    """Returns `held_out.logits` in float32."""
+    """Returns `scoring.logits.to_logits` in float32."""
     p = tf.clip_by_value(probabilities, NEAREST, 1 - NEAREST)
     return tf.math.log(p) - tf.math.log(1 - p)
 

@@ -34,6 +34,7 @@ def test_operations_counted_by_hand():
     assert measuring.training_operations(model) == 2 * convolution + 3 * dense  # no gradient by the pixels
 
 
+@pytest.mark.slow
 def test_resnet_101_is_what_its_paper_says():
     """7.6 thousand million multiplications with additions at 224 pixels (He et al., table 1)."""
     from msmm.models import backbone

@@ -7,9 +7,10 @@ from experiments.sections import ablations
 from experiments.sections.study import train_and_measure
 from msmm.configs import openclipart, scenes
 from msmm.scoring.metrics import annotation_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 def rows_of(table):
@@ -28,7 +29,7 @@ def top(scores, counts):
 def test_k_changes_the_length_of_the_lists_and_nothing_else(measured):
     (table,) = ablations.fixed_length_section(measured).tables
     rows = rows_of(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
     assert list(rows) == [f"k = {k}" + " (as set)" * (k == 3) for k in range(1, 9)] + [
         f"{COMPLETE}, predicted"
     ]
@@ -41,8 +42,8 @@ def test_k_changes_the_length_of_the_lists_and_nothing_else(measured):
 def test_roundings_against_a_loop(measured):
     (table,) = ablations.rounding_section(measured).tables
     rows = rows_of(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
-    raw = raw_quantity(measured.run, VARIANTS[COMPLETE]).astype(float)
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
+    raw = predict_raw_quantity(measured.run, TABLE_ROWS[COMPLETE]).astype(float)
     rules = {
         "nearest, at least 1 (decision 21)": lambda x: max(1, int(np.floor(x + 0.5))),
         "nearest": lambda x: max(0, int(np.floor(x + 0.5))),

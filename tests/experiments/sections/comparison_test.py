@@ -9,21 +9,25 @@ from sklearn.metrics import average_precision_score
 from experiments.reporting import published
 from experiments.sections import comparison
 from experiments.sections.study import train_and_measure
-from msmm.baselines.registry import METHODS
+from msmm.baselines.registry import load_baselines
+from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 from tests.conftest import TINY
+
+BASELINES = load_baselines()
 
 
 @pytest.fixture(scope="module")
 def measured(trained_run, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("table3") / "run"
     shutil.copytree(trained_run.workdir, workdir)
-    epochs = {f"{name}_epochs": 1 for name in METHODS}
-    whole = train_and_measure([Run(workdir, trained_run.dataset, Config(**TINY, **epochs))])
+    epochs = {f"{name}_epochs": 1 for name in BASELINES}
+    whole = train_and_measure([Run(workdir, trained_run.dataset, replace_flat(Config(), TINY | epochs))])
     return whole, comparison.comparison_section(whole, "III")
 
 
@@ -42,9 +46,9 @@ def test_rows_are_the_papers_in_its_order(measured):
 def test_counting_is_apart_from_ranking(measured):
     whole, section = measured
     _, _, _, with_ours, with_true, lengths = section.tables
-    ours = annotate(whole.run, VARIANTS[COMPLETE]).counts.mean()
-    without_tags = annotate(whole.run, VARIANTS["MS-CNN+LQP"]).counts.mean()
-    by_title = {method.title: method for method in METHODS.values()}
+    ours = predict_row(whole.run, TABLE_ROWS[COMPLETE]).counts.mean()
+    without_tags = predict_row(whole.run, TABLE_ROWS["MS-CNN+LQP"]).counts.mean()
+    by_title = {method.title: method for method in BASELINES.values()}
     for name, metrics in rows(with_ours).items():
         method = by_title.get(name.removesuffix(" + our quantity"))
         expected = ours if method is None or method.multi_modal else without_tags
@@ -62,14 +66,14 @@ def test_counting_is_apart_from_ranking(measured):
 def test_the_ranking_table_is_scikit_learns_and_leaves_decoders_out(measured):
     whole, section = measured
     table = rows(section.tables[2])
-    titles = [METHODS[n].title for n in ("sinn", "tag_neighbour", "warp", "softmax", "logistic")]
+    titles = [BASELINES[n].title for n in ("sinn", "tag_neighbour", "warp", "softmax", "logistic")]
     assert list(table) == ["Ours", *titles]
     truth = whole.truth
     present = truth.any(axis=0)
     for name in ("sinn", "tag_neighbour", "warp"):
-        scores = baseline_tasks.annotate(whole.run, name).scores
+        scores = baseline_tasks.predict_baseline(whole.run, name).scores
         expected = 100 * average_precision_score(truth[:, present], scores[:, present])
-        row = table[METHODS[name].title]
+        row = table[BASELINES[name].title]
         assert row["mAP"] == pytest.approx(expected)
         if name == "warp":
             assert "I-F1 at p 0.5" not in row, "its scores are no probabilities"
@@ -95,6 +99,6 @@ def test_a_report_names_the_methods_settings_and_trunks(measured):
     whole, section = measured
     page = whole.make_report("Table III", [section], "command")
     named = [name for name, _, _ in page.settings]
-    for name, method in METHODS.items():
+    for name, method in BASELINES.items():
         assert f"{name}_learning_rate" in named
         assert any(method.title in note for note in page.notes)

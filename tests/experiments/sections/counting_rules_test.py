@@ -8,13 +8,13 @@ import pytest
 
 from experiments.reporting import report
 from experiments.sections import counting_rules
-from msmm import quantities
+from msmm.quantities.registry import load_counting_rule
 from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 from msmm.training import frozen_features, model_parts, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, 
     assert list(measured_rows) == [*counting_rules.TITLES.values(), counting_rules.BOUND]
     run = measured.run
     for estimator, title in counting_rules.TITLES.items():
-        figures = table_rows.measure(run, VARIANTS[name], quantity=estimator)[1]
+        figures = table_rows.measure_row(run, TABLE_ROWS[name], counting_rule=estimator)[1]
         assert measured_rows[title] == pytest.approx(figures)
     top, bound = (
         measured.rows[row].metrics[0] for row in (name, "Upper bound" if "Tags" in name else COMPLETE)
@@ -55,7 +55,9 @@ def test_gains_are_differences_of_rows_with_the_bootstrap_interval(section, meas
     by_title = {title: estimator for estimator, title in counting_rules.TITLES.items()}
     outcome = section.outcomes[-1]
     better, worse = (
-        choose(table_rows.annotate(measured.run, VARIANTS["MS-CNN+Tags"], quantity=by_title[title]))
+        choose_labels(
+            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title])
+        )
         for title in (outcome.claim.better, outcome.claim.worse)
     )
     assert outcome.interval == pytest.approx(metric_gain(measured.truth, [worse], [better]).interval)
@@ -67,30 +69,32 @@ def test_rules_by_size_use_that_many_held_out_images(section, measured):
         assert table.columns == ["5 images", "10 images"]  # ten are held out
         for row in table.rows:
             estimator = {title: key for key, title in counting_rules.TITLES.items()}[row.name]
-            figures = table_rows.measure(measured.run, VARIANTS[name], quantity=estimator)[1]
+            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], counting_rule=estimator)[1]
             assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
     outputs = counting_rules.ClassifierOutputs.compute(measured.run, "MS-CNN+Tags")
     values = []
     for draw in range(counting_rules.DRAWS):
         some = np.random.default_rng(draw).permutation(10)[:5]
-        fitted = quantities.ESTIMATORS["threshold"].fit(outputs.held_out.take(some))
-        chosen = choose(fitted.annotate(outputs.probabilities, outputs.raw))
+        fitted = load_counting_rule("threshold").fit(outputs.held_out.take(some))
+        chosen = choose_labels(fitted.apply(outputs.probabilities, outputs.raw))
         values.append(annotation_metrics(measured.truth, chosen)["H-F1"])
     assert rows(few[1])["one threshold"]["5 images"] == pytest.approx(np.mean(values))
 
 
 def test_images_without_their_tags(section, measured):
     measured_rows, run = rows(section.tables[4]), measured.run
-    figures = table_rows.measure(run, VARIANTS["MS-CNN+LQP"])[1]
+    figures = table_rows.measure_row(run, TABLE_ROWS["MS-CNN+LQP"])[1]
     assert measured_rows["MS-CNN, regression (the paper's)"]["H-F1"] == pytest.approx(figures["H-F1"])
     assert measured_rows[f"MS-CNN+Tags, {counting_rules.BOUND}"]["Accuracy"] == 100
-    f_t = model_parts.load(run, "textual").predict_on_batch(np.zeros((1, len(run.dataset.tags)), np.float32))
-    feature = np.concatenate([frozen_features.visual(run, "test")[7:8], f_t], axis=1)
+    f_t = model_parts.load_part(run, "textual").predict_on_batch(
+        np.zeros((1, len(run.dataset.tags)), np.float32)
+    )
+    feature = np.concatenate([frozen_features.visual_features(run, "test")[7:8], f_t], axis=1)
     scores, raw = counting_rules.predict_without_tags(run)
-    logits = model_parts.load(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
+    logits = model_parts.load_part(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
     np.testing.assert_allclose(scores[7], 1 / (1 + np.exp(-logits)), rtol=1e-4)
     np.testing.assert_allclose(
-        raw[7], model_parts.load(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
+        raw[7], model_parts.load_part(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
     )
 
 

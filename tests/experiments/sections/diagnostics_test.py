@@ -10,8 +10,9 @@ from matplotlib.figure import Figure as Drawing
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 
 TITLE = "{http://www.w3.org/2000/svg}title"
 
@@ -124,7 +125,7 @@ def test_calibration_error_of_hand_made_bins():
 
 def test_the_reliability_drawn_is_that_of_the_models_probabilities(measured):
     figure = diagnostics.reliability_figure(measured)
-    bins = reliability_bins(measured.truth, annotate(measured.run, VARIANTS[COMPLETE]).scores)
+    bins = reliability_bins(measured.truth, predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores)
     filled = [b for b in bins if b.count]
     assert sum(b.count for b in filled) == measured.truth.size
     expected = [

@@ -6,7 +6,7 @@ from PIL import Image
 from experiments.sections import examples
 from experiments.sections.examples import BLACK, image_f1, select_images
 from msmm.training.log import BLUE, GREEN, GREY
-from msmm.training.table_rows import COMPLETE
+from msmm.training.row_table import COMPLETE
 
 
 def test_f1_of_an_image_by_hand():

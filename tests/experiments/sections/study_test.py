@@ -12,6 +12,7 @@ from experiments.reporting import published, report
 from experiments.sections import study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
+from msmm.training.row_table import TABLE_ROWS, TAGS_ONLY
 from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
@@ -166,10 +167,10 @@ def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
 def test_a_study_measures_what_the_variants_measure(measured):
     from msmm.training import table_rows
 
-    for name, variant in (table_rows.VARIANTS | table_rows.TAGS_ONLY).items():
-        chosen, metrics = table_rows.measure(measured.run, variant)
+    for name, variant in (TABLE_ROWS | TAGS_ONLY).items():
+        chosen, metrics = table_rows.measure_row(measured.run, variant)
         np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
-        scores = table_rows.probabilities(measured.run, variant, "test")
+        scores = table_rows.predict_probabilities(measured.run, variant, "test")
         present = measured.truth.any(axis=0)
         mean_ap = 100 * average_precision_score(measured.truth[:, present], scores[:, present])
         half = annotation_metrics(measured.truth, scores > 0.5)

@@ -6,7 +6,8 @@ import pytest
 from experiments.reporting import published
 from experiments.sections import tables
 from msmm.configs import mscoco, nus_wide, scenes
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_the_regressors_are_the_papers_rows(measured, section):
     assert [row.name for row in ours.rows] == [row.name for row in printed.rows]
     truth = [int(labels.sum()) for labels in measured.truth]
     for name, variant in (("MS-CNN", "MS-CNN+LQP"), ("MS-CNN+Tags", COMPLETE)):
-        raw = raw_quantity(measured.run, VARIANTS[variant]).astype(float)
+        raw = predict_raw_quantity(measured.run, TABLE_ROWS[variant]).astype(float)
         row = rows_of(ours)[name]
         assert (row["Accuracy"], row["MSE"]) == pytest.approx(by_hand(truth, raw))
         assert row["variance of true"] == pytest.approx(np.var(truth))
@@ -45,7 +46,7 @@ def test_what_needs_no_regressor_against_a_loop(measured, section):
         "most common training count": [collections.Counter(sorted(train)).most_common(1)[0][0]] * len(truth),
     }
     for name in ("MS-CNN", "MS-CNN+Tags"):
-        p = annotate(run, VARIANTS[name]).scores.astype(float)
+        p = predict_row(run, TABLE_ROWS[name]).scores.astype(float)
         expected[f"Σp, {name}"] = [sum(row) for row in p]
         expected[f"count of p > 0.5, {name}"] = [sum(v > 0.5 for v in row) for row in p]
     rows = rows_of(section.tables[2])

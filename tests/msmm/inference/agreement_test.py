@@ -5,7 +5,7 @@ import pytest
 
 from msmm.inference.agreement import LARGEST, compare_annotations, count_borderline
 from msmm.inference.model_dir import Annotation
-from msmm.quantities.estimators import AtLeast
+from msmm.quantities.counting_rules import AtLeast
 
 HALF = AtLeast(0.5)
 TAGS = [["dog"], []]

@@ -16,7 +16,7 @@ def random_case(seed, n=200, c=12, density=0.2):
 
 
 def top(scores, k):
-    return predictions.choose(predictions.Annotations(scores.astype(np.float32)), k)
+    return predictions.choose_labels(predictions.Predictions(scores.astype(np.float32)), k)
 
 
 def test_a_case_counted_by_hand():
@@ -94,7 +94,7 @@ def test_the_true_count_makes_precision_recall():
     rng = np.random.default_rng(0)
     truth = rng.random([300, 20]) < 0.15
     scores = (rng.random([300, 20]) + 0.3 * truth).astype(np.float32)
-    chosen = predictions.choose(predictions.Annotations(scores, truth.sum(1).astype(np.int32)))
+    chosen = predictions.choose_labels(predictions.Predictions(scores, truth.sum(1).astype(np.int32)))
     got = annotation_metrics(truth, chosen)
     assert got["I-P"] == got["I-R"] == pytest.approx(got["I-F1"])
     assert got["mean predicted"] == got["mean true"]

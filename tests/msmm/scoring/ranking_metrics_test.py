@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import average_precision, mean_average_precision, ranking_metrics
 
 
@@ -74,7 +74,7 @@ def test_f1_at_one_half_is_eq_6_of_the_labels_above():
     scores[0, 0] = 0.5
     figures = ranking_metrics(truth, scores)
     counts = (scores > 0.5).sum(axis=1).astype(np.int32)
-    expected = annotation_metrics(truth, choose(Annotations(scores, counts)))
+    expected = annotation_metrics(truth, choose_labels(Predictions(scores, counts)))
     assert figures["C-F1 at p 0.5"] == expected["C-F1"] and figures["I-F1 at p 0.5"] == expected["I-F1"]
     logits = np.log(scores) - np.log1p(-scores)
     assert ranking_metrics(truth, logits, half=0)["I-F1 at p 0.5"] == expected["I-F1"]

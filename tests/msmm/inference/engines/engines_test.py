@@ -11,7 +11,7 @@ from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
-from msmm.quantities import estimators
+from msmm.quantities import counting_rules
 from tests.architecture_test import COMMANDS
 from tests.conftest import ROOT
 from tests.msmm.conftest import picture
@@ -61,7 +61,7 @@ def test_bfloat16_says_nearly_the_same(saved, inputs):
     assert 1e-6 < max(differences) < 0.2  # other numbers, so it is bfloat16 indeed
 
 
-@pytest.mark.parametrize("quantity", [None, estimators.TopK(2), estimators.AtLeast(0.5)])
+@pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
 def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from msmm.inference.engines.second_look import FEW, FILE, IMAGES, Errors, SecondLook, measure
-from msmm.quantities.held_out import sigmoid
+from msmm.scoring.logits import sigmoid
 
 
 def errors(without_tags, with_tags, often=FEW):

@@ -6,7 +6,7 @@ from msmm.core.errors import UserError
 from msmm.inference.exporting import check, formats
 from msmm.inference.exporting.graph import Graph
 from msmm.inference.model_dir import Model
-from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 
 
@@ -43,7 +43,9 @@ def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
     np.testing.assert_allclose(said["probabilities"], keras_said["probabilities"], atol=1e-6)
     np.testing.assert_array_equal(said["quantity"], 1.5 * tags.sum(axis=1))  # halves among them
     np.testing.assert_array_equal(said["count"], round_counts(said["quantity"], NUM_LABELS))
-    np.testing.assert_array_equal(said["chosen"], choose(Annotations(said["probabilities"], said["count"])))
+    np.testing.assert_array_equal(
+        said["chosen"], choose_labels(Predictions(said["probabilities"], said["count"]))
+    )
     assert any(len(set(row)) < NUM_LABELS for row in said["probabilities"].tolist())  # ties among them
     assert said["chosen"].dtype == bool
 

@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from msmm.quantities.estimators import (
-    ESTIMATORS,
+from msmm.quantities.counting_rules import (
     ClassThresholds,
     CountPosterior,
     GuidedThreshold,
@@ -13,80 +12,82 @@ from msmm.quantities.estimators import (
     median,
     posterior,
 )
-from msmm.quantities.held_out import HeldOut, logits
-from msmm.quantities.ranges import annotate_range
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.quantities.ranges import predict_range
+from msmm.quantities.registry import load_counting_rules
 from msmm.scoring.borderline import compare_choices, find_borderline
+from msmm.scoring.logits import to_logits
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import choose, round_counts
+from msmm.scoring.predictions import choose_labels, round_counts
+
+RULES = load_counting_rules()
 
 
-def h_f1(estimator, images):
-    said = choose(estimator.annotate(images.probabilities, images.raw))
+def h_f1(rule, images):
+    said = choose_labels(rule.apply(images.probabilities, images.raw))
     return annotation_metrics(images.labels, said)["H-F1"]
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_estimator_says_labels_and_ranks_them_as_it_chooses(name, draw):
-    estimator, images = ESTIMATORS[name].fit(draw(0)), draw(1)
-    said = estimator.annotate(images.probabilities, images.raw)
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_says_labels_and_ranks_them_as_it_chooses(name, draw):
+    rule, images = RULES[name].fit(draw(0)), draw(1)
+    said = rule.apply(images.probabilities, images.raw)
     assert said.counts.dtype == np.int32 and said.counts.min() >= 1 and said.counts.max() <= 8
     assert said.scores.dtype == np.float32
-    chosen = choose(said)
+    chosen = choose_labels(said)
     for scores, row in zip(said.scores, chosen, strict=True):
         if not row.all():
             assert scores[row].min() >= scores[~row].max()
     one_by_one = [
-        choose(estimator.annotate(images.probabilities[i : i + 1], images.raw[i : i + 1]))[0]
+        choose_labels(rule.apply(images.probabilities[i : i + 1], images.raw[i : i + 1]))[0]
         for i in range(20)
     ]
-    # An image's labels do not depend on the others, but for the order of sums.
-    exact = annotate_range(
-        ESTIMATORS[name].fit(draw(0)), images.probabilities[:20], images.raw[:20], 1e-9, 1e-9
-    )
+    # An image's labels do not depend on the others, except for the order of sums.
+    exact = predict_range(RULES[name].fit(draw(0)), images.probabilities[:20], images.raw[:20], 1e-9, 1e-9)
     wrong, _ = compare_choices(chosen[:20], np.array(one_by_one), find_borderline(*exact))
     assert not wrong.any()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_no_estimator_breaks_on_very_few_images_or_certain_probabilities(name, draw):
+@pytest.mark.parametrize("name", RULES)
+def test_no_rule_breaks_on_very_few_images_or_certain_probabilities(name, draw):
     few = draw(2, n=2)
     p = np.array([[0.0, 1.0] * 4, [1.0] * 8, [0.0] * 8], np.float32)
     for labels in (few.labels, np.ones_like(few.labels), np.zeros_like(few.labels)):
-        estimator = ESTIMATORS[name].fit(HeldOut(few.probabilities, few.raw, labels))
-        chosen = choose(estimator.annotate(p, np.array([-3.0, 2.0, 99.0], np.float32)))
+        rule = RULES[name].fit(HeldOutPredictions(few.probabilities, few.raw, labels))
+        chosen = choose_labels(rule.apply(p, np.array([-3.0, 2.0, 99.0], np.float32)))
         assert (chosen.sum(axis=1) >= 1).all()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_estimator_is_fitted_on_a_single_image(name, draw):
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_is_fitted_on_a_single_image(name, draw):
     one = draw(2, n=1)
-    said = ESTIMATORS[name].fit(one).annotate(one.probabilities, one.raw)
-    assert choose(said).any(axis=1).all()
+    said = RULES[name].fit(one).apply(one.probabilities, one.raw)
+    assert choose_labels(said).any(axis=1).all()
 
 
 def test_a_fixed_number_is_no_more_than_there_are_labels(draw):
     p = draw(0).probabilities[:, :2]
-    assert ESTIMATORS["top_k"](3).annotate(p, p[:, 0]).counts.tolist() == [2] * len(p)
+    assert RULES["top_k"](3).apply(p, p[:, 0]).counts.tolist() == [2] * len(p)
 
 
 def test_what_is_not_fitted_is_what_it_says(draw):
     held_out, images = draw(0), draw(1)
     p, raw = images.probabilities, images.raw
-    fitted = {name: kind.fit(held_out) for name, kind in ESTIMATORS.items()}
-    by = fitted["regression"].annotate(p, raw)
+    fitted = {name: kind.fit(held_out) for name, kind in RULES.items()}
+    by = fitted["regression"].apply(p, raw)
     np.testing.assert_array_equal(by.counts, round_counts(raw, 8))
     assert by.scores is p
-    np.testing.assert_array_equal(fitted["top_k"].annotate(p, raw).counts, 3)
+    np.testing.assert_array_equal(fitted["top_k"].apply(p, raw).counts, 3)
     expected = np.clip(np.floor(p.astype(np.float64).sum(axis=1) + 0.5), 1, 8)
-    np.testing.assert_array_equal(fitted["expected_count"].annotate(p, raw).counts, expected)
+    np.testing.assert_array_equal(fitted["expected_count"].apply(p, raw).counts, expected)
 
 
 def test_one_threshold_is_the_same_for_all_images_and_classes(draw):
-    estimator, images = Threshold.fit(draw(0)), draw(1)
-    z = logits(images.probabilities)
-    chosen = choose(estimator.annotate(images.probabilities, images.raw))
-    some = (z >= estimator.threshold).any(axis=1)
-    np.testing.assert_array_equal(chosen[some], (z >= estimator.threshold)[some])
+    rule, images = Threshold.fit(draw(0)), draw(1)
+    z = to_logits(images.probabilities)
+    chosen = choose_labels(rule.apply(images.probabilities, images.raw))
+    some = (z >= rule.threshold).any(axis=1)
+    np.testing.assert_array_equal(chosen[some], (z >= rule.threshold)[some])
     assert (chosen[~some].sum(axis=1) == 1).all()
 
 
@@ -97,7 +98,7 @@ def test_class_thresholds_stay_with_the_one_threshold_unless_images_speak_for_mo
         images = draw(seed, n=n)
         odds = np.exp(np.array([0, 0, 0, 2.5, 0, 0, 2.5, 0]))
         p = images.probabilities * odds / (1 + images.probabilities * (odds - 1))
-        return HeldOut(p.astype(np.float32), images.raw, images.labels)
+        return HeldOutPredictions(p.astype(np.float32), images.raw, images.labels)
 
     many, few, images = distorted(0, 600), distorted(1, 8), distorted(2, 2000)
     by_many = ClassThresholds.fit(many)
@@ -133,20 +134,20 @@ def test_a_posterior_trusts_a_good_regressor_and_not_a_bad_one(draw):
     true = images.labels.sum(axis=1)
 
     def right(kind):
-        said = kind.fit(good).annotate(images.probabilities, images.raw)
+        said = kind.fit(good).apply(images.probabilities, images.raw)
         return (said.counts == true).mean()
 
     assert right(CountPosterior) > right(PoissonBinomial) + 0.1
 
 
 def test_a_guided_threshold_moves_by_what_the_regressor_adds(draw):
-    estimator = GuidedThreshold.fit(draw(0))
+    rule = GuidedThreshold.fit(draw(0))
     images = draw(1, n=50)
-    p = estimator.calibration.probabilities(logits(images.probabilities))
-    chosen = choose(estimator.annotate(images.probabilities, images.raw))
+    p = rule.calibration.probabilities(to_logits(images.probabilities))
+    chosen = choose_labels(rule.apply(images.probabilities, images.raw))
     for i in range(50):
-        moved = np.log(p[i] / (1 - p[i])) + estimator.precision * (images.raw[i] - p[i].sum())
-        passes = moved >= estimator.threshold
+        moved = np.log(p[i] / (1 - p[i])) + rule.precision * (images.raw[i] - p[i].sum())
+        passes = moved >= rule.threshold
         assert (chosen[i] == passes).all() or (not passes.any() and chosen[i].sum() == 1)
 
 
@@ -154,11 +155,11 @@ def test_a_guided_threshold_is_better_than_either_where_both_know_something(draw
     held_out, images = draw(0, n=400), draw(1, n=3000)
     guided = h_f1(GuidedThreshold.fit(held_out), images)
     assert guided > h_f1(Threshold.fit(held_out), images) + 1
-    assert guided > h_f1(ESTIMATORS["regression"].fit(held_out), images) + 1
+    assert guided > h_f1(RULES["regression"].fit(held_out), images) + 1
 
 
 def test_a_guided_threshold_leaves_a_regressor_that_knows_nothing_alone(draw):
     held_out, images = draw(0, n=400, noise=8.0), draw(1, n=3000, noise=8.0)
-    estimator = GuidedThreshold.fit(held_out)
-    assert estimator.precision < 0.1
-    assert h_f1(estimator, images) > h_f1(Threshold.fit(held_out), images) - 1
+    rule = GuidedThreshold.fit(held_out)
+    assert rule.precision < 0.1
+    assert h_f1(rule, images) > h_f1(Threshold.fit(held_out), images) - 1
