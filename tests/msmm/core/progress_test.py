@@ -1,6 +1,7 @@
 import io
 import os
 import pty
+import select
 import sys
 import time
 import types
@@ -97,7 +98,9 @@ def test_a_terminal_has_a_bar_within_its_width(monkeypatch, columns):
         with ProgressBar(description="computing visual-train", total=4000, unit="images", leave=True) as bar:
             bar.update(4000)
         terminal.flush()
-        shown = os.read(leader, 100_000).decode()
+        shown = ""
+        while select.select([leader], [], [], 0.5)[0]:
+            shown += os.read(leader, 100_000).decode()
     os.close(leader)
     last = shown.rstrip().rpartition("\r")[2]
     assert "4000/4000" in last or columns == 40
