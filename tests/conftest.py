@@ -49,6 +49,27 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(left_out)]
 
 
+def _skip_what_no_processor_is():
+    """Skips where OpenVINO's kernels use AVX-512, but ONEDNN_MAX_CPU_ISA keeps its oneDNN from it."""
+    try:
+        return (yield)
+    except RuntimeError as error:
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+        if limit is None or "bad combination" not in str(error):
+            raise
+        pytest.skip(f"ONEDNN_MAX_CPU_ISA={limit}: OpenVINO refuses a oneDNN with less than its own kernels")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    return (yield from _skip_what_no_processor_is())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    return (yield from _skip_what_no_processor_is())
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """A directory with a small data set `scenes`: 100 training and 40 test images of 32 pixels."""
