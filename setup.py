@@ -44,7 +44,8 @@ setup(
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
-            *("pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6", "scikit-learn>=1.4"),
+            *("mypy>=1.15", "pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6"),
+            "scikit-learn>=1.4",
             "pyyaml>=6",
             *(package for packages in EXTRAS.values() for package in packages),
         ],

@@ -103,7 +103,8 @@ def _measure_engine(run, truth, counting_rule: str | None):
     from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
-    model, outputs = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
+    model = engines.load(run.model_directory, str(_ENGINE.value), _ENGINE_PRECISION.value)
+    outputs: list = []
     tags = [_names(run.dataset.tags, row) for row in truth.tags]
     for images in run.images(_SPLIT.value).ordered(32):
         batch_tags = tags[len(outputs) : len(outputs) + len(images)]

@@ -1,6 +1,7 @@
 """Flags of runs and settings, and the data set, settings and runs that they name; for commands only."""
 
 import pathlib
+from collections.abc import Callable
 
 from absl import flags
 
@@ -26,8 +27,13 @@ def define_run_flags(dataset: str = "scenes") -> None:
 
 def define_setting_flags() -> None:
     """Defines one flag for each setting, under its flat name, unset by default, with its documentation."""
-    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
-              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
+    define: dict[type, Callable] = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        tuple: flags.DEFINE_list,
+    }
     for name, setting in configs.flat_settings(Config).items():
         field = setting.field
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default

@@ -79,7 +79,7 @@ def _train(distribution=None) -> None:
         )
     from msmm.training import stages
 
-    wanted = PAPER_STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
+    wanted = PAPER_STAGES if _STAGE.value == "all" else (str(_STAGE.value or _METHOD.value),)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value, distribution)
     if _STAGE.value:

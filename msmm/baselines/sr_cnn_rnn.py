@@ -85,7 +85,7 @@ class SrCnnRnn(Recurrent):
         if not train.tags.size:
             return np.zeros(0, np.int64)
         digest = hashlib.sha256(train.tags.tobytes())
-        digest.update(np.ascontiguousarray(features))
+        digest.update(np.ascontiguousarray(features).data)
         key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
         mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, train.tags)[None]]], bool)
         return np.flatnonzero(mask[0][0])

@@ -27,6 +27,7 @@ in inference mode, so it has none. With 1,000 tags many images are equally near;
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -129,7 +130,7 @@ def average_over_choices(logits, v_x: np.ndarray, hidden: np.ndarray) -> np.ndar
         hidden: ReLU(W_z f_z + b_z) of all neighbours, [B, M, 500].
     """
     choices = list(itertools.combinations(range(hidden.shape[1]), SAMPLED))
-    total: np.ndarray | int = 0
+    total: Any = 0
     for choice in choices:
         v_z = hidden[:, choice].max(axis=1)
         total = total + _call(logits, np.concatenate([v_x, v_z], axis=1), ops.sigmoid)

@@ -142,14 +142,14 @@ def replace_flat(config: ConfigT, values: Mapping[str, Any]) -> ConfigT:
         TypeError: there is no setting of that name.
         UserError: a value is outside of its limits.
     """
-    known, changes = flat_settings(config), {}
+    known = flat_settings(config)
+    shared: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
             raise TypeError(f"there is no setting {name!r}")
-        value = tuple(value) if isinstance(value, list) else value
-        (groups.setdefault(known[name].group, {}) if known[name].group else changes)[
-            known[name].field.name
-        ] = value
-    changes |= {name: dataclasses.replace(getattr(config, name), **own) for name, own in groups.items()}
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+        group, own = known[name].group, known[name].field.name
+        values_of_group = shared if group is None else groups.setdefault(group, {})
+        values_of_group[own] = tuple(value) if isinstance(value, list) else value
+    changed_groups = {name: dataclasses.replace(getattr(config, name), **own) for name, own in groups.items()}
+    return dataclasses.replace(config, **shared, **changed_groups)  # type: ignore[type-var]

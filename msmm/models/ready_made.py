@@ -1,8 +1,10 @@
 """Ready-made convolutional networks by name: those of keras.applications and the presets of KerasHub."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ HUB = "keras_hub:"
 
 # Scale and offset of RGB 0 … 255, per channel of the network's input. "caffe" is BGR minus the ImageNet mean,
 # for the weights of keras.applications' ResNet (decision 10).
-PREPROCESSING = {
+PREPROCESSING: dict[str, dict[str, Any] | None] = {
     "caffe": {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)},
     "torch": {
         "scale": tuple(1 / (255 * s) for s in (0.229, 0.224, 0.225)),
@@ -53,7 +55,8 @@ def application(name: str, weights: str, image_size: int) -> tuple[keras.Model, 
             f"could not load the {weights} weights of {name} ({error}): give a file with --weights=PATH "
             "or start from random ones with --weights=none"
         ) from error
-    return trunk, _find_preprocessing(inspect.getmodule(function).preprocess_input)
+    module = importlib.import_module(function.__module__)
+    return trunk, _find_preprocessing(module.preprocess_input)
 
 
 def _find_preprocessing(preprocess: Callable) -> str:
@@ -67,11 +70,12 @@ def _find_preprocessing(preprocess: Callable) -> str:
 
 def preprocessed(image, kind: str):
     """Returns RGB [B, S, S, 3] in 0 … 255 preprocessed for a network of that kind, by layers of the model."""
-    if PREPROCESSING[kind] is None:
+    scaling = PREPROCESSING[kind]
+    if scaling is None:
         return image
     if kind == "caffe":
         image = keras.ops.flip(image, axis=-1)  # RGB to BGR
-    return layers.Rescaling(**PREPROCESSING[kind], name=f"preprocess_{kind}")(image)
+    return layers.Rescaling(**scaling, name=f"preprocess_{kind}")(image)
 
 
 def hub_preset(preset: str, weights: str) -> tuple[keras.Model, layers.Layer]:

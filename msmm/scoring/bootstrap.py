@@ -123,8 +123,9 @@ def _metric_on_draws(
     for block in weights:
         true_counts = (block @ given).astype(np.float64)
         for k in range(len(chosen)):
-            counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
-            values[start : start + len(block), k] = figures_of_counts(*counts, true_counts)[metric]
+            both, chosen_counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
+            figures = figures_of_counts(both, chosen_counts, true_counts)
+            values[start : start + len(block), k] = figures[metric]
         start += len(block)
     return values
 

@@ -32,6 +32,13 @@ class Predictions:
         if self.counts is not None and not np.issubdtype(self.counts.dtype, np.integer):
             raise ValueError(f"expected integer counts (see round_counts). Received: {self.counts.dtype}")
 
+    @property
+    def known_counts(self) -> np.ndarray:
+        """The counts [N]; raises ValueError if the model only ranks."""
+        if self.counts is None:
+            raise ValueError("expected predictions with counts. Received: scores alone")
+        return self.counts
+
 
 def choose_labels(predictions: Predictions, k: int | None = None) -> np.ndarray:
     """Returns the chosen labels as bool [N, C]: the `k` best, or the `counts` best if `k` is None.
@@ -42,7 +49,7 @@ def choose_labels(predictions: Predictions, k: int | None = None) -> np.ndarray:
         raise ValueError("expected k or counts. Received: neither")
     if k is not None and k < 1:
         raise ValueError(f"expected k >= 1. Received: {k}")
-    counts = predictions.counts if k is None else np.full(len(predictions.scores), k)
+    counts = predictions.known_counts if k is None else np.full(len(predictions.scores), k)
     order = np.argsort(-predictions.scores, axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)

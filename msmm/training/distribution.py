@@ -141,10 +141,10 @@ class Replicas:
 
     def assign(self, values: list[np.ndarray] | None = None) -> None:
         """Assigns the chief's values on every worker; the other workers call it without values."""
-        values = values or (np.zeros(v.shape) for v in self._variables)
-        for variable, value in zip(self._variables, values, strict=True):
-            given = np.asarray(value, np.float64)  # holds every integer that counts steps, too
-            variable.assign(self._distribution.sum(given).astype(variable.dtype))
+        given = values or (np.zeros(v.shape) for v in self._variables)
+        for variable, value in zip(self._variables, given, strict=True):
+            exact = np.asarray(value, np.float64)  # holds every integer that counts steps, too
+            variable.assign(self._distribution.sum(exact).astype(variable.dtype))
 
     def steps(self, epoch: int) -> Iterator[tuple[float, int]]:
         """Takes the steps of an epoch and yields (loss, images) of each, over all workers."""

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS, TableRow
 from msmm.training.run import Run
 from msmm.training.stage_table import STAGE_OF_PART
 
-_READ_FEATURE = {
+_READ_FEATURE: dict[str, Callable[[Run, str], Any]] = {
     "cnn_head": frozen_features.cnn_features,
     "visual_head": frozen_features.visual_features,
     "textual_head": frozen_features.textual_features,
@@ -107,7 +109,7 @@ def measure_row(
     chosen = choose_labels(predictions)
     figures = annotation_metrics(truth.labels, chosen)
     if counting_rule:
-        figures |= quantity_metrics(truth.counts, predictions.counts)
+        figures |= quantity_metrics(truth.counts, predictions.known_counts)
     elif row.counter in STAGE_OF_PART:
         figures |= quantity_metrics(truth.counts, predict_raw_quantity(run, row, split))
     return chosen, figures
