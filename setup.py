@@ -2,13 +2,17 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+OPENVINO = "openvino>=2025.0"
+# Processors and Pythons that it has wheels for; elsewhere Keras runs the networks.
+OPENVINO_WHEELS = 'platform_machine in "x86_64 AMD64 aarch64 arm64" and python_version < "3.15"'
+
 EXTRAS = {
     "app": ["gradio>=6.31"],
+    "docs": ["mkdocs-material>=9.8", "mkdocstrings-python>=2"],
     "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
     "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
-    "openvino": ["openvino>=2025.0"],
-    "words": ["wordllama>=0.4.0.post1"],
+    "openvino": [OPENVINO],  # where it is not installed anyway
 }
 
 setup(
@@ -20,16 +24,18 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
-    install_requires=[  # which lower bounds were tried: RELIABILITY.md
+    install_requires=[  # which lower bounds were tried: docs/research/reliability.md
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",
         "tensorboard>=2.20",
-        "keras>=3.14",  # before, engines.folding does not work; before 3.12, a saved model could run code
+        "keras>=3.14",  # before 3.12, a saved model could run code
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
         "absl-py>=2.1",
         "tqdm>=4.66",
+        "matplotlib>=3.8",
+        f"{OPENVINO}; {OPENVINO_WHEELS}",
         "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
     ],
     extras_require={
@@ -38,7 +44,8 @@ setup(
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
-            *("pytest>=8", "ruff>=0.6", "scikit-learn>=1.4", "pyyaml>=6"),
+            *("pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6", "scikit-learn>=1.4"),
+            "pyyaml>=6",
             *(package for packages in EXTRAS.values() for package in packages),
         ],
     },

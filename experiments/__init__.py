@@ -1,1 +1,1 @@
-"""One door a table or figure of the paper."""
+"""One command per table or figure of the paper, and experiments beyond it."""

@@ -1,15 +1,15 @@
-"""What another choice would have given, where the paper leaves one open.
+"""Compares choices that the paper leaves open.
 
     python -m experiments.ablation --of=k                      lists of 1, 2, … labels; trains nothing more
     python -m experiments.ablation --of=rounding               of the predicted quantity; trains nothing more
     python -m experiments.ablation --of=textual_dropout        0 and 0.5 in the textual MLP
     python -m experiments.ablation --of=weight_decay           0, 0.0001, 0.0003 and, literally, 0.9997
-    python -m experiments.ablation --of=bn_decay               0.9997 as it is, with statistics anew, 0.99
+    python -m experiments.ablation --of=bn_decay               0.9997, with new statistics, and 0.99
     python -m experiments.ablation --of=classifier_loss        eq. 4, and asymmetric losses (beyond the paper)
     python -m experiments.ablation --of=class_tags --dataset=nus_wide --dataset_without=nus_wide_ablation
 
-Other settings train in runs/<dataset>/ablation/; stages that do not depend on them are taken over. class_tags
-compares two packed data sets, the second one packed with --drop_class_tags and trained beside the first.
+Other settings train in runs/<dataset>/ablation/, with copies of the stages that they do not change. Choice
+class_tags compares two packed data sets, the second one packed with --drop_class_tags.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ from msmm.core.errors import UserError
 
 CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "classifier_loss", "class_tags")
 _OF = flags.DEFINE_enum("of", None, CHOICES, "The choice.", required=True)
-_WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without them.")
+_WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without these tags.")
 run_flags.define_experiment_flags()
 
 
@@ -34,21 +34,24 @@ def main() -> None:
             f"--dataset_without={_WITHOUT.value}"
         )
     runs = run_flags.open_runs()
-    from experiments.sections import ablations, study
+    from experiments.sections import ablations
+    from experiments.sections.study import train_and_measure
 
-    measured = study.finish(runs)
+    study = train_and_measure(runs)
     if of == "class_tags":
-        section = ablations.of_class_tags(measured, study.finish(_runs_without(runs)))
-    elif of in ("k", "rounding"):
-        section = {"k": ablations.of_k, "rounding": ablations.of_rounding}[of](measured)
+        section = ablations.class_tags_section(study, train_and_measure(_runs_without(runs)))
+    elif of == "k":
+        section = ablations.fixed_length_section(study)
+    elif of == "rounding":
+        section = ablations.rounding_section(study)
     else:
-        section = ablations.of_settings(of, measured)
-    page = measured.report(f"{of} on {measured.run.dataset.name}", [section], command_line.command())
-    study.publish(page, runs, f"ablation_{of}")
+        section = ablations.settings_section(of, study)
+    page = study.make_report(f"{of} on {study.run.dataset.name}", [section], command_line.command())
+    study.publish(page, f"ablation_{of}")
 
 
 def _runs_without(runs: list) -> list:
-    """The same runs on the other data set, in a work directory beside theirs."""
+    """Returns the same runs on the other data set, in a work directory beside theirs."""
     from msmm.data import records
     from msmm.training.run import Run
 

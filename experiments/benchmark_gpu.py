@@ -1,13 +1,13 @@
-"""How fast a GPU trains every stage and annotates, on Keras' JAX and PyTorch backends, and by hand.
+"""Measures every stage and annotating on a GPU, with Keras' JAX and PyTorch backends and plain PyTorch.
 
     pip install -e . 'jax[cuda12]' torch
     python -m experiments.benchmark_gpu
     python -m experiments.benchmark_gpu --job=visual --job=annotate --batch_size=256
 
-On random pixels, tags and features in memory; reading and decoding is not part of it. By hand is a
-channels-last, compiled ResNet-101 with the fusion of Fig. 4, written for PyTorch alone. For each job, the
-backends run in a process each, and take turns; the median of --repeats counts. From the speeds, the time
-of the whole schedule on NUS-WIDE is computed, and called so. TensorFlow is not imported.
+Uses random pixels, tags and features in memory, without reading and decoding. "PyTorch by hand" is a
+channels-last, compiled ResNet-101 with the fusion of Fig. 4, written for PyTorch alone. For each job, every
+backend runs in a process of its own and all take turns; the median of --repeats counts. From the speeds, the
+time of the whole schedule on NUS-WIDE is computed. TensorFlow is not imported.
 """
 
 import contextlib
@@ -27,27 +27,29 @@ _JOB = flags.DEFINE_multi_enum("job", JOBS, JOBS, "What to measure; may be given
 _BACKENDS = flags.DEFINE_multi_enum(
     "backend", ["jax", "torch"], ["jax", "torch", "tensorflow"], "Of Keras; may be given several times."
 )
-_BACKBONE = flags.DEFINE_string("backbone", "resnet101", "Of Keras; by hand it is always ResNet-101.")
+_BACKBONE = flags.DEFINE_string("backbone", "resnet101", "Of Keras; PyTorch by hand is always ResNet-101.")
 _SIZE = flags.DEFINE_integer("image_size", 224, "Side of the images, pixels.", 32)
 _PRECISION = flags.DEFINE_enum(
     "precision", "bfloat16", ["float32", "bfloat16", "float16"], "What layers compute in."
 )
-_BATCH = flags.DEFINE_integer("batch_size", 128, "Images a step.", 1)
-_STEPS = flags.DEFINE_integer("steps", 10, "Steps a turn; on features ten times as many.", 1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "How many turns of each count; the median is told.", 1)
-_COMPILE = flags.DEFINE_boolean("compile", True, "Compile what is written by hand.")
+_BATCH = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
+_STEPS = flags.DEFINE_integer("steps", 10, "Steps per turn; on features ten times as many.", 1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each candidate that count; the median is printed.", 1)
+_COMPILE = flags.DEFINE_boolean("compile", True, "Compile the plain PyTorch network.")
 _MATRIX = flags.DEFINE_integer("matrix_size", 8192, "Side of the matrices whose products are the limit.", 16)
 
 
 def main() -> None:
     from experiments.benchmarks import measuring
-    from experiments.benchmarks.schedule import schedule
+    from experiments.benchmarks.schedule import describe_schedule
 
-    print(measuring.machine("keras", *(b for b in _BACKENDS.value)))
+    print(measuring.describe_machine("keras", *(b for b in _BACKENDS.value)))
     print(f"{_BACKBONE.value} at {_SIZE.value} px, {_PRECISION.value}, batches of {_BATCH.value}; median of")
     print(f"{_REPEATS.value} turns; share: of the rate at which the device multiplies matrices\n")
     print(
-        measuring.table(["job, on", "images/s", "GFLOP an image", "share", "peak MiB", "device"], []),
+        measuring.markdown_table(
+            ["job, on", "images/s", "GFLOP per image", "share", "peak MiB", "device"], []
+        ),
         flush=True,
     )
     speeds = {}
@@ -62,13 +64,14 @@ def main() -> None:
                 f"{peak:,.0f}",
                 device,
             ]
-            print(measuring.row([f"{job}, {backend}", *cells]), flush=True)
+            print(measuring.markdown_row([f"{job}, {backend}", *cells]), flush=True)
     for backend in _BACKENDS.value:
-        print(f"\n{schedule({job: found[backend] for job, found in speeds.items()}, backend)}")
+        by_job = {job: by_backend[backend] for job, by_backend in speeds.items()}
+        print(f"\n{describe_schedule(by_job, backend)}")
 
 
 def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:
-    """Images/s and facts of a job, by backend."""
+    """Returns images/s and facts of a job, by backend."""
     from experiments.benchmarks import measuring
 
     by_hand = [BY_HAND] if job in ON_IMAGES else []
@@ -89,42 +92,47 @@ def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:
             given = (job, backend, *sizes)
             process = ProcessPoolExecutor(1, context, initializer=_start, initargs=given)
             processes[backend] = stack.enter_context(process)
-        ways = {name: lambda p=process: p.submit(_turn).result() for name, process in processes.items()}
-        speed = measuring.in_turn(ways, _REPEATS.value)
+        candidates = {name: lambda p=process: p.submit(_turn).result() for name, process in processes.items()}
+        speed = measuring.measure_in_turn(candidates, _REPEATS.value)
         return speed, {name: process.submit(_facts).result() for name, process in processes.items()}
 
 
-# What follows runs in a backend's own process.
+# The functions below run in a backend's own process.
 
-_here = {}
+_process = {}
 
 
 def _start(job: str, backend: str, *sizes) -> None:
-    """Builds what the process measures; Keras reads the environment when it is imported."""
+    """Builds the step of the process; Keras reads the environment when it is imported."""
     os.environ["KERAS_BACKEND"] = "torch" if backend == BY_HAND else backend
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other processes want memory too
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other processes need memory too
     from experiments.benchmarks import gpu_jobs
 
     setup = gpu_jobs.Setup(job, *sizes)
-    step, work = (gpu_jobs.by_hand if backend == BY_HAND else gpu_jobs.on_keras)(setup)
-    _here.update(setup=setup, step=step, work=work)
+    step, work = (gpu_jobs.torch_step if backend == BY_HAND else gpu_jobs.keras_step)(setup)
+    _process.update(setup=setup, step=step, work=work)
 
 
 def _turn() -> int:
-    setup = _here["setup"]
+    setup = _process["setup"]
     for _ in range(setup.steps):
-        said = _here["step"]()
-    float(said)  # waits for it
+        output = _process["step"]()
+    float(output)  # waits for the device
     return setup.steps * setup.batch_size
 
 
 def _facts() -> tuple[float, float, float, str]:
-    """Operations an image, those of matrix products a second, the most memory in MiB, the device."""
+    """Returns operations per image and per second of matrix products, peak MiB, and the device."""
     from experiments.benchmarks import gpu_jobs, measuring
 
-    peak, device = gpu_jobs.memory()  # before the matrices take theirs
-    setup = _here["setup"]
-    return _here["work"], measuring.matrix_rate(setup.precision, setup.matrix_size, products=10), peak, device
+    peak, device = gpu_jobs.peak_memory()  # before the matrices take theirs
+    setup = _process["setup"]
+    return (
+        _process["work"],
+        measuring.measure_matrix_rate(setup.precision, setup.matrix_size, products=10),
+        peak,
+        device,
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""How fast images come from disk to the network, beside the bare decoding of their JPEG files.
+"""Measures the input pipeline from disk to the network, beside the decoding of the JPEG files alone.
 
     python -m experiments.benchmark_input
     python -m experiments.benchmark_input --images=photos       your own JPEG files, all together
 
-Without --images, scenes are drawn with noise, so that files are as large as photographs of that size:
-squares as the network reads them, 4:3 as `pack --resize` leaves them, as MSCOCO has them, and as a camera has
-them. All ways see the same files and take turns in one process; the median of --repeats counts. "Decoding
-alone" is tf.io.decode_jpeg on all cores, of files in memory, as it comes and with the accurate inverse DCT,
-which is Pillow's and ours. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader
-(pip install torch) does the same with Pillow, in a process a core.
+Without --images, scenes are drawn with noise, so that files are as large as photographs of that size: squares
+of the network's size, 4:3 after `pack --resize`, of MSCOCO's size, and of a camera's size. All candidates
+read the same files and take turns in one process; the median of --repeats counts. "Decoding alone" is
+tf.io.decode_jpeg on all cores, of files in memory, by default and with the accurate inverse DCT, which Pillow
+and this project use. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader (pip
+install torch) does the same with Pillow, in one process per core.
 """
 
 import functools
@@ -26,15 +26,15 @@ from msmm.core import command_line
 from msmm.core.errors import UserError
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [drawn ones, of several sizes]")
-_SIZE = flags.DEFINE_integer("image_size", 224, "Side of what the network reads, pixels.", 32)
-_SECONDS = flags.DEFINE_float("seconds", 1.0, "About how long decoding alone takes, a turn.", 0.01)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "How many turns count; the median is told.", 1)
+_SIZE = flags.DEFINE_integer("image_size", 224, "Side of the network's input, pixels.", 32)
+_SECONDS = flags.DEFINE_float("seconds", 1.0, "Approximate time of decoding alone, per turn.", 0.01)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns that count; the median is printed.", 1)
 
 ALONE = "decoding alone"
 DRAWN, NOISE, QUALITY = 40, 12, 90  # pictures, standard deviation in levels, JPEG's
-ENDLESS = 200_000  # images of an epoch: setting it up is no part of a turn
+ENDLESS = 200_000  # images per epoch: setting it up is no part of a turn
 BATCH = 16
-LEAST = 15  # batches a turn: many more than wait in queues when it begins
+LEAST = 15  # batches per turn: many more than wait in queues when it begins
 
 
 def main() -> None:
@@ -48,27 +48,29 @@ def main() -> None:
         sizes = ((side, side), (side * 4 // 3, side), (640, 480), (2400, 1800))
         cases = {f"{width} × {height}": _drawn(width, height) for width, height in sizes}
     torch = importlib.util.find_spec("torch") is not None
-    print(measuring.machine("tensorflow", "pillow", *["torch"] * torch))
+    print(measuring.describe_machine("tensorflow", "pillow", *["torch"] * torch))
     print(
         f"to {_SIZE.value} px, batches of {BATCH}; median of {_REPEATS.value} turns" + _NO_TORCH * (not torch)
     )
     for name, files in cases.items():
         with tempfile.TemporaryDirectory() as folder:
-            speed = measuring.in_turn(_ways(files, pathlib.Path(folder), torch), _REPEATS.value)
+            speed = measuring.measure_in_turn(_candidates(files, pathlib.Path(folder), torch), _REPEATS.value)
         size = sum(map(len, files)) / len(files) / 1024
-        rows = [[way, f"{rate:,.0f}", f"{rate / speed[ALONE]:.2f}"] for way, rate in speed.items()]
+        rows = [
+            [candidate, f"{rate:,.0f}", f"{rate / speed[ALONE]:.2f}"] for candidate, rate in speed.items()
+        ]
         print(f"\n{name}, {len(files)} files of {size:.0f} KiB:\n")
-        print(measuring.table(["", "images/s", "times decoding alone"], rows), flush=True)
+        print(measuring.markdown_table(["", "images/s", "times decoding alone"], rows), flush=True)
 
 
 _NO_TORCH = "; without the DataLoader, since PyTorch is not installed"
 
 
 def _files(folder: pathlib.Path) -> list[bytes]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    if not found:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
         raise UserError(f"expected a folder with JPEG files, found none in --images={folder}")
-    return [path.read_bytes() for path in found[:2000]]
+    return [path.read_bytes() for path in paths[:2000]]
 
 
 def _drawn(width: int, height: int) -> list[bytes]:
@@ -87,8 +89,8 @@ def _drawn(width: int, height: int) -> list[bytes]:
     return files
 
 
-def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
-    """What takes turns. Each goes on where its last turn ended, with its queues full."""
+def _candidates(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
+    """Returns the candidates. Each continues where its last turn ended, with its queues full."""
     import numpy as np
     import tensorflow as tf
 
@@ -107,7 +109,7 @@ def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
         bare = memory.map(lambda e: tf.shape(tf.io.decode_jpeg(e, channels=3, **how)), tf.data.AUTOTUNE)
         return bare.batch(BATCH).prefetch(2)
 
-    ways = {
+    candidates = {
         ALONE: alone(),
         "decoding alone, accurately": alone(dct_method="INTEGER_ACCURATE"),
         "ours": (x for x, _ in streamed.epoch(rows, BATCH, 0, 0, flip=True)),
@@ -117,12 +119,14 @@ def _ways(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
         "tf.data with tf.image": memory.map(plain, tf.data.AUTOTUNE).batch(BATCH).prefetch(2),
     }
     if torch:
-        ways["PyTorch DataLoader"] = _loader(files)
-    batches = _batches_a_turn(files)
-    return {name: functools.partial(_turn, iter(way), batches) for name, way in ways.items()}
+        candidates["PyTorch DataLoader"] = _loader(files)
+    batches = _batches_per_turn(files)
+    return {
+        name: functools.partial(_turn, iter(candidate), batches) for name, candidate in candidates.items()
+    }
 
 
-def _batches_a_turn(files: list[bytes]) -> int:
+def _batches_per_turn(files: list[bytes]) -> int:
     import time
 
     import tensorflow as tf
@@ -139,7 +143,7 @@ def _turn(batches, count: int) -> int:
 
 
 def _packed(files: list[bytes], folder: pathlib.Path, images: int = ENDLESS):
-    """A packed data set in which the files come again and again."""
+    """Returns a packed data set that repeats the files."""
     import tensorflow as tf
 
     from msmm.data import records
@@ -166,7 +170,7 @@ def _loader(files: list[bytes]):
 
 
 class Photographs:
-    """Files in memory as uint8 [3, size, size], as a DataLoader wants them."""
+    """Files in memory as uint8 [3, size, size], for a DataLoader."""
 
     def __init__(self, files: list[bytes], size: int):
         self.files, self.size = files, size

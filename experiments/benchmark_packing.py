@@ -1,10 +1,10 @@
-"""How fast packing is, beside plain copying and beside a loop that decodes, resizes and encodes.
+"""Measures the speed of packing, beside copying and beside a loop that decodes, resizes and encodes.
 
     python -m experiments.benchmark_packing
     python -m experiments.benchmark_packing --images=photos --num_images=5000
 
-Every way works on the same files, read once before, in one run and in turn; the best of --repeats
-counts. Packing includes all it does: checking, writing, counting, checksums and the report.
+All candidates take turns on the same files, read once before; the best of --repeats counts. Packing includes
+checking, writing, counting, checksums and the report.
 """
 
 import contextlib
@@ -24,11 +24,13 @@ from msmm.core import command_line
 from msmm.core.errors import UserError
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [60 scenes of 480 pixels, drawn for it]")
-_NUM_IMAGES = flags.DEFINE_integer("num_images", 2000, "How many; files are repeated to get there.", 10)
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 2000, "Number of images; files are repeated to reach it.", 10
+)
 _RESIZE = flags.DEFINE_integer("resize", 256, "Short side, in pixels, to resize to.", 1)
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes that check images. [one a core]")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "How often; the best counts.", 1)
-_FOLDER = flags.DEFINE_string("folder", None, "Where to write, and clean up after. [the system's]")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that check images. [one per core]")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Rounds; the best counts.", 1)
+_FOLDER = flags.DEFINE_string("folder", None, "Folder for temporary files. [the system's]")
 
 DRAWN, DRAWN_SIDE = 60, 480  # scenes, pixels
 LOOP = "decode, resize, encode in a loop"
@@ -37,36 +39,36 @@ LOOP = "decode, resize, encode in a loop"
 def main() -> None:
     given = _files(pathlib.Path(_IMAGES.value)) if _IMAGES.value else None
     command_line.import_tensorflow()
-    from tfrecords_tools.datasets import manifest  # noqa: F401  # so that no way pays for the imports
+    from tfrecords_tools.datasets import manifest  # noqa: F401  # so that no candidate pays for the imports
 
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         folder = pathlib.Path(folder)
         files = given or _drawn(folder / "drawn")
         files = list(itertools.islice(itertools.cycle(files), _NUM_IMAGES.value))
         size = sum(len(path.read_bytes()) for path in files)
-        ways = {
+        candidates = {
             "copy": lambda out: _copy(files, out),
             LOOP: lambda out: _loop(files, out),
             "pack, verbatim": lambda out: _pack(files, out, None),
             f"pack, --resize={_RESIZE.value}": lambda out: _pack(files, out, _RESIZE.value),
         }
-        seconds = {name: [] for name in ways}
+        seconds = {name: [] for name in candidates}
         for _ in range(_REPEATS.value):
-            for name, way in ways.items():
-                seconds[name].append(_timed(way, folder / "out"))
+            for name, candidate in candidates.items():
+                seconds[name].append(_timed(candidate, folder / "out"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
         f"{len(files):,} images ({len(set(files)):,} different files) of {size / len(files) / 1024:.0f} KiB "
         f"on average, to a short side of {_RESIZE.value} px; {cores} cores; best of {_REPEATS.value}\n"
     )
-    print(_table({name: min(found) for name, found in seconds.items()}, len(files), size))
+    print(_table({name: min(rounds) for name, rounds in seconds.items()}, len(files), size))
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    found = sorted(p.absolute() for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    if not found:
+    paths = sorted(p.absolute() for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
         raise UserError(f"expected a folder with JPEG files, found none in --images={folder}")
-    return found
+    return paths
 
 
 def _drawn(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -80,10 +82,10 @@ def _drawn(folder: pathlib.Path) -> list[pathlib.Path]:
     return _files(folder)
 
 
-def _timed(way: Callable[[pathlib.Path], None], out: pathlib.Path) -> float:
+def _timed(candidate: Callable[[pathlib.Path], None], out: pathlib.Path) -> float:
     out.mkdir()
     start = time.perf_counter()
-    way(out)
+    candidate(out)
     elapsed = time.perf_counter() - start
     shutil.rmtree(out)
     return elapsed
@@ -95,7 +97,7 @@ def _copy(files: list[pathlib.Path], out: pathlib.Path) -> None:
 
 
 def _loop(files: list[pathlib.Path], out: pathlib.Path) -> None:
-    """What a packer without workers and without checks would do to every image, and no more."""
+    """Does to every image what a packer without workers and without checks would do."""
     from PIL import Image
 
     from msmm.core.images import QUALITY

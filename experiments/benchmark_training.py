@@ -1,13 +1,13 @@
-"""How fast each stage trains, beside a plain Keras fit of the whole network and beside the machine's limit.
+"""Measures the speed of each stage, beside a plain Keras fit of the whole network and the machine's limit.
 
     python -m experiments.benchmark_training
     python -m experiments.benchmark_training --precision=bfloat16
 
-On random pictures and annotations, with random weights, which do not matter to speed. All ways take turns in
-one process; the median of --repeats counts. "Plain fit" is `Model.fit` of backbone, fusion, MLP and
-classifier together, on decoded images in memory. The limit is the work of a stage (its products and
-convolutions) over the rate at which this machine multiplies matrices of the same precision. What is computed
-once, as the classifier's features are, is float32 in any case.
+Uses random images, annotations and weights, which do not change the speed. All candidates take turns in one
+process; the median of --repeats counts. "Plain fit" is `Model.fit` of backbone, fusion, MLP and classifier
+together, on decoded images in memory. The limit is the work of a stage (its products and convolutions) over
+the rate at which this machine multiplies matrices of the same precision. Features that are computed once are
+float32 in any case.
 """
 
 import itertools
@@ -24,14 +24,14 @@ _SIZE = flags.DEFINE_integer("image_size", 224, "Side of the images, pixels.", 3
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "bfloat16", "float16"], "Of the stages; the plain fit is float32."
 )
-_BATCH = flags.DEFINE_integer("batch_size", 8, "Images a step, through images or their maps.", 1)
-_STEPS = flags.DEFINE_integer("steps", 2, "Steps a turn, through images or their maps.", 1)
-_REPEATS = flags.DEFINE_integer("repeats", 3, "How many turns of each count; the median is told.", 1)
+_BATCH = flags.DEFINE_integer("batch_size", 8, "Images per step, on images or their maps.", 1)
+_STEPS = flags.DEFINE_integer("steps", 2, "Steps per turn, on images or their maps.", 1)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of each candidate that count; the median is printed.", 1)
 
 PLAIN, THROUGH = "plain fit of the whole network", "classifier, through the images"
 CLASSES, TAGS = 81, 1000
 HEADS = ("textual", "classifier", "quantity", "quantity_visual")
-HEAD_BATCH, HEAD_STEPS = 32, 50  # the default batch, and steps a turn, on features
+HEAD_BATCH, HEAD_STEPS = 32, 50  # the default batch, and steps per turn, on features
 IMAGES, ROWS = 72, 3600  # training rows with maps, and with features
 
 
@@ -41,32 +41,32 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         runs = _runs(pathlib.Path(folder))
-        work, ways = _work(runs["images"]), _ways(**runs)
-        speed = measuring.in_turn(ways, _REPEATS.value)
-    rates = {p: measuring.matrix_rate(p) for p in ("float32", _PRECISION.value)}
-    print(measuring.machine("tensorflow", "keras"))
+        work, candidates = _work(runs["images"]), _candidates(**runs)
+        speed = measuring.measure_in_turn(candidates, _REPEATS.value)
+    rates = {p: measuring.measure_matrix_rate(p) for p in ("float32", _PRECISION.value)}
+    print(measuring.describe_machine("tensorflow", "keras"))
     print(f"{_BACKBONE.value} at {_SIZE.value} px, stages in {_PRECISION.value}; 81 classes, 1,000 tags;")
     print(f"batches of {_BATCH.value}, on features {HEAD_BATCH}; median of {_REPEATS.value} turns; matrices:")
     print(", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n")
     rows = []
-    for name in ways:
-        of = _PRECISION.value if name.startswith(("finetune", "visual")) else "float32"
-        limit = rates[of] / work[name]
+    for name in candidates:
+        precision = _PRECISION.value if name.startswith(("finetune", "visual")) else "float32"
+        limit = rates[precision] / work[name]
         row = [f"{speed[name]:,.1f}", f"{speed[name] / speed[PLAIN]:,.2f}", f"{work[name] / 1e9:,.3f}"]
         rows.append([name, *row, f"{speed[name] / limit:.0%}"])
-    print(measuring.table(["", "images/s", "times plain", "GFLOP an image", "of the limit"], rows))
+    print(measuring.markdown_table(["", "images/s", "times plain", "GFLOP per image", "of the limit"], rows))
     print(f"\nclassifier: on features {speed['classifier'] / speed[THROUGH]:,.0f} times as fast as {THROUGH}")
 
 
 def _runs(folder: pathlib.Path) -> dict:
-    """On images, on kept maps and on features, with the same parts."""
+    """Makes runs on images, on cached maps and on features, with the same parts."""
     from experiments.benchmarks import synthetic
     from msmm.configs.base import Config
     from msmm.training import model_parts
     from msmm.training.run import Run
 
     def run(name, rows, maps_cache_gib=0.0, batch_size=_BATCH.value):
-        dataset = synthetic.Dataset((("train", rows), ("test", 10)), CLASSES, TAGS, _SIZE.value)
+        dataset = synthetic.SyntheticDataset((("train", rows), ("test", 10)), CLASSES, TAGS, _SIZE.value)
         config = Config(
             backbone=_BACKBONE.value,
             weights="none",
@@ -79,7 +79,7 @@ def _runs(folder: pathlib.Path) -> dict:
         return Run(folder / name, dataset, config)
 
     images, heads = run("images", IMAGES), run("features", ROWS, batch_size=HEAD_BATCH)
-    synthetic.pretend(images, "finetune", "visual", "textual")
+    synthetic.fake_stages(images, "finetune", "visual", "textual")
     shutil.copytree(images.directory, heads.directory)
     width = model_parts.map_shapes(heads.config)[-1][-1]
     for kind in ("visual", "textual"):
@@ -87,8 +87,8 @@ def _runs(folder: pathlib.Path) -> dict:
     return {"images": images, "maps": run("images", IMAGES, maps_cache_gib=100.0), "heads": heads}
 
 
-def _ways(images, maps, heads) -> dict:
-    """What takes turns."""
+def _candidates(images, maps, heads) -> dict:
+    """Returns the candidates that take turns."""
     return {
         PLAIN: _plain_fit(images),
         "finetune": _stage(images, "finetune", _STEPS.value),
@@ -100,13 +100,14 @@ def _ways(images, maps, heads) -> dict:
 
 
 def _work(run) -> dict[str, float]:
-    """Floating-point operations an image of each way."""
+    """Counts the floating-point operations per image of each candidate."""
     from experiments.benchmarks import measuring
     from msmm.training import model_parts
+    from msmm.training.stage_table import PAPER_PARTS
 
-    built = {part: model_parts.build(part, run.config, CLASSES, TAGS) for part in model_parts.STAGE_OF}
-    once = {part: measuring.forward(model) for part, model in built.items()}
-    step = {part: measuring.training(model) for part, model in built.items()}
+    built = {part: model_parts.build_part(part, run.config, CLASSES, TAGS) for part in PAPER_PARTS}
+    once = {part: measuring.forward_operations(model) for part, model in built.items()}
+    step = {part: measuring.training_operations(model) for part, model in built.items()}
     branches = ("backbone", "multi_scale", "textual")
     return {
         PLAIN: sum(step[part] for part in branches) + step["classifier"],
@@ -117,17 +118,18 @@ def _work(run) -> dict[str, float]:
         "textual": step["textual"] + step["textual_head"],
         "classifier": step["classifier"],
         "quantity": step["quantity"],
-        "quantity_visual": step["visual_quantity"],
+        "quantity_visual": step["quantity_visual"],
     }
 
 
 def _stage(run, stage: str, steps: int):
-    """Steps of a stage as `stages.train` takes them, reading included."""
+    """Returns a turn of steps of a stage as `stages.train` takes them, reading included."""
     from msmm.training import loop, stages
 
-    task = stages.STAGES[stage].task(run)
-    model, _ = loop.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
-    batches = itertools.chain.from_iterable(task.epoch(number) for number in itertools.count())
+    task = stages.make_task(run, stage)
+    rate = task.optimisation.learning_rate / 1000
+    model, _ = loop.build_compiled(task, run.config, rate)  # no matter what it learns
+    batches = itertools.chain.from_iterable(task.data.batches(number) for number in itertools.count())
 
     def turn() -> int:
         images = 0
@@ -140,7 +142,7 @@ def _stage(run, stage: str, steps: int):
 
 
 def _network(run, trainable: bool):
-    """Pixels and tags to the classifier's logits, in one float32 model; the branches train or not."""
+    """Builds one float32 model from pixels and tags to the classifier's logits."""
     import keras
 
     from msmm.models import losses
@@ -148,18 +150,18 @@ def _network(run, trainable: bool):
 
     inputs = keras.Input((_SIZE.value, _SIZE.value, 3)), keras.Input((TAGS,))
     backbone, fusion, textual = (
-        model_parts.load(run, part) for part in ("backbone", "multi_scale", "textual")
+        model_parts.load_part(run, part) for part in ("backbone", "multi_scale", "textual")
     )
     for part in (backbone, fusion, textual):
         part.trainable = trainable
     joint = keras.layers.Concatenate()([fusion(backbone(inputs[0])), textual(inputs[1])])
-    model = keras.Model(inputs, model_parts.build("classifier", run.config, CLASSES, TAGS)(joint))
+    model = keras.Model(inputs, model_parts.build_part("classifier", run.config, CLASSES, TAGS)(joint))
     model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), losses.sigmoid_cross_entropy, jit_compile=False)
     return model
 
 
 def _plain_fit(run):
-    """`Model.fit` of everything in float32, on pixels in memory."""
+    """Returns a turn of `Model.fit` of the whole network in float32, on pixels in memory."""
     import numpy as np
 
     model = _network(run, trainable=True)
@@ -175,7 +177,7 @@ def _plain_fit(run):
 
 
 def _through_images(run):
-    """Training the classifier alone, with f_v and f_t computed anew at each step."""
+    """Returns a turn that trains the classifier alone and computes f_v and f_t at each step."""
     import numpy as np
 
     model, split = _network(run, trainable=False), run.split("train")

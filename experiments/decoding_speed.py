@@ -1,4 +1,4 @@
-"""How fast the recurrent methods say labels, and with how much memory.
+"""Measures the speed and the memory of decoding with the recurrent methods.
 
     python -m experiments.decoding_speed
     python -m experiments.decoding_speed --num_images=20000 --num_classes=80
@@ -22,15 +22,17 @@ _FEATURES = flags.DEFINE_integer("feature_size", 2048, "Numbers in a feature; 2,
 
 METHODS = ("cnn_rnn", "ria", "sr_cnn_rnn")
 BEAMS = (1, 5)
-LABELS = 3  # an image
+LABELS = 3  # per image
 
 
 def main() -> None:
     command_line.import_tensorflow()
-    from experiments.sections.speed import machine
+    from experiments.sections.speed import describe_machine
 
     sizes = (_IMAGES.value, _CLASSES.value, _FEATURES.value)
-    print(f"{sizes[0]:,} images, {sizes[1]} classes, features of {sizes[2]:,} numbers; {machine()}\n")
+    print(
+        f"{sizes[0]:,} images, {sizes[1]} classes, features of {sizes[2]:,} numbers; {describe_machine()}\n"
+    )
     print("| method | parameters | beam | images/s | MiB to decode | MiB of the process |")
     print("|---|---:|---:|---:|---:|---:|")
     context = multiprocessing.get_context("spawn")
@@ -41,32 +43,35 @@ def main() -> None:
 
 
 def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_size: int) -> str:
-    """A row of the table."""
+    """Returns a row of the table."""
     command_line.import_tensorflow()
     import numpy as np
 
-    from msmm.baselines.method import Examples
-    from msmm.baselines.registry import METHODS
+    from msmm.baselines.baseline import Examples
+    from msmm.baselines.registry import load_baseline
+    from msmm.configs import replace_flat
     from msmm.configs.base import Config
 
     rng = np.random.default_rng(0)
     features = rng.random((num_images, feature_size), np.float32)
     labels = rng.random((num_images, num_classes)) < LABELS / num_classes
     examples = Examples(features, np.zeros((num_images, 0), bool), labels)
-    config = Config(**{f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
-    method = METHODS[name](config, {"train": examples, "test": examples}, feature_size, None)
+    config = replace_flat(Config(), {f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
+    method = load_baseline(name)(config, {"train": examples, "test": examples}, feature_size, None)
     method.exact = LABELS
     network = method.build()
-    method.annotate(network, "test", np.arange(min(16, num_images)))  # compiles
+    method.predict(network, "test", np.arange(min(16, num_images)))  # compiles
     before, start = _peak(), time.perf_counter()
-    method.annotate(network, "test", np.arange(num_images))
+    method.predict(network, "test", np.arange(num_images))
     speed = num_images / (time.perf_counter() - start)
-    title, grown = METHODS[name].title, _peak() - before
-    return f"| {title} | {network.count_params():,} | {beam} | {speed:,.0f} | {grown:,.0f} | {_peak():,.0f} |"
+    title, growth = method.title, _peak() - before
+    return (
+        f"| {title} | {network.count_params():,} | {beam} | {speed:,.0f} | {growth:,.0f} | {_peak():,.0f} |"
+    )
 
 
 def _peak() -> float:
-    """The most memory that this process has held, MiB."""
+    """Returns the peak memory of this process, MiB."""
     import resource  # not on Windows
 
     unit = 2**20 if sys.platform == "darwin" else 2**10

@@ -4,8 +4,8 @@
     python -m experiments.figure5 --dataset=openclipart --split=test --skip=10
     python -m experiments.figure5 --dataset=my_photos --image_ids=holiday/beach.jpg,cat.jpg
 
-Takes the first records that have --least labels and --least tags; records are in the order of
-a hash, so they are a fair sample of these.
+Takes the first records with at least --least labels and --least tags. Records are in the order of a hash, so
+these are a random sample.
 """
 
 import pathlib
@@ -31,14 +31,14 @@ def main() -> None:
     if output.suffix.lower() != ".png":
         raise UserError(f"expected a .png file, got --output={output}")
     dataset = run_flags.open_dataset()
-    from experiments.sections import examples
+    from experiments.sections.examples import draw_with_tags, first_records, png_bytes, records_by_id
     from msmm.core.files import write_bytes
 
     if _IMAGE_IDS.value:
-        records = examples.named(dataset, _SPLIT.value, _IMAGE_IDS.value)
+        records = records_by_id(dataset, _SPLIT.value, _IMAGE_IDS.value)
     else:
-        records = examples.first(dataset, _SPLIT.value, _NUM_IMAGES.value, _SKIP.value, _LEAST.value)
-    write_bytes(output, examples.png(examples.with_tags(dataset, records)))
+        records = first_records(dataset, _SPLIT.value, _NUM_IMAGES.value, _SKIP.value, _LEAST.value)
+    write_bytes(output, png_bytes(draw_with_tags(dataset, records)))
     print(f"wrote {output}: {len(records)} images of {dataset.name} ({_SPLIT.value})")
 
 

@@ -1,4 +1,4 @@
-"""Figure 6: test images with the ground truth and what the complete model says of them.
+"""Figure 6: test images with the ground truth and the labels of the complete model.
 
     python -m experiments.figure6                              the drawn data set, trained if it is not yet
     python -m experiments.figure6 --dataset=nus_wide --num_images=8
@@ -18,10 +18,11 @@ run_flags.define_experiment_flags()
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import examples, study
+    from experiments.sections.examples import make_figure6
+    from experiments.sections.study import train_and_measure
     from msmm.core.files import write_bytes
 
-    figure = examples.with_annotations(study.finish(runs), _NUM_IMAGES.value)
+    figure = make_figure6(train_and_measure(runs), _NUM_IMAGES.value)
     output = runs[0].workdir / figure.picture.file_name
     write_bytes(output, figure.picture.as_bytes())
     for note in figure.notes:

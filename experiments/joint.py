@@ -1,15 +1,14 @@
-"""Training in one process against the paper's stages, at equal budget (beyond the paper).
+"""Compares training in one process with the paper's stages, at equal budget (beyond the paper).
 
     python -m experiments.joint                                on scenes
     python -m experiments.joint --seeds=3 --dataset=openclipart_noleak --config=openclipart \\
         --backbone=efficientnet_lite0_imagenet.keras           the trunk frozen in both
 
 Staged is Algorithm 1. Joint is stage joint with as many passes over the images as the staged trunk and fusion
-had (stages finetune and visual; visual alone where the trunk is frozen), once as it is and once without
-dropout of features and mean of weights. It trains in runs/<dataset>/joint/ and uses finished stages.
+had (stages finetune and visual; visual alone where the trunk is frozen), once with its default settings and
+once without dropout of features and moving average of weights. It trains in runs/<dataset>/joint/ and uses
+finished stages.
 """
-
-import dataclasses
 
 from msmm import run_flags
 from msmm.core import command_line
@@ -29,72 +28,71 @@ CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.reporting.report import Table
-    from experiments.sections import study
+    from experiments.reporting.report import Row, Table
+    from experiments.sections.study import Section, train_and_measure
 
-    staged = study.finish(runs)
-    rows = [_row("Staged (Algorithm 1)", [_staged(run) for run in runs])]
+    staged = train_and_measure(runs)
+    rows = [Row("Staged (Algorithm 1)", [_measure_staged(run) for run in runs])]
     for name, fields in CHOICES.items():
         print(f"\n{name}", flush=True)
-        rows.append(_row(name, [_joint(run, fields) for run in runs]))
+        rows.append(Row(name, [_train_joint(run, fields) for run in runs]))
     notes = [
-        "H-F1 (%) of each row of Table I, and with the default quantity of `annotate`; accuracy (%) "
-        "of the regressor's quantity; passes over the training images of what trains trunk and fusion; "
-        "seconds of training, without what is computed once (maps, features)."
+        "H-F1 (%) of each row of Table I, and with the default quantity of `annotate`; accuracy (%) of the "
+        "regressor's quantity; passes over the training images by trunk and fusion; seconds of training, "
+        "without what is computed once (maps, features)."
     ]
     columns = (*COLUMNS.values(), *AS_ANNOTATE.values(), "quantity accuracy", "passes", "seconds")
-    table = Table(f"Measured: one process or stages, {staged.what}", rows, columns, "Training", notes=notes)
-    page = staged.report(
-        f"Joint training on {staged.run.dataset.name}", [study.Section([table])], command_line.command()
-    )
-    study.publish(page, runs, "joint_training")
+    heading = f"Measured: one process or stages, {staged.description}"
+    table = Table(heading, rows, columns, "Training", notes=notes)
+    title = f"Joint training on {staged.run.dataset.name}"
+    page = staged.make_report(title, [Section([table])], command_line.command())
+    staged.publish(page, "joint_training")
 
 
-def _row(name: str, seeds: list[dict]):
-    from experiments.reporting.report import Row
+def _measure_staged(run) -> dict:
+    """Measures the model of the stages of a run."""
+    from msmm.training.stage_table import PAPER_STAGES
 
-    return Row(name, seeds)
-
-
-def _staged(run) -> dict:
-    from msmm.training.stages import STAGES
-
-    seconds = sum(run.stage_record(stage)["seconds"] for stage in STAGES)
-    return _figures(run) | {"passes": _passes(run), "seconds": seconds}
+    seconds = sum(run.stage_record(stage)["seconds"] for stage in PAPER_STAGES)
+    return _measure_rows(run) | {"passes": _staged_passes(run), "seconds": seconds}
 
 
-def _joint(run, fields: dict) -> dict:
-    """Trains stage joint for as many passes as the run's stages had, beside it, and measures its model."""
+def _train_joint(run, fields: dict) -> dict:
+    """Trains stage joint for as many passes as the run's stages had, and measures its model."""
+    from msmm.configs import replace_flat
     from msmm.training import frozen_features
     from msmm.training.run import Run
-    from msmm.training.stages import adopt, train
+    from msmm.training.stages import adopt_stages, train
 
-    config = dataclasses.replace(run.config, joint_epochs=_passes(run), **fields)
+    config = replace_flat(run.config, {"joint_epochs": _staged_passes(run), **fields})
     name = ",".join(f"{field}={value:g}" for field, value in fields.items()) or "as set"
-    beside = Run(run.workdir / "joint" / name, run.dataset, config, run.seed, run.features_directory)
-    adopt(beside, run)
-    train(beside, "joint")
-    record = beside.stage_record("joint")
-    figures = _figures(beside.of_joint())
-    if config.finetune_trunk:
-        frozen_features.discard_maps(beside.of_joint())
-    return figures | {"passes": len(record["history"]), "seconds": record["seconds"]}
+    other = Run(run.workdir / "joint" / name, run.dataset, config, run.seed, run.features_directory)
+    adopt_stages(other, run)
+    train(other, "joint")
+    record = other.stage_record("joint")
+    row = _measure_rows(other.with_joint_parts())
+    if config.finetune.trunk:
+        frozen_features.discard_maps(other.with_joint_parts())
+    return row | {"passes": len(record["history"]), "seconds": record["seconds"]}
 
 
-def _passes(run) -> int:
-    stages = ("finetune", "visual") if run.config.finetune_trunk else ("visual",)
+def _staged_passes(run) -> int:
+    """Returns the passes over the training images by stages finetune and visual."""
+    stages = ("finetune", "visual") if run.config.finetune.trunk else ("visual",)
     return sum(len(run.stage_record(stage)["history"]) for stage in stages)
 
 
-def _figures(run) -> dict:
-    from msmm.quantities import BEST
-    from msmm.training.table_rows import COMPLETE, VARIANTS, measure
+def _measure_rows(run) -> dict:
+    """Returns H-F1 of the rows of Table I and of the defaults of `annotate`, column -> percent."""
+    from msmm.quantities.registry import BEST
+    from msmm.training.row_table import COMPLETE, TABLE_ROWS
+    from msmm.training.table_rows import measure_row
 
-    measured = {name: measure(run, VARIANTS[name])[1] for name in COLUMNS}
-    found = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}
+    measured = {name: measure_row(run, TABLE_ROWS[name])[1] for name in COLUMNS}
+    values = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}
     for name, column in AS_ANNOTATE.items():
-        found[column] = measure(run, VARIANTS[name], quantity=BEST)[1]["H-F1"]
-    return found | {"quantity accuracy": measured[COMPLETE]["Accuracy"]}
+        values[column] = measure_row(run, TABLE_ROWS[name], counting_rule=BEST)[1]["H-F1"]
+    return values | {"quantity accuracy": measured[COMPLETE]["Accuracy"]}
 
 
 if __name__ == "__main__":

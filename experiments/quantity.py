@@ -1,12 +1,12 @@
-"""How many labels? Every estimator of the label quantity, from top 3 to the true one.
+"""Compares all rules for how many labels to keep, from top 3 to the true number.
 
     python -m experiments.quantity                                   the drawn data set, one seed: minutes
     python -m experiments.quantity --dataset=my_photos --seeds=3
 
 Without tags (MS-CNN) and with them (MS-CNN+Tags): the paper's regression, the rounded sum of the
-probabilities, thresholds, likelihoods of the count, expected F1, and the one that held-out images choose,
-each with its gain over the paper's regression; and how many held-out images they need. Trains every stage
-that has not finished. Interrupted, the same command goes on.
+probabilities, thresholds, likelihoods of the count, expected F1, and the rule chosen on held-out images,
+each with its gain over the paper's regression; and how many held-out images they need. Trains every
+unfinished stage; after an interruption, the same command continues.
 """
 
 from msmm import run_flags
@@ -17,14 +17,14 @@ run_flags.define_experiment_flags()
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import how_many, study
+    from experiments.sections.counting_rules import CLAIMS_HEADING, counting_rules_section
+    from experiments.sections.study import train_and_measure
 
-    measured = study.finish(runs)
-    title = f"How many labels? {measured.run.dataset.name}"
-    page = measured.report(
-        title, [how_many.section(measured)], command_line.command(), claims=how_many.CLAIMS
-    )
-    study.publish(page, runs, "quantity")
+    study = train_and_measure(runs)
+    title = f"How many labels? {study.run.dataset.name}"
+    section = counting_rules_section(study)
+    page = study.make_report(title, [section], command_line.command(), claims_heading=CLAIMS_HEADING)
+    study.publish(page, "quantity")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m experiments.reproduce_all                              the drawn data set, one seed: minutes
     python -m experiments.reproduce_all --dataset=nus_wide --seeds=3
 
-Trains what has not finished; interrupted, the same command goes on. The report stands in
-runs/<dataset>/report: one HTML file that needs nothing else, and Markdown with its pictures beside it.
-MSCOCO is laid beside Tables II, IV and VI, every other data set beside I, III and V.
+Trains the stages that have not finished; after an interruption, the same command continues. The report is
+written to runs/<dataset>/report: one self-contained HTML file, and Markdown with its pictures. MSCOCO is
+compared with Tables II, IV and VI, every other data set with I, III and V.
 """
 
 import time
@@ -19,21 +19,27 @@ run_flags.define_experiment_flags()
 def main() -> None:
     started = time.monotonic()
     runs = run_flags.open_runs()
-    from experiments.sections import ablations, diagnostics, examples, speed, study, tables
+    from experiments.sections.ablations import fixed_length_section, rounding_section
+    from experiments.sections.diagnostics import diagnostics_section
+    from experiments.sections.examples import examples_section
+    from experiments.sections.speed import speed_section
+    from experiments.sections.study import add_summary, train_and_measure
+    from experiments.sections.tables import FILES, SECTIONS, table_numbers
 
-    measured = study.finish(runs)
-    numbers = tables.numbers(measured.run)
-    sections = [tables.SECTIONS[number](measured, number) for number in numbers]
-    sections += [ablations.of_k(measured), ablations.of_rounding(measured)]
-    sections += [speed.section(measured)] * (not measured.run.config.groups)  # which no saved model has
-    sections += [diagnostics.section(measured), examples.section(measured)]
-    doors = [f"experiments.reproduce_{tables.FILES[number]}" for number in numbers]
-    commands = [command_line.command()] + [
-        command_line.command(door) for door in (*doors, "experiments.figure6", "experiments.timing")
-    ]
-    title = f"All tables and figures on {measured.run.dataset.name}"
-    page = measured.report(title, sections, "\n".join(commands))
-    study.publish(study.summed_up(page, measured, time.monotonic() - started), runs, "report")
+    study = train_and_measure(runs)
+    numbers = table_numbers(study.run)
+    sections = [SECTIONS[number](study, number) for number in numbers]
+    sections += [fixed_length_section(study), rounding_section(study)]
+    if not study.run.config.groups:  # with groups no complete model is saved
+        sections.append(speed_section(study))
+    sections += [diagnostics_section(study), examples_section(study)]
+    modules = [f"experiments.reproduce_{FILES[number]}" for number in numbers]
+    modules += ["experiments.figure6", "experiments.timing"]
+    commands = [command_line.command(), *map(command_line.command, modules)]
+    page = study.make_report(
+        f"All tables and figures on {study.run.dataset.name}", sections, "\n".join(commands)
+    )
+    study.publish(add_summary(page, study, time.monotonic() - started), "report")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m experiments.reproduce_table4 --weights=resnet101.h5             MSCOCO, packed as data/mscoco
     python -m experiments.reproduce_table4 --dataset=scenes --seeds=3         any other data set
 
-Trains every stage and every method that has not finished, measures them on the test split, and adds what the
-paper lacks: the methods of fixed length with our predicted quantity, and with the true one. Interrupted,
-the same command goes on.
+Trains every unfinished stage and method, and measures them on the test split. Further tables, which the paper
+lacks, give the methods of fixed length our predicted quantity and the true one. After an interruption, the
+same command continues.
 """
 
 from msmm import run_flags
@@ -16,9 +16,9 @@ run_flags.define_experiment_flags(dataset="mscoco")
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import tables
+    from experiments.sections.tables import reproduce_table
 
-    tables.reproduce("IV", runs, command_line.command())
+    reproduce_table("IV", runs, command_line.command())
 
 
 if __name__ == "__main__":

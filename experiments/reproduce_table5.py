@@ -1,11 +1,11 @@
-"""Table V: how well the label quantity is predicted, from pixels and with tags.
+"""Table V: the predicted label quantity, from pixels and with tags.
 
     python -m experiments.reproduce_table5                          the drawn data set, one seed: minutes
     python -m experiments.reproduce_table5 --dataset=nus_wide --seeds=3
 
-Accuracy and MSE of the two regressors, beside the paper's; in a table of their own what needs no
-regressor: the mean and the most common training count, the sum of the probabilities, the number of those
-above one half. Trains every stage that has not finished. Interrupted, the same command goes on.
+Measures accuracy and MSE of the two regressors, beside the paper's. A further table has predictors without a
+regressor: the mean and the most common training count, the sum of the probabilities, and the number of
+probabilities above one half. Trains every unfinished stage; an interrupted command continues when repeated.
 """
 
 from msmm import run_flags
@@ -16,9 +16,9 @@ run_flags.define_experiment_flags()
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import tables
+    from experiments.sections.tables import reproduce_table
 
-    tables.reproduce("V", runs, command_line.command())
+    reproduce_table("V", runs, command_line.command())
 
 
 if __name__ == "__main__":

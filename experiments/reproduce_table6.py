@@ -1,10 +1,10 @@
-"""Table VI: Table V's quantities, beside the paper's numbers for MSCOCO.
+"""Table VI: the label quantities of Table V, beside the paper's numbers for MSCOCO.
 
     python -m experiments.reproduce_table6 --weights=resnet101.h5             MSCOCO, packed as data/mscoco
     python -m experiments.reproduce_table6 --dataset=scenes --seeds=3         any other data set
 
-Accuracy and MSE of the two regressors, and of what needs no regressor. Trains every stage that has not
-finished. Interrupted, the same command goes on.
+Measures accuracy and MSE of the two regressors, and of predictors without a regressor. Trains every
+unfinished stage; after an interruption, the same command continues.
 """
 
 from msmm import run_flags
@@ -15,9 +15,9 @@ run_flags.define_experiment_flags(dataset="mscoco")
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import tables
+    from experiments.sections.tables import reproduce_table
 
-    tables.reproduce("VI", runs, command_line.command())
+    reproduce_table("VI", runs, command_line.command())
 
 
 if __name__ == "__main__":

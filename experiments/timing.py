@@ -1,4 +1,4 @@
-"""How long training took by stage, and a test image takes, beside the paper's three days and 10 ms.
+"""Measures the time of training by stage and of a test image, beside the paper's three days and 10 ms.
 
     python -m experiments.timing                               the drawn data set, trained if it is not yet
     python -m experiments.timing --dataset=nus_wide
@@ -15,12 +15,13 @@ run_flags.define_experiment_flags()
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.sections import speed, study
+    from experiments.sections.speed import speed_section
+    from experiments.sections.study import train_and_measure
 
-    measured = study.finish(runs)
-    section = speed.section(measured, again=True)
-    page = measured.report(f"Timing on {measured.run.dataset.name}", [section], command_line.command())
-    study.publish(page, runs, "timing")
+    study = train_and_measure(runs)
+    section = speed_section(study, again=True)
+    page = study.make_report(f"Timing on {study.run.dataset.name}", [section], command_line.command())
+    study.publish(page, "timing")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 import os
 import pathlib
+import zlib
 
 import pytest
+
+from tests.processors import FOLDERS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -27,6 +30,25 @@ TINY = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Marks the tests that compare numbers, and keeps the tests of one share.
+
+    Cases of a test stay together, as they share fixtures.
+    """
+    for item in items:
+        if str(item.path.relative_to(ROOT).as_posix()).startswith(FOLDERS):
+            item.add_marker(pytest.mark.numeric)
+    if share := config.getoption("share"):
+        index, shares = map(int, share.split("/"))
+        left_out = [i for i in items if zlib.crc32(i.nodeid.partition("[")[0].encode()) % shares != index]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """A directory with a small data set `scenes`: 100 training and 40 test images of 32 pixels."""
@@ -47,11 +69,12 @@ def dataset(data_dir):
 @pytest.fixture
 def make_run(dataset, tmp_path):
     """Makes runs of the small data set, by default all in one work directory."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
 
     def make(workdir="run", seed=0, **settings):
-        return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
+        return Run(tmp_path / workdir, dataset, replace_flat(Config(), {**TINY, **settings}), seed)
 
     return make
 
@@ -59,11 +82,30 @@ def make_run(dataset, tmp_path):
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training import stages
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
 
-    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
-    for stage in stages.STAGES:
+    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, replace_flat(Config(), TINY))
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     return run
+
+
+@pytest.fixture(scope="session")
+def sixteen_bits():
+    """Skips where a setting of oneDNN keeps TensorFlow from bfloat16, which this processor computes in."""
+    import tensorflow as tf
+
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    ones = tf.ones((1, 4, 4, 1), tf.bfloat16)
+    try:
+        tf.nn.conv2d(ones, tf.ones((3, 3, 1, 1), tf.bfloat16), 1, "SAME")
+    except tf.errors.AbortedError:
+        if limit is None:
+            raise
+        pytest.skip(
+            f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no bfloat16 then, and TensorFlow asks it for that"
+        )

@@ -8,12 +8,13 @@ from PIL import Image
 from msmm.configs import get_config
 from msmm.data.input_pipeline import Images
 from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
+    """Packs 36 training and 8 test images of noise with NUS-WIDE's numbers of classes and tags."""
     import json
 
     from msmm.data import records
@@ -44,9 +45,9 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(dataset, tmp_path_factory):
-    """A weights file of a ResNet-101 with random kernels and the batch statistics that belong to them.
+    """Writes weights of a ResNet-101 with random kernels and their batch statistics.
 
-    Without those, a hundred layers in inference mode would multiply the activations without end.
+    Without these statistics, a hundred layers in inference mode would multiply the activations without end.
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     images = next(Images(dataset, "train", 224, cache_gib=1).ordered(16))
@@ -77,6 +78,6 @@ def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib
         stages.train(run, stage)
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
-    assert model_parts.load(run, "multi_scale").count_params() == 15_214_848
-    chosen, _ = table_rows.measure(run, table_rows.VARIANTS[table_rows.COMPLETE])
+    assert model_parts.load_part(run, "multi_scale").count_params() == 15_214_848
+    chosen, _ = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])
     assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

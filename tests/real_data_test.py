@@ -1,4 +1,4 @@
-"""Real photographs and a real pretrained network, where they are at hand."""
+"""Real photographs and a real pretrained network, where they are available."""
 
 import collections
 import json
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def coco_manifest(directory):
-    """100 COCO photographs as a manifest: 80 labels from their objects, words of their captions as tags."""
+    """Writes a manifest of 100 COCO photographs: labels are objects, tags the words of captions."""
     rows, categories = [], None
     for split, name in (("train", "train2017"), ("test", "val2017")):
         instances = json.loads((COCO / "annotations" / f"instances_{name}.json").read_text())
@@ -41,7 +41,7 @@ def coco_manifest(directory):
 
 @pytest.mark.slow
 def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
-    """Packed, trained through every stage with the pretrained backbone at 224 px, and annotated."""
+    """Packs, trains every stage with the pretrained backbone at 224 px, and annotates."""
     from PIL import Image
 
     from msmm.configs import custom, openclipart
@@ -78,11 +78,15 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     model = model_dir.load(table_rows.save_model(run))
     test = [row for row in rows if row["split"] == "test"]
     photographs = [np.asarray(Image.open(row["image"]).convert("RGB")) for row in test]
-    said = model.annotate(photographs, [row["tags"] for row in test])
+    predictions = model.annotate(photographs, [row["tags"] for row in test])
     print(
-        *[(row["labels"], a.labels, round(a.quantity, 2)) for row, a in zip(test, said, strict=True)][:8],
+        *[(row["labels"], a.labels, round(a.quantity, 2)) for row, a in zip(test, predictions, strict=True)][
+            :8
+        ],
         sep="\n",
     )
-    right = np.mean([label in row["labels"] for row, a in zip(test, said, strict=True) for label in a.labels])
+    precision = np.mean(
+        [label in row["labels"] for row, a in zip(test, predictions, strict=True) for label in a.labels]
+    )
     prior = np.mean([len(row["labels"]) for row in test]) / 80
-    assert right > 3 * prior  # of fifty training photographs
+    assert precision > 3 * prior  # of fifty training photographs

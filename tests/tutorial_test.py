@@ -1,4 +1,4 @@
-"""The README's tutorial, run as it stands there: sixty photographs in folders, to keywords for new ones."""
+"""Runs the commands of the tutorial: sixty photographs in folders, to keywords for new ones."""
 
 import csv
 import importlib.util
@@ -8,24 +8,24 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from msmm.photos import xmp
 from tests.conftest import ROOT
 from tests.msmm.core.command_line_test import process
 
-HEADING = "## Sixty photographs, from nothing to keywords"
+TUTORIAL = ROOT / "docs/tutorials/keywords.md"
 FOLDERS = ("2019 Rome", "2021 Annecy", "phone")
 
 
 def commands() -> list[str]:
-    """The lines of the tutorial's shell blocks."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split(HEADING + "\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    """Returns the lines of the tutorial's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def draw(folder, index):
-    """A drawn scene as a JPEG file; its labels and tags."""
+    """Writes a drawn scene as a JPEG file and returns the scene."""
     from msmm.scenes import recipe
 
     scene = recipe.draw(seed=7, index=index, size=160)
@@ -34,6 +34,7 @@ def draw(folder, index):
     return scene
 
 
+@pytest.mark.slow
 def test_the_tutorial(tmp_path):
     rows = []
     for i in range(60):
@@ -46,18 +47,18 @@ def test_the_tutorial(tmp_path):
     for i in range(60, 65):
         draw(tmp_path / "new_photos/summer", i)
     names = [f"new_photos/summer/IMG_{i:04d}.jpg" for i in range(60, 65)]
-    said = {}
+    outputs = {}
     for command in commands():
         arguments = [sys.executable, *shlex.split(command)[1:]]
         result = subprocess.run(arguments, capture_output=True, timeout=600, **process(tmp_path))
         assert result.returncode == 0, command + result.stdout + result.stderr
-        said[command] = result.stdout
+        outputs[command] = result.stdout
         converts = "converting the network" in result.stderr
         assert converts == ("msmm.train" in command and importlib.util.find_spec("openvino") is not None)
-    (figures,) = [output for command, output in said.items() if "msmm.evaluate" in command]
+    (figures,) = [text for command, text in outputs.items() if "msmm.evaluate" in command]
     card = json.loads((tmp_path / "runs/my_photos/seed0/model/model.json").read_text())
     assert f"H-F1  {card['test']['H-F1']:.2f}" in figures  # under the settings of the training
-    (text,) = [output for command, output in said.items() if command.endswith("/model")]
+    (text,) = [text for command, text in outputs.items() if command.endswith("/model")]
     for name, line in zip(names, text.splitlines(), strict=True):
         path, _, labels = line.partition(": ")
         assert path == name and {re.sub(r" \(.*", "", label) for label in labels.split(", ")} <= known

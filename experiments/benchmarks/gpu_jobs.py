@@ -1,7 +1,6 @@
-"""The work of each stage, and of annotating, on random arrays: on any Keras backend, and by hand in PyTorch.
+"""The work of each stage, and of annotating, on random arrays: on any Keras backend, and in plain PyTorch.
 
-For `benchmark_gpu`. A step is a call that may return before the device is done; `float` of what it
-returns waits.
+For `benchmark_gpu`. A step is a call that may return before the device is done; `float` of its result waits.
 """
 
 import dataclasses
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from experiments.benchmarks import measuring
-from experiments.benchmarks.measuring import forward, training
+from experiments.benchmarks.measuring import forward_operations, training_operations
 from msmm.models import backbone, heads, losses, multi_scale, optimizers, textual
 from msmm.models.annotator import annotator
 from msmm.models.precision import IN_PRECISION, set_precision
@@ -20,10 +19,10 @@ CLASSES, TAGS = 81, 1000
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a process measures.
+    """The job and the sizes that a process measures.
 
-    backbone: of Keras; by hand it is always ResNet-101. matrix_size: side of the matrices that the limit is
-    measured with.
+    backbone: of Keras; in plain PyTorch it is always ResNet-101. matrix_size: side of the matrices that the
+    limit is measured with.
     """
 
     job: str
@@ -36,8 +35,8 @@ class Setup:
     matrix_size: int
 
 
-def memory() -> tuple[float, str]:
-    """The most memory that was held, MiB, on the device that Keras uses, and its name."""
+def peak_memory() -> tuple[float, str]:
+    """Returns the peak memory in MiB on the device that Keras uses, and the name of the device."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -55,7 +54,7 @@ def memory() -> tuple[float, str]:
 
 
 def _arrays(setup: Setup, width: int) -> dict:
-    """Inputs by name, and targets, float32."""
+    """Returns inputs and targets by name, float32."""
     rng, batch = np.random.default_rng(0), setup.batch_size
     return {
         "image": rng.uniform(0, 255, (batch, setup.image_size, setup.image_size, 3)).astype(np.float32),
@@ -79,15 +78,15 @@ def _parts(setup: Setup) -> dict:
         "visual_head": heads.classifier(width, CLASSES, "visual_head"),
         "classifier": heads.classifier(2 * width, CLASSES),
         "quantity": heads.quantity(2 * width),
-        "visual_quantity": heads.quantity(width, name="visual_quantity"),
+        "quantity_visual": heads.quantity(width, name="quantity_visual"),
     }
     return {n: set_precision(p, setup.precision) if n in IN_PRECISION else p for n, p in built.items()}
 
 
-def operations(job: str, part: dict) -> int:
-    """Floating-point operations of a job, an image."""
-    once = {name: forward(model) for name, model in part.items()}
-    step = {name: training(model) for name, model in part.items()}
+def count_operations(job: str, part: dict) -> int:
+    """Counts the floating-point operations per image of a job."""
+    once = {name: forward_operations(model) for name, model in part.items()}
+    step = {name: training_operations(model) for name, model in part.items()}
     features = once["backbone"] + once["multi_scale"]
     return {
         "finetune": step["backbone"] + step["visual_head"],
@@ -97,12 +96,12 @@ def operations(job: str, part: dict) -> int:
         "textual": step["textual"] + step["visual_head"],
         "classifier": step["classifier"],
         "quantity": step["quantity"],
-        "quantity_visual": step["visual_quantity"],
+        "quantity_visual": step["quantity_visual"],
     }[job]
 
 
-def on_keras(setup: Setup):
-    """A step of the job on Keras, and its operations an image."""
+def keras_step(setup: Setup):
+    """Returns a step of the job on Keras, and its operations per image."""
     part = _parts(setup)
     trunk, fusion, head, tags = (part[p] for p in ("backbone", "multi_scale", "visual_head", "textual"))
     arrays = _arrays(setup, fusion.output_shape[-1])
@@ -117,9 +116,9 @@ def on_keras(setup: Setup):
         "textual": lambda: (keras.Model(tags.input, head(tags.output)), "tags", "labels"),
         "classifier": lambda: (part["classifier"], "joint", "labels"),
         "quantity": lambda: (part["quantity"], "joint", "counts"),
-        "quantity_visual": lambda: (part["visual_quantity"], "f_v", "counts"),
+        "quantity_visual": lambda: (part["quantity_visual"], "f_v", "counts"),
     }[setup.job]()
-    work = operations(setup.job, part)
+    work = count_operations(setup.job, part)
     if setup.job == "annotate":
         both = {"image": arrays["image"], "tags": arrays["tags"]}
         return lambda: model.predict_on_batch(both)["quantity"][0, 0], work
@@ -130,8 +129,11 @@ def on_keras(setup: Setup):
     return lambda: model.train_on_batch(arrays[x], arrays[y]), work
 
 
-def by_hand(setup: Setup):
-    """The same for a job on images, written for PyTorch; its operations are counted in Keras' ResNet-101."""
+def torch_step(setup: Setup):
+    """Returns a step of a job on images in plain PyTorch, and its operations per image.
+
+    Operations are counted in Keras' ResNet-101.
+    """
     import torch
     from torch.nn import functional
 
@@ -144,7 +146,7 @@ def by_hand(setup: Setup):
     autocast = torch.autocast(device, getattr(torch, setup.precision), enabled=setup.precision != "float32")
     job = _network_of(setup.job, network, image, arrays["tags"])
     job = torch.compile(job) if setup.compile else job
-    work = operations(setup.job, _parts(dataclasses.replace(setup, backbone="resnet101")))
+    work = count_operations(setup.job, _parts(dataclasses.replace(setup, backbone="resnet101")))
     if setup.job in ("features", "annotate"):
         network.eval()
 
@@ -172,25 +174,25 @@ def by_hand(setup: Setup):
 
 
 def _network_of(job: str, network, image, tags):
-    """A call of the part of a `torch_annotator.Annotator` that a job needs: -> logits, f_v or quantities."""
+    """Returns a call of the part of an `Annotator` that a job needs; it returns logits, f_v or quantities."""
     import torch
     from torch.nn import functional
 
     def maps():
         x = functional.relu(network.stem(image.flip(1) - network.mean))
-        found, x = [x], functional.max_pool2d(x, 3, 2, 1)
+        scales, x = [x], functional.max_pool2d(x, 3, 2, 1)
         for stage in network.stages:
             x = stage(x)
-            found.append(x)
-        return found
+            scales.append(x)
+        return scales
 
     def frozen_maps():
         with torch.no_grad():
             return maps()
 
-    def fused(found):
-        x = found[0]
-        for current, fusion in zip(found[1:], network.fusions, strict=True):
+    def fused(scales):
+        x = scales[0]
+        for current, fusion in zip(scales[1:], network.fusions, strict=True):
             x = current + fusion(x)
         return x.mean((2, 3))
 

@@ -1,4 +1,4 @@
-"""Ways to run the network of a model directory: ours, and what people would use instead."""
+"""Candidates that run the network of a model directory: our engines, and other runtimes."""
 
 import importlib.metadata
 import importlib.util
@@ -13,18 +13,19 @@ from tqdm import tqdm
 from experiments.benchmarks import measuring
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
+from msmm.inference.agreement import compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import Graph
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.annotator import annotator
 
-# image [B, S, S, 3] and tags [B, T], float32, to anything that is NumPy's.
-Way = Callable[[np.ndarray, np.ndarray], object]
+# image [B, S, S, 3] and tags [B, T], float32, to any outputs.
+Candidate = Callable[[np.ndarray, np.ndarray], object]
 KERAS = "Keras, model.predict"
 
 
 def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pathlib.Path:
-    """A model directory with ResNet-101 at 224 pixels and random weights."""
+    """Writes a model directory with ResNet-101 at 224 pixels and random weights."""
     trunk = backbone.build("resnet101", image_size=224)
     fusion = multi_scale.multi_scale([output.shape[1:] for output in trunk.outputs])
     size = fusion.output.shape[1]
@@ -35,7 +36,7 @@ def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pat
         heads.classifier(2 * size, num_labels),
         heads.quantity(2 * size),
         heads.classifier(size, num_labels, "visual_head"),
-        heads.quantity(size, name="visual_quantity"),
+        heads.quantity(size, name="quantity_visual"),
     )
     figures = dict.fromkeys(("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1", "mean true"), 0.0)
     info = {
@@ -53,68 +54,68 @@ def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pat
     return directory / "model"
 
 
-def keras(model: model_dir.Model) -> Way:
-    """The network as Keras' documentation runs it."""
+def keras_candidate(model: model_dir.Model) -> Candidate:
+    """Returns the network as Keras' documentation runs it."""
     return lambda image, tags: model.network.predict({"image": image, "tags": tags}, verbose=0)
 
 
-def ours(directory) -> dict[str, Way]:
-    """Every engine that is installed, in every precision that it has here, but mixed, whose time is up to the
-    images."""
-    ways = {}
-    for engine, precision in settings():
+def engine_candidates(directory) -> dict[str, Candidate]:
+    """Returns every installed engine in every precision of this machine.
+
+    Mixed precision is left out: its time depends on the images.
+    """
+    candidates = {}
+    for engine, precision in list_engines():
         if precision == engines.MIXED:
             continue
-        ways[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).run
-    return ways
+        candidates[f"ours: {engine}, {precision}"] = engines.load(directory, engine, precision).run
+    return candidates
 
 
-def settings() -> list[tuple[str, str]]:
-    """The engines and precisions that there are here; what is missing is said."""
-    found = []
+def list_engines() -> list[tuple[str, str]]:
+    """Returns the engines and precisions of this machine; prints those that are missing."""
+    available = []
     for engine in engines.ENGINES:
         for precision in engines.PRECISIONS:
             try:
-                found.append(engines.choose(engine, precision))
+                available.append(engines.choose(engine, precision))
             except UserError as error:
                 print(f"left out: {error}")
-    return found
+    return available
 
 
-def peers(directory, model: model_dir.Model) -> dict[str, Way]:
-    """Other runtimes, used as their documentation says: on what our engines convert, and PyTorch where the
-    model is a ResNet-101."""
-    ways = {}
+def peer_candidates(directory, model: model_dir.Model) -> dict[str, Candidate]:
+    """Returns other runtimes, used as in their documentation.
+
+    They run the files that our engines convert, and PyTorch where the model is a ResNet-101.
+    """
+    candidates = {}
     for engine, runs in (("onnxruntime", _onnx), ("openvino", _openvino)):
         if not engines.missing(engine):
             with engines.converted(directory, engine) as kept:
-                ways |= runs(kept)
+                candidates |= runs(kept)
     try:
         target = formats.require("litert")
         with tempfile.TemporaryDirectory() as scratch:
             target.write(Graph(model), pathlib.Path(scratch))
-            ways["LiteRT, float32"] = target.open(pathlib.Path(scratch))
+            candidates["LiteRT, float32"] = target.open(pathlib.Path(scratch))
     except UserError as error:
         print(f"left out: {error}")
     if model.info["settings"]["backbone"] == "resnet101":
-        if installed("torch"):
-            ways |= _torch(len(model.labels), len(model.tags), model.network.count_params())
+        if installed_packages("torch"):
+            candidates |= _torch(len(model.labels), len(model.tags), model.network.count_params())
         else:
             print("left out: PyTorch: pip install torch")
-    return ways
+    return candidates
 
 
-def _onnx(directory: pathlib.Path) -> dict[str, Way]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(directory / "model.onnx")
+def _onnx(directory: pathlib.Path) -> dict[str, Candidate]:
+    session = formats.import_onnxruntime().InferenceSession(directory / "model.onnx")
     return {"ONNX Runtime, float32": lambda image, tags: session.run(None, {"image": image, "tags": tags})}
 
 
-def _openvino(directory: pathlib.Path) -> dict[str, Way]:
-    import openvino
-
-    core = openvino.Core()
+def _openvino(directory: pathlib.Path) -> dict[str, Candidate]:
+    core = formats.import_openvino().Core()
     by_itself = core.compile_model(directory / "model.xml", "CPU")
     precision = {"f32": "float32", "bf16": "bfloat16"}[
         by_itself.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -127,118 +128,136 @@ def _openvino(directory: pathlib.Path) -> dict[str, Way]:
     return {name: lambda image, tags, m=m: m({"image": image, "tags": tags}) for name, m in models.items()}
 
 
-def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Way]:
-    """PyTorch eager and compiled, channels last, in float32 and, where the processor has it, bfloat16."""
+def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Candidate]:
+    """Returns PyTorch, eager and compiled, channels last, in float32 and, where supported, bfloat16."""
     import torch
 
     from experiments.benchmarks.torch_annotator import Annotator
 
     network = Annotator(num_labels, num_tags).eval().to(memory_format=torch.channels_last)
-    here = sum(p.numel() for p in network.parameters()) + sum(
+    count = sum(p.numel() for p in network.parameters()) + sum(
         b.numel() for name, b in network.named_buffers() if "running" in name
     )
-    if here != num_parameters:
-        raise ValueError(f"expected {num_parameters:,} parameters in PyTorch. Received: {here:,}")
+    if count != num_parameters:
+        raise ValueError(f"expected {num_parameters:,} parameters in PyTorch. Received: {count:,}")
     compiled = torch.compile(network, dynamic=False, options={"freezing": True})
 
-    def way(run, bfloat16):
+    def candidate(run, bfloat16):
         def call(image, tags):
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                said = run(torch.from_numpy(image).permute(0, 3, 1, 2), torch.from_numpy(tags))
-                return [part.float().numpy() for part in said]
+                outputs = run(torch.from_numpy(image).permute(0, 3, 1, 2), torch.from_numpy(tags))
+                return [part.float().numpy() for part in outputs]
 
         return call
 
     precisions = {"float32": False} | ({"bfloat16": True} if engines.has_bfloat16() else {})
     return {
-        f"PyTorch {kind}, {precision}": way(run, bfloat16)
+        f"PyTorch {kind}, {precision}": candidate(run, bfloat16)
         for kind, run in (("eager", network), ("compiled", compiled))
         for precision, bfloat16 in precisions.items()
     }
 
 
-def installed(*packages: str) -> list[str]:
-    """Those of some packages that are installed."""
+def installed_packages(*packages: str) -> list[str]:
+    """Returns the packages that are installed."""
     return [
         p for p in packages if importlib.util.find_spec(p.replace("-", "_")) and importlib.metadata.version(p)
     ]
 
 
-def speeds(ways: dict[str, Way], model: model_dir.Model, batches: list[int], repeats: int) -> str:
-    """A table: images a second of every way and batch size, and how many times the first way's that is."""
-    rng, found = np.random.default_rng(0), {}
+def speed_table(
+    candidates: dict[str, Candidate], model: model_dir.Model, batches: list[int], repeats: int
+) -> str:
+    """Returns a table of images per second by candidate and batch size, and their ratio to the first one."""
+    rng, speeds = np.random.default_rng(0), {}
     for batch in batches:
         image = rng.uniform(0, 255, (batch, model.image_size, model.image_size, 3)).astype(np.float32)
         tags = (rng.random((batch, len(model.tags))) < 0.01).astype(np.float32)
         tags[0, :1] = 1
 
-        def turn(way, image=image, tags=tags, batch=batch):
-            way(image, tags)
+        def turn(candidate, image=image, tags=tags, batch=batch):
+            candidate(image, tags)
             return batch
 
-        found[batch] = measuring.in_turn({name: lambda w=w: turn(w) for name, w in ways.items()}, repeats)
+        speeds[batch] = measuring.measure_in_turn(
+            {name: lambda w=w: turn(w) for name, w in candidates.items()}, repeats
+        )
     rows = [
         [
             name,
             *(
                 cell
                 for b in batches
-                for cell in (f"{found[b][name]:.2f}", f"{found[b][name] / next(iter(found[b].values())):.2f}")
+                for cell in (
+                    f"{speeds[b][name]:.2f}",
+                    f"{speeds[b][name] / next(iter(speeds[b].values())):.2f}",
+                )
             ),
         ]
-        for name in ways
+        for name in candidates
     ]
-    return measuring.table(["", *(c for b in batches for c in (f"batch {b}", "times"))], rows)
+    return measuring.markdown_table(["", *(c for b in batches for c in (f"batch {b}", "times"))], rows)
 
 
-def agreement(directory, dataset, limit: int | None, batch_size: int, with_tags: bool) -> str:
-    """A table of test images, which Keras and all engines annotate in turn, a batch each: images a second, on
-    how many an engine chooses the labels that Keras does in float32, the largest difference of a probability,
-    and how many were computed again.
+def agreement_table(directory, dataset, limit: int | None, batch_size: int, with_tags: bool) -> str:
+    """Returns a table that compares the labels of Keras and of all engines on test images.
 
-    limit: of how many images, instead of all. with_tags: whether they have their tags.
+    They annotate batches in turn. Columns: images per second, the images with the labels of Keras in float32,
+    labels that differ on the border, the largest difference of a probability, images computed again.
+
+    limit: number of images, instead of all. with_tags: whether the images have their tags.
     """
     from msmm.data.input_pipeline import Images
 
     first = model_dir.load(directory)
-    first.run = _predicts(first)
+    first.run = _keras_run(first)
     models = {KERAS: first}
-    models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in settings()}
+    models |= {f"{e}, {p}": engines.load(directory, e, p) for e, p in list_engines()}
     rows = dataset.annotations("test")[1][:limit]
-    tags = [[t for t, there in zip(dataset.tags, row, strict=True) if there and with_tags] for row in rows]
-    said, seconds = {name: [] for name in models}, {name: [] for name in models}
+    tags = [[tag for tag, has in zip(dataset.tags, row, strict=True) if has and with_tags] for row in rows]
+    predictions, seconds = {name: [] for name in models}, {name: [] for name in models}
     images = Images(dataset, "test", first.image_size, cache_gib=0)
     batches = images.ordered(batch_size, rows=np.arange(len(rows)))
     for batch in tqdm(batches, "comparing labels", -(-len(rows) // batch_size), disable=None):
-        for name, annotations in said.items():
+        for name, annotations in predictions.items():
             some = tags[len(annotations) : len(annotations) + len(batch)]
             if not annotations:
                 models[name].run(*models[name].inputs(batch, some))  # to warm up
             started = time.perf_counter()
             annotations += models[name].annotate(batch, some)
             seconds[name].append(time.perf_counter() - started)
-    exact = said[KERAS]
+    exact = predictions[KERAS]
     rates = {name: len(rows) / sum(spent) for name, spent in seconds.items()}
     table = []
-    for name, annotations in said.items():
-        pairs = list(zip(annotations, exact, strict=True))
-        same = sum(set(a.labels) == set(b.labels) for a, b in pairs)
-        furthest = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
+    for name, annotations in predictions.items():
+        agreement = compare_annotations(first, annotations, exact, tags)
         look = models[name].second_look
         speed = [f"{rates[name]:.2f}", f"{rates[name] / rates[KERAS]:.2f}"]
-        share = [f"{same} of {len(pairs)}", f"{100 * same / len(pairs):.2f} %", f"{furthest:.1e}"]
+        share = [
+            f"{agreement.same_labels} of {len(rows)}",
+            f"{100 * agreement.same_labels / len(rows):.2f} %",
+        ]
+        share += [f"{agreement.borderline}", f"{agreement.probability:.1e}"]
         table.append([name, *speed, *share, f"{look.again}" if look else ""])
     tagged = "with" if with_tags else "without"
     title = f"{len(rows)} test images of {dataset.name}, {tagged} tags, batches of {batch_size}"
-    columns = ["images/s", "times", "labels of Keras", "share", "largest difference", "again in float32"]
-    return measuring.table([title, *columns], table)
+    columns = [
+        "images/s",
+        "times",
+        "labels of Keras",
+        "share",
+        "on the border",
+        "largest difference",
+        "again in float32",
+    ]
+    return measuring.markdown_table([title, *columns], table)
 
 
-def _predicts(model: model_dir.Model):
-    predict = keras(model)
+def _keras_run(model: model_dir.Model):
+    predict = keras_candidate(model)
 
     def run(image, tags):
-        said = predict(image, tags)
-        return {"probabilities": said["probabilities"], "quantity": said["quantity"][:, 0]}
+        outputs = predict(image, tags)
+        return {"probabilities": outputs["probabilities"], "quantity": outputs["quantity"][:, 0]}
 
     return run

@@ -1,4 +1,4 @@
-"""What benchmarks share: taking turns, the machine in words, its matrix rate, the work in a network, memory.
+"""Shared functions of the benchmarks: timing in turn, the machine, its matrix rate, operations, memory.
 
 Runs on any Keras backend, which is chosen when a function first needs it.
 """
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     import keras
 
 
-def in_turn(ways: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
-    """Images a second of every way, by the median of `repeats` rounds in which all take turns.
+def measure_in_turn(candidates: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
+    """Measures images per second of every candidate: the median of `repeats` rounds in which all take turns.
 
-    A way does its work and returns how many images that was. A first call of each does not count.
+    A candidate does its work and returns its number of images. The first call of each does not count.
     """
-    spent = {name: [] for name in ways}
-    bar = tqdm(total=(1 + repeats) * len(ways), unit="turn", leave=False, disable=None)
+    spent = {name: [] for name in candidates}
+    bar = tqdm(total=(1 + repeats) * len(candidates), unit="turn", leave=False, disable=None)
     for turn in range(1 + repeats):
-        for name, way in ways.items():
+        for name, candidate in candidates.items():
             bar.set_description(name)
             started = time.perf_counter()
-            images = way()
+            images = candidate()
             if turn:
                 spent[name].append((time.perf_counter() - started) / images)
             bar.update()
@@ -40,8 +40,8 @@ def in_turn(ways: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, fl
     return {name: 1 / statistics.median(seconds) for name, seconds in spent.items()}
 
 
-def machine(*packages: str) -> str:
-    """The processor, its cores, and versions of Python and packages, in a line."""
+def describe_machine(*packages: str) -> str:
+    """Returns a line with the processor, its cores, and the versions of Python and of packages."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     info = pathlib.Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else ""
@@ -61,8 +61,10 @@ def _version(package: str) -> str:
         return f"no {package}"
 
 
-def matrix_rate(precision: str = "float32", size: int = 2048, products: int = 1, rounds: int = 7) -> float:
-    """Floating-point operations a second of products of two square matrices, median of rounds of them."""
+def measure_matrix_rate(
+    precision: str = "float32", size: int = 2048, products: int = 1, rounds: int = 7
+) -> float:
+    """Measures floating-point operations per second of products of square matrices, the median of rounds."""
     import keras
 
     rng = np.random.default_rng(0)
@@ -77,15 +79,20 @@ def matrix_rate(precision: str = "float32", size: int = 2048, products: int = 1,
     return 2 * products * size**3 / statistics.median(spent[1:])
 
 
-def forward(model: "keras.Model") -> int:
-    """Floating-point operations of the products and convolutions of a network, an image (an addition and a
-    multiplication are two)."""
+def forward_operations(model: "keras.Model") -> int:
+    """Counts floating-point operations per image of the products and convolutions of a network.
+
+    An addition and a multiplication are two operations.
+    """
     return sum(_layers(model))
 
 
-def training(model: "keras.Model") -> int:
-    """Those of a training step, an image: forward, and a gradient by the weights and one by the input of each
-    layer; the first needs none by its input."""
+def training_operations(model: "keras.Model") -> int:
+    """Counts floating-point operations per image of a training step.
+
+    A step has the forward pass and, for each layer, gradients by the weights and by the input; the first
+    layer needs none by its input.
+    """
     work = _layers(model)
     return 3 * sum(work) - work[0]
 
@@ -105,7 +112,7 @@ def _layers(model: "keras.Model") -> list[int]:
 
 
 class Memory:
-    """The most that this process holds: `peak` in all, `own` without mapped files while this lasts; MiB."""
+    """Peak memory of this process, MiB: `peak` in all, `own` without mapped files while the context lasts."""
 
     def __enter__(self):
         self.peak = self.own = 0.0
@@ -134,11 +141,17 @@ class Memory:
                 return
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    return "\n".join([row(columns), row(["---", *["---:"] * (len(columns) - 1)]), *map(row, rows)])
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table; the first column is text, the others are numbers."""
+    return "\n".join(
+        [
+            markdown_row(columns),
+            markdown_row(["---", *["---:"] * (len(columns) - 1)]),
+            *map(markdown_row, rows),
+        ]
+    )
 
 
-def row(cells: Sequence[str]) -> str:
-    """A row of a Markdown table."""
+def markdown_row(cells: Sequence[str]) -> str:
+    """Returns a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"

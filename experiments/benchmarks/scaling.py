@@ -1,6 +1,6 @@
-"""Training on random rows, in processes of its own: seconds an epoch and memory.
+"""Measures training on random rows in processes of its own: seconds per epoch and memory.
 
-For `benchmark_scaling`, which imports this without TensorFlow.
+For `benchmark_scaling`, which imports this file without TensorFlow.
 """
 
 import dataclasses
@@ -13,17 +13,17 @@ from msmm.core import command_line
 from msmm.core.errors import UserError
 
 ON_IMAGES = ("finetune", "visual", "joint")
-SHARED = ("finetune", "visual")  # those of which workers share the steps
+SHARED = ("finetune", "visual")  # stages whose steps workers share
 STAGES = ("textual", "classifier", "quantity", "quantity_visual")
-METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # those on features
+METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # methods on features
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained on how many rows of which widths, and by whom.
+    """A stage or method, the size of its data, and its settings.
 
-    workers: processes of one core each that share every batch, of which a single one trains as if alone;
-        None: one process on all cores. backbone, image_size (pixels): of the stages on images.
+    workers: processes of one core each that share every batch; None: one process on all cores.
+    backbone, image_size (pixels): of the stages on images.
     """
 
     of: str
@@ -42,8 +42,11 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a process spent on a case: seconds an epoch, on the clock and of cores; its peak in all and
-    without mapped files, MiB. loss: of the last step, over the whole batch."""
+    """The cost of a case in one process.
+
+    seconds, core_seconds: per epoch. peak, own: memory with and without mapped files, MiB. loss: of the last
+    step, over the whole batch.
+    """
 
     seconds: float
     core_seconds: float
@@ -52,40 +55,41 @@ class Cost:
     loss: float
 
 
-def cases(first: Case, **others: Sequence[int]) -> list[Case]:
-    """A case, and others that differ from it in one field: name -> values."""
+def make_cases(first: Case, **others: Sequence[int]) -> list[Case]:
+    """Returns a case and others that differ from it in one field, name -> values."""
     changed = [(name, value) for name, values in others.items() for value in values]
     return [first, *(dataclasses.replace(first, **{name: value}) for name, value in changed)]
 
 
-def check(case: Case, cores: int) -> None:
-    """Raises UserError where a case's workers cannot be had; cores: those that a process may choose from."""
+def check_case(case: Case, cores: int) -> None:
+    """Raises UserError where a case has impossible workers; cores: the number available."""
     if case.workers is None:
         return
-    said = f"--workers={case.workers}"
+    flag = f"--workers={case.workers}"
     if case.workers < 1:
-        raise UserError(f"expected 1 or more. Received: {said}")
+        raise UserError(f"expected 1 or more. Received: {flag}")
     if case.of not in SHARED:
         raise UserError(
-            f"workers share the steps of {' and '.join(SHARED)} alone: expected one of them beside {said}. "
+            f"workers share the steps of {' and '.join(SHARED)} alone: expected one of them beside {flag}. "
             f"Received: --of={case.of}"
         )
     if case.batch_size % case.workers:
-        raise UserError(f"{said} cannot share batches of {case.batch_size} equally: choose a --batch_size")
+        raise UserError(f"{flag} cannot share batches of {case.batch_size} equally: choose a --batch_size")
     if case.workers > 1 and case.recompute:
-        raise UserError(f"--recompute is for a single process: leave it or {said} out")
+        raise UserError(f"--recompute is for a single process: leave it or {flag} out")
     if case.workers > cores:
-        raise UserError(f"{said} takes as many cores, and this process may choose from {cores}")
+        raise UserError(f"{flag} takes as many cores, and this process may choose from {cores}")
 
 
 def _run(case: Case, folder: str):
     """A run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments.benchmarks import synthetic
+    from msmm.configs import replace_flat
     from msmm.configs.base import Config
     from msmm.training.run import Run
 
-    dataset = synthetic.Dataset((("train", case.images), ("test", 64)), case.classes, case.tags)
+    dataset = synthetic.SyntheticDataset((("train", case.images), ("test", 64)), case.classes, case.tags)
     if case.of in ON_IMAGES:
         dataset = dataclasses.replace(dataset, side=256)
         settings = {"backbone": case.backbone, "image_size": case.image_size}
@@ -94,27 +98,28 @@ def _run(case: Case, folder: str):
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
     settings |= {name: getattr(case, name) for name in ("precision", "batch_size", "recompute")}
-    config = Config(**settings, weights="none", textual_units=case.feature_size)
+    settings |= {"weights": "none", "textual_units": case.feature_size}
+    config = replace_flat(Config(), settings)
     return Run(pathlib.Path(folder), dataset, config)
 
 
-def prepare(case: Case, folder: str) -> None:
-    """Writes the features that the case trains on."""
+def prepare_case(case: Case, folder: str) -> None:
+    """Writes the features that a case trains on."""
     run = _run(case, folder)  # imports TensorFlow without its chatter
     from experiments.benchmarks import synthetic
 
     if case.of in ON_IMAGES:
-        synthetic.pretend(run, *["finetune"] * (case.of == "visual"))
+        synthetic.fake_stages(run, *["finetune"] * (case.of == "visual"))
         return
-    synthetic.pretend_on_features(run)
+    synthetic.fake_stages_without_parts(run)
     kinds = {"textual": (), "classifier": ("visual", "textual"), "quantity": ("visual", "textual")}
     for kind in kinds.get(case.of, ("visual",) if case.of in STAGES else ("cnn",)):
         for split in run.dataset.splits:
             synthetic.fill_features(run, split, kind, case.feature_size)
 
 
-def measure(case: Case, folder: str) -> Cost:
-    """Trains a case's steps, in this process or as the worker of TF_CONFIG that it is."""
+def measure_case(case: Case, folder: str) -> Cost:
+    """Trains the steps of a case in this process, which may be a worker of TF_CONFIG."""
     run = _run(case, folder)
     from experiments.benchmarks.measuring import Memory
     from msmm.training import stages
@@ -145,26 +150,28 @@ def _distribution(case: Case, run):
 
 
 def _steps(task, config, distribution):
-    """The model, and the (loss, images) of each step of an epoch."""
+    """Returns the model, and an iterator of (loss, images) of each step of an epoch."""
     from msmm.training import loop
     from msmm.training.distribution import Replicas
 
-    rate = task.learning_rate / 1000  # no matter what it learns; and losses of others stay comparable
-    if distribution and not distribution.is_chief:  # what `stages.follow` does
-        distribution.told()
+    rate = (
+        task.optimisation.learning_rate / 1000
+    )  # no matter what it learns; and losses of others stay comparable
+    if distribution and not distribution.is_chief:  # what `stages.follow_chief` does
+        distribution.receive_epoch()
         replicas = Replicas(distribution, task, config, rate)
         replicas.assign()
         return None, replicas.steps(0)
-    model, _ = loop.compiled(task, config, rate)
+    model, _ = loop.build_compiled(task, config, rate)
     if distribution:
         return model, distribution.steps(task, config, 0, rate, model)(0)
-    return model, loop.steps_alone(task, model)(0)
+    return model, loop.local_steps(task, model)(0)
 
 
-def row(case: Case, costs: Sequence[Cost]) -> list[str]:
-    """A row of the table: of, images, classes, tags, workers, s, core s, µs an image, MiB, MiB, loss.
+def table_row(case: Case, costs: Sequence[Cost]) -> list[str]:
+    """Returns a row: of, images, classes, tags, workers, s, core s, µs per image, MiB, MiB, loss.
 
-    costs: of every worker, the chief first. Core seconds are those of all, memory is that of the largest.
+    costs: of every worker, the chief first. Core seconds are summed, memory is the largest.
     """
     sizes = [f"{number:,}" for number in (case.images, case.classes, case.tags)]
     seconds = costs[0].seconds

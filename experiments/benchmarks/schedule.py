@@ -1,4 +1,4 @@
-"""What the whole schedule on NUS-WIDE would take, from measured speeds."""
+"""Computes the time of the whole schedule on NUS-WIDE from measured speeds."""
 
 from msmm.configs.base import Config
 
@@ -7,26 +7,26 @@ TRAIN, TEST, HELD_OUT = 94_570, 55_335, 5_000
 
 
 def images_to_process(config: Config) -> dict[str, int]:
-    """How many images each job sees in the whole schedule on NUS-WIDE, if no stage stops early.
+    """Returns the number of images that each job processes on NUS-WIDE, if no stage stops early.
 
     "features" are forward passes through MS-CNN: held-out images after each epoch of the stages on images,
     the batches of decision 8 after each of stage visual, and at the end every image of both splits once.
     """
     training = TRAIN - HELD_OUT
-    epochs = {"finetune": config.finetune_epochs, "visual": config.visual_epochs}
-    statistics = min(config.bn_batches * config.batch_size, training) * config.visual_epochs
+    epochs = {"finetune": config.finetune.epochs, "visual": config.visual.epochs}
+    statistics = min(config.bn_batches * config.batch_size, training) * config.visual.epochs
     return {
         **{stage: epochs[stage] * training for stage in epochs},
         "features": sum(epochs.values()) * HELD_OUT + statistics + TRAIN + TEST,
-        "textual": config.textual_epochs * training,
-        "classifier": config.classifier_epochs * training,
-        "quantity": config.quantity_epochs * training,
-        "quantity_visual": config.quantity_epochs * training,
+        "textual": config.textual.epochs * training,
+        "classifier": config.classifier.epochs * training,
+        "quantity": config.quantity.epochs * training,
+        "quantity_visual": config.quantity.epochs * training,
     }
 
 
-def schedule(speed: dict[str, float], backend: str) -> str:
-    """The time of the whole schedule, in words: computed from images/s by job."""
+def describe_schedule(speed: dict[str, float], backend: str) -> str:
+    """Returns the time of the whole schedule in words, computed from images/s by job."""
     images = images_to_process(Config())
     missing = [job for job in images if job not in speed]
     if missing:

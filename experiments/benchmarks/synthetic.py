@@ -1,4 +1,4 @@
-"""Runs for measuring time and memory: random rows of any number, and stages that count as finished."""
+"""Synthetic data sets and finished stages, for measuring time and memory at any size."""
 
 import dataclasses
 import functools
@@ -11,14 +11,15 @@ from PIL import Image
 from msmm.core.files import write_json
 from msmm.training import frozen_features, model_parts, stage_tasks
 from msmm.training.run import Run
+from msmm.training.stage_table import STAGES
 
 LABELS_PER_IMAGE, TAGS_PER_IMAGE = 2.5, 8  # NUS-WIDE's, nearly
 _PICTURES = 16  # different ones
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Random annotations and pictures of noise, in place of a `records.Dataset`.
+class SyntheticDataset:
+    """Random annotations and noise images, in place of a `records.Dataset`.
 
     sizes: images of each split. side: of the pictures, pixels.
     """
@@ -72,17 +73,17 @@ class Dataset:
 
     @functools.cached_property
     def _pictures(self) -> list[bytes]:
-        rng, found = np.random.default_rng(0), []
+        rng, files = np.random.default_rng(0), []
         for _ in range(_PICTURES):
             blocks = rng.integers(0, 256, (max(1, self.side // 8), max(1, self.side // 8), 3), np.uint8)
             picture, file = Image.fromarray(blocks).resize((self.side, self.side)), io.BytesIO()
             picture.save(file, "JPEG", quality=90)
-            found.append(file.getvalue())
-        return found
+            files.append(file.getvalue())
+        return files
 
 
-def pretend(run: Run, *stages: str) -> None:
-    """Makes stages count as finished: their parts are saved with the weights that they start with.
+def fake_stages(run: Run, *stages: str) -> None:
+    """Marks stages as finished and saves their parts with initial weights.
 
     The batch statistics of the backbone are those of its weights; without them, a hundred layers in
     inference mode would multiply the activations without end. Set `bn_momentum` to 0 for that.
@@ -90,8 +91,8 @@ def pretend(run: Run, *stages: str) -> None:
     for stage in stages:
         directory, hashes = run.stage_directory(stage), {}
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (part for part, trainer in model_parts.STAGE_OF.items() if trainer == stage):
-            (model,) = stage_tasks.fresh_parts(run, stage, name)
+        for name in STAGES[stage].parts:
+            (model,) = stage_tasks.build_fresh_parts(run, stage, name)
             if name == "backbone":
                 model(next(run.images("train").ordered(8)), training=True)
             model.save_weights(directory / f"{name}.weights.h5")
@@ -99,24 +100,26 @@ def pretend(run: Run, *stages: str) -> None:
         write_json(directory / "stage.json", {"settings": {}, "weights": hashes})
 
 
-def pretend_on_features(run: Run) -> None:
-    """The same without any parts, for what reads `fill_features` alone."""
+def fake_stages_without_parts(run: Run) -> None:
+    """Marks stages as finished without saving parts, for stages that read `fill_features` alone."""
     for stage in ("finetune", "visual", "textual"):
-        hashes = {part: "none" for part, trainer in model_parts.STAGE_OF.items() if trainer == stage}
+        hashes = dict.fromkeys(STAGES[stage].parts, "none")
         write_json(run.stage_directory(stage) / "stage.json", {"settings": {}, "weights": hashes})
 
 
 def fill_features(run: Run, split: str, kind: str, width: int) -> None:
-    """Random features of a split, float32 [N, width], in place of those that the run's parts would compute.
+    """Writes random features of a split, float32 [N, width], where the run's parts would write theirs.
 
     kind: "cnn" (pooled M_5), "visual" (f_v) or "textual" (f_t).
     """
     needed = {"cnn": ("backbone",), "visual": ("backbone", "multi_scale"), "textual": ("textual",)}[kind]
-    key = frozen_features.key_of(run, split, **{part: model_parts.trained_hash(run, part) for part in needed})
+    key = frozen_features.cache_key(
+        run, split, **{part: model_parts.trained_hash(run, part) for part in needed}
+    )
     count, rng = run.dataset.num_examples(split), np.random.default_rng(0)
 
     def batches():
         for rows in np.array_split(np.arange(count), max(1, count // 1024)):
             yield [rng.random((len(rows), width), np.float32)]
 
-    frozen_features.cached(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)
+    frozen_features.cache_arrays(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)

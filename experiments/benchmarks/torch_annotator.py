@@ -1,6 +1,6 @@
-"""The complete model of Fig. 2 on ResNet-101, written in plain PyTorch: what benchmarks compare with.
+"""The complete model of Fig. 2 on ResNet-101, in plain PyTorch, for comparison in benchmarks.
 
-Layer for layer that of `msmm.models`, with random weights: what is compared is time, not what it says.
+Layer for layer the network of `msmm.models`, with random weights: only its time is compared.
 """
 
 import torch

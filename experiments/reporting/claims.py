@@ -1,72 +1,69 @@
-"""Measures the paper's claims: the gain, its 95 % interval over test images, its spread over seeds."""
+"""Measures the paper's claims: the gain of each training seed and its 95 % interval over seeds and images."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from experiments.reporting.report import LOWER_IS_BETTER, Claim, Outcome, Table
-from msmm.scoring.metrics import annotation_metrics, bootstrap_difference, bootstrap_mean
+from msmm.scoring.bootstrap import RESAMPLES, Gain, mean_gain, metric_gain
 from msmm.scoring.predictions import round_counts
 
 
-def judge(
+def measure_claim(
     claim: Claim,
     truth: np.ndarray,
     chosen: Sequence[Mapping[str, np.ndarray]],
     published: Table | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> Outcome:
-    """Measures a claim on annotations.
+    """Measures a claim about chosen labels.
 
     Args:
+        claim: two rows and a metric of eq. 6-7.
         truth: [N, C] bool.
         chosen: for each training seed, row name -> chosen labels [N, C] bool.
         published: the paper's table that has both rows, or None.
         resamples: of the bootstrap, which is a function of the arrays alone.
     """
     better, worse = ([seed[name] for seed in chosen] for name in (claim.better, claim.worse))
-    scores = [[annotation_metrics(truth, c)[claim.metric] for c in seeds] for seeds in (better, worse)]
-    drawn = bootstrap_difference(truth, worse, better, claim.metric, resamples)
-    return _outcome(claim, [b - w for b, w in zip(*scores, strict=True)], drawn, published)
+    return _outcome(claim, metric_gain(truth, worse, better, claim.metric, resamples), published)
 
 
-def judge_quantity(
+def measure_quantity_claim(
     claim: Claim,
     truth: np.ndarray,
     raw: Sequence[Mapping[str, np.ndarray]],
     published: Table | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> Outcome:
-    """Measures a claim on label quantities (IV-D1).
+    """Measures a claim about label quantities (IV-D1).
 
     Args:
+        claim: two rows and "Accuracy" or "MSE".
         truth: [N] integers, the true quantities m.
         raw: for each training seed, row name -> predicted quantities before rounding [N].
-        published, resamples: as for `judge`.
+        published, resamples: as for `measure_claim`.
     """
-    gains = np.stack(
-        [
-            _score(claim.metric, truth, seed[claim.better]) - _score(claim.metric, truth, seed[claim.worse])
-            for seed in raw
-        ]
-    )
-    drawn = bootstrap_mean(gains.mean(axis=0), resamples)
-    return _outcome(claim, [float(gain) for gain in gains.mean(axis=1)], drawn, published)
+    gains = [
+        _image_scores(claim.metric, truth, seed[claim.better])
+        - _image_scores(claim.metric, truth, seed[claim.worse])
+        for seed in raw
+    ]
+    return _outcome(claim, mean_gain(np.stack(gains), resamples), published)
 
 
-def _score(metric: str, truth: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """What each image adds to a mean that is better the higher it is, [N] (decision 21)."""
+def _image_scores(metric: str, truth: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """Returns the terms [N] of a mean over images that is better the higher it is (decision 21)."""
     raw = np.asarray(raw, np.float64)
     if metric == "Accuracy":
         return 100.0 * (round_counts(raw, np.iinfo(np.int32).max) == truth)
     return -((raw - truth) ** 2)
 
 
-def _outcome(claim: Claim, gains: Sequence[float], drawn: np.ndarray, published: Table | None) -> Outcome:
-    low, high = (float(p) for p in np.percentile(drawn, [2.5, 97.5]))
+def _outcome(claim: Claim, gain: Gain, published: Table | None) -> Outcome:
     rows = {row.name: row.seeds[0] for row in published.rows} if published else {}
     printed = None
     if claim.better in rows and claim.worse in rows:
-        gain = rows[claim.better][claim.metric] - rows[claim.worse][claim.metric]
-        printed = round(-gain if claim.metric in LOWER_IS_BETTER else gain, 3)
-    return Outcome(claim, tuple(gains), (low, high), printed)
+        difference = rows[claim.better][claim.metric] - rows[claim.worse][claim.metric]
+        printed = round(-difference if claim.metric in LOWER_IS_BETTER else difference, 3)
+    return Outcome(claim, gain.per_seed, gain.interval, printed)

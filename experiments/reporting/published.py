@@ -1,4 +1,4 @@
-"""Every number of Tables I-VI as the paper prints it, and what does not add up in them.
+"""Every number of Tables I-VI as the paper prints it, and the inconsistencies in them.
 
 The printed column "Quality Prediction" is read as quantity prediction. Flags are as printed.
 """
@@ -10,7 +10,7 @@ from msmm.scoring.metrics import METRICS
 
 K = 3  # length of the lists without quantity prediction (decision 24)
 TEST_IMAGES = {"NUS-WIDE": 55_335, "MSCOCO": 30_774}  # section IV-A1
-MEAN_LABELS = {"NUS-WIDE": 2.547, "MSCOCO": 2.813}  # a test image, by `mean_labels`; K = 3
+MEAN_LABELS = {"NUS-WIDE": 2.547, "MSCOCO": 2.813}  # per test image, by `mean_true_labels`; K = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +41,17 @@ INCONSISTENT = (
     ),
 )  # fmt: skip
 
-# What cannot come from one protocol, by table. Sums in the tests; "probably" is our reading.
+# Numbers that cannot come from one protocol, by table. The tests have the sums; "probably" is our reading.
 NOTES = {
     "I": (
         "Lists of fixed length k have I-P/I-R = (mean true labels)/k in eq. 6: the three rows without LQP "
-        "give .849, so with k = 3 a mean of 2.547 labels a test image.",
+        "give .849, so with k = 3 a mean of 2.547 labels per test image.",
         "The mean predicted quantity is that mean times I-R/I-P: 2.313 for the full model and 2.437 for "
         "MS-CNN+LQP, so the regressor counts too few.",
         "The paper sets the full model's C-R in bold, though MS-CNN+Tags has the higher one.",
     ),
     "II": (
-        "I-P/I-R of CNN and MS-CNN+Tags give a mean of 2.813 labels a test image with k = 3; "
+        "I-P/I-R of CNN and MS-CNN+Tags give a mean of 2.813 labels per test image with k = 3; "
         "the mean predicted quantity is 2.588 for the full model and 2.721 for MS-CNN+LQP.",
     ),
     "III": (
@@ -87,20 +87,20 @@ CLAIMS = (
     Claim("multi-scale helps", "IV-B (3)", "MS-CNN", "CNN"),
 )
 
-# Section IV-D1 says it of the MSE; that the accuracy rises too is in both tables.
+# Section IV-D1 claims it for the MSE; both tables show that the accuracy rises too.
 QUANTITY_CLAIMS = (
     Claim("tags help to count", "IV-D1", "MS-CNN+Tags", "MS-CNN", "MSE"),
     Claim("tags help to count", "Tables V, VI", "MS-CNN+Tags", "MS-CNN", "Accuracy"),
 )
 LEAST_ACCURACY = 45.0  # percent; "more than 45% … in all cases", IV-D1
-TRAINING_DAYS, TEST_SECONDS = 3.0, 0.01  # IV-D3: NUS-WIDE on a Titan X; a test image
+TRAINING_DAYS, TEST_SECONDS = 3.0, 0.01  # IV-D3: NUS-WIDE on a Titan X; per test image
 
 
-def mean_labels(row: Row, k: int = K) -> tuple[float, float]:
-    """The mean true labels an image behind a published row of fixed length k, (low, high).
+def mean_true_labels(row: Row, k: int = K) -> tuple[float, float]:
+    """Computes bounds of the mean true labels per image from a published row of fixed length k.
 
-    Eq. 6 with k predictions an image gives I-P/I-R = mean/k exactly; the bounds are those of
-    numbers printed to ±0.005.
+    Eq. 6 with k predictions per image gives I-P/I-R = mean/k exactly; the bounds follow from numbers printed
+    to ±0.005.
     """
     i_p, i_r = row.values("I-P")[0], row.values("I-R")[0]
     return k * (i_p - 0.005) / (i_r + 0.005), k * (i_p + 0.005) / (i_r - 0.005)

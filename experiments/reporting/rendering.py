@@ -1,6 +1,6 @@
-"""Pages of small tables and pictures as plain text, Markdown and one self-contained HTML file, and CSV.
+"""Renders pages of tables and pictures as plain text, Markdown, one self-contained HTML file, and CSV.
 
-What the tables mean is `report`'s business. Every string may hold anything: it is escaped here.
+`report` builds the blocks. Every string may contain anything: it is escaped here.
 """
 
 import base64
@@ -62,7 +62,7 @@ pre {{ padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 4px; 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """`under` is a second line where the format has one; `mark` points to a footnote."""
+    """A cell of a table. under: a second line where the format has one; mark: refers to a footnote."""
 
     text: str
     under: str = ""
@@ -72,9 +72,9 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture: SVG as text that is safe within a page (as `drawing` makes it), or the bytes of a PNG.
+    """A picture: SVG text that is safe within a page (from `plots.render_svg`), or the bytes of a PNG.
 
-    name: of its file beside the Markdown, without ending; alt: what it shows, in words.
+    name: of its file beside the Markdown, without ending; alt: the content in words.
     """
 
     name: str
@@ -91,9 +91,9 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A headed part of a page: a table (header and rows), a picture, notes, code; each may be absent.
+    """A part of a page with a heading: a table (header and rows), a picture, notes, code; each is optional.
 
-    The first `left` columns hold words, the others numbers.
+    The first `left` columns contain words, the others numbers.
     """
 
     heading: str
@@ -106,7 +106,7 @@ class Block:
 
 
 def text(title: str, blocks: Sequence[Block]) -> str:
-    """For a terminal. The best of a column has a `*` before it."""
+    """Returns plain text for a terminal. The best of a column has a `*` before it."""
     lines = [clean(title), "=" * len(clean(title)), ""]
     for block in blocks:
         lines += [clean(block.heading), "-" * min(len(clean(block.heading)), TEXT_WIDTH)]
@@ -124,7 +124,7 @@ def text(title: str, blocks: Sequence[Block]) -> str:
 
 
 def _text_column(cells: Sequence[Cell], left: bool) -> list[tuple[str, str]]:
-    """The two lines of each cell, all of one width; digits stay aligned beside stars and marks."""
+    """Returns the two lines of each cell, all of one width; digits stay aligned beside stars and marks."""
     pad = " " * (any(cell.mark for cell in cells) and not left)
     upper = ["*" * cell.best + clean(cell.text) + (cell.mark or pad) for cell in cells]
     lower = [clean(cell.under) + pad * bool(cell.under) for cell in cells]
@@ -134,7 +134,7 @@ def _text_column(cells: Sequence[Cell], left: bool) -> list[tuple[str, str]]:
 
 
 def markdown(title: str, blocks: Sequence[Block]) -> str:
-    """GitHub's Markdown. The best of a column is bold."""
+    """Returns GitHub's Markdown. The best of a column is bold."""
     lines = [f"# {_escape_markdown(title)}", ""]
     for block in blocks:
         lines += [f"## {_escape_markdown(block.heading)}", ""]
@@ -161,7 +161,7 @@ def _escape_markdown(string: str) -> str:
 
 
 def page(title: str, blocks: Sequence[Block]) -> str:
-    """One HTML file that loads nothing, light or dark as the reader's system is."""
+    """Returns one HTML file that loads nothing, light or dark like the reader's system."""
     body = "\n".join(_html_block(block) for block in blocks)
     return _HTML.format(title=_escape_html(title), body=body)
 
@@ -185,7 +185,7 @@ def _html_block(block: Block) -> str:
 
 
 def _html_picture(picture: Picture) -> str:
-    """SVG stays part of the page, so that it follows the page's colours and shows its tooltips."""
+    """Returns a picture; SVG stays part of the page, so that it follows its colours and shows tooltips."""
     if isinstance(picture.content, str):
         return f'<div class="scroll">{picture.content}</div>'
     encoded = base64.b64encode(picture.content).decode()
@@ -208,12 +208,12 @@ def _escape_html(string: str) -> str:
 
 
 def comma_separated(lines: Sequence[Sequence]) -> str:
-    """CSV for programs: every cell as it is, nothing escaped but for CSV's own sake."""
+    """Returns CSV: every cell as it is, nothing escaped beyond CSV's own rules."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()
 
 
 def clean(string: str) -> str:
-    """One line without control characters, so that no name can move a cursor or break a table."""
+    """Returns one line without control characters, so that no name can move a cursor or break a table."""
     return "".join(c for c in " ".join(str(string).split()) if c.isprintable())

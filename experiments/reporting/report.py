@@ -1,7 +1,7 @@
-"""The one table path: measured rows, the published ones beside them, the paper's claims, pictures.
+"""Reports: measured and published tables, the paper's claims, figures, settings and notes.
 
-A `Report` becomes plain text for a terminal, Markdown, CSV and one self-contained HTML file.
-Measured and published numbers stand in tables of their own and never share a column.
+A `Report` becomes plain text for a terminal, Markdown, CSV and one self-contained HTML file. Measured and
+published numbers are in separate tables and never share a column.
 """
 
 import dataclasses
@@ -14,11 +14,12 @@ from experiments.reporting import rendering
 from experiments.reporting.rendering import Block, Cell, Picture
 from msmm.core.files import write_bytes
 from msmm.scoring.metrics import METRICS
+from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 
 QUANTITY = ("Accuracy", "MSE")  # columns of Tables V and VI
 LENGTHS = ("mean predicted", "mean true", "classes never predicted", "classes without positives")
 LOWER_IS_BETTER = ("MSE",)
-_OF_THE_TRUTH = ("mean true", "classes without positives", "variance of true")  # alike in every run
+_OF_THE_TRUTH = ("mean true", "classes without positives", "variance of true")  # equal in every run
 _DECIMALS = {"MSE": 3, "quantity MSE": 3, "variance of true": 3, "classes never predicted": 1}
 _FLAGS = {True: "yes", False: "no", None: ""}
 _MARKS = "†‡§¶"
@@ -27,10 +28,11 @@ _NONE = "—"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method: a dict of metrics (column -> value) for each training seed, or one as published.
+    """One method in a table.
 
-    `multi_modal` and `quantity` are the paper's yes/no columns; None where a table has none.
-    An `upper_bound` is given the true quantities and so is never marked as best.
+    seeds: column -> value, for each training seed; one entry for a published row.
+    multi_modal, quantity: the paper's yes/no columns; None where a table has none.
+    upper_bound: the row uses the true quantities, so it is never marked as best.
     """
 
     name: str
@@ -40,15 +42,16 @@ class Row:
     upper_bound: bool = False
 
     def values(self, column: str) -> list[float]:
-        """The values of one column, one a seed; empty where the row does not have it."""
+        """Returns the values of one column, one per seed; empty where the row has no such column."""
         return [seed[column] for seed in self.seeds if column in seed]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows under a heading that says whose numbers they are and of which data set.
+    """Rows under a heading that names their source ("Measured" or "Published") and the data set.
 
-    `marks` maps (row name, column), or (row name, "") for a whole row, to a footnote.
+    columns: names of the shown columns. first: the heading of the column of row names.
+    marks: (row name, column), or (row name, "") for a whole row -> footnote.
     """
 
     heading: str
@@ -61,7 +64,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """The paper says in `source` that row `better` is better than row `worse` by `metric`."""
+    """A claim of the paper, in section `source`: row `better` is better than row `worse` by `metric`."""
 
     name: str
     source: str
@@ -72,38 +75,37 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A claim as measured. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
+    """A measured claim. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
 
-    differences: the gains, one a training seed; percentage points, or labels^2 for MSE.
-    interval: 95 % of the paired bootstrap over test images of their mean over seeds.
+    gains: one per training seed; percentage points, or labels² for MSE.
+    interval: 95 % of their mean, over training seeds and test images (`msmm.scoring.bootstrap`).
     published: the gain as printed in the paper, or None.
     """
 
     claim: Claim
-    differences: Sequence[float]
+    gains: Sequence[float]
     interval: tuple[float, float]
     published: float | None = None
 
     @property
     def verdict(self) -> str:
-        """See `VERDICT_RULE`."""
-        holds = np.mean(self.differences) > 0
-        one_sided = self.interval[0] > 0 or self.interval[1] < 0
-        agree = all(d > 0 for d in self.differences) or all(d <= 0 for d in self.differences)
-        return ("holds" if holds else "does not hold") + ("" if one_sided and agree else " (within noise)")
+        """One of `VERDICTS`, see `VERDICT_RULE`."""
+        low, high = self.interval
+        return VERDICTS[0] if low > 0 else VERDICTS[1] if high < 0 else VERDICTS[2]
 
 
+VERDICTS = ("supported", "contradicted", "undecided")
 VERDICT_RULE = (
-    "A claim holds where the gain, averaged over training seeds, is above 0. "
-    "It is called within noise where the 95 % interval contains 0 or the seeds disagree about the sign. "
-    "The interval is that of a paired bootstrap over the test images, so it holds no training noise; "
-    "± is the standard deviation of the gain over training seeds."
+    "A claim is supported where the 95 % interval of the gain is above 0, contradicted where it is below 0, "
+    "and undecided otherwise. The interval is a bootstrap over test images and training seeds, with its bias "
+    "subtracted; ± is the standard deviation of the gain over training seeds."
 )
+ONE_SEED = "One training seed was run, so the intervals contain no training noise."
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture under a heading, with what a reader must know of it."""
+    """A picture under a heading, with notes."""
 
     heading: str
     picture: Picture
@@ -112,10 +114,10 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that a page says.
+    """The content of a page.
 
-    summary: first of all; claims: what heads the outcomes; settings: (name, value, source) each; notes:
-    what a reader must know of this run; versions: package -> version; command: what to type to get the same.
+    summary: notes at the top. claims_heading: the heading of the outcomes. settings: (name, value, source).
+    notes: about this run. versions: package -> version. command: the command that makes the same report.
     """
 
     title: str
@@ -127,12 +129,14 @@ class Report:
     command: str = ""
     figures: Sequence[Figure] = ()
     summary: Sequence[str] = ()
-    claims: str = "The paper's claims, as measured"
+    claims_heading: str = "The paper's claims, as measured"
 
 
-def write(report: Report, directory: str | pathlib.Path, stem: str) -> list[pathlib.Path]:
-    """Writes `stem`.html, .md, .csv, with claims `stem`_claims.csv, and the pictures of the Markdown;
-    returns their paths."""
+def write_report(report: Report, directory: str | pathlib.Path, stem: str) -> list[pathlib.Path]:
+    """Writes `stem`.html, .md, .csv, `stem`_claims.csv where there are claims, and the Markdown's pictures.
+
+    Returns their paths, the HTML file first.
+    """
     directory = pathlib.Path(directory)
     texts = {
         f"{stem}.html": as_html(report),
@@ -149,22 +153,22 @@ def write(report: Report, directory: str | pathlib.Path, stem: str) -> list[path
 
 
 def as_text(report: Report) -> str:
-    """For a terminal, within 80 columns unless names are long."""
+    """Returns plain text for a terminal, within 80 columns unless names are long."""
     return rendering.text(report.title, list(_blocks(report, best="*")))
 
 
 def as_markdown(report: Report) -> str:
-    """For a repository's page."""
+    """Returns Markdown."""
     return rendering.markdown(report.title, list(_blocks(report, best="Bold")))
 
 
 def as_html(report: Report) -> str:
-    """One self-contained page."""
+    """Returns one self-contained HTML page."""
     return rendering.page(report.title, list(_blocks(report, best="Bold")))
 
 
 def as_csv(report: Report) -> str:
-    """The tables, unrounded: for each row its mean and, with more than one seed, each run and the sd."""
+    """Returns the tables, unrounded: the mean of each row and, with several seeds, each run and the sd."""
     columns = list(dict.fromkeys(column for table in report.tables for column in table.columns))
     lines = [["table", "row", "multi-modal", "LQP", "statistic", *columns]]
     for table in report.tables:
@@ -180,21 +184,21 @@ def as_csv(report: Report) -> str:
 
 
 def claims_as_csv(report: Report) -> str:
-    """The claims, unrounded."""
+    """Returns the measured claims, unrounded."""
     lines = [
         ["claim", "source", "better", "worse", "metric"]
         + ["seeds", "gain", "sd", "low", "high", "published", "verdict"]
     ]
     for outcome in report.outcomes:
-        d = outcome.differences
+        gains = outcome.gains
         published = "" if outcome.published is None else outcome.published
-        gain = [len(d), float(np.mean(d)), _statistic(_sd, d, 2), *outcome.interval]
+        gain = [len(gains), float(np.mean(gains)), _statistic(_sd, gains, 2), *outcome.interval]
         lines.append([*dataclasses.astuple(outcome.claim), *gain, published, outcome.verdict])
     return rendering.comma_separated(lines)
 
 
-def _statistic(of: Callable, values: Sequence[float], at_least: int) -> float | str:
-    return float(of(values)) if len(values) >= at_least else ""
+def _statistic(function: Callable, values: Sequence[float], at_least: int) -> float | str:
+    return float(function(values)) if len(values) >= at_least else ""
 
 
 def _sd(values: Sequence[float]) -> float:
@@ -202,7 +206,7 @@ def _sd(values: Sequence[float]) -> float:
 
 
 def _blocks(report: Report, best: str) -> Iterator[Block]:
-    """`best` is the format's word for how the best of a column is set off."""
+    """Yields the blocks of a page; `best` describes how the format marks the best value of a column."""
     if report.summary:
         yield Block("Summary", notes=report.summary)
     for table in report.tables:
@@ -212,8 +216,10 @@ def _blocks(report: Report, best: str) -> Iterator[Block]:
         gain = f"{metric} {'drop' if metric in LOWER_IS_BETTER else 'gain'}"
         header = Cell("Claim"), Cell(gain, "(95 % interval)"), Cell("Published"), Cell("Verdict")
         rows = [_outcome_cells(o) for o in report.outcomes if o.claim.metric == metric]
-        heading = report.claims + f": {metric}" * (metric != "H-F1")
-        yield Block(heading, header, rows, notes=[VERDICT_RULE] * (metric == metrics[-1]))
+        heading = report.claims_heading + f": {metric}" * (metric != "H-F1")
+        one_seed = any(len(outcome.gains) == 1 for outcome in report.outcomes)
+        rules = [VERDICT_RULE, *[ONE_SEED] * one_seed]
+        yield Block(heading, header, rows, notes=rules if metric == metrics[-1] else ())
     for figure in report.figures:
         yield Block(figure.heading, notes=figure.notes, picture=figure.picture)
     if report.settings:
@@ -254,16 +260,16 @@ def _table_block(table: Table, best: str) -> Block:
 
 
 def _column_head(column: str) -> Cell:
-    if column in METRICS or column == "Accuracy":
+    if column in (*METRICS, "Accuracy", MEAN_AP):
         return Cell(column, "(%)")
     first, _, rest = column.partition(" ")
     return Cell(first, rest)
 
 
 def _best(table: Table, column: str) -> str | None:
-    """The best value of a column as it is printed; None for a column or table without a best."""
+    """Returns the best value of a column as printed; None for a column or table without a best."""
     rows = [row for row in table.rows if not row.upper_bound and row.values(column)]
-    if len(rows) < 2 or column not in (*METRICS, *QUANTITY):
+    if len(rows) < 2 or column not in (*METRICS, *QUANTITY, *RANKING_METRICS):
         return None
     pick = min if column in LOWER_IS_BETTER else max
     return _mean_sd(pick(rows, key=lambda row: np.mean(row.values(column))), column)[0]
@@ -280,16 +286,15 @@ def _mean_sd(row: Row, column: str) -> tuple[str, str]:
 
 
 def _outcome_cells(outcome: Outcome) -> list[Cell]:
-    claim, differences = outcome.claim, outcome.differences
+    claim, gains = outcome.claim, outcome.gains
     decimals = _DECIMALS.get(claim.metric, 2)
-    low, high, mean = (_signed(v, decimals) for v in (*outcome.interval, np.mean(differences)))
-    sd = f" ± {_sd(differences):.{decimals}f}" if len(differences) > 1 else ""
-    verdict, _, noise = outcome.verdict.partition(" (")
+    low, high, mean = (_signed(v, decimals) for v in (*outcome.interval, np.mean(gains)))
+    sd = f" ± {_sd(gains):.{decimals}f}" if len(gains) > 1 else ""
     return [
         Cell(f"{claim.name} ({claim.source})", f"{claim.better} over {claim.worse}"),
         Cell(mean + sd, f"({low} to {high})"),
         Cell(_NONE if outcome.published is None else _signed(outcome.published, decimals)),
-        Cell(verdict, f"({noise}" if noise else ""),
+        Cell(outcome.verdict),
     ]
 
 

@@ -1,103 +1,135 @@
 """Tables III and IV: the paper's model beside the eight methods that it is compared with.
 
-All methods stand on one backbone, one data path and one metric. Under the table, what the paper
-lacks: every method that gives k labels also with our predicted quantity and with the true one, so
-that ranking and counting are seen apart.
+All methods use one backbone, one data path and one metric. Further tables, which the paper lacks, give every
+method that ranks labels our predicted quantity and the true one, so that ranking and counting are seen apart.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from experiments.reporting import published
 from experiments.reporting.report import LENGTHS, Claim
-from experiments.sections import study
-from experiments.sections.study import Measured, Section, Study
-from msmm.baselines.registry import METHODS
-from msmm.scoring.predictions import Annotations, round_counts
+from experiments.sections.study import (
+    MeasuredRow,
+    Section,
+    Study,
+    add_ranking_metrics,
+    make_table,
+    measure_row,
+    ranking_table,
+)
+from msmm.baselines.registry import load_baselines
+from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import train
-from msmm.training.table_rows import COMPLETE, VARIANTS, raw_quantity
+from msmm.training.table_rows import predict_raw_quantity
 
-OURS = "Ours"
+BASELINES = load_baselines()
+OURS, UPPER_BOUND = "Ours", "Upper bound (Ours)"
 TRUNKS = {
-    "pretrained": "the backbone as its pretrained weights have it",
+    "pretrained": "the backbone with its pretrained weights",
     "finetuned": "the backbone of stage finetune",
     "images": "a backbone of its own, trained by its own loss",
 }
+COUNTS_NOTE = (
+    "The quantity is that of MS-CNN+Tags+LQP for a method that reads tags, of MS-CNN+LQP for one that does "
+    "not. Not in the paper."
+)
+
+# Method -> the score of probability 0.5, where scores are probabilities of labels or their logits.
+HALF = {"logistic": 0.0, "sinn": 0.0, "tag_neighbour": 0.5}
+DECODERS_NOTE = "Recurrent methods score only the labels that they emit, so they have no mAP."
 
 
-def compared_methods(measured: Study, number: str) -> Section:
-    """Trains every method on every run of a study and measures it."""
-    said = {name: [] for name in METHODS}  # method -> annotations, one a seed
-    for run in measured.runs:
-        for name in METHODS:
-            train(run, name)
-            said[name].append(baseline_tasks.annotate(run, name))
-        Run.images.cache_clear()
-    runs = measured.runs
-    reads_tags = {name: baseline_tasks.create(measured.run, name).multi_modal for name in METHODS}
+def comparison_section(study: Study, number: str) -> Section:
+    """Trains every compared method on every run of a study and makes the section of Table III or IV."""
+    predictions = _train_and_predict(study.runs)
+    reads_tags = {name: baseline_tasks.create_baseline(study.run, name).multi_modal for name in BASELINES}
 
-    def row(name, counts=None):
-        return _row(runs, said[name], reads_tags[name], counts)
+    def row(name: str, counts: Callable | None = None) -> MeasuredRow:
+        return _measure(study.runs, predictions[name], reads_tags[name], counts)
 
-    ours = {"Upper bound (Ours)": measured.rows["Upper bound"], OURS: measured.rows[COMPLETE]}
-    methods = {METHODS[name].title: row(name) for name in reversed(METHODS)}
-    ranking = [name for name in reversed(METHODS) if said[name][0].counts is None]
-    predicted = {f"{METHODS[n].title} + our quantity": row(n, _ours) for n in ranking}
-    true = {f"{METHODS[n].title}, true quantity": row(n, _true) for n in ranking}
-    rows = ours | methods
+    ours = {UPPER_BOUND: study.rows["Upper bound"], OURS: study.rows[COMPLETE]}
+    own_counts = {BASELINES[name].title: row(name) for name in reversed(BASELINES)}
+    rankers = [name for name in reversed(BASELINES) if predictions[name][0].counts is None]
+    our_counts = {f"{BASELINES[n].title} + our quantity": row(n, _our_counts) for n in rankers}
+    true_counts = {f"{BASELINES[n].title}, true quantity": row(n, _true_counts) for n in rankers}
+    rows = ours | own_counts
+    ranked = {OURS: ours[OURS]}
+    for name in rankers:
+        if all(np.isfinite(p.scores).all() for p in predictions[name]):
+            title, half = BASELINES[name].title, HALF.get(name)
+            ranked[title] = add_ranking_metrics(own_counts[title], study.truth, predictions[name], half)
     return Section(
         tables=[
-            study.table(f"Measured: the rows of Table {number}, {measured.what}", rows, first="Methods"),
+            make_table(f"Measured: the rows of Table {number}, {study.description}", rows, first="Methods"),
             published.TABLES[number],
-            study.table(
-                "Measured: with our predicted quantity", {OURS: ours[OURS]} | predicted, first="Methods",
-                notes=["The quantity is that of MS-CNN+Tags+LQP for a method that reads tags, of MS-CNN+LQP "
-                       "for one that does not. Not in the paper."],
+            ranking_table(ranked, first="Methods", notes=[DECODERS_NOTE]),
+            make_table(
+                "Measured: with our predicted quantity",
+                {OURS: ours[OURS]} | our_counts,
+                first="Methods",
+                notes=[COUNTS_NOTE],
             ),
-            study.table(
-                "Measured: with the true quantity", {"Upper bound (Ours)": ours["Upper bound (Ours)"]} | true,
-                first="Methods", notes=["What is left is the quality of the ranking. Not in the paper."],
+            make_table(
+                "Measured: with the true quantity",
+                {UPPER_BOUND: ours[UPPER_BOUND]} | true_counts,
+                first="Methods",
+                notes=["Only the quality of the ranking remains. Not in the paper."],
             ),
-            study.table("Measured: labels an image", rows, columns=LENGTHS, first="Methods"),
+            make_table("Measured: labels per image", rows, columns=LENGTHS, first="Methods"),
         ],
-        outcomes=measured.judge(claims(list(methods)), published.TABLES[number], rows),
+        outcomes=study.measure_claims(comparison_claims(list(own_counts)), published.TABLES[number], rows),
         notes=[
-            f"{METHODS[name].title} reads {TRUNKS[baseline_tasks.trunk(measured.run, name)]}."
-            for name in METHODS
+            f"{method.title} reads {TRUNKS[baseline_tasks.choose_trunk(study.run, name)]}."
+            for name, method in BASELINES.items()
         ],
-        methods=tuple(METHODS),
-    )  # fmt: skip
-
-
-def claims(titles: Sequence[str]) -> list[Claim]:
-    """Section IV-C: the paper's model is better than each of these."""
-    return [Claim("better than the compared methods", "IV-C", OURS, title) for title in titles]
-
-
-def _row(runs: Sequence[Run], said: Sequence[Annotations], reads_tags: bool, counts=None) -> Measured:
-    """A method's row; `counts` (of a run and whether the method reads tags) instead of its own or k."""
-    chosen = []
-    for run, annotations in zip(runs, said, strict=True):
-        if counts:
-            annotations = dataclasses.replace(annotations, counts=counts(run, reads_tags))
-        chosen.append(baseline_tasks.chosen(run, annotations))
-    return study.measured(
-        runs[0].split("test").labels,
-        chosen,
-        multi_modal=reads_tags,
-        quantity=counts is not None or said[0].counts is not None,
-        upper_bound=counts is _true,
+        baselines=tuple(BASELINES),
     )
 
 
-def _ours(run: Run, reads_tags: bool) -> np.ndarray:
+def _train_and_predict(runs: Sequence[Run]) -> Mapping[str, list[Predictions]]:
+    """Trains every method and returns its predictions for the test split, one entry per run."""
+    predictions = {name: [] for name in BASELINES}
+    for run in runs:
+        for name in BASELINES:
+            train(run, name)
+            predictions[name].append(baseline_tasks.predict_baseline(run, name))
+        Run.images.cache_clear()
+    return predictions
+
+
+def comparison_claims(titles: Sequence[str]) -> list[Claim]:
+    """Returns the claims of section IV-C: the paper's model is better than each method."""
+    return [Claim("better than the compared methods", "IV-C", OURS, title) for title in titles]
+
+
+def _measure(
+    runs: Sequence[Run], predictions: Sequence[Predictions], reads_tags: bool, counts: Callable | None
+) -> MeasuredRow:
+    """Measures a method; `counts` (run, reads_tags -> [N]) replaces its own counts or k."""
+    chosen = []
+    for run, ranked in zip(runs, predictions, strict=True):
+        if counts:
+            ranked = dataclasses.replace(ranked, counts=counts(run, reads_tags))
+        chosen.append(baseline_tasks.choose_baseline_labels(run, ranked))
+    return measure_row(
+        runs[0].split("test").labels,
+        chosen,
+        multi_modal=reads_tags,
+        quantity=counts is not None or predictions[0].counts is not None,
+        upper_bound=counts is _true_counts,
+    )
+
+
+def _our_counts(run: Run, reads_tags: bool) -> np.ndarray:
     row = COMPLETE if reads_tags else "MS-CNN+LQP"
-    return round_counts(raw_quantity(run, VARIANTS[row]), len(run.dataset.labels))
+    return round_counts(predict_raw_quantity(run, TABLE_ROWS[row]), len(run.dataset.labels))
 
 
-def _true(run: Run, reads_tags: bool) -> np.ndarray:
+def _true_counts(run: Run, reads_tags: bool) -> np.ndarray:
     return run.split("test").counts.astype(np.int32)

@@ -1,191 +1,196 @@
-"""What lies behind the tables, as figures: learning curves, label quantities, classes, calibration."""
+"""Figures behind the tables: learning curves, label quantities, F1 of classes, calibration."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.patches import Rectangle
 
-from experiments.reporting import drawing
-from experiments.reporting.drawing import Axis, Panel
+from experiments.reporting.plots import CELL, INK, LINES, SOFT, add_tooltip, render_svg, use_log_scale
 from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
 from msmm.scoring.metrics import per_class_f1
-from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import predict_probabilities
 
 BINS = 10  # of probability, equally wide
+_COLUMNS = 3  # of learning curves
 
 
-def section(study: Study) -> Section:
-    """All of them."""
-    return Section(figures=[*learning_curves(study), quantities(study), classes(study), calibration(study)])
+def diagnostics_section(study: Study) -> Section:
+    """Returns all figures of this file."""
+    figures = [quantities_figure(study), classes_figure(study), reliability_figure(study)]
+    return Section(figures=[*learning_curves(study), *figures])
 
 
 def learning_curves(study: Study) -> list[Figure]:
-    """The losses, and the held-out figure that people read, by stage and epoch; a line a seed."""
-    kept = "A dot marks the epoch that is kept. One colour a seed."
-    shown = {stage: "H-F1" for stage in STAGES} | {"quantity": "Accuracy", "quantity_visual": "Accuracy"}
+    """Returns the losses and the held-out metrics by stage and epoch, a line per seed."""
+    kept = "A dot marks the epoch that is kept. One colour per seed."
+    metrics = {stage: "H-F1" for stage in PAPER_STAGES} | {
+        "quantity": "Accuracy",
+        "quantity_visual": "Accuracy",
+    }
     return [
         Figure(
             "Learning curves: loss",
-            _curves(study, {stage: "loss" for stage in STAGES}, "loss_curves", training=True),
+            _curves_picture(study, {stage: "loss" for stage in PAPER_STAGES}, "loss_curves"),
             [
-                f"Solid: held-out images; dashed: training images, with dropout where there is any. {kept}",
+                f"Solid: held-out images; dashed: training images, with dropout where it is used. {kept}",
                 "Classification stages: eq. 4, summed over classes; quantity stages: eq. 5, labels².",
             ],
         ),
         Figure(
             "Learning curves: held-out H-F1, and accuracy of the quantity",
-            _curves(study, shown, "held_out_curves", training=False),
+            _curves_picture(study, metrics, "held_out_curves"),
             [f"Percent of held-out training images, H-F1 at top {study.run.config.k}. {kept}"],
         ),
     ]
 
 
-def _curves(study: Study, wanted: dict[str, str], name: str, training: bool) -> Picture:
-    width, height, columns = 235, 150, 3
-    panels = []
-    for number, (stage, figure) in enumerate(wanted.items()):
-        records = [run.stage_record(stage) for run in study.runs]
-        held_out = [[(e["epoch"], e["held-out"][figure]) for e in r["history"]] for r in records]
-        trained = [[(e["epoch"], e["train"]["loss"]) for e in r["history"]] for r in records]
-        values = [y for line in held_out + training * trained for _, y in line]
-        last = max(epoch for line in held_out for epoch, _ in line)
-        low, high = _padded(min(values), max(values))
-        panel = Panel(
-            left=62 + (width + 75) * (number % columns),
-            top=30 + (height + 78) * (number // columns),
-            width=width,
-            height=height,
-            x=Axis(0, max(last, 3), "epoch", whole=True),
-            y=Axis(low, high, figure if figure == "loss" else f"{figure} (%)"),
-            title=stage,
-        )
-        for i, (run, record, line, other) in enumerate(
-            zip(study.runs, records, held_out, trained, strict=True)
-        ):
-            colour = f"s{i % drawing.SERIES}"
-            if training:
-                panel.line(other, f"thin {colour}", f"seed {run.seed}, training")
-            panel.line(line, f"line {colour}", f"seed {run.seed}, held-out")
-            best = record["best_epoch"]
-            if best:  # 0: the stage kept its start
-                value = line[best - 1][1]
-                panel.dot(best, value, colour, f"seed {run.seed}: epoch {best} is kept, {figure} {value:.4g}")
-        panels.append(panel.draw())
-    rows = -(-len(wanted) // columns)
-    alt = f"{'Losses' if training else 'Held-out figures'} by epoch of the stages {', '.join(wanted)}"
-    return Picture(
-        name, alt, drawing.svg((width + 75) * columns + 10, (height + 78) * rows + 16, alt, panels)
-    )
+def _curves_picture(study: Study, metrics: dict[str, str], name: str) -> Picture:
+    """Draws one panel per stage; metrics: stage -> the held-out metric that it shows."""
+    rows = -(-len(metrics) // _COLUMNS)
+    alt = f"{'Losses' if 'loss' in metrics.values() else 'Held-out metrics'} by epoch of {', '.join(metrics)}"
+
+    def draw(drawing: Drawing) -> None:
+        panels = drawing.subplots(rows, _COLUMNS, squeeze=False).ravel()
+        for axes, (stage, metric) in zip(panels, metrics.items(), strict=False):
+            draw_curves(axes, study, stage, metric)
+        for axes in panels[len(metrics) :]:
+            axes.remove()
+
+    return Picture(name, alt, render_svg(draw, 900, 230 * rows, alt))
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    margin = 0.06 * (high - low) or 0.5
-    return low - margin, high + margin
+def draw_curves(axes: Axes, study: Study, stage: str, metric: str) -> None:
+    """Draws a held-out metric of a stage by epoch and, for the loss, the training loss; a colour per seed."""
+    for i, run in enumerate(study.runs):
+        record, colour = run.stage_record(stage), LINES[i % len(LINES)]
+        epochs = [epoch["epoch"] for epoch in record["history"]]
+        held_out = [epoch["held-out"][metric] for epoch in record["history"]]
+        if metric == "loss":
+            losses = [epoch["train"]["loss"] for epoch in record["history"]]
+            (line,) = axes.plot(epochs, losses, "--", color=colour, linewidth=1.1, alpha=0.75)
+            add_tooltip(line, f"seed {run.seed}, training")
+        (line,) = axes.plot(epochs, held_out, color=colour)
+        add_tooltip(line, f"seed {run.seed}, held-out")
+        best = record["best_epoch"]
+        if best:  # 0: the stage kept its start
+            value = held_out[best - 1]
+            (dot,) = axes.plot([best], [value], "o", color=colour)
+            add_tooltip(dot, f"seed {run.seed}: epoch {best} is kept, {metric} {value:.4g}")
+    axes.set_title(stage)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(metric if metric == "loss" else f"{metric} (%)")
+    axes.set_xlim(left=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def confusion(truth: np.ndarray, said: np.ndarray, size: int) -> np.ndarray:
-    """How often images with m labels (row) are given m̂ (column), int64 [size, size], for 0 … size - 1.
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, size: int) -> np.ndarray:
+    """Counts images by true quantity (row) and predicted quantity (column), int64 [size, size].
 
-    truth, said: [N] integers below `size`.
+    truth, predicted: [N] integers below `size`.
     """
-    return np.bincount(truth * size + said, minlength=size * size).reshape(size, size)
+    return np.bincount(truth * size + predicted, minlength=size * size).reshape(size, size)
 
 
-def quantities(study: Study) -> Figure:
-    """True against predicted label quantities of the complete model, summed over seeds."""
+def quantities_figure(study: Study) -> Figure:
+    """Draws true against predicted label quantities of the complete model, summed over seeds."""
     truth, size = study.truth.sum(axis=1), study.truth.shape[1] + 1
-    counts = sum(confusion(truth, chosen.sum(axis=1), size) for chosen in study.rows[COMPLETE].chosen)
+    counts = sum(confusion_matrix(truth, chosen.sum(axis=1), size) for chosen in study.rows[COMPLETE].chosen)
     used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
     counts = counts[np.ix_(used, used)]
-    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    cells = [
-        [(f"{n:,}" if n else "", s) for n, s in zip(*row, strict=True)]
-        for row in zip(counts, share, strict=True)
-    ]
-    titles = [
-        [f"{m} true, {n} predicted: {counts[i, j]}" for j, n in enumerate(used)] for i, m in enumerate(used)
-    ]
-    names = [str(n) for n in used]
-    width, height, parts = drawing.grid(names, names, cells, titles, "predicted quantity", "true quantity")
     alt = f"True against predicted label quantities of {COMPLETE}"
-    right = np.trace(counts) / counts.sum()
+    side = 44 * len(used) + 80
+    picture = render_svg(lambda drawing: draw_confusion(drawing.subplots(), counts, used), side, side, alt)
     return Figure(
         "Label quantities, true and predicted",
-        Picture("quantities", alt, drawing.svg(width, height, alt, parts)),
+        Picture("quantities", alt, picture),
         [
-            f"{COMPLETE}: images of the test split, summed over seeds; a row's shade is its share. "
-            f"{100 * right:.2f} % lie on the diagonal."
+            f"{COMPLETE}: images of the test split, summed over seeds. The shade of a cell is its share of "
+            f"the row. {100 * np.trace(counts) / counts.sum():.2f} % lie on the diagonal."
         ],
     )
 
 
-def classes(study: Study) -> Figure:
-    """F1 of each class in the test split against how many training images have it."""
+def draw_confusion(axes: Axes, counts: np.ndarray, quantities: np.ndarray) -> None:
+    """Draws a confusion matrix [K, K] of `quantities` [K], the first row at the top."""
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    for i, m in enumerate(quantities):
+        for j, n in enumerate(quantities):
+            corner = (j - 0.48, i - 0.48)
+            cell = axes.add_patch(Rectangle(corner, 0.96, 0.96, facecolor=CELL, alpha=float(shares[i, j])))
+            add_tooltip(cell, f"{m} true, {n} predicted: {counts[i, j]}")
+            if counts[i, j]:
+                axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(len(quantities)), quantities)
+    axes.set_yticks(range(len(quantities)), quantities)
+    axes.set(xlim=(-0.5, len(quantities) - 0.5), ylim=(len(quantities) - 0.5, -0.5), aspect="equal")
+    axes.set_xlabel("predicted quantity")
+    axes.set_ylabel("true quantity")
+    axes.xaxis.set_label_position("top")
+    axes.xaxis.tick_top()
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def classes_figure(study: Study) -> Figure:
+    """Draws F1 of each class in the test split against the number of training images with the class."""
     frequency = study.run.split("train").labels.sum(axis=0)
     f1 = np.stack([per_class_f1(study.truth, chosen) for chosen in study.rows[COMPLETE].chosen])
-    mean, spread = f1.mean(axis=0), f1.std(axis=0, ddof=1) if len(f1) > 1 else np.zeros(f1.shape[1])
-    at_least_one = np.maximum(1, frequency)
-    panel = Panel(
-        left=62,
-        top=16,
-        width=800,
-        height=360,
-        x=Axis(
-            at_least_one.min() / 1.15, at_least_one.max() * 1.35, "training images with the class", log=True
-        ),
-        y=Axis(-4, 104, "F1 on the test split (%)"),
-    )
-    for i, name in enumerate(study.run.dataset.labels):
-        if len(f1) > 1:
-            ends = [(at_least_one[i], y) for y in (mean[i] - spread[i], mean[i] + spread[i])]
-            panel.line([(x, min(max(y, -4), 104)) for x, y in ends], "spread")
-        panel.dot(
-            at_least_one[i], mean[i], "s0", f"{name}: {frequency[i]} training images, F1 {mean[i]:.2f} %"
-        )
-    panel.marks += _labels(panel, at_least_one, mean, study.run.dataset.labels)
+    mean, names = f1.mean(axis=0), study.run.dataset.labels
     alt = f"F1 of each class against its frequency in training, {COMPLETE}"
-    rho = np.corrcoef(np.log(at_least_one), mean)[0, 1] if len(mean) > 2 and mean.std() else 0.0
-    never = int((f1.mean(axis=0) == 0).sum())
+    picture = render_svg(lambda d: draw_classes(d.subplots(), frequency, f1, names), 890, 430, alt)
+    logs = np.log(np.maximum(1, frequency))
+    correlation = np.corrcoef(logs, mean)[0, 1] if len(mean) > 2 and mean.std() and logs.std() else 0.0
     return Figure(
         "Classes: F1 against frequency",
-        Picture("classes", alt, drawing.svg(890, 430, alt, [panel.draw()])),
+        Picture("classes", alt, picture),
         [
-            f"{COMPLETE}; a dot a class, the mean over seeds with one standard deviation up and down; names "
-            "where there is room, all in the tooltips.",
-            f"Correlation of F1 with the logarithm of the frequency: {rho:.2f}. Classes with an F1 of 0 in "
-            f"every seed: {never}.",
+            f"{COMPLETE}: a dot per class, the mean over seeds, with one standard deviation up and down. "
+            "Names are written where they fit; tooltips have all of them.",
+            f"Correlation of F1 with the logarithm of the frequency: {correlation:.2f}. Classes with an F1 "
+            f"of 0 in every seed: {int((mean == 0).sum())}.",
         ],
     )
 
 
-def _labels(panel: Panel, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Names beside their dots where they hit neither another dot nor another name."""
-    places = [panel.at(a, b) for a, b in zip(x, y, strict=True)]
-    taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in places]
-    found = []
-    for (px, py), name in zip(places, names, strict=True):
-        wide = 6.3 * len(name) + 3
-        for left, below in (
-            (px + 7, py + 4),
-            (px - 7 - wide, py + 4),
-            (px - wide / 2, py - 8),
-            (px - wide / 2, py + 17),
-        ):
-            box = (left, below - 10, left + wide, below + 2)
-            inside = _within(box, panel)
+def draw_classes(axes: Axes, frequency: np.ndarray, f1: np.ndarray, names: Sequence[str]) -> None:
+    """Draws F1 [S, C], percent, against the numbers of training images [C]."""
+    x, mean = np.maximum(1, frequency), f1.mean(axis=0)
+    axes.set(xlim=(x.min() / 1.15, x.max() * 1.35), ylim=(-4, 104))
+    use_log_scale(axes, "x")
+    if len(f1) > 1:
+        spread = f1.std(axis=0, ddof=1)
+        axes.vlines(x, np.maximum(mean - spread, -4), np.minimum(mean + spread, 104), LINES[0], alpha=0.3)
+    for i, name in enumerate(names):
+        (dot,) = axes.plot([x[i]], [mean[i]], "o", color=LINES[0])
+        add_tooltip(dot, f"{name}: {frequency[i]} training images, F1 {mean[i]:.2f} %")
+    axes.set_xlabel("training images with the class")
+    axes.set_ylabel("F1 on the test split (%)")
+    axes.figure.draw_without_rendering()  # fixes the layout, which the places of the names depend on
+    _add_names(axes, x, mean, names)
+
+
+def _add_names(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
+    """Writes names beside their dots where they cover no other dot or name."""
+    dots = axes.transData.transform(np.column_stack([x, y]))
+    taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in dots]
+    area = axes.bbox
+    for (px, py), name in zip(dots, names, strict=True):
+        width = 6.3 * len(name) + 3
+        for left, bottom in ((px + 7, py - 4), (px - 7 - width, py - 4), (px - width / 2, py + 8)):
+            box = (left, bottom, left + width, bottom + 11)
+            inside = area.x0 <= box[0] and area.y0 <= box[1] and box[2] <= area.x1 and box[3] <= area.y1
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                found.append(drawing.text(left, below, name, "soft"))
+                axes.annotate(name, (left, bottom + 2), xycoords="figure pixels", color=SOFT, fontsize=10)
                 break
-    return found
-
-
-def _within(box: tuple, panel: Panel) -> bool:
-    right, bottom = panel.left + panel.width, panel.top + panel.height
-    return panel.left <= box[0] and panel.top <= box[1] and box[2] <= right and box[3] <= bottom
 
 
 def _overlap(a: tuple, b: tuple) -> bool:
@@ -194,9 +199,10 @@ def _overlap(a: tuple, b: tuple) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Pairs of image and class whose probability lies between two bounds.
+    """Pairs of image and class with a probability between two bounds.
 
-    count: how many; mean: of their probabilities; share: of them that are true; both 0 where there are none.
+    count: number of pairs. mean: of their probabilities. share: of the pairs that are true. Both are 0 in an
+    empty bin.
     """
 
     count: int
@@ -204,52 +210,65 @@ class Bin:
     share: float
 
 
-def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Pairs in equally wide bins of probability; the last holds 1, too.
+def reliability_bins(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Sorts pairs into equally wide bins of probability; the last one includes 1.
 
     truth: bool, probabilities: float in 0 … 1, both [N, C].
     """
     p = np.asarray(probabilities, np.float64).ravel()
-    which = np.minimum((p * bins).astype(np.int64), bins - 1)
-    count = np.bincount(which, minlength=bins)
-    some = np.maximum(1, count)
-    means = np.bincount(which, p, bins) / some
-    shares = np.bincount(which, truth.ravel().astype(np.float64), bins) / some
+    index = np.minimum((p * bins).astype(np.int64), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    divisor = np.maximum(1, count)
+    means = np.bincount(index, p, bins) / divisor
+    shares = np.bincount(index, truth.ravel().astype(np.float64), bins) / divisor
     return [Bin(int(n), float(m), float(s)) for n, m, s in zip(count, means, shares, strict=True)]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """The expected calibration error: |share - mean|, averaged over pairs, 0 … 1."""
+    """Returns the expected calibration error: |share - mean|, averaged over pairs, 0 … 1."""
     return sum(b.count * abs(b.share - b.mean) for b in bins) / sum(b.count for b in bins)
 
 
-def calibration(study: Study) -> Figure:
-    """The reliability diagram of the complete model's probabilities, a line a seed."""
-    found = [reliability(study.truth, probabilities(run, VARIANTS[COMPLETE], "test")) for run in study.runs]
-    upper = Panel(62, 16, 420, 330, Axis(0, 1, ""), Axis(0, 1, "share that is true"))
-    upper.line([(0, 0), (1, 1)], "ideal")
-    for i, (run, bins) in enumerate(zip(study.runs, found, strict=True)):
-        colour = f"s{i % drawing.SERIES}"
-        upper.line([(b.mean, b.share) for b in bins if b.count], f"line {colour}")
-        for b in bins:
-            if b.count:
-                said = f"seed {run.seed}: {b.count} pairs, mean probability {b.mean:.4f}, {b.share:.4f} true"
-                upper.dot(b.mean, b.share, colour, said)
-    sizes = [round(np.mean([bins[i].count for bins in found])) for i in range(BINS)]
-    lower = Panel(62, 372, 420, 70, Axis(0, 1, "probability"), Axis(0.5, 2 * max(sizes), "pairs", log=True))
-    for i, size in enumerate(sizes):
-        if size:
-            lower.bar(i / BINS, (i + 1) / BINS, size, "cell", f"{size} pairs a seed")
-    alt = f"Reliability diagram of {COMPLETE}: how often labels of a probability are true"
-    errors = [100 * calibration_error(bins) for bins in found]
+def reliability_figure(study: Study) -> Figure:
+    """Draws the reliability diagram of the complete model's probabilities, a line per seed."""
+    bins = {
+        run.seed: reliability_bins(study.truth, predict_probabilities(run, TABLE_ROWS[COMPLETE], "test"))
+        for run in study.runs
+    }
+    alt = f"Reliability diagram of {COMPLETE}: share of true labels by probability"
+    picture = render_svg(lambda drawing: draw_reliability(drawing, bins), 500, 490, alt)
+    errors = [100 * calibration_error(seed) for seed in bins.values()]
     spread = f" ± {np.std(errors, ddof=1):.2f}" if len(errors) > 1 else ""
     return Figure(
         "Reliability of the probabilities",
-        Picture("reliability", alt, drawing.svg(500, 490, alt, [upper.draw(), lower.draw()])),
+        Picture("reliability", alt, picture),
         [
             f"{COMPLETE} on all pairs of a test image and a class, in {BINS} bins; dotted: a calibrated "
-            "model. Below: how many pairs a bin has, in powers of ten.",
+            "model. Below: the number of pairs per bin, on a logarithmic scale.",
             f"Expected calibration error {np.mean(errors):.2f}{spread} %. Most pairs are near 0, so it is "
-            "small even where the diagram is not on its diagonal.",
+            "small even where the diagram leaves its diagonal.",
         ],
     )
+
+
+def draw_reliability(drawing: Drawing, bins: dict[int, list[Bin]]) -> None:
+    """Draws the diagram of bins by seed, and the number of pairs per bin below it."""
+    upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=(4.5, 1))
+    upper.plot([0, 1], [0, 1], ":", color=SOFT)
+    for i, (seed, of_seed) in enumerate(bins.items()):
+        filled, colour = [b for b in of_seed if b.count], LINES[i % len(LINES)]
+        upper.plot([b.mean for b in filled], [b.share for b in filled], color=colour)
+        for b in filled:
+            (dot,) = upper.plot([b.mean], [b.share], "o", color=colour)
+            add_tooltip(
+                dot, f"seed {seed}: {b.count} pairs, mean probability {b.mean:.4f}, {b.share:.4f} true"
+            )
+    sizes = [round(np.mean([of_seed[i].count for of_seed in bins.values()])) for i in range(BINS)]
+    for i, size in enumerate(sizes):
+        if size:
+            (bar,) = lower.bar([(i + 0.5) / BINS], [size], 0.96 / BINS, color=CELL)
+            add_tooltip(bar, f"{size} pairs per seed")
+    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is true")
+    lower.set(ylim=(0.5, 2 * max(sizes)), xlabel="probability", ylabel="pairs")
+    use_log_scale(lower, "y")
+    lower.yaxis.label.set_color(INK)

@@ -1,4 +1,4 @@
-"""How long training took, and how long a test image takes (IV-D3)."""
+"""Measures the time of training and of a test image (IV-D3)."""
 
 import contextlib
 import itertools
@@ -20,30 +20,32 @@ from msmm.data import preprocessing
 from msmm.data.records import IMAGE, TAGS
 from msmm.inference import model_dir
 from msmm.training import model_parts
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES
 
 IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
 
 
-def section(study: Study, again: bool = False) -> Section:
-    """The times here, and the paper's in a table of their own. What was timed before of the same weights
-    is told as it was, unless `again`."""
-    found = times(study, again)
-    rows = [Row(name, [values]) for name, values in found["milliseconds"].items()]
+def speed_section(study: Study, again: bool = False) -> Section:
+    """Makes tables of the times on this machine and of the paper's times.
+
+    Times measured earlier with the same weights are reported as they were, unless `again`.
+    """
+    times = load_or_measure_times(study, again)
+    rows = [Row(name, [values]) for name, values in times["milliseconds"].items()]
     columns = ("median ms", "p10 ms", "p90 ms", "mean ms")
     paper = {"training days": published.TRAINING_DAYS, "image ms": 1000 * published.TEST_SECONDS}
     return Section(
         tables=[
-            training(study),
+            training_table(study),
             Table(
-                f"Measured: time of a test image, {found['machine']}",
+                f"Measured: time of a test image, {times['machine']}",
                 rows,
                 columns,
                 "The complete model, warm",
                 notes=[
-                    f"{found['images']} images; median, 10th and 90th percentile, mean. One by one: of "
-                    f"images; in batches of {found['batch']}: of batches, divided by their size. Decoding is "
-                    "from JPEG; annotating includes resizing, the network and the choice of labels."
+                    f"{times['images']} images; median, 10th and 90th percentile, mean. One by one: times of "
+                    f"images; in batches of {times['batch']}: times of batches, divided by their size. "
+                    "Decoding is from JPEG; annotating includes resizing, the network and choosing labels."
                 ],
             ),
             Table(
@@ -56,24 +58,24 @@ def section(study: Study, again: bool = False) -> Section:
     )
 
 
-def training(study: Study) -> Table:
-    """Seconds and epochs of every stage, a seed each."""
-    records = [{stage: run.stage_record(stage) for stage in STAGES} for run in study.runs]
+def training_table(study: Study) -> Table:
+    """Makes a table of the seconds and epochs of every stage."""
+    records = [{stage: run.stage_record(stage) for stage in PAPER_STAGES} for run in study.runs]
 
-    def figures(record: dict) -> dict[str, float]:
+    def row_values(record: dict) -> dict[str, float]:
         speed = [epoch["train"]["images per second"] for epoch in record["history"]]
         return {
             "seconds": record["seconds"],
             "epochs": float(len(record["history"])),
-            "images a second": float(np.median(speed)),
+            "images per second": float(np.median(speed)),
         }
 
-    rows = [Row(stage, [figures(seed[stage]) for seed in records]) for stage in STAGES]
+    rows = [Row(stage, [row_values(seed[stage]) for seed in records]) for stage in PAPER_STAGES]
     rows.append(Row("all", [{"seconds": sum(r["seconds"] for r in seed.values())} for seed in records]))
     return Table(
-        f"Measured: training time, {study.what}",
+        f"Measured: training time, {study.description}",
         rows,
-        ("seconds", "epochs", "images a second"),
+        ("seconds", "epochs", "images per second"),
         "Stage",
         notes=[
             "Epochs with their held-out evaluation, on the machine that trained; without reading the data "
@@ -82,25 +84,25 @@ def training(study: Study) -> Table:
     )
 
 
-def times(study: Study, again: bool) -> dict:
-    """Milliseconds of a test image by way of annotating, and on what machine; kept in timing.json."""
+def load_or_measure_times(study: Study, again: bool) -> dict:
+    """Returns milliseconds per test image by way of annotating, and the machine; cached in timing.json."""
     path = study.run.workdir / "timing" / "timing.json"
-    weights = {part: model_parts.trained_hash(study.run, part) for part in model_parts.STAGE_OF}
+    weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
-        with contextlib.suppress(UserError):  # what is damaged is measured again
+        with contextlib.suppress(UserError):  # a damaged file is measured again
             checksums.check(path, "")
-            found = read_json(path)
-            if found.get("weights") == weights:
-                return found
-    found = {"weights": weights, "machine": machine(), "images": IMAGES, "batch": BATCH}
-    found["milliseconds"] = _measure(study)
-    write_json(path, found)
+            times = read_json(path)
+            if times.get("weights") == weights:
+                return times
+    times = {"weights": weights, "machine": describe_machine(), "images": IMAGES, "batch": BATCH}
+    times["milliseconds"] = _measure(study)
+    write_json(path, times)
     checksums.write(path.parent, [path.name])
-    return found
+    return times
 
 
-def machine() -> str:
-    """The processors that TensorFlow sees, in words."""
+def describe_machine() -> str:
+    """Returns the processors that TensorFlow sees, in words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
     names = [d.get("device_name", "GPU") for d in details] or ["no GPU"]
@@ -119,25 +121,25 @@ def _measure(study: Study) -> dict[str, dict[str, float]]:
         "decoding included": lambda rows: [_decode(records[i]) for i in rows],
         "pixels ready": lambda rows: [ready[i] for i in rows],
     }
-    found = {}
+    times = {}
     for size, how in ((1, "one by one"), (BATCH, f"in batches of {BATCH}")):
         batches = [range(start, start + size) for start in range(0, IMAGES, size)]
-        for what, images in sources.items():
+        for source, images in sources.items():
             spent = []
             for rows in tqdm(batches[:WARM_UP] + batches, f"timing {how}", leave=False, disable=None):
                 started = time.perf_counter()
                 model.annotate(images(rows), [tags[i] for i in rows])
                 spent.append(1000 * (time.perf_counter() - started) / size)
-            found[f"{how}, {what}"] = percentiles(spent[WARM_UP:])
-    return found
+            times[f"{how}, {source}"] = summarize_times(spent[WARM_UP:])
+    return times
 
 
 def _decode(record: dict) -> np.ndarray:
     return preprocessing.decode(record[IMAGE]).numpy()
 
 
-def percentiles(spent: Sequence[float]) -> dict[str, float]:
-    """What a row says of times in milliseconds."""
+def summarize_times(spent: Sequence[float]) -> dict[str, float]:
+    """Returns the columns of a row from times in milliseconds."""
     low, median, high = np.percentile(spent, [10, 50, 90])
     return {
         "median ms": float(median),

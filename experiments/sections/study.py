@@ -1,4 +1,4 @@
-"""What the doors share: seeds -> finished runs -> measured rows -> a report."""
+"""The core of every experiment: seeds -> finished runs -> measured rows -> a report."""
 
 import dataclasses
 import importlib.metadata
@@ -9,29 +9,32 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import report
-from experiments.reporting.claims import judge
-from experiments.reporting.report import Claim, Figure, Outcome, Report, Row, Table
+from experiments.reporting.claims import measure_claim
+from experiments.reporting.report import VERDICTS, Claim, Figure, Outcome, Report, Row, Table
 from msmm import configs
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
-from msmm.training import frozen_features, table_rows
+from msmm.scoring.predictions import Predictions
+from msmm.scoring.ranking_metrics import RANKING_METRICS, ranking_metrics
+from msmm.training import frozen_features, row_table, table_rows
 from msmm.training.run import Run
-from msmm.training.stages import STAGES, train
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.stages import train
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """One row of a table as measured on the test split, with one entry a training seed.
+class MeasuredRow:
+    """One row of a table as measured on the test split, with one entry per training seed.
 
-    chosen: the labels that it gives, bool [N, C] each.
-    figures: column -> value, each as `metrics.annotation_metrics` gives them (and `quantity_metrics`).
+    chosen: the chosen labels, bool [N, C] each.
+    metrics: column -> value, from `annotation_metrics`, `quantity_metrics` and `ranking_metrics`.
     multi_modal, quantity, upper_bound: as in `report.Row`.
     """
 
     chosen: Sequence[np.ndarray]
-    figures: Sequence[Mapping[str, float]]
+    metrics: Sequence[Mapping[str, float]]
     multi_modal: bool | None = None
     quantity: bool | None = None
     upper_bound: bool = False
@@ -39,21 +42,24 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """What one table or figure of the paper adds to a report; methods: the compared ones that it trains."""
+    """The part of a report that belongs to one table or figure of the paper.
+
+    baselines: the names of the compared methods that the section trains.
+    """
 
     tables: Sequence[Table] = ()
     outcomes: Sequence[Outcome] = ()
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
-    methods: Sequence[str] = ()
+    baselines: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Finished runs, alike but for their seeds, and the rows of the paper's own model on them."""
+    """Finished runs that differ in their seeds alone, and the rows of the paper's own model on them."""
 
     runs: Sequence[Run]
-    rows: Mapping[str, Measured]
+    rows: Mapping[str, MeasuredRow]
 
     @property
     def run(self) -> Run:
@@ -66,8 +72,8 @@ class Study:
         return self.run.split("test").labels
 
     @property
-    def what(self) -> str:
-        """What was measured, on what and how often."""
+    def description(self) -> str:
+        """The data set, its size, the backbone and the number of seeds."""
         dataset, config = self.run.dataset, self.run.config
         counts = {split: dataset.num_examples(split) for split in dataset.splits}
         seeds = f"{len(self.runs)} seed{'s' * (len(self.runs) > 1)}"
@@ -77,97 +83,127 @@ class Study:
             f"{pathlib.Path(config.backbone).stem} at {config.image_size} px, {seeds}"
         )
 
-    def judge(
-        self, claims: Sequence[Claim], published: Table | None, rows: Mapping[str, Measured] | None = None
+    def measure_claims(
+        self, claims: Sequence[Claim], published: Table | None, rows: Mapping[str, MeasuredRow] | None = None
     ) -> list[Outcome]:
-        """Claims about annotations, measured on `rows` (the study's own if None)."""
+        """Measures claims about chosen labels on `rows` (the study's own if None)."""
         rows = self.rows if rows is None else rows
         chosen = [{name: row.chosen[i] for name, row in rows.items()} for i in range(len(self.runs))]
-        return [judge(claim, self.truth, chosen, published) for claim in claims]
+        return [measure_claim(claim, self.truth, chosen, published) for claim in claims]
 
-    def report(self, title: str, sections: Sequence[Section], command: str, **also) -> Report:
-        """One report of several sections; `command` is what was typed, `also` more fields of `Report`."""
-        methods = [name for section in sections for name in section.methods]
+    def make_report(self, title: str, sections: Sequence[Section], command: str, **fields) -> Report:
+        """Joins sections into one report; `command` makes it again, `fields` are more fields of `Report`."""
+        baselines = [name for section in sections for name in section.baselines]
         return Report(
             title=title,
             tables=[table for section in sections for table in section.tables],
             outcomes=[outcome for section in sections for outcome in section.outcomes],
             figures=[figure for section in sections for figure in section.figures],
-            settings=configs.describe(self.run.config, methods),
-            notes=[note for section in sections for note in section.notes] + self._fallbacks(methods),
-            versions=versions(),
+            settings=configs.describe_config(self.run.config, baselines),
+            notes=[note for section in sections for note in section.notes] + self._fallback_notes(baselines),
+            versions=package_versions(),
             command=command,
-            **also,
+            **fields,
         )
 
-    def _fallbacks(self, methods: Sequence[str]) -> list[str]:
-        """Where training began again at a lower learning rate (decision 5), a line a stage."""
-        found = []
+    def publish(self, page: Report, stem: str) -> None:
+        """Writes a report to the study's work directory and prints it, see the function `publish`."""
+        publish(page, self.run.workdir, stem, self.run.model_directory)
+
+    def _fallback_notes(self, baselines: Sequence[str]) -> list[str]:
+        """Returns a note per stage that restarted at a lower learning rate (decision 5)."""
+        notes = []
         for run in self.runs:
-            for stage in (*STAGES, *methods):
+            for stage in (*PAPER_STAGES, *baselines):
                 fallbacks = run.stage_record(stage)["fallbacks"]
                 if fallbacks:
-                    before = f", after {len(fallbacks) - 1} such before" if len(fallbacks) > 1 else ""
-                    found.append(f"Seed {run.seed}, stage {stage}{before}: {fallbacks[-1]}.")
-        return found
+                    before = f", after {len(fallbacks) - 1} earlier ones" if len(fallbacks) > 1 else ""
+                    notes.append(f"Seed {run.seed}, stage {stage}{before}: {fallbacks[-1]}.")
+        return notes
 
 
-def finish(runs: Sequence[Run]) -> Study:
-    """Trains what has not finished of each run, measures every row of the paper's model, and saves the
-    complete model in the run's directory."""
-    wanted = table_rows.VARIANTS | table_rows.TAGS_ONLY
-    measured = {name: ([], []) for name in wanted}
+def train_and_measure(runs: Sequence[Run]) -> Study:
+    """Trains every unfinished stage, measures the rows of the paper's model, and saves the complete model of
+    each run in the run's directory."""
+    variants = row_table.TABLE_ROWS | row_table.TAGS_ONLY
+    measured = {name: ([], []) for name in variants}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
-        for stage in STAGES:
+        for stage in PAPER_STAGES:
             train(run, stage)
-        for name, variant in wanted.items():
-            chosen, figures = table_rows.measure(run, variant)
+        for name, variant in variants.items():
+            chosen, metrics = table_rows.measure_row(run, variant)
+            scores = table_rows.predict_probabilities(run, variant, "test")
             measured[name][0].append(chosen)
-            measured[name][1].append(figures)
+            measured[name][1].append(metrics | ranking_metrics(run.split("test").labels, scores))
         table_rows.save_model(run)
-        if run.config.finetune_trunk:  # another seed has another trunk
+        if run.config.finetune.trunk:  # another seed has another trunk
             frozen_features.discard_maps(run)
-        Run.images.cache_clear()  # gigabytes on real data, and of no more use
+        Run.images.cache_clear()  # gigabytes on real data, and not needed again
     rows = {
-        name: Measured(*measured[name], variant.tags, variant.quantity, variant.counter == "truth")
-        for name, variant in wanted.items()
+        name: MeasuredRow(
+            *measured[name], variant.reads_tags, variant.predicts_quantity, variant.counter == "truth"
+        )
+        for name, variant in variants.items()
     }
     return Study(runs, rows)
 
 
-def measured(truth: np.ndarray, chosen: Sequence[np.ndarray], **what) -> Measured:
-    """A row from the labels chosen, bool [N, C] a seed; `what` is passed on to `Measured`."""
-    return Measured(chosen, [annotation_metrics(truth, c) for c in chosen], **what)
+def measure_row(truth: np.ndarray, chosen: Sequence[np.ndarray], **fields) -> MeasuredRow:
+    """Measures chosen labels, bool [N, C] per seed; `fields` are more fields of `MeasuredRow`."""
+    return MeasuredRow(chosen, [annotation_metrics(truth, labels) for labels in chosen], **fields)
 
 
-def table(heading: str, rows: Mapping[str, Measured], **how) -> Table:
-    """A table of measured rows; `how` is passed on to `report.Table`."""
-    found = [
-        Row(name, row.figures, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
+def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table:
+    """Makes a table of measured rows; `fields` are more fields of `report.Table`."""
+    table_rows = [
+        Row(name, row.metrics, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
     ]
-    return Table(heading, found, **how)
+    return Table(heading, table_rows, **fields)
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that the numbers depend on."""
+def add_ranking_metrics(
+    row: MeasuredRow, truth: np.ndarray, predictions: Sequence[Predictions], half: float | None
+) -> MeasuredRow:
+    """Adds `ranking_metrics` to a row, from predictions per seed; `half` is the score of probability 0.5."""
+    rankings = [ranking_metrics(truth, p.scores, half) for p in predictions]
+    return dataclasses.replace(row, metrics=[m | r for m, r in zip(row.metrics, rankings, strict=True)])
+
+
+RANKING_NOTE = (
+    "mAP: mean over the classes with a positive of average precision, equal scores as one threshold "
+    "(scikit-learn's rule). C-F1 and I-F1 at p 0.5: eq. 6 for all labels of a probability above 0.5."
+)
+
+
+def ranking_table(rows: Mapping[str, MeasuredRow], first: str = "Models", notes: Sequence[str] = ()) -> Table:
+    """Makes the table of mAP and of F1 at probability 0.5, which the paper does not print."""
+    table = [Row(name, row.metrics) for name, row in rows.items()]
+    heading = "Measured: ranking of the labels, not in the paper's table"
+    return Table(heading, table, RANKING_METRICS, first, notes=[RANKING_NOTE, *notes])
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that the numbers depend on."""
     return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
 
 
-def summed_up(page: Report, study: Study, seconds: float) -> Report:
-    """The report with a summary: what was run and which claims hold; `seconds` is what it took this time."""
-    holding = sum(outcome.verdict.startswith("holds") for outcome in page.outcomes)
-    doubtful = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != "holds"]
+def add_summary(page: Report, study: Study, seconds: float) -> Report:
+    """Adds a summary of the runs and of the claims to a report; `seconds` is the time of this command."""
+    counts = {verdict: sum(o.verdict == verdict for o in page.outcomes) for verdict in VERDICTS}
+    others = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != VERDICTS[0]]
     records = [read_json(path) for run in study.runs for path in run.directory.glob("*/stage.json")]
     lines = [
-        f"{study.what}.",
-        f"Of {len(page.outcomes)} claims of the paper that were measured, {holding} hold on this data.",
+        f"{study.description}.",
+        f"Claims of the paper, of {len(page.outcomes)} measured: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        + ".",
         *[
             f"{c.name.capitalize()}, {c.better} over {c.worse} by {c.metric}: {verdict}."
-            for c, verdict in doubtful
+            for c, verdict in others
         ],
         f"Training took {_clock(sum(r['seconds'] for r in records))} (all epochs of all seeds); this command "
-        f"{_clock(seconds)}, without what had finished before.",
+        f"{_clock(seconds)}, without the stages that had finished before.",
         f"Records: SHA-256 {study.run.dataset.fingerprint[:16]}…. {study.run.dataset.description}",
     ]
     return dataclasses.replace(page, summary=lines)
@@ -180,14 +216,12 @@ def _clock(seconds: float) -> str:
     )
 
 
-def publish(page: Report, runs: Sequence[Run], stem: str) -> None:
-    """Writes a report to <workdir>/<stem>/, prints its tables and claims, and says where everything is."""
-    workdir = runs[0].workdir
-    paths = report.write(page, workdir / stem, stem)
-    # What follows is in the files.
+def publish(page: Report, workdir: pathlib.Path, stem: str, model: pathlib.Path | None = None) -> None:
+    """Writes a report to <workdir>/<stem>/ and prints its tables, its claims and the paths of all output."""
+    paths = report.write_report(page, workdir / stem, stem)
     short = dataclasses.replace(page, figures=(), settings=(), versions={}, command="")
     print(f"\n{report.as_text(short)}\n")
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={workdir}")
-    if (model := runs[0].model_directory).exists():  # with groups there is none
+    if model and model.exists():  # with groups there is none
         print(f"model:       {model}")

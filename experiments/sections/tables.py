@@ -1,71 +1,84 @@
-"""The tables of the paper: what each measures of a study, beside what is published."""
+"""Sections for the tables of the paper: measured rows beside the published ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from experiments.reporting import published
-from experiments.reporting.claims import judge_quantity
+from experiments.reporting.claims import measure_quantity_claim
 from experiments.reporting.report import LENGTHS, QUANTITY, Row, Table
-from experiments.sections import study
-from experiments.sections.comparison import compared_methods
-from experiments.sections.study import Section, Study
+from experiments.sections.comparison import comparison_section
+from experiments.sections.study import (
+    MeasuredRow,
+    Section,
+    Study,
+    make_table,
+    ranking_table,
+    train_and_measure,
+)
 from msmm.configs import mscoco
 from msmm.scoring.metrics import quantity_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
 
 
-def components(measured: Study, number: str) -> Section:
-    """Tables I and II: what each component of the model adds."""
-    own = {name: measured.rows[name] for name in VARIANTS}
-    others = {name: measured.rows[name] for name in TAGS_ONLY}
+def components_section(study: Study, number: str) -> Section:
+    """Makes the section of Table I or II: the contribution of each component of the model."""
+    own = {name: study.rows[name] for name in TABLE_ROWS}
     return Section(
         tables=[
-            study.table(f"Measured: the rows of Table {number}, {measured.what}", own),
+            make_table(f"Measured: the rows of Table {number}, {study.description}", own),
             published.TABLES[number],
-            study.table("Measured: not in the paper's table", others),
-            study.table("Measured: labels an image", own, columns=LENGTHS),
+            make_table("Measured: not in the paper's table", {name: study.rows[name] for name in TAGS_ONLY}),
+            ranking_table(_classifiers(study)),
+            make_table("Measured: labels per image", own, columns=LENGTHS),
         ],
-        outcomes=measured.judge(published.CLAIMS, published.TABLES[number]),
+        outcomes=study.measure_claims(published.CLAIMS, published.TABLES[number]),
     )
 
 
-def quantities(measured: Study, number: str) -> Section:
-    """Tables V and VI: how well the label quantity is predicted, and how well without any regressor."""
+def _classifiers(study: Study) -> Mapping[str, MeasuredRow]:
+    """Returns one row per classifier; rows that differ in the counting rule alone rank labels alike."""
+    return {name: study.rows[name] for name in ("MS-CNN+Tags", "MS-CNN", "CNN", *TAGS_ONLY)}
+
+
+def quantity_section(study: Study, number: str) -> Section:
+    """Makes the section of Table V or VI: predicted label quantities, with and without a regressor."""
     columns = (*QUANTITY, "variance of true", "mean predicted", "mean true")
-    truth = measured.run.split("test").counts
+    truth = study.run.split("test").counts
     raw = [
-        {name: raw_quantity(run, VARIANTS[row]) for name, row in REGRESSORS.items()} for run in measured.runs
+        {name: predict_raw_quantity(run, TABLE_ROWS[row]) for name, row in REGRESSORS.items()}
+        for run in study.runs
     ]
-    regressors = {name: measured.rows[row] for name, row in REGRESSORS.items()}
-    constant, by_seed = constants(measured.run), [sums(run) for run in measured.runs]
-    others = [Row(name, [quantity_metrics(truth, value)]) for name, value in constant.items()]
+    regressors = {name: study.rows[row] for name, row in REGRESSORS.items()}
+    constants = constant_counts(study.run)
+    by_seed = [counts_from_probabilities(run) for run in study.runs]
+    others = [Row(name, [quantity_metrics(truth, value)]) for name, value in constants.items()]
     others += [Row(n, [quantity_metrics(truth, seed[n]) for seed in by_seed]) for n in by_seed[0]]
-    first = published.TABLES[number].first
-    lowest = min(figures["Accuracy"] for row in regressors.values() for figures in row.figures)
-    holds = "holds" if lowest > published.LEAST_ACCURACY else "does not hold"
+    lowest = min(metrics["Accuracy"] for row in regressors.values() for metrics in row.metrics)
     return Section(
         tables=[
             Table(
-                f"Measured: label quantities, {measured.what}",
-                [Row(name, row.figures) for name, row in regressors.items()],
+                f"Measured: label quantities, {study.description}",
+                [Row(name, row.metrics) for name, row in regressors.items()],
                 columns,
-                first,
+                published.TABLES[number].first,
             ),
             published.TABLES[number],
             Table("Measured: without a regressor", others, columns, "Predictor", notes=TRIVIAL_NOTES),
         ],
         outcomes=[
-            judge_quantity(claim, truth, raw, published.TABLES[number]) for claim in published.QUANTITY_CLAIMS
+            measure_quantity_claim(claim, truth, raw, published.TABLES[number])
+            for claim in published.QUANTITY_CLAIMS
         ],
         notes=[
             f"The paper counts more than {published.LEAST_ACCURACY:.0f} % of the label quantities right in "
-            f"all cases (IV-D1). Here the lowest accuracy of a regressor and a seed is {lowest:.2f} %: "
-            f"that {holds}."
+            f"all cases (IV-D1). Here the lowest accuracy of a regressor and a seed is {lowest:.2f} %, "
+            f"{'above' if lowest > published.LEAST_ACCURACY else 'not above'} it."
         ],
     )
 
@@ -77,8 +90,8 @@ TRIVIAL_NOTES = (
 )
 
 
-def constants(run: Run) -> dict[str, np.ndarray]:
-    """One label quantity for the whole test split, name -> float [N]."""
+def constant_counts(run: Run) -> dict[str, np.ndarray]:
+    """Returns constant label quantities for the test split, name -> float [N]."""
     train, n = run.split("train").counts, len(run.split("test").counts)
     return {
         "mean of the training counts": np.full(n, train.mean()),
@@ -86,36 +99,36 @@ def constants(run: Run) -> dict[str, np.ndarray]:
     }
 
 
-def sums(run: Run) -> dict[str, np.ndarray]:
-    """Label quantities of the test split as the classifiers' probabilities give them, name -> float [N]."""
-    found = {}
+def counts_from_probabilities(run: Run) -> dict[str, np.ndarray]:
+    """Returns label quantities of the test split computed from probabilities, name -> float [N]."""
+    counts = {}
     for name in REGRESSORS:  # the classifiers' rows have the same names
-        p = probabilities(run, VARIANTS[name], "test").astype(np.float64)
-        found[f"Σp, {name}"] = p.sum(axis=1)
-        found[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
-    return found
+        p = predict_probabilities(run, TABLE_ROWS[name], "test").astype(np.float64)
+        counts[f"Σp, {name}"] = p.sum(axis=1)
+        counts[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
+    return counts
 
 
-# Table -> what it adds to a report, from a study and the table's number.
+# Table -> (study, number of the table) -> its section.
 SECTIONS: dict[str, Callable[[Study, str], Section]] = {
-    "I": components,
-    "II": components,
-    "III": compared_methods,
-    "IV": compared_methods,
-    "V": quantities,
-    "VI": quantities,
+    "I": components_section,
+    "II": components_section,
+    "III": comparison_section,
+    "IV": comparison_section,
+    "V": quantity_section,
+    "VI": quantity_section,
 }
 FILES = {"I": "table1", "II": "table2", "III": "table3", "IV": "table4", "V": "table5", "VI": "table6"}
 
 
-def numbers(run: Run) -> tuple[str, ...]:
-    """The tables that a data set is laid beside: with MSCOCO's settings MSCOCO's, else NUS-WIDE's."""
+def table_numbers(run: Run) -> tuple[str, ...]:
+    """Returns the published tables for a data set: MSCOCO's with MSCOCO's settings, else NUS-WIDE's."""
     return ("II", "IV", "VI") if isinstance(run.config, mscoco.Config) else ("I", "III", "V")
 
 
-def reproduce(number: str, runs: Sequence[Run], command: str) -> None:
-    """What a table's door does: finishes the runs, measures the table, writes its report."""
-    measured = study.finish(runs)
-    section = SECTIONS[number](measured, number)
-    page = measured.report(f"Table {number} on {measured.run.dataset.name}", [section], command)
-    study.publish(page, runs, FILES[number])
+def reproduce_table(number: str, runs: Sequence[Run], command: str) -> None:
+    """Trains unfinished stages of the runs, measures one table and writes its report."""
+    study = train_and_measure(runs)
+    section = SECTIONS[number](study, number)
+    page = study.make_report(f"Table {number} on {study.run.dataset.name}", [section], command)
+    study.publish(page, FILES[number])

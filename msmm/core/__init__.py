@@ -1,1 +1,1 @@
-"""Files, checksums, images, workers, text, the command line: nothing that knows of learning."""
+"""Foundations without learning: errors, files, checksums, the frame of commands, images, worker processes."""

@@ -1,38 +1,44 @@
-"""What every door (`python -m …`) shares: flags in, a clear line and an exit status out.
+"""The frame of every command (`python -m …`): parses flags, prints errors, sets the exit status.
 
-Exit statuses: 0 done, 1 done but for files that were skipped, 2 a mistake the user can put right
+Exit statuses: 0 done, 1 done except for files that were skipped, 2 a mistake that the user can correct
 (one line on standard error), 130 interrupted. Nothing here imports TensorFlow, so `--help` answers at once.
 """
 
 import contextlib
-import dataclasses
 import errno
+import logging as stdlib_logging
 import os
 import pathlib
 import re
 import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
+from msmm.core import streams
 from msmm.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
 
 def run(main: Callable[..., None], positional: bool = False) -> None:
-    """Parses the command line, calls `main()` and turns what happens into an exit status.
+    """Parses the command line, calls `main()` and turns its outcome into an exit status.
 
-    positional: the door takes arguments without a flag, and `main` is called with their list.
+    Args:
+      main: the command.
+      positional: whether the command takes arguments without a flag; `main` receives their list.
     """
+    streams.prepare()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    # matplotlib writes a list of fonts in the home directory, but in a temporary one where it cannot.
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(os.devnull, "matplotlib"))
+    stdlib_logging.getLogger("matplotlib").setLevel("ERROR")  # which it would report
     try:
         app.run(lambda argv: _guarded(main, argv, positional), flags_parser=_parse)
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        _say_no_more()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        streams.silence(sys.stdout)
         sys.exit(0)
 
 
@@ -44,7 +50,7 @@ def fail(message: str) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     for name in FLAGS.flags_by_module_dict():
-        if name == __name__:  # flags defined here for a door are that door's own
+        if name.startswith("msmm."):  # flags defined in msmm for a command belong to that command
             for flag in FLAGS.flags_by_module_dict()[name]:
                 FLAGS.register_key_flag_for_module(argv[0], flag)
     try:
@@ -61,7 +67,7 @@ def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> No
     logging.set_verbosity(logging.WARNING)
     try:
         main(argv[1:]) if positional else main()
-        sys.stdout.flush()  # here, where a full disk behind it can still be said
+        sys.stdout.flush()  # here, where a full disk can still be reported
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
@@ -70,52 +76,58 @@ def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> No
     except BrokenPipeError:
         raise
     except Exception as error:
-        refusal = refusal_of_disk(error)
-        if refusal is None:
+        message = disk_error_message(error)
+        if message is None:
             raise
         try:
             sys.stdout.flush()
-        except OSError:  # it is standard output that cannot be written
-            _say_no_more()
-        fail(refusal)
+        except OSError:  # standard output itself cannot be written
+            streams.silence(sys.stdout)
+        fail(message)
 
 
-_REFUSALS = {
+_REMEDIES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
     errno.EFBIG: "a file may not be that large here (ulimit -f): raise the limit, or choose another place",
     errno.EROFS: "choose a place that can be written",
+    errno.EBADF: "standard output or error is not open for writing: redirect it elsewhere",
     errno.EACCES: "see to its permissions, or choose another place",
     errno.EPERM: "see to its permissions, or choose another place",
 }
 
 
-def refusal_of_disk(error: BaseException | None) -> str | None:
-    """What to tell the user where an exception, or one that it comes from, says that a file cannot be
-    written (no space, a read-only place, …); else None.
+def disk_error_message(error: BaseException | None) -> str | None:
+    """Returns the message for an exception that means that a file cannot be written, else None.
 
-    TensorFlow, HDF5 and TFDS have exceptions of their own, in which the system's words still stand.
+    Causes are no space, a read-only place, missing permissions and the like. The chain of causes is searched
+    too. TensorFlow, HDF5 and TFDS raise exceptions of their own, which quote the system's message.
     """
     while error is not None:
+        if isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error):
+            return f"{_NO_TEMPORARY}: set TMPDIR to a folder that can be written"
         number = getattr(error, "errno", None)
-        if not isinstance(error, OSError) or number not in _REFUSALS:
-            said = str(error).lower()
-            number = next((n for n in _REFUSALS if n != errno.EPERM and os.strerror(n).lower() in said), None)
+        if not isinstance(error, OSError) or number not in _REMEDIES:
+            text = str(error).lower()
+            number = next((n for n in _REMEDIES if n != errno.EPERM and os.strerror(n).lower() in text), None)
         if number is not None:
             path = getattr(error, "filename", None) or _path_in(str(error))
             where = f" for {path}" if path else ""
             return (
                 f"{os.strerror(number)}{where}{_free(path) if number == errno.ENOSPC else ''}: "
-                f"{_REFUSALS[number]}, and run the same command again; what was finished is kept"
+                f"{_REMEDIES[number]}, and run the same command again; what was finished is kept"
             )
         error = error.__cause__ or error.__context__
     return None
 
 
+_NO_TEMPORARY = "No usable temporary directory found"  # the words of the module tempfile
+
+
 def _path_in(message: str) -> str | None:
-    """The path that a library names in a message."""
-    found = re.search(r"(?:name = '|; )?(/[^\s;:'\"]+)", message)
-    return found[1] if found else None
+    """Returns the path that a library names in a message."""
+    match = re.search(r"(?:name = '|; )?(/[^\s;:'\"]+)", message)
+    return match[1] if match else None
 
 
 def _free(path) -> str:
@@ -125,58 +137,67 @@ def _free(path) -> str:
     return ""
 
 
-def _say_no_more() -> None:
-    """Sends what standard output still holds nowhere, or Python complains of it as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up chatter; what else it writes to standard error is passed on.
+    """Imports TensorFlow and Keras without their start-up messages; other lines on standard error are kept.
 
-    Its C++ side writes before it can be told not to, so the file descriptor itself is diverted.
+    TensorFlow's C++ side writes before it can be configured, so the file descriptor itself is diverted.
     """
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
+    kept, diverted = os.dup(2), streams.scratch_file()
+    if diverted:
+        os.dup2(diverted.fileno(), 2)
+    try:
+        with _default_keras():
+            import keras  # noqa: F401 - not later, with other settings
             import tensorflow as tf
 
-            tf.config.list_physical_devices()
-            tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines()
+        tf.config.list_physical_devices()
+        tf.get_logger().setLevel("ERROR")  # retracing is no news for a user
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend == "tensorflow":
+            raise
+        raise UserError(
+            f"Keras cannot use KERAS_BACKEND={backend} ({error}): install it, or unset KERAS_BACKEND"
+        ) from error
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        if diverted:
+            with diverted:
+                diverted.seek(0)
+                lines = diverted.read().decode(errors="replace").splitlines()
             print(*[x for x in lines if not _CHATTER.match(x)], sep="\n", end="", file=sys.stderr)
 
 
-# Notices, and the complaint of a machine that has no GPU.
+@contextlib.contextmanager
+def _default_keras() -> Iterator[None]:
+    """Lets Keras be imported with its default settings, and without a file in the home directory.
+
+    Keras writes ~/.keras/keras.json at its import, and takes the number format and the backend from there,
+    which would change results. Downloads stay where Keras keeps them. KERAS_HOME is respected.
+    """
+    if "keras" in sys.modules or "KERAS_HOME" in os.environ:
+        yield
+        return
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where nothing can be read or written
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+    from keras.src.backend import config
+
+    home = os.path.expanduser("~")
+    config._KERAS_DIR = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+
+
+# Notices, and the error of a machine that has no GPU.
 _CHATTER = re.compile(
     r"(I\d{4} |WARNING: All log messages before absl|E\d{4} .*cuInit|To enable the following)"
 )
 
 
-def define_dataclass_flags(dataclass: type) -> None:
-    """Defines one flag a field of `dataclass`, unset by default, with the field's documentation.
-
-    Fields are `int`, `float`, `bool`, `str` or tuples of `str`, with `metadata["help"]`.
-    """
-    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
-              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
-    for field in dataclasses.fields(dataclass):
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        said = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
-        define[type(field.default)](field.name, None, said)
-
-
-def overridden(instance):
-    """`instance` of a dataclass with the fields that the command line sets replaced."""
-    given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return dataclasses.replace(instance, **given)
-
-
-def command(door: str | None = None) -> str:
-    """What was typed to start this door, or another one with the same flags."""
-    return shlex.join(["python", "-m", door or sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+def command(module: str | None = None) -> str:
+    """Returns the command line that was typed, or the one of another command with the same flags."""
+    spec = sys.modules["__main__"].__spec__  # None where a file was run by its path
+    start = ["-m", module or spec.name] if module or spec else [sys.argv[0]]
+    return shlex.join(["python", *start, *sys.argv[1:]])

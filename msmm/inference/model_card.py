@@ -1,6 +1,6 @@
-"""The README.md of a model directory, in the form of Hugging Face's model cards.
+"""The README.md of a model directory, in the form of the model cards of Hugging Face.
 
-It says what was measured and nothing else: a sentence whose figure is not there is left out.
+It reports measured figures and nothing else: a sentence whose figure is missing is left out.
 """
 
 import json
@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from msmm.scoring.metrics import METRICS
 
 TYPES = {"P": "precision", "R": "recall", "F1": "f1"}  # names of Hugging Face's metrics
-WEAKEST = 5  # classes that are named
+WEAKEST = 5  # number of classes in the list of the weakest
 
 
 def model_card(info: dict, labels: Sequence[str], tags: Sequence[str]) -> str:
-    """Markdown with YAML in front, from what model.json says and the two vocabularies."""
+    """Returns Markdown with YAML in front.
+
+    Args:
+      info: the content of model.json.
+      labels, tags: the vocabularies.
+    """
     sections = [
         _front_matter(info),
         f"# msmm, trained on {_plain(info['dataset'])}\n\n"
@@ -63,13 +68,13 @@ def _front_matter(info: dict) -> str:
 
 
 def _license(info: dict) -> str:
-    """That of the weights: known only where nothing but freely drawn data went into them."""
+    """Returns the licence of the weights: known only where they come from freely drawn data alone."""
     free = (info.get("licence") or "").startswith("Apache-2.0")
     return "apache-2.0" if free and _start(info) == "random weights" else "unknown"
 
 
 def _start(info: dict) -> str:
-    """What the backbone's training started from."""
+    """Returns the weights that the training of the backbone started from."""
     settings = info["settings"]
     if settings["backbone"].endswith(".keras"):
         return "the weights in it"
@@ -79,15 +84,15 @@ def _start(info: dict) -> str:
 
 
 def _use(info: dict) -> str:
-    said = info["preprocessing"]
+    steps = info["preprocessing"]
     return (
-        "## Use\n\n```python\nfrom msmm import model_dir\n\n"
-        'model = model_dir.load("path/to/this/folder")\n'
-        'annotation = model.annotate([pixels], tags=[["beach", "nikon"]])[0]  # RGB uint8 [H, W, 3]\n'
-        "print(annotation.labels, annotation.quantity)\n```\n\n"
+        "## Use\n\n```python\nimport msmm\n\n"
+        'model = msmm.load("path/to/this/folder")\n'
+        'for annotation in model.annotate(["photo.jpg"]):  # or arrays, RGB uint8 [H, W, 3], and tags=[…]\n'
+        "    print(annotation.labels, annotation.quantity)\n```\n\n"
         "or `python -m msmm.annotate photos --model=path/to/this/folder`.\n\n"
-        f"Preprocessing: {said['resize']}, to {said['image_size']} × {said['image_size']} pixels, "
-        f"{said['pixels']}; {said['normalisation']}. Tags: {said['tags']}."
+        f"Preprocessing: {steps['resize']}, to {steps['image_size']} × {steps['image_size']} pixels, "
+        f"{steps['pixels']}; {steps['normalisation']}. Tags: {steps['tags']}."
     )
 
 
@@ -96,7 +101,7 @@ def _data(info: dict, labels: Sequence[str]) -> str:
     licence = info.get("licence") or "not stated where the data were packed"
     text = (
         f"## Data and training\n\n{_plain(info.get('description', info['dataset']))}: {counts} images, "
-        f"{info['test']['mean true']:.2f} labels a test image. Licence of the data: {_plain(licence)}.\n\n"
+        f"{info['test']['mean true']:.2f} labels per test image. Licence of the data: {_plain(licence)}.\n\n"
         f"Backbone {_plain(info['settings']['backbone'])}, starting from {_start(info)}; "
         f"seed {info['seed']}, msmm {info['msmm']}"
     )
@@ -122,7 +127,7 @@ def _numbers(info: dict) -> str:
         rows.append(("without any tags, as `annotate` counts them", counted))
     lines = [
         f"## Numbers\n\nOn the {info['images']['test']:,} test images, in percent (eq. 6-7 of the paper), "
-        "with the regressor's label quantity, or with that of the estimator that `annotate` uses:\n",
+        "with the label quantity of the regressor, or of the counting rule that `annotate` uses:\n",
         f"| test images | {' | '.join(METRICS)} |",
         "| --- |" + " ---: |" * len(METRICS),
         *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in METRICS)} |" for name, figures in rows),
@@ -134,24 +139,24 @@ def _limits(info: dict, labels: Sequence[str]) -> str:
     test = info["test"]
     lines = [
         "Measured on the test images of this data set alone: how it does on others is not known.",
-        "It knows no other labels than its classes, and says at least one of them of every image.",
+        "It knows no other labels than its classes, and gives every image at least one of them.",
     ]
     if "Accuracy" in test:
         lines.append(
             f"The label quantity is right for {test['Accuracy']:.1f} % of the test images; its mean squared "
-            f"error is {test['MSE']:.3f}, that of the best constant {test['variance of true']:.3f}."
+            f"error is {test['MSE']:.3f}; the best constant has {test['variance of true']:.3f}."
         )
     if test["classes never predicted"]:
-        lines.append(f"Never said of a test image: {test['classes never predicted']} of the classes.")
+        lines.append(f"Classes never predicted for a test image: {test['classes never predicted']}.")
     if "test without tags" in info:
         without = info["test without tags"]
         lines.append(
-            "An image without a tag that it knows is judged by its pixels alone: H-F1 "
+            "An image without a known tag is judged by its pixels alone: H-F1 "
             f"{without['H-F1']:.2f}, with tags {test['H-F1']:.2f}."
         )
     if classes := info.get("classes"):
-        there = [(c["F1"], label) for label, c in zip(labels, classes, strict=True) if c["test"]]
-        weakest = ", ".join(f"{_plain(label)} ({f1:.1f})" for f1, label in sorted(there)[:WEAKEST])
+        tested = [(c["F1"], label) for label, c in zip(labels, classes, strict=True) if c["test"]]
+        weakest = ", ".join(f"{_plain(label)} ({f1:.1f})" for f1, label in sorted(tested)[:WEAKEST])
         lines.append(f"Weakest classes, by F1: {weakest}.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -161,6 +166,6 @@ def _yaml(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text in one line that is neither HTML nor Markdown."""
+    """Returns a text in one line, without HTML and Markdown."""
     line = " ".join(str(text).split())
     return "".join(f"&#{ord(c)};" if c in "<>&|`*[]\\" else c for c in line)

@@ -1,33 +1,36 @@
 """A finished model on disk, complete in itself: annotating needs neither the data set nor the training code.
 
 <model>/model.keras     the network: pixels and tags to probabilities and quantity
-<model>/labels.txt      the C class names, a line each, in the order of the probabilities
-<model>/tags.txt        the T tags that it knows, a line each
-<model>/model.json      settings, data set, preprocessing and what was measured
+<model>/labels.txt      the C class names, one per line, in the order of the probabilities
+<model>/tags.txt        the T known tags, one per line
+<model>/model.json      settings, data set, preprocessing and measured figures
 <model>/README.md       the same in words, a model card
-<model>/quantities.json how many labels: the estimators fitted on held-out images, and the one chosen there
+<model>/quantities.json counting rules fitted on held-out images, and the one chosen there
 <model>/quantities_without_tags.json the same for images that have no tag
-<model>/SHA256SUMS      what the files are, but for README.md, which is for people and may be edited
-<model>/engines/        conversions and measurements of `msmm.inference.engines`; safe to delete
+<model>/bfloat16_errors.npz errors of bfloat16 on held-out images, where the processor could measure them
+<model>/SHA256SUMS      checksums of these files, except README.md, which people may edit
+<model>/engines/        conversions by `msmm.inference.engines`; safe to delete
 """
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import read_json, whole_directory, write_json, write_lines
+from msmm.core.files import atomic_directory, read_json, write_bytes, write_json, write_lines
 from msmm.inference import model_card
-from msmm.quantities import BEST, Fitted
-from msmm.quantities.estimators import Estimator, Regression
-from msmm.scoring.predictions import choose
+from msmm.quantities.counting_rules import CountingRule, Regression
+from msmm.quantities.fitting import FittedCountingRules
+from msmm.quantities.registry import BEST
+from msmm.scoring.predictions import choose_labels
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
-# What `Model.annotate` does before the network, for whoever does it elsewhere.
+# The preprocessing that `Model.annotate` applies, for programs that run the network elsewhere.
 _PREPROCESSING = {
     "pixels": "RGB, float32 from 0 to 255",
     "resize": "bilinear with anti-aliasing, the aspect not kept, rounded to whole numbers",
@@ -40,25 +43,30 @@ _REMEDY = "copy or save the model again, or delete SHA256SUMS there if you chang
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """What the model says of one image.
+    """The annotation of one image.
 
-    labels: the chosen names, surest first.
-    probabilities: [C] float32, by class.
-    quantity: the regressor's label quantity before rounding.
+    Attributes:
+      labels: chosen class names, the most probable first.
+      probabilities: float32 [C], in the order of the model's labels.
+      quantity: predicted number of labels, by the regressor, before rounding.
+      rule: the counting rule that decided how many labels to keep.
     """
 
     labels: tuple[str, ...]
     probabilities: np.ndarray
     quantity: float
+    rule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """What runs a network.
+    """A network, ready to run.
 
-    run: image [B, S, S, 3] and tags [B, T], float32, to "probabilities" [B, C] and raw "quantity" [B],
-    float32. sizes: S as "image", T as "tags", C as "labels". second_look: of what `run` was given and said,
-    and how labels are chosen, to what counts instead; see `engines.second_look`.
+    Attributes:
+      run: image [B, S, S, 3] and tags [B, T], float32, to "probabilities" [B, C] and raw "quantity" [B],
+        float32.
+      sizes: S as "image", T as "tags", C as "labels".
+      second_look: corrects the outputs of `run`, see `engines.second_look`; or None.
     """
 
     run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
@@ -69,9 +77,13 @@ class Engine:
 class Model:
     """A loaded model directory.
 
-    network: what `msmm.models.annotator` describes, or None where an engine runs it. labels, tags: the
-    vocabularies. info: what model.json says. quantities: estimators of how many labels to keep, or None in a
-    directory that has none; quantities_without_tags: those for images without a tag that the model knows.
+    Attributes:
+      network: the Keras model of `msmm.models.annotator`, or None where an engine runs it.
+      labels, tags: the vocabularies.
+      info: the content of model.json.
+      quantities: counting rules, or None in a directory that has none.
+      quantities_without_tags: counting rules for images without a known tag.
+      image_size: side of the network's input, pixels.
     """
 
     def __init__(
@@ -80,8 +92,8 @@ class Model:
         labels: tuple[str, ...],
         tags: tuple[str, ...],
         info: dict,
-        quantities: Fitted | None = None,
-        quantities_without_tags: Fitted | None = None,
+        quantities: FittedCountingRules | None = None,
+        quantities_without_tags: FittedCountingRules | None = None,
     ):
         self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
         self.labels, self.tags, self.info = labels, tags, info
@@ -92,48 +104,66 @@ class Model:
 
     def annotate(
         self,
-        images: Sequence[np.ndarray],
-        tags: Sequence[Sequence[str]] | None = None,
-        quantity: str | Estimator | None = None,
+        images: Iterable[np.ndarray],
+        tags: Iterable[Sequence[str]] | None = None,
+        quantity: str | CountingRule | None = None,
+        batch_size: int = 32,
     ) -> list[Annotation]:
-        """Algorithm 2 over images (RGB uint8 [H, W, 3], any size) and the tags of each.
+        """Annotates images (Algorithm 2), batch by batch.
 
-        Tags outside the vocabulary are left out; without `tags` no image has any, and an image without any
-        is judged by its pixels alone (decision 35). quantity: who says how
-        many labels, "regression" as in the paper, "best" for what held-out images chose or any other of
-        `quantities.ESTIMATORS`, or an estimator itself; without it "best", or "regression" where the
-        directory has no estimators. Raises UserError where it does not have that one.
+        Args:
+          images: RGB uint8 [H, W, 3] of any size.
+          tags: one collection of tags per image; without it no image has any. Unknown tags are left out. An
+            image without known tags is judged by its pixels alone (decision 35).
+          quantity: the counting rule: "regression" as in the paper, "best" as chosen on held-out images,
+            another name of `quantities.registry.COUNTING_RULES`, or an estimator. By default "best", or
+            "regression" where the directory has no others.
+          batch_size: number of images that are computed, and held in memory, at a time.
+
+        Raises:
+          UserError: the directory does not have that counting rule, or there are not as many tags as images.
         """
         estimators = self.estimators(quantity)
+        rows, annotations = with_tags(images, tags), []
+        while batch := list(itertools.islice(rows, batch_size)):
+            annotations += self._annotate_batch(*zip(*batch, strict=True), estimators)
+        return annotations
+
+    def _annotate_batch(self, images, tags, estimators: dict[bool, CountingRule]) -> list[Annotation]:
         pixels, multi_hot = self.inputs(images, tags)
 
-        def chosen_of(probabilities, raw, tagged):
+        def apply_rules(probabilities, raw, tagged):
             chosen = np.empty(probabilities.shape, bool)
             for has_tags, estimator in estimators.items():
                 rows = tagged == has_tags
                 if rows.any():
-                    chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+                    chosen[rows] = choose_labels(estimator.apply(probabilities[rows], raw[rows]))
             return chosen
 
-        said = self.run(pixels, multi_hot)
+        outputs = self.run(pixels, multi_hot)
         if self.second_look:
-            said = self.second_look(pixels, multi_hot, said, chosen_of)
-        probabilities, raw = said["probabilities"], said["quantity"]
-        chosen = chosen_of(probabilities, raw, multi_hot.any(axis=1))
-        return [
-            Annotation(tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if c[i]), p, float(q))
-            for p, c, q in zip(probabilities, chosen, raw, strict=True)
-        ]
+            outputs = self.second_look(pixels, multi_hot, outputs, apply_rules)
+        probabilities, raw, tagged = outputs["probabilities"], outputs["quantity"], multi_hot.any(axis=1)
+        chosen = apply_rules(probabilities, raw, tagged)
+        annotations = []
+        for p, q, row, has_tags in zip(probabilities, raw, chosen, tagged, strict=True):
+            names = tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if row[i])
+            annotations.append(Annotation(names, p, float(q), estimators[bool(has_tags)].title))
+        return annotations
 
     def inputs(
         self, images: Sequence[np.ndarray], tags: Sequence[Sequence[str]] | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What the network reads of images and their tags: float32 [B, S, S, 3] and [B, T]."""
+        """Returns the network's inputs for images and their tags: float32 [B, S, S, 3] and [B, T]."""
         pixels = np.stack([self._square(image) for image in images])
         multi_hot = np.zeros((len(images), len(self.tags)), np.float32)
         for row, words in enumerate(tags or []):
-            multi_hot[row, [self._tag_ids[word] for word in words if word in self._tag_ids]] = 1
+            multi_hot[row, [self._tag_ids[word] for word in words or () if word in self._tag_ids]] = 1
         return pixels.astype(np.float32), multi_hot
+
+    def has_tags(self, tags: Sequence[Sequence[str]]) -> np.ndarray:
+        """Returns whether each image has a tag that the model knows, bool [B]."""
+        return np.array([any(word in self._tag_ids for word in words) for words in tags], bool)
 
     def _square(self, image: np.ndarray) -> np.ndarray:
         if image.shape[:2] == (self.image_size, self.image_size):
@@ -142,24 +172,39 @@ class Model:
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 
-    def estimators(self, name: str | Estimator | None = None) -> dict[bool, Estimator]:
-        """Whether an image has tags that the model knows -> the estimator that `annotate` counts it with."""
+    def estimators(self, name: str | CountingRule | None = None) -> dict[bool, CountingRule]:
+        """Returns the counting rules of images with known tags (True) and of others (False)."""
         if not isinstance(name, str | None):
             return dict.fromkeys((True, False), name)
         if not self.quantities:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())
             known = ["regression"]
-        elif name in (None, BEST, *self.quantities.estimators):
+        elif name in (None, BEST, *self.quantities.rules):
             fitted = {True: self.quantities, False: self.quantities_without_tags or self.quantities}
-            return {
-                tagged: f.estimators[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()
-            }
+            return {tagged: f.rules[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()}
         else:
-            known = [BEST, *self.quantities.estimators]
+            known = [BEST, *self.quantities.rules]
         raise UserError(
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
+
+
+def with_tags(images: Iterable, tags: Iterable[Sequence[str]] | None) -> Iterator[tuple]:
+    """Yields (image, its tags), or (image, None) without `tags`. Raises UserError where they do not match."""
+    if tags is None:
+        yield from ((image, None) for image in images)
+        return
+    for image, words in itertools.zip_longest(images, tags, fillvalue=_MISSING):
+        if image is _MISSING or words is _MISSING:
+            less, more = ("images", "tags") if image is _MISSING else ("tags", "images")
+            raise UserError(f"expected one list of tags per image. Received: fewer {less} than {more}")
+        if isinstance(words, str):
+            raise UserError(f"expected a list of tags per image, as [['beach', 'sea']]. Received: {words!r}")
+        yield image, words
+
+
+_MISSING = object()
 
 
 def save(
@@ -168,16 +213,19 @@ def save(
     labels,
     tags,
     info: dict,
-    quantities: dict[str, Fitted] | None = None,
+    quantities: dict[str, FittedCountingRules] | None = None,
 ) -> None:
-    """Writes a model directory so that it is there whole or not at all.
+    """Writes a model directory, whole or not at all.
 
-    quantities: file name of `QUANTITIES` -> estimators.
-
-    info: see `model_card` for what it must and may say; what the pixels and tags must be is added here.
+    Args:
+      directory: where it goes.
+      network: the complete network, see `msmm.models.annotator`.
+      labels, tags: the vocabularies.
+      info: for model.json; `model_card` lists what it holds. The preprocessing is added here.
+      quantities: file name of `QUANTITIES` -> counting rules.
     """
     info = info | {"preprocessing": _PREPROCESSING | {"image_size": sizes_of(network)["image"]}}
-    with whole_directory(directory) as partial:
+    with atomic_directory(directory) as partial:
         network.save(partial / "model.keras")
         write_lines(partial / "labels.txt", labels)
         write_lines(partial / "tags.txt", tags)
@@ -189,8 +237,14 @@ def save(
         checksums.write(partial, {path.name for path in partial.iterdir()} - {"README.md"})
 
 
+def add_file(directory, name: str, content: bytes) -> None:
+    """Adds a file to a model directory and to its checksums."""
+    write_bytes(pathlib.Path(directory, name), content)
+    checksums.add(directory, name)
+
+
 def check(directory) -> pathlib.Path:
-    """The path of a model directory. Raises UserError where a file is missing or damaged."""
+    """Returns the path of a model directory. Raises UserError where a file is missing or damaged."""
     directory = pathlib.Path(directory)
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
         if not (directory / name).is_file():
@@ -204,9 +258,14 @@ def check(directory) -> pathlib.Path:
 
 
 def load(directory, engine: Engine | None = None) -> Model:
-    """Reads a model directory. Raises UserError naming what is missing or damaged.
+    """Reads a model directory.
 
-    engine: what runs its network, instead of Keras, which is then not imported.
+    Args:
+      directory: the model directory.
+      engine: runs its network instead of Keras, which is then not imported.
+
+    Raises:
+      UserError: a file is missing or damaged; the message names it.
     """
     directory = check(directory)
     network = engine or _network(directory / "model.keras")
@@ -233,12 +292,12 @@ def _names(path: pathlib.Path) -> tuple[str, ...]:
         raise UserError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
+def _quantities(path: pathlib.Path, num_classes: int) -> FittedCountingRules | None:
     if not path.is_file():  # written by an earlier version
         return None
-    said = read_json(path, _REMEDY)
+    content = read_json(path, _REMEDY)
     try:
-        return Fitted.from_json(said, num_classes)
+        return FittedCountingRules.from_json(content, num_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 
@@ -254,13 +313,13 @@ def _network(path: pathlib.Path):
 
 def _engine(network) -> Engine:
     def run(image, tags):
-        said = network.predict_on_batch({"image": image, "tags": tags})
-        return {"probabilities": said["probabilities"], "quantity": said["quantity"][:, 0]}
+        outputs = network.predict_on_batch({"image": image, "tags": tags})
+        return {"probabilities": outputs["probabilities"], "quantity": outputs["quantity"][:, 0]}
 
     return Engine(run, sizes_of(network))
 
 
 def sizes_of(network) -> dict[str, int]:
-    """S of the image, T and C of a Keras model."""
+    """Returns S of the image, T and C of a Keras model."""
     inputs = {tensor.name: tensor.shape[1] for tensor in network.inputs}
     return inputs | {"labels": network.get_layer("probabilities").output.shape[-1]}

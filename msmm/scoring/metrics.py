@@ -1,4 +1,4 @@
-"""The measures of section IV: eq. 6-7 for annotations, accuracy and MSE for label quantities.
+"""The metrics of section IV: eq. 6-7 for annotations, accuracy and MSE for label quantities.
 
 Per class j, `correct`, `predicted` and `given` are NI^c, NI^p and NI^g of eq. 6. The per-image
 sums of eq. 6 run over all images, so they equal the sums of the same counts over all classes.
@@ -9,33 +9,30 @@ predicted has precision 0 and a class without positives has recall 0: both are c
 the metrics, because both lower C-P or C-R.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from msmm.scoring.predictions import round_counts
 
 METRICS = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
-_WEIGHTS_IN_A_BLOCK = 2**22  # 16 MiB of float32 bootstrap weights at a time
 
 
 def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Eq. 6-7 over N images and C classes.
+    """Returns the metrics of eq. 6-7 over N images and C classes.
 
     Args:
         truth: [N, C] bool (or 0/1), the ground-truth labels; N >= 1, C >= 1.
-        chosen: [N, C] bool (or 0/1), the labels a method gave, as `annotations.choose` returns.
+        chosen: [N, C] bool (or 0/1), the chosen labels, as `predictions.choose_labels` returns.
 
     Returns:
         "C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1" in percent, not rounded;
         "classes never predicted", "classes without positives" (int);
-        "mean predicted", "mean true" (float, labels an image).
+        "mean predicted", "mean true" (float, labels per image).
 
     Raises:
         ValueError: the arrays are not [N, C] of one shape, are empty or hold other values than 0/1.
     """
-    truth = _indicators("truth", truth)
-    chosen = _indicators("chosen", chosen, truth.shape)
+    truth = as_indicators("truth", truth)
+    chosen = as_indicators("chosen", chosen, truth.shape)
     correct, predicted, given = (truth & chosen).sum(0), chosen.sum(0), truth.sum(0)
     return {key: float(value) for key, value in figures_of_counts(correct, predicted, given).items()} | {
         "classes never predicted": int((predicted == 0).sum()),
@@ -46,18 +43,18 @@ def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float
 
 
 def per_class_f1(truth: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The F1 of each class, [C] float64 in percent; 0 where a class has no positive or no prediction.
+    """Returns the F1 of each class, [C] float64 in percent; 0 where a class has no positive or no prediction.
 
     Its mean is not C-F1: eq. 6 takes the harmonic mean of the mean precision and the mean recall.
     Arguments and errors are those of `annotation_metrics`.
     """
-    truth = _indicators("truth", truth)
-    chosen = _indicators("chosen", chosen, truth.shape)
+    truth = as_indicators("truth", truth)
+    chosen = as_indicators("chosen", chosen, truth.shape)
     return 100 * _ratio(2 * (truth & chosen).sum(0), chosen.sum(0) + truth.sum(0))
 
 
 def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[str, float]:
-    """How good the predicted label quantities are (section IV-D1).
+    """Returns the metrics of predicted label quantities (section IV-D1).
 
     Args:
         truth_counts: [N] integers >= 0, the true number of labels m; N >= 1.
@@ -71,7 +68,7 @@ def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[s
         "MSE": mean of (raw - m)^2 on the raw values, in labels^2. With integers it could not be
             below 1 - accuracy, as the paper's 0.437 is (decision 21).
         "variance of true": mean of (m - mean m)^2, the MSE of the best constant.
-        "mean predicted", "mean true": labels an image, after rounding.
+        "mean predicted", "mean true": labels per image, after rounding.
 
     Raises:
         ValueError: not two [N] arrays of one length, N = 0, m not whole or negative, or not finite.
@@ -94,82 +91,8 @@ def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[s
     }
 
 
-def bootstrap_difference(
-    truth: np.ndarray,
-    chosen_a: np.ndarray | Sequence[np.ndarray],
-    chosen_b: np.ndarray | Sequence[np.ndarray],
-    key: str = "H-F1",
-    resamples: int = 1000,
-    seed: int = 0,
-) -> np.ndarray:
-    """Paired bootstrap over test images of the metric `key` of b minus that of a.
-
-    Resample r draws N images with replacement, `rng.integers(N, size=N)` for r = 0, 1, … from
-    `rng = np.random.default_rng(seed)`; both methods are measured on the same draw. Training
-    seeds are not resampled: where several are given, differences are averaged over them within
-    each resample, so the spread is that of the test images alone.
-
-    Args:
-        truth: [N, C] bool.
-        chosen_a, chosen_b: [N, C] bool, or one such array a training seed; as many for b as for a.
-        key: one of `METRICS`.
-
-    Returns:
-        [resamples] float64, percentage points.
-
-    Raises:
-        ValueError: wrong shapes or values, an unknown key, or different numbers of seeds.
-    """
-    truth = _indicators("truth", truth)
-    a, b = (
-        [_indicators("chosen", c, truth.shape) for c in _seeds(chosen)] for chosen in (chosen_a, chosen_b)
-    )
-    if not a or len(a) != len(b):
-        raise ValueError(
-            f"expected as many seeds for b as for a, at least 1. Received: {len(a)} and {len(b)}"
-        )
-    if key not in METRICS:
-        raise ValueError(f"expected a key of {METRICS}. Received: {key!r}")
-    rng = np.random.default_rng(seed)
-    block = max(1, _WEIGHTS_IN_A_BLOCK // len(truth))
-    differences = np.empty(resamples)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        weights = np.stack([_drawn_times(rng, len(truth)) for _ in range(rows)])
-        given = _counts(weights, truth)
-        value = [
-            [figures_of_counts(_counts(weights, truth & c), _counts(weights, c), given)[key] for c in chosen]
-            for chosen in (a, b)
-        ]
-        differences[start : start + rows] = np.mean(value[1], axis=0) - np.mean(value[0], axis=0)
-    return differences
-
-
-def bootstrap_mean(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Bootstrap over test images of the mean of `values` [N], on the draws of `bootstrap_difference`.
-
-    Of a metric that is a mean over images, `values` are one method's minus another's: paired.
-
-    Returns:
-        [resamples] float64, in the unit of `values`.
-    """
-    values = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    return np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)])
-
-
-def _drawn_times(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How often each of n images is drawn, [N] float32."""
-    return np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)
-
-
-def _counts(weights: np.ndarray, indicators: np.ndarray) -> np.ndarray:
-    """Weighted counts a class, [R, C]; float32 holds them exactly up to 2^24 images."""
-    return (weights @ indicators.astype(np.float32)).astype(np.float64)
-
-
 def figures_of_counts(correct: np.ndarray, predicted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
-    """`METRICS` in percent (eq. 6-7) from counts [..., C] a class; values [...]."""
+    """Returns `METRICS` in percent (eq. 6-7) from counts per class [..., C]; values [...]."""
     c_p, c_r = _ratio(correct, predicted).mean(-1), _ratio(correct, given).mean(-1)
     i_p = _ratio(correct.sum(-1), predicted.sum(-1))
     i_r = _ratio(correct.sum(-1), given.sum(-1))
@@ -183,16 +106,12 @@ def _harmonic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Element-wise ratio; 0/0 is 0 (a zero denominator has a zero numerator here)."""
+    """Returns the element-wise ratio; 0/0 is 0 (a zero denominator has a zero numerator here)."""
     return numerator / np.where(denominator == 0, 1, denominator)
 
 
-def _seeds(chosen: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    return list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-
-
-def _indicators(name: str, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """`array` as [N, C] bool, checked."""
+def as_indicators(name: str, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Returns `array` as [N, C] bool; raises ValueError where it is not [N, C] of 0/1."""
     array = np.asarray(array)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"expected {name} [N, C] with N >= 1 and C >= 1. Received: shape {array.shape}")

@@ -18,9 +18,9 @@ def test_the_schedule_by_hand():
     assert images["features"] == 28 * 5_000 + 20 * 16_000 + 149_905
     speed = dict.fromkeys(images, 1000.0)
     minutes = sum(images.values()) / 1000 / 60
-    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.schedule(speed, "jax")
+    assert f": {minutes:,.1f} minutes (finetune 11.9, " in schedule.describe_schedule(speed, "jax")
     del speed["visual"], speed["quantity"]
-    assert "not computed without visual, quantity" in schedule.schedule(speed, "jax")
+    assert "not computed without visual, quantity" in schedule.describe_schedule(speed, "jax")
 
 
 def test_nothing_that_it_uses_imports_tensorflow():
@@ -28,7 +28,7 @@ def test_nothing_that_it_uses_imports_tensorflow():
     while ahead:
         module = ahead.pop()
         reached.add(module)
-        if module != "msmm.core.command_line":  # of which functions for other doors do
+        if module != "msmm.core.command_line":  # some of its functions do, for other commands
             ahead |= imports(SOURCE[module]) - reached
     assert {"experiments.benchmarks.gpu_jobs", "msmm.models.multi_scale"} <= reached
     for module in reached - {"msmm.core.command_line"}:
@@ -42,7 +42,7 @@ def test_nothing_that_it_uses_imports_tensorflow():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_every_job_runs(backend, tmp_path):
     pytest.importorskip(backend)
-    pytest.importorskip("torch")  # what is written by hand
+    pytest.importorskip("torch")  # the plain PyTorch network
     command = [sys.executable, "-m", "experiments.benchmark_gpu", f"--backend={backend}"]
     command += [
         "--backbone=resnet-1-1-1-1-w4",

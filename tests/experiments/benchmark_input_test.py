@@ -1,15 +1,17 @@
-"""The door at a small size; what it measures is no test's business."""
+"""The command at a small size; its measurements are not tested."""
 
 import re
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_on_the_same_files(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), np.uint8)
     (tmp_path / "photos").mkdir()

@@ -3,7 +3,17 @@ import sys
 
 import pytest
 
-from experiments.benchmarks.scaling import METHODS, ON_IMAGES, SHARED, STAGES, Case, Cost, cases, check, row
+from experiments.benchmarks.scaling import (
+    METHODS,
+    ON_IMAGES,
+    SHARED,
+    STAGES,
+    Case,
+    Cost,
+    check_case,
+    make_cases,
+    table_row,
+)
 from msmm.baselines import registry
 from msmm.core.errors import UserError
 from msmm.training import stages
@@ -12,8 +22,10 @@ from tests.experiments.benchmark_training_test import cells
 
 
 def test_one_size_is_changed_at_a_time():
-    found = cases(Case("sinn", 10, 5, 7, 32, workers=1), images=[20, 40], classes=[], tags=[8], workers=[2])
-    assert [(case.images, case.classes, case.tags, case.workers) for case in found] == [
+    all_cases = make_cases(
+        Case("sinn", 10, 5, 7, 32, workers=1), images=[20, 40], classes=[], tags=[8], workers=[2]
+    )
+    assert [(case.images, case.classes, case.tags, case.workers) for case in all_cases] == [
         (10, 5, 7, 1),
         (20, 5, 7, 1),
         (40, 5, 7, 1),
@@ -26,11 +38,11 @@ def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_wor
     costs = [Cost(10.0, 9.0, 300.0, 200.0, 1.5), Cost(11.0, 8.0, 400.0, 100.0, 1.5)]
     case = Case("finetune", 1000, 5, 7, 32, workers=2)
     sizes = ["finetune", "1,000", "5", "7", "2"]
-    assert row(case, costs) == [*sizes, "10.0", "17.0", "10,000", "400", "200", "1.5"]
+    assert table_row(case, costs) == [*sizes, "10.0", "17.0", "10,000", "400", "200", "1.5"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"workers": 0}, "expected 1 or more. Received: --workers=0"),
         ({"workers": 3, "batch_size": 2}, "cannot share batches of 2"),
@@ -40,13 +52,13 @@ def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_wor
         ({"workers": 4}, "as many cores, and this process may choose from 2"),
     ],
 )
-def test_workers_that_cannot_be_had_are_refused(settings, said):
-    with pytest.raises(UserError, match=said):
-        check(
+def test_impossible_workers_are_errors(settings, message):
+    with pytest.raises(UserError, match=message):
+        check_case(
             Case(**{"of": "finetune", "images": 9, "classes": 2, "tags": 2, "feature_size": 32, **settings}),
             2,
         )
-    check(Case("joint", 9, 2, 2, 32), 0)  # without workers no core is chosen
+    check_case(Case("joint", 9, 2, 2, 32), 0)  # without workers no core is chosen
 
 
 def test_workers_share_the_stages_that_can_be_shared(trained_run):
@@ -68,7 +80,9 @@ def test_two_workers_take_the_steps_of_one():
 
 
 def test_every_method_on_features_can_be_measured():
-    assert set(METHODS) == {name for name, method in registry.METHODS.items() if method.trunk != "own"}
+    assert set(METHODS) == {
+        name for name, method in registry.load_baselines().items() if method.trunk != "own"
+    }
 
 
 @pytest.mark.slow

@@ -4,6 +4,6 @@ import pytest
 @pytest.fixture(scope="session")
 def measured(trained_run):
     """The study of one finished run."""
-    from experiments.sections import study
+    from experiments.sections.study import train_and_measure
 
-    return study.finish([trained_run])
+    return train_and_measure([trained_run])

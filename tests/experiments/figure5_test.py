@@ -40,7 +40,7 @@ def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--dataset=nowhere"], "no data set 'nowhere'"),
         (["--output=figure.pdf"], "expected a .png file"),
@@ -49,8 +49,8 @@ def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
         pytest.param(["--split=dev"], "no split 'dev'", marks=pytest.mark.slow),
     ],
 )
-def test_mistakes(data_dir, tmp_path, arguments, says):
+def test_mistakes(data_dir, tmp_path, arguments, message):
     result = figure5(f"--data_dir={data_dir}", *arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert says in result.stderr and "Traceback" not in result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []

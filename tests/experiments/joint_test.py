@@ -1,4 +1,4 @@
-"""The door in a process of its own, beside a run whose stages have finished."""
+"""The command in a process of its own, over a run whose stages have finished."""
 
 import csv
 import shutil
@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import run
@@ -24,7 +25,7 @@ def test_it_trains_both_ways_within_the_budget_of_the_stages(trained_run, data_d
     staged, *joint = rows.values()
     assert int(float(staged["passes"])) == passes and len(joint) == 2
     assert all(0 < float(row["passes"]) <= passes for row in joint)
-    measured = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.COMPLETE], quantity="best")[1]
+    measured = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE], quantity="best")[1]
     assert float(staged["tags, default quantity"]) == pytest.approx(measured["H-F1"], abs=0.01)
     plain = tmp_path / "runs/scenes/joint/joint_dropout=0,joint_ema=0"
     config = trained_run.config.__class__(**TINY, joint_epochs=passes, joint_dropout=0.0, joint_ema=0.0)

@@ -1,4 +1,4 @@
-"""The door in a process of its own, over a run whose stages have finished."""
+"""The command in a process of its own, over a run whose stages have finished."""
 
 import csv
 import re
@@ -7,12 +7,13 @@ import shutil
 import pytest
 
 from msmm.training import table_rows
+from msmm.training.row_table import TABLE_ROWS
 from tests.conftest import TINY
-from tests.msmm.core.command_line_test import run
+from tests.msmm.core.command_line_test import refused, run
 
 
 @pytest.fixture(scope="module")
-def said(trained_run, data_dir, tmp_path_factory):
+def finished(trained_run, data_dir, tmp_path_factory):
     home = tmp_path_factory.mktemp("table1")
     (home / "data").symlink_to(data_dir)
     shutil.copytree(trained_run.workdir, home / "runs" / "scenes")
@@ -22,13 +23,13 @@ def said(trained_run, data_dir, tmp_path_factory):
     return home, result.stdout
 
 
-def test_finished_stages_are_not_trained_again(said):
-    assert "finetune: finished earlier" in said[1] and "epoch 1/" not in said[1]
+def test_finished_stages_are_not_trained_again(finished):
+    assert "finetune: finished earlier" in finished[1] and "epoch 1/" not in finished[1]
 
 
-def test_it_ends_with_the_table_and_the_paths_of_what_it_left(said):
-    home, out = said
-    for name in table_rows.VARIANTS:
+def test_it_ends_with_the_table_and_the_paths_of_what_it_left(finished):
+    home, out = finished
+    for name in TABLE_ROWS:
         assert re.search(rf"^{re.escape(name)} +(yes|no) +(yes|no) ", out, re.MULTILINE)
     paths = dict(re.findall(r"^(report|model): +(\S+)", out, re.MULTILINE))
     assert (home / paths["report"]).is_file() and (home / paths["model"] / "model.keras").is_file()
@@ -36,22 +37,51 @@ def test_it_ends_with_the_table_and_the_paths_of_what_it_left(said):
     assert not list((home / "runs/scenes/features").glob("maps-*"))  # gigabytes on real data
 
 
-def test_its_numbers_are_the_runs(said, trained_run):
-    with open(said[0] / "runs/scenes/table1/table1.csv", newline="") as file:
+def test_its_numbers_are_the_runs(finished, trained_run):
+    with open(finished[0] / "runs/scenes/table1/table1.csv", newline="") as file:
         rows = {
             row["row"]: row
             for row in csv.DictReader(file)
             if row["table"].startswith("Measured: the rows of Table I, scenes")
         }
-    assert list(rows) == list(table_rows.VARIANTS)
-    for name, variant in table_rows.VARIANTS.items():
-        figures = table_rows.measure(trained_run, variant)[1]
+    assert list(rows) == list(TABLE_ROWS)
+    for name, variant in TABLE_ROWS.items():
+        figures = table_rows.measure_row(trained_run, variant)[1]
         for metric in ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1"):
             assert float(rows[name][metric]) == pytest.approx(figures[metric], abs=1e-9)
-    with open(said[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:
+    with open(finished[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:
         claims = list(csv.DictReader(file))
     assert len(claims) == 5
     for claim in claims:
         gain = float(rows[claim["better"]]["H-F1"]) - float(rows[claim["worse"]]["H-F1"])
         assert float(claim["gain"]) == pytest.approx(gain, abs=1e-9)
-        assert claim["verdict"].startswith("holds" if gain > 0 else "does not hold")
+        low, high = float(claim["low"]), float(claim["high"])
+        expected = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+        assert claim["verdict"] == expected
+
+
+def test_a_page_of_results_is_rebuilt_from_the_reports(finished):
+    home, _ = finished
+    page = home / "docs" / "results.md"
+    page.parent.mkdir()
+    blocks = [
+        f"<!-- results: scenes/table1/table1.md | {heading} -->\n<!-- end of results -->"
+        for heading in ("Measured: the rows of Table I, scenes", "The paper's claims, as measured")
+    ]
+    page.write_text("# Results\n\nBefore.\n\n" + "\n\nBetween.\n\n".join(blocks) + "\n")
+    before = page.read_text()
+    check = refused(run("experiments.results_pages", "--check", cwd=home))
+    assert "docs/results.md differ" in check and page.read_text() == before
+    result = run("experiments.results_pages", cwd=home)
+    assert result.returncode == 0 and "rebuilt docs/results.md" in result.stdout
+    text = page.read_text()
+    report = (home / "runs/scenes/table1/table1.md").read_text()
+    sections = dict(section.split("\n", 1) for section in report.split("## ")[1:])
+    for heading, rows in (("Measured: the rows of Table I", 8), ("The paper's claims, as measured", 7)):
+        (section,) = (text for title, text in sections.items() if title.startswith(heading))
+        lines = [line for line in section.splitlines() if line.startswith("| ")]
+        assert len(lines) == rows and all(line in text for line in lines)
+    assert "Before." in text and "Between." in text and "no training noise" in text
+    assert run("experiments.results_pages", "--check", cwd=home).returncode == 0
+    page.write_text(text.replace("MS-CNN", "MS-DNN", 1))
+    refused(run("experiments.results_pages", "--check", cwd=home))

@@ -1,4 +1,4 @@
-"""The door of the page; the page itself is in page_test."""
+"""The command of the page; the page itself is in page_test."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ def saved(trained_run):
 
 
 def in_process(code, cwd) -> subprocess.CompletedProcess:
-    """In one of its own: flags of two doors do not go into one."""
+    """In one of its own: flags of two commands do not fit into one."""
     code = f"import signal; from msmm import app; {code}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, **process(cwd))
 
@@ -33,7 +33,7 @@ def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(t
         Image.new("RGB", (8 + i, 8)).save(path, "PNG")
     (tmp_path / "photos/1.jpg").write_bytes(b"broken")
     (tmp_path / "scratch").mkdir()
-    code = "import pathlib; print(*[p for p, _ in app._photographs(pathlib.Path('photos'), 'scratch')])"
+    code = "import pathlib; print(*[p for p, _ in app._load_photographs(pathlib.Path('photos'), 'scratch')])"
     result = in_process(code, tmp_path)
     assert result.returncode == 0, result.stderr
     found = []
@@ -45,14 +45,14 @@ def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(t
 
 
 def test_an_interrupt_ends_the_page_with_one_line_and_a_second_one_changes_nothing(tmp_path):
-    code = "e = app._ended_by_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
+    code = "e = app._end_at_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
     result = in_process(f"{code}; signal.raise_signal(signal.SIGINT)", tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "\nthe page has ended\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("examples", "end"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
-def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
+def test_the_command_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
     (tmp_path / "temporary").mkdir()
     (tmp_path / "photos").mkdir()
     photograph().save(tmp_path / "photos/a.png")
@@ -74,10 +74,15 @@ def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, 
     finally:
         app.send_signal(end)
         assert app.wait(timeout=30) == 0
-        said = app.stdout.read() + app.stderr.read()
-        assert said.endswith("\nthe page has ended\n") == (end == signal.SIGINT)
-        assert "interrupt" not in said.lower() and "Traceback" not in said
+        printed = app.stdout.read() + app.stderr.read()
+        assert printed.endswith("\nthe page has ended\n") == (end == signal.SIGINT)
+        assert "interrupt" not in printed.lower() and "Traceback" not in printed
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
+
+
+def test_a_root_path_begins_with_a_slash(tmp_path):
+    line = refused(run("msmm.app", "--model=m", "--root_path=photos", cwd=tmp_path))
+    assert "expected --root_path to begin with /, or an address. Received: 'photos'" in line
 
 
 @pytest.mark.slow

@@ -88,8 +88,8 @@ def photo(tmp_path):
 @pytest.fixture
 def annotate(model):
     """Annotates paths in this process: (lines or output, summary)."""
-    from msmm.photos import batches, finding, outputs
-    from msmm.quantities import estimators
+    from msmm.photos import batches, finding, outputs, reading
+    from msmm.quantities import counting_rules
 
     class Kept(outputs.Text):
         def __init__(self):
@@ -100,17 +100,16 @@ def annotate(model):
             self.said[photo.path] = photo
 
     def run(*paths, output=None, words=(), overwrite=False, quantity="predicted", listed=b"", workers=1):
-        count = {"predicted": None, "threshold": estimators.AtLeast(0.5), "top_k": estimators.TopK(2)}
+        count = {"predicted": None, "threshold": counting_rules.AtLeast(0.5), "top_k": counting_rules.TopK(2)}
         output = Kept() if output is None else output
         beside = isinstance(output, outputs.Sidecars)
         thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
-        summary = batches.annotate(
+        summary = batches.annotate_photographs(
             model,
-            list(finding.find(map(str, paths), io.BytesIO(listed))),
+            list(finding.Finder(map(str, paths), io.BytesIO(listed))),
             output,
-            prepare=(model.image_size, thumbnails, beside, overwrite),
-            words=words,
-            quantity=count[quantity],
+            preparation=reading.Preparation(model.image_size, thumbnails, beside, overwrite),
+            counting=batches.Counting(tuple(words), count[quantity]),
             num_workers=workers,
         )
         return getattr(output, "said", output), summary

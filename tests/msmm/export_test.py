@@ -35,7 +35,7 @@ def test_an_export_says_the_models_labels_on_100_images(name, saved, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
     for words in ("labels", "tags"):
         assert (tmp_path / f"new/{words}.txt").read_bytes() == (saved / f"{words}.txt").read_bytes()
-    assert "is there already" in refused(
+    assert "exists already" in refused(
         run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
     )
 

@@ -7,11 +7,11 @@ from tests.msmm.conftest import model_directory  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
-def doors(tmp_path_factory):
-    """Doors as processes, see `doors.py`."""
-    from tests.reliability.doors import Doors
+def commands(tmp_path_factory):
+    """Commands as processes, see `commands.py`."""
+    from tests.reliability.commands import Commands
 
-    with Doors(tmp_path_factory.mktemp("doors")) as started:
+    with Commands(tmp_path_factory.mktemp("commands")) as started:
         yield started
 
 

@@ -32,29 +32,30 @@ def data_set(directory: pathlib.Path):
     from msmm.data import records
 
     dataset = records.open_dataset(directory, "scenes")
-    said = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
+    arrays = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
     images = [hashlib.sha256(r["image"].numpy()).hexdigest() for r in dataset.read("test")]
-    return said, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
+    return arrays, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
 
 
 def model(directory: pathlib.Path):
     from msmm.inference import model_dir
 
     loaded = model_dir.load(directory / "model")
-    said = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
-    return said.labels, said.probabilities.tolist(), said.quantity, loaded.info, loaded.tags
+    annotation = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
+    return annotation.labels, annotation.probabilities.tolist(), annotation.quantity, loaded.info, loaded.tags
 
 
 def run(directory: pathlib.Path):
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.data import records
     from msmm.training import model_parts
     from msmm.training.run import Run
 
     dataset = records.open_dataset(directory / "data", "scenes")
-    found = Run(directory, dataset, Config(**TINY))
+    found = Run(directory, dataset, replace_flat(Config(), TINY))
     weights = [
-        model_parts.weights_hash(model_parts.load(found, part))
+        model_parts.weights_hash(model_parts.load_part(found, part))
         for part in ("textual", "textual_head", "quantity")
     ]
     return weights, found.stage_record("textual"), found.stage_record("quantity")
@@ -70,7 +71,7 @@ def inputs(directory: pathlib.Path):
 def features(directory: pathlib.Path):
     from msmm.training import frozen_features
 
-    arrays = frozen_features.cached(directory, "visual", {"a": 1}, 50, never, np.float32)
+    arrays = frozen_features.cache_arrays(directory, "visual", {"a": 1}, 50, never, np.float32)
     return [array.tolist() for array in arrays]
 
 
@@ -79,9 +80,9 @@ def never():
 
 
 def state(directory: pathlib.Path):
-    from msmm.training import loop
+    from msmm.training.state import load_state
 
-    progress, arrays = loop._load_state(directory / "state.npz", samples.OWNER)
+    progress, arrays = load_state(directory / "state.npz", samples.OWNER)
     return progress, {name: array.tolist() for name, array in arrays.items()}
 
 
@@ -126,23 +127,23 @@ def sidecar(directory: pathlib.Path):
     from msmm.photos import sidecars, xmp
 
     photo, path = str(directory / "a.jpg"), directory / "a.jpg.xmp"
-    keywords, added = sidecars.read(photo)
+    keywords, added = sidecars.read_sidecars(photo)
     before = path.read_bytes()
     try:
-        sidecars.write(photo, ["of mine"], ["sky"], "model", str.casefold)
+        sidecars.write_labels(photo, ["of mine"], ["sky"], "model", str.casefold)
     except sidecars.CannotWrite:
         assert path.read_bytes() == before
         return
     packet = xmp.parse(path.read_bytes())
-    assert {"sky"} | set(keywords) - set(added) <= set(packet.subjects) | {"sky"}
+    assert {"sky"} | set(keywords.words) - set(added) <= {*map(xmp.clean, packet.subjects), "sky"}
     assert packet.texts(xmp.MODEL) == ["model"]
 
 
 def lines(directory: pathlib.Path):
     """A second run over what is there: whole lines stay as they are, others are an error."""
-    from msmm.photos import outputs
+    from msmm.photos import formats, outputs
 
-    for name, format in (("said.jsonl", outputs.JSON), ("said.csv", outputs.CSV)):
+    for name, format in (("said.jsonl", formats.JSON), ("said.csv", formats.CSV)):
         before = (directory / name).read_bytes()
         with outputs.File(str(directory / name), format, "model", overwrite=False) as file:
             file.write(samples.annotated("new.jpg"))

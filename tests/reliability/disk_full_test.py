@@ -18,10 +18,10 @@ from PIL import Image
 from msmm.core.errors import UserError
 from tests.conftest import TINY
 from tests.reliability import whole
-from tests.reliability.doors import said
+from tests.reliability.commands import error_line
 
 SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
-DOORS = {
+COMMANDS = {
     "pack": ("tfrecords_tools.pack", "--dataset=scenes", "--data_dir=packed", "--num_train=60",
              "--num_test=20", "--image_size=32", "--workers=1"),
     "train": ("msmm.train", "--stage=textual", *SETTINGS),
@@ -52,15 +52,15 @@ def inputs(tmp_path_factory, data_dir, model_directory):
 
 
 @pytest.fixture(scope="session")
-def well(doors, inputs, tmp_path_factory):
-    """The home after a door that nothing hindered, by the door's name."""
+def well(commands, inputs, tmp_path_factory):
+    """The home after a command that nothing hindered, by the command's name."""
     made = {}
 
     def run(name):
         if name not in made:
             made[name] = tmp_path_factory.mktemp("well") / "home"
             shutil.copytree(inputs, made[name])
-            ended = doors.run(made[name], *DOORS[name])
+            ended = commands.run(made[name], *COMMANDS[name])
             assert ended.status == 0, ended
         return made[name]
 
@@ -96,25 +96,25 @@ def after_failing(home: pathlib.Path, before: set[str]) -> None:
         *(pytest.param(name, 24 << 10, id=name) for name in QUICK),
         *(
             pytest.param(name, kib << 10, marks=pytest.mark.slow, id=f"{name}-{kib}")
-            for name in DOORS
+            for name in COMMANDS
             for kib in (0, 24, 60)
         ),
     ],
 )
 def test_a_full_disk_is_said_in_one_line_and_with_room_all_goes_on(
-    doors, small_disk, tmp_path, inputs, well, name, room
+    commands, small_disk, tmp_path, inputs, well, name, room
 ):
     home = small_disk(tmp_path / "disk")
     shutil.copytree(inputs, home, dirs_exist_ok=True)
     before = whole.names(home)
     filler = fill(home, room)
-    ended = doors.run(home, *DOORS[name])
+    ended = commands.run(home, *COMMANDS[name])
     if ended.status:  # else there was room enough
-        line = said(ended)
+        line = error_line(ended)
         assert "No space left on device for " in line and "run the same command again" in line, line
         filler.unlink()
         after_failing(home, before)
-        ended = doors.run(home, *DOORS[name])
+        ended = commands.run(home, *COMMANDS[name])
         assert ended.status == 0, ended
     else:
         assert room, "no room was enough"
@@ -128,32 +128,32 @@ def test_a_full_disk_is_said_in_one_line_and_with_room_all_goes_on(
         ("train", 2000),
         *(
             pytest.param(name, size, marks=pytest.mark.slow)
-            for name in set(DOORS) - {"xmp", "html"}
+            for name in set(COMMANDS) - {"xmp", "html"}
             for size in (1500, 3000)  # standard error is such a file too
         ),
     ],
 )
-def test_a_file_that_may_not_grow_is_said_too(doors, tmp_path, inputs, well, name, largest):
+def test_a_file_that_may_not_grow_is_said_too(commands, tmp_path, inputs, well, name, largest):
     home = shutil.copytree(inputs, tmp_path / "home")
     before = whole.names(home)
-    ended = doors.run(home, *DOORS[name], largest_file=largest)
-    line = said(ended)
+    ended = commands.run(home, *COMMANDS[name], largest_file=largest)
+    line = error_line(ended)
     assert "File too large" in line and "ulimit -f" in line, line
     after_failing(home, before)
-    ended = doors.run(home, *DOORS[name])
+    ended = commands.run(home, *COMMANDS[name])
     assert ended.status == 0, ended
     whole.assert_same(home, well(name))
 
 
 @pytest.mark.parametrize(
-    "name", ["train", *(pytest.param(n, marks=pytest.mark.slow) for n in DOORS if n != "train")]
+    "name", ["train", *(pytest.param(n, marks=pytest.mark.slow) for n in COMMANDS if n != "train")]
 )
-def test_a_read_only_disk_is_said(doors, small_disk, tmp_path, inputs, name):
+def test_a_read_only_disk_is_said(commands, small_disk, tmp_path, inputs, name):
     home = small_disk(tmp_path / "disk")
     shutil.copytree(inputs, home, dirs_exist_ok=True)
     before = whole.names(home)
     subprocess.run(["mount", "-o", "remount,ro", str(home)], check=True)
-    line = said(doors.run(home, *DOORS[name]))
+    line = error_line(commands.run(home, *COMMANDS[name]))
     assert "Read-only file system" in line and "choose a place that can be written" in line, line
     assert whole.names(home) == before
 
@@ -161,17 +161,17 @@ def test_a_read_only_disk_is_said(doors, small_disk, tmp_path, inputs, name):
 @pytest.mark.parametrize(
     "name", ["train", *(pytest.param(n, marks=pytest.mark.slow) for n in ("pack", "export", "json", "html"))]
 )
-def test_a_directory_without_permission_is_said(doors, tmp_path, inputs, name):
+def test_a_directory_without_permission_is_said(commands, tmp_path, inputs, name):
     home = shutil.copytree(inputs, tmp_path / "home")
     before = whole.names(home)
     home.chmod(0o555)
-    line = said(doors.run(home, *DOORS[name], user=0 if os.geteuid() else 65534))
+    line = error_line(commands.run(home, *COMMANDS[name], user=0 if os.geteuid() else 65534))
     home.chmod(0o755)
     assert "Permission denied" in line and "see to its permissions" in line, line
     assert whole.names(home) == before
 
 
-def test_sidecars_that_cannot_be_written_are_skipped_and_counted(doors, tmp_path, inputs):
+def test_sidecars_that_cannot_be_written_are_skipped_and_counted(commands, tmp_path, inputs):
     """Of a folder of someone else's photographs the others go on."""
     for folder in (tmp_path, *tmp_path.parents[:2]):  # for the other user
         folder.chmod(0o755)
@@ -179,20 +179,20 @@ def test_sidecars_that_cannot_be_written_are_skipped_and_counted(doors, tmp_path
     (home / "photos" / "theirs").mkdir()
     (home / "photos" / "000.jpg").rename(home / "photos" / "theirs" / "000.jpg")
     home.chmod(0o777), (home / "photos").chmod(0o777), (home / "photos" / "theirs").chmod(0o555)
-    ended = doors.run(home, *DOORS["xmp"], user=0 if os.geteuid() else 65534)
+    ended = commands.run(home, *COMMANDS["xmp"], user=0 if os.geteuid() else 65534)
     assert ended.status == 1, ended
     assert f"{NUM_PHOTOS - 1} photographs annotated; 1 skipped" in ended.stderr
     assert len(list(home.glob("photos/*.xmp"))) == NUM_PHOTOS - 1
 
 
-def test_a_full_standard_output_is_said(doors, inputs):
+def test_a_full_standard_output_is_said(commands, inputs):
     command = ("msmm.annotate", "photos/001.jpg", "--model=model", "--workers=1")
-    assert "No space left on device" in said(doors.run(inputs, *command, stdout="/dev/full"))
+    assert "No space left on device" in error_line(commands.run(inputs, *command, stdout="/dev/full"))
 
 
 def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_disk, tmp_path):
     """Mapped files would have ended the process with a bus error."""
-    from msmm.training.frozen_features import cached
+    from msmm.training.frozen_features import cache_arrays
 
     disk = small_disk(tmp_path / "disk", 4)
 
@@ -203,33 +203,34 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
                 fill(disk, 0)
 
     with pytest.raises(UserError, match=r"features maps need 15\.6 MiB in .*, where 4\.0 MiB are free \(or"):
-        cached(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 1000, lambda: compute(1000), np.float32)
     assert list((disk / "features").iterdir()) == []
     with pytest.raises(OSError) as refused:
-        cached(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
+        cache_arrays(disk / "features", "maps", {}, 100, lambda: compute(filling=True), np.float32)
     assert refused.value.errno == errno.ENOSPC
     assert list((disk / "features").iterdir()) == []
     (disk / "filler").unlink()
-    (kept,) = cached(disk / "features", "maps", {}, 100, compute, np.float32)
+    (kept,) = cache_arrays(disk / "features", "maps", {}, 100, compute, np.float32)
     np.testing.assert_array_equal(kept[:, 0], np.repeat(np.arange(0, 100, 10), 10))
 
 
 def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
-    from experiments.reporting.report import Report, Row, Table, write
+    from experiments.reporting.report import Report, Row, Table, write_report
 
     disk = small_disk(tmp_path / "disk", 1)
     page = Report("Old", [Table("A", [Row("x", [{"C-P": 1.0}])])])
-    paths = write(page, disk / "report", "page")
+    paths = write_report(page, disk / "report", "page")
     before = {path: path.read_bytes() for path in paths}
     fill(disk, 0)
     with pytest.raises(OSError):
-        write(Report("New", page.tables * 50), disk / "report", "page")
+        write_report(Report("New", page.tables * 50), disk / "report", "page")
     assert {path: path.read_bytes() for path in (disk / "report").iterdir()} == before
 
 
 def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tmp_path):
     """A copy of half of them would have been taken for all of them by the next run."""
-    from msmm.photos.outputs import JSON, File
+    from msmm.photos.formats import JSON
+    from msmm.photos.outputs import File
 
     disk = small_disk(tmp_path / "disk", 1)
     lines = "".join(f'{{"path": "{i}.jpg", "labels": [], "model": "model"}}\n' for i in range(5000))
@@ -241,5 +242,5 @@ def test_lines_that_cannot_be_added_to_leave_those_that_are_there(small_disk, tm
     assert {path.name for path in disk.iterdir()} == {"out.jsonl", "filler"}
     filler.unlink()
     with File(str(disk / "out.jsonl"), JSON, "model", overwrite=False) as output:
-        assert output.done("4999.jpg") and not output.done("5000.jpg")
+        assert output.find_annotator("4999.jpg") and not output.find_annotator("5000.jpg")
     assert (disk / "out.jsonl").read_text() == lines

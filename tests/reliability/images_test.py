@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from msmm.core import images
-from msmm.photos import reading, xmp
+from msmm.photos import reading, xmp_merging
 from tests.conftest import ROOT
 from tests.msmm.conftest import annotate, model, model_directory  # noqa: F401
 from tests.reliability.mutations import mutations
@@ -39,7 +39,7 @@ def photographs() -> dict[str, bytes]:
     """One of every kind that is read."""
     rgb, exif = Image.fromarray(picture(48, 64)), Image.Exif()
     exif[images.ORIENTATION], exif[0x010E] = 6, "a description"
-    packet = xmp.merged(None, ["Rome", "sea"], [], "", str)
+    packet = xmp_merging.merge_keywords(None, ["Rome", "sea"], [], "", str)
     palette, rgba = rgb.quantize(16), rgb.convert("RGBA")
     rgba.putalpha(rgb.convert("L"))
     sixteen = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 200)
@@ -97,7 +97,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
     for path in paths:  # one by one, so that the one that takes long is known
         started = time.perf_counter()
         causes[path] = images.checked(path)
-        reading.prepare(str(path), model.image_size, thumbnail=True, to_sidecar=False, overwrite=False)
+        reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
         slowest = max(slowest, (time.perf_counter() - started, path.name))
     assert slowest[0] < SECONDS, slowest
     broken = {path: cause for path, cause in causes.items() if isinstance(cause, str)}
@@ -135,7 +135,7 @@ def on_the_page(paths, model) -> int:  # noqa: F811
     for path in paths:
         started = time.perf_counter()
         try:
-            assert page.annotate(model, str(path), "beach")["labels"]
+            assert page.annotate_upload(model, str(path), "beach")["labels"]
         except gradio.Error as error:
             assert error.message in {page.REASONS.get(cause, cause) for cause in CAUSES}
             refused += 1
@@ -155,7 +155,7 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded():
     data = many_scans(2000, 2000)  # 100 million pixels and 50,000 scans, a few megabytes, would be an hour
     assert images.checked(data) == "too many scans"
     with pytest.raises(images.BrokenImage, match="too many scans"):
-        images.load(data, 224)
+        images.load(data, least=224)
     assert time.perf_counter() - started < 1
     assert images.checked(many_scans(200, 100)) is None
 
@@ -205,8 +205,8 @@ LARGEST = {
 }
 READ = """
 import pathlib, re, sys, time
-from msmm.photos import photos
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.photos import reading
 
 def most():  # memory that this process has had, MiB; what getrusage says is its parent's as well
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) >> 10
@@ -215,7 +215,7 @@ path, before = pathlib.Path(sys.argv[1]), most()
 started = time.perf_counter()
 assert not isinstance(images.checked(path), str)
 packed = time.perf_counter() - started
-assert isinstance(photos.prepare(str(path), 224, True, False, False), photos.Photo)
+assert isinstance(reading.prepare_photo(str(path), reading.Preparation(224, True)), reading.Photo)
 annotated = time.perf_counter() - started - packed
 print(packed, annotated, most() - before)
 """

@@ -1,6 +1,6 @@
 """The page under many clients at once: each is answered or told to come back, soon and in flat memory.
 
-The whole of it, five minutes of 50 clients, prints what RELIABILITY.md says:
+The whole of it, five minutes of 50 clients, prints the figures of docs/research/reliability.md:
 
     python -m pytest -m slow -s tests/reliability/load_test.py
 """
@@ -45,11 +45,11 @@ def address(tying_model, tmp_path_factory):  # noqa: F811
     options = process(folder)
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:
-        said = []
-        while not said or "http://127" not in said[-1]:  # TensorFlow may leave a line without its end
-            said.append(app.stdout.readline())
-            assert said[-1], f"the page ended: {said}"
-        yield re.search(r"http://\S+", said[-1])[0], app.pid
+        lines = []
+        while not lines or "http://127" not in lines[-1]:  # TensorFlow may leave a line without its end
+            lines.append(app.stdout.readline())
+            assert lines[-1], f"the page ended: {lines}"
+        yield re.search(r"http://\S+", lines[-1])[0], app.pid
     finally:
         app.terminate()
         app.wait(timeout=30)
@@ -61,16 +61,16 @@ def photograph(seed: int) -> Image.Image:
     return Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
 
 
-def client(address: str, photo: bytes, until: float, said: list) -> None:
-    """One person: uploads a photograph, asks, waits for the answer, asks again. said: (outcome, seconds)."""
+def client(address: str, photo: bytes, until: float, answers: list) -> None:
+    """One person: uploads a photograph, waits for the answer, asks again; answers: (outcome, seconds)."""
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE) as http:
-        while not said or time.monotonic() < until:
+        while not answers or time.monotonic() < until:
             started = time.monotonic()
             try:
                 outcome = ask(http, photo)
             except Exception as error:  # every one is a failure of the page
                 outcome = repr(error)
-            said.append((outcome, time.monotonic() - started))
+            answers.append((outcome, time.monotonic() - started))
             if outcome == "busy":
                 time.sleep(PAUSE)
 
@@ -98,9 +98,9 @@ def load(address, clients: int, seconds: float) -> None:
     ask_once = []
     client(address, photos[0], time.monotonic() + 0.1, ask_once)  # the first builds the graph
     assert ask_once[0][0] == "answered", ask_once
-    said, until, used = [], time.monotonic() + seconds, []
+    answers, until, used = [], time.monotonic() + seconds, []
     threads = [
-        threading.Thread(target=client, args=(address, photos[number % 4], until, said))
+        threading.Thread(target=client, args=(address, photos[number % 4], until, answers))
         for number in range(clients)
     ]
     for thread in threads:
@@ -108,9 +108,9 @@ def load(address, clients: int, seconds: float) -> None:
     while any(thread.is_alive() for thread in threads):
         used.append(memory(pid))
         time.sleep(0.5)
-    counts = collections.Counter(outcome for outcome, _ in said)
+    counts = collections.Counter(outcome for outcome, _ in answers)
     assert set(counts) <= {"answered", "busy"} and counts["answered"] >= clients, counts
-    times = [spent for outcome, spent in said if outcome == "answered"]
+    times = [spent for outcome, spent in answers if outcome == "answered"]
     p50, p95, p99, most = np.percentile(times, [50, 95, 99, 100])
     after, end = used[len(used) // 4], max(used[-4:])
     print(

@@ -1,4 +1,4 @@
-"""Memory over long runs: the resident set of a door, looked at again and again while it works."""
+"""Memory over long runs: the resident set of a command, looked at again and again while it works."""
 
 import os
 import pathlib
@@ -21,17 +21,17 @@ def resident(pid: int) -> float:
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
 
 
-def watch(doors, home, *command, done) -> tuple[np.ndarray, object]:
-    """Runs a door; rows of (how much is done, MiB), looked at fifty times a second, and how it ended.
+def watch(commands, home, *command, done) -> tuple[np.ndarray, object]:
+    """Runs a command; rows of (how much is done, MiB), looked at fifty times a second, and how it ended.
 
-    done: says how much, of what the door has said so far.
+    done: returns how much is done, from the output so far.
     """
-    started = doors.start(home, *command)
-    said, seen = pathlib.Path(f"{started[1]}.out"), []
+    started = commands.start(home, *command)
+    output, seen = pathlib.Path(f"{started[1]}.out"), []
     while (now := resident(started[0])) > 0:
-        seen.append((done(said.read_text() if said.exists() else ""), now))
+        seen.append((done(output.read_text() if output.exists() else ""), now))
         time.sleep(0.02)
-    ended = doors.wait(started)
+    ended = commands.wait(started)
     assert ended.status == 0, ended
     return np.array(seen), ended
 
@@ -54,11 +54,11 @@ def told(what: str, seen: np.ndarray, total: int) -> float:
 @pytest.mark.parametrize(
     ("epochs", "stage"), [(120, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
 )
-def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, epochs, stage):
+def test_memory_is_flat_over_the_epochs_of_a_head(commands, tmp_path, data_dir, epochs, stage):
     (tmp_path / "data").symlink_to(data_dir)
     settings = TINY | {f"{stage}_epochs": epochs, "patience": epochs}
     command = ("msmm.train", f"--stage={stage}", *(f"--{n}={v}" for n, v in settings.items()))
-    seen, ended = watch(doors, tmp_path, *command, done=lambda said: said.count(f"{stage}: epoch "))
+    seen, ended = watch(commands, tmp_path, *command, done=lambda text: text.count(f"{stage}: epoch "))
     assert f"epoch {epochs}/{epochs}" in ended.stdout
     assert told(f"{epochs} epochs of {stage}", seen, epochs) < MOST
 
@@ -70,7 +70,7 @@ def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, epo
         *(pytest.param(20_000, form, marks=pytest.mark.slow) for form in ("json", "xmp", "html")),
     ],
 )
-def test_memory_is_flat_over_annotated_photographs(doors, tmp_path, model_directory, photos, form):
+def test_memory_is_flat_over_annotated_photographs(commands, tmp_path, model_directory, photos, form):
     (tmp_path / "photos").mkdir()
     for i in range(photos):
         path = tmp_path / f"photos/{i:05d}.jpg"
@@ -94,7 +94,7 @@ def test_memory_is_flat_over_annotated_photographs(doors, tmp_path, model_direct
             return len(list(output.glob("page-*"))) * 100
         return len(os.listdir(output)) - photos
 
-    seen, ended = watch(doors, tmp_path, *command, done=done)
+    seen, ended = watch(commands, tmp_path, *command, done=done)
     assert f"{photos:,} photographs annotated" in ended.stderr
     seen[:, 0] *= photos / seen[-1, 0]
     assert told(f"{photos:,} photographs to {form}", seen, photos) < MOST

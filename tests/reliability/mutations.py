@@ -22,10 +22,10 @@ def mutations(data: bytes, count: int, seed: str, other: bytes | None = None) ->
         else:
             index = made - bool(swapped and made > 1)
             kind = kinds[index] if index < len(kinds) else rng.choice([_flip, _byte, _flip, _cut, *kinds[4:]])
-            said, after = kind(data, rng)
+            change, after = kind(data, rng)
             if after == data:
-                said, after = _flip(data, rng) if data else _insert(data, rng)
-            yield said, after
+                change, after = _flip(data, rng) if data else _insert(data, rng)
+            yield change, after
         made += 1
 
 

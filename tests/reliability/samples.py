@@ -8,12 +8,13 @@ import zipfile
 import keras
 import numpy as np
 
-from msmm import quantities
 from msmm.core import checksums
 from msmm.core.files import write_json
 from msmm.inference import model_dir
 from msmm.models import backbone
-from msmm.photos import gallery, outputs, sidecars
+from msmm.photos import formats, gallery, outputs, sidecars
+from msmm.quantities.fitting import fit_counting_rules
+from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.training import frozen_features, loop, model_parts
 from tests.msmm.conftest import LABELS, TAGS, figures, picture
 from tests.tfrecords_tools.raw.svg_metadata_test import PUBLIC, SVG
@@ -36,9 +37,9 @@ def write(root: pathlib.Path, which: int, trained_run, data_dir, model_directory
     return root
 
 
-def annotated(path: str) -> outputs.Annotated:
+def annotated(path: str) -> formats.Annotated:
     thumbnail = b"\xff\xd8\xff"
-    return outputs.Annotated(path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail)
+    return formats.Annotated(path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail)
 
 
 def _data(root, which, data_dir):
@@ -54,7 +55,7 @@ def _models(root, which, model_directory):
     network = model_dir.load(model_directory).network
     rng = np.random.default_rng(which)
     labels = rng.random((60, len(LABELS))) < 0.4
-    held_out = quantities.HeldOut(
+    held_out = HeldOutPredictions(
         rng.random(labels.shape, np.float32), labels.sum(1) + rng.random(60), labels
     )
     info = {"dataset": f"scenes {which}", "msmm": "0", "seed": which, "images": {"test": 1},
@@ -62,7 +63,7 @@ def _models(root, which, model_directory):
     if which:
         network.get_layer("logits").set_weights([w + 1 for w in network.get_layer("logits").get_weights()])
     names = (LABELS[::-1], TAGS[::-1]) if which else (LABELS, TAGS)
-    fitted = dict.fromkeys(model_dir.QUANTITIES, quantities.fit(held_out))
+    fitted = dict.fromkeys(model_dir.QUANTITIES, fit_counting_rules(held_out))
     for name in ("model", "earlier_model"):
         model_dir.save(root / name / "model", network, *names, info, fitted)
     (root / "earlier_model/model" / checksums.SUMS).unlink()
@@ -75,7 +76,7 @@ def _run(root, which, trained_run):
         directory = root / "run/seed0" / stage
         shutil.copytree(trained_run.stage_directory(stage), directory, ignore=shutil.ignore_patterns("log"))
         if which:
-            record, part = trained_run.stage_record(stage), model_parts.load(trained_run, stage)
+            record, part = trained_run.stage_record(stage), model_parts.load_part(trained_run, stage)
             part.set_weights([weight + 1 for weight in part.get_weights()])
             part.save_weights(directory / f"{stage}.weights.h5")
             write_json(directory / "stage.json", record | {"seconds": 1.5})
@@ -84,7 +85,7 @@ def _run(root, which, trained_run):
 
 def _caches(root, which):
     array = np.random.default_rng(which).random((50, 8), np.float32)
-    frozen_features.cached(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
+    frozen_features.cache_arrays(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
     (root / "state").mkdir()
     progress = loop.Progress(0.1 + which, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
     owner = OWNER | {"inputs": {"dataset": "another"}} if which else OWNER
@@ -155,11 +156,11 @@ def _texts(root, which):
         (root / name).mkdir()
     (root / "drawing/drawing.svg").write_text(SVG.format(licence=PUBLIC, more="<a/>" * which))
     picture().save(root / "sidecar/a.jpg")
-    sidecars.write(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
+    sidecars.write_labels(str(root / "sidecar/a.jpg"), ["Rome", "Ü"], ["sea"], f"model {which}", str.casefold)
     photos = [annotated(f"photo {number + which}.jpg") for number in range(3)]
     for output in (
-        outputs.File(str(root / "lines/said.jsonl"), outputs.JSON, "model", overwrite=False),
-        outputs.File(str(root / "lines/said.csv"), outputs.CSV, "model", overwrite=False),
+        outputs.File(str(root / "lines/said.jsonl"), formats.JSON, "model", overwrite=False),
+        outputs.File(str(root / "lines/said.csv"), formats.CSV, "model", overwrite=False),
         gallery.Gallery(str(root / "gallery/gallery"), f"model {which}", overwrite=False),
     ):
         with output:

@@ -166,12 +166,14 @@ HOSTILE = ("=1+1", "@SUM(1)", "+1", "-1", '=HYPERLINK("http://x")', "<script>ale
 
 def test_names_are_no_formulas_in_a_table(tmp_path):
     """Also to a spreadsheet that parts cells at semicolons."""
-    from msmm.photos import outputs
+    from msmm.photos import formats, outputs
 
-    photo = outputs.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
-    line = outputs.csv_line(photo, "model")
+    photo = formats.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
+    line = formats.csv_line(photo, "model")
     for cell in line.replace('"', "").replace(",", ";").split(";"):
         assert not cell.startswith(("=", "+", "@")), cell
-    with outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False) as file:
+    with outputs.File(str(tmp_path / "said.csv"), formats.CSV, "model", overwrite=False) as file:
         file.write(photo)
-    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False).done("=a;=b.jpg")
+    assert outputs.File(str(tmp_path / "said.csv"), formats.CSV, "model", overwrite=False).find_annotator(
+        "=a;=b.jpg"
+    )

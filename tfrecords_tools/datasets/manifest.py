@@ -7,10 +7,9 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-import tqdm
-
 from msmm.core import images, text, workers
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import manifest_file, slips
@@ -127,7 +126,7 @@ class Manifest(RawDataset):
         known_tags = set(contents.tags)
         with workers.Workers(settings.workers) as pool:
             for split, rows in self._rows.items():
-                bar = tqdm.tqdm(rows, desc=f"checking {split}", unit=" images", disable=None)
+                bar = ProgressBar(rows, f"checking {split}", unit="images")
                 wanted = (
                     (row, row.image)
                     for row in bar

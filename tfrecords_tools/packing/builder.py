@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
-import tqdm
 
 from msmm.core import beam, checksums, images, workers
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from msmm.data import records
 from tfrecords_tools.packing import beam_pipeline, report, staging, vocabulary
 from tfrecords_tools.packing.raw_dataset import RawDataset, Settings
@@ -83,8 +83,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         total = sum(self.contents.num_rows.values())
         try:
             with (
-                tqdm.tqdm(
-                    total=total, desc=f"packing {self.name}", unit=" images", disable=None
+                ProgressBar(
+                    description=f"packing {self.name}", total=total, unit="images", where=self.data_path
                 ) as self._bar,
                 workers.Workers(self.settings.workers) as self._workers,
             ):

@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 from PIL import Image
 
 from msmm.core import images, workers
+from msmm.core.progress import ProgressBar
 
 SIDE = 32  # pixels of a thumbnail, whatever the proportions of the picture
 COLOUR, GREY = 0.96, 0.97  # correlations from which thumbnails are of one family
@@ -18,7 +18,7 @@ BLOCK = 512  # thumbnails that are compared with all others at once
 def thumbnails(pictures: Sequence[bytes | pathlib.Path], pool: workers.Workers) -> np.ndarray:
     """Returns N pictures on white as uint8 [N, SIDE, SIDE, 3]; a broken one is all 0."""
     shrunk = np.zeros((len(pictures), SIDE, SIDE, 3), np.uint8)
-    bar = tqdm.tqdm(pictures, desc="looking for near-duplicates", unit=" images", disable=None)
+    bar = ProgressBar(pictures, "looking for near-duplicates", unit="images")
     for number, pixels in pool.map(thumbnail, enumerate(bar)):
         if pixels is not None:
             shrunk[number] = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3)

@@ -1,12 +1,12 @@
-"""Engines: what runs the network of a model directory. Which labels are chosen is decided by the same code
-for all of them (`model_dir.Model.annotate`).
+"""Engines: runtimes of the network of a model directory. Labels are chosen by the same code for all of them
+(`model_dir.Model.annotate`).
 
     model = engines.load(directory)                              the fastest one that is installed
     model = engines.load(directory, "openvino", "bfloat16")
 
 Each runs image [B, S, S, 3] and tags [B, T] to "probabilities" [B, C] and raw "quantity" [B], all float32.
-`tensorflow` runs the network with batch normalisation folded, `openvino` and `onnxruntime` a conversion of it
-(`msmm.inference.exporting`), which is kept in the model directory; then TensorFlow is not imported.
+`openvino` and `onnxruntime` run a conversion of the network (`msmm.inference.exporting`), which is kept in
+the model directory; then TensorFlow is not imported. `keras` runs the network itself.
 """
 
 import contextlib
@@ -17,53 +17,41 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from msmm.core.errors import UserError
 from msmm.core.files import read_json, write_json
 from msmm.inference import model_dir
-from msmm.inference.engines import cache
+from msmm.inference.engines import cache, second_look
 from msmm.inference.exporting import formats
 
 AUTO = "auto"
 SIZES = "sizes.json"  # of a conversion: S, T and C
+MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
+PRECISIONS = ("float32", MIXED, "bfloat16")
+_BATCH = 32  # images on which errors are measured at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Conversion:
-    """An engine that reads an export format.
+class Engine:
+    """A runtime of networks.
 
-    open: the directory of an export, and a precision, to what runs it. packages: what it needs, and the
-    conversion.
+    Attributes:
+      format: the export format that it reads; "" for the Keras network itself.
+      packages: what it needs, and the conversion.
+      precisions: those of PRECISIONS that it has.
     """
 
     format: str
-    open: Callable[[pathlib.Path, str], formats.Run]
     packages: tuple[str, ...]
     precisions: tuple[str, ...]
 
 
-def _open_openvino(directory: pathlib.Path, precision: str) -> formats.Run:
-    from msmm.inference.engines import openvino
-
-    return openvino.open_directory(directory, precision)
-
-
-def _open_onnx(directory: pathlib.Path, precision: str) -> formats.Run:
-    return formats.FORMATS["onnx"].open(directory)
-
-
-MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
-
-# None: TensorFlow itself.
-ENGINES: dict[str, Conversion | None] = {
-    "openvino": Conversion("openvino", _open_openvino, ("openvino",), ("float32", MIXED, "bfloat16")),
-    "onnxruntime": Conversion("onnx", _open_onnx, ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
-    "tensorflow": None,
-}
-PRECISIONS = ("float32", MIXED, "bfloat16")
-FASTEST = {  # BENCHMARKS.md
-    "float32": ("openvino", "onnxruntime", "tensorflow"),
-    MIXED: ("openvino",),
-    "bfloat16": ("openvino",),
+# The fastest first; docs/research/benchmarks.md.
+ENGINES = {
+    "openvino": Engine("openvino", ("openvino",), PRECISIONS),
+    "onnxruntime": Engine("onnx", ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
+    "keras": Engine("", (), ("float32",)),
 }
 
 
@@ -73,76 +61,98 @@ def load(
     precision: str = "float32",
     before_tensorflow: Callable[[], None] = lambda: None,
 ) -> model_dir.Model:
-    """A model directory whose network an engine runs.
+    """Loads a model directory whose network an engine runs.
 
-    engine: one of ENGINES, or "auto" for the fastest one installed. precision: one of PRECISIONS; all but
-    "float32" where the processor computes in bfloat16 and the engine can. before_tensorflow: called where
-    TensorFlow is needed, before it is imported.
-    Raises UserError where an engine is not installed or does not have the precision.
+    Args:
+      directory: the model directory.
+      engine: one of ENGINES, or "auto" for the fastest one that is installed and works here.
+      precision: one of PRECISIONS; others than "float32" need a processor that computes in bfloat16.
+      before_tensorflow: called where TensorFlow is needed, before it is imported.
+
+    Raises:
+      UserError: an engine is not installed or does not have the precision, or the directory is damaged.
     """
     directory = model_dir.check(directory)
-    engine, precision = choose(engine, precision)
-    if engine == "tensorflow":
-        before_tensorflow()
-        from msmm.inference.engines import tensorflow
+    chosen, precision = choose(engine, precision)
+    if ENGINES[chosen].format:
+        try:
+            return _load_converted(directory, chosen, precision, before_tensorflow)
+        except (ImportError, OSError) as error:
+            if engine != AUTO or "keras" not in _able(precision):
+                raise
+            reason = " ".join(str(error).split())
+            print(f"{chosen} does not work here ({reason}): Keras runs the network, slower", file=sys.stderr)
+    before_tensorflow()
+    return model_dir.load(directory)
 
-        network = model_dir.load(directory).network
-        run = tensorflow.open_network(network)
-        return model_dir.load(directory, model_dir.Engine(run, model_dir.sizes_of(network)))
+
+def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> model_dir.Model:
     with converted(directory, engine, before_tensorflow) as kept:
-        sizes, opened = read_json(kept / SIZES), ENGINES[engine].open
+        sizes = read_json(kept / SIZES)
         if precision != MIXED:
-            return model_dir.load(directory, model_dir.Engine(opened(kept, precision), sizes))
-        fast, exact = (opened(kept, p) for p in ("bfloat16", "float32"))
-    second_look = _second_look(directory, ENGINES[engine], fast, exact, sizes)
-    return model_dir.load(directory, model_dir.Engine(fast, sizes, second_look))
+            return model_dir.load(directory, model_dir.Engine(_open(kept, engine, precision), sizes))
+        fast, exact = (_open(kept, engine, p) for p in ("bfloat16", "float32"))
+    errors = second_look.Errors.read(directory, sizes["labels"])
+    look = second_look.SecondLook(errors, exact)
+    return model_dir.load(directory, model_dir.Engine(fast, sizes, look))
 
 
-def _second_look(directory, conversion: Conversion, fast: formats.Run, exact: formats.Run, sizes):
-    from msmm.inference.engines.second_look import Errors, SecondLook
+def _open(directory: pathlib.Path, engine: str, precision: str) -> formats.RunFunction:
+    if engine != "openvino":
+        return formats.FORMATS[ENGINES[engine].format].open(directory)
+    from msmm.inference.engines import openvino
 
-    def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
-        kept = "" if why_not_kept else f"; it is kept in {directory}/engines"
-        print(f"measuring what bfloat16 changes{kept}", file=sys.stderr)
-        Errors.measured(fast, exact, sizes).write(partial)
-
-    with cache.converted(cache.path(directory, "errors", conversion.packages), write) as kept:
-        return SecondLook(exact, Errors.read(kept))
+    return openvino.open_directory(directory, precision)
 
 
 @contextlib.contextmanager
 def converted(
     directory, engine: str, before_tensorflow: Callable[[], None] = lambda: None
 ) -> Iterator[pathlib.Path]:
-    """A directory with what openvino or onnxruntime reads of a model directory, converted if need be."""
-    directory, conversion = model_dir.check(directory), ENGINES[engine]
+    """Yields a directory with the conversion of a model directory for an engine, converted if need be."""
+    directory = model_dir.check(directory)
 
-    def write(partial: pathlib.Path, why_not_kept: str | None) -> None:
-        kept, why = ("cannot be", f": {why_not_kept}") if why_not_kept else ("is", "")
-        said = f"converting the network for {engine}; it {kept} kept in {directory}/engines{why}"
-        print(said, file=sys.stderr)
+    def write(partial: pathlib.Path, reason: str | None) -> None:
+        kept = f"it cannot be kept in {directory}/engines: {reason}"
+        kept = kept if reason else f"it is kept in {directory}/engines"
+        print(f"converting the network for {engine}; {kept}", file=sys.stderr)
         before_tensorflow()
         from msmm.inference.exporting.graph import Graph
 
         model = model_dir.load(directory)
-        formats.FORMATS[conversion.format].write(Graph(model), partial)
+        formats.FORMATS[ENGINES[engine].format].write(Graph(model), partial)
         write_json(partial / SIZES, model_dir.sizes_of(model.network))
 
-    with cache.converted(cache.path(directory, engine, conversion.packages), write) as kept:
+    with cache.converted(cache.path(directory, engine, ENGINES[engine].packages), write) as kept:
         yield kept
 
 
-def prepare(directory) -> None:
-    """Converts the network of a model directory for the engine that "auto" means, if that reads a conversion,
-    so that the first to annotate need not wait for it."""
+def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None = None) -> None:
+    """Prepares a model directory for the engine that "auto" means here, so that nobody waits for it later.
+
+    The network is converted, if the engine reads a conversion. Where the engine and the processor have the
+    precision "mixed", the errors of bfloat16 on the given images are measured and saved in the directory.
+
+    Args:
+      directory: a model directory that was just saved.
+      images: uint8 [N, S, S, 3], held out from training; `second_look.IMAGES` of them are enough.
+      tags: [N, T] in {0, 1}, of these images.
+    """
     engine, _ = choose()
-    if ENGINES[engine]:
-        with converted(directory, engine):
-            pass
+    if not ENGINES[engine].format:
+        return
+    with converted(directory, engine) as kept:
+        if images is None or tags is None or MIXED not in ENGINES[engine].precisions or not has_bfloat16():
+            return
+        fast, exact = (_open(kept, engine, precision) for precision in ("bfloat16", "float32"))
+        slices = (slice(start, start + _BATCH) for start in range(0, len(images), _BATCH))
+        batches = ((images[s].astype(np.float32), tags[s].astype(np.float32)) for s in slices)
+        errors = second_look.measure(fast, exact, batches, read_json(kept / SIZES)["labels"])
+    model_dir.add_file(directory, second_look.FILE, errors.to_bytes())
 
 
 def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
-    """The engine and the precision that are meant. Raises UserError as `load` does."""
+    """Returns the engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")
     if precision not in PRECISIONS:
@@ -150,31 +160,35 @@ def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     if precision != "float32" and not has_bfloat16():
         raise UserError("this processor does not compute in bfloat16: use --precision=float32")
     if engine == AUTO:
-        here = [e for e in FASTEST[precision] if not missing(e)]
-        if not here:
-            extra = ENGINES[FASTEST[precision][0]].format
+        installed = [name for name in _able(precision) if not missing(name)]
+        if not installed:
+            engines = _able(precision)
             raise UserError(
-                f"--precision={precision} needs an engine of {', '.join(FASTEST[precision])}: "
-                f"pip install 'msmm[{extra}]'"
+                f"--precision={precision} needs an engine of {', '.join(engines)}: {_remedy(engines[0])}"
             )
-        return here[0], precision
+        return installed[0], precision
     if absent := missing(engine):
-        raise UserError(
-            f"--engine={engine} needs {', '.join(absent)}: pip install 'msmm[{ENGINES[engine].format}]'"
-        )
-    able = ENGINES[engine].precisions if ENGINES[engine] else ("float32",)
-    if precision not in able:
-        raise UserError(f"--engine={engine} has --precision={', '.join(able)}, not {precision}")
+        raise UserError(f"--engine={engine} needs {', '.join(absent)}: {_remedy(engine)}")
+    if precision not in ENGINES[engine].precisions:
+        precisions = ", ".join(ENGINES[engine].precisions)
+        raise UserError(f"--engine={engine} has --precision={precisions}, not {precision}")
     return engine, precision
 
 
+def _able(precision: str) -> list[str]:
+    return [name for name, engine in ENGINES.items() if precision in engine.precisions]
+
+
+def _remedy(engine: str) -> str:
+    return f"pip install 'msmm[{ENGINES[engine].format}]'"
+
+
 def missing(engine: str) -> list[str]:
-    """The packages that an engine needs and that are not installed."""
-    conversion = ENGINES[engine]
-    return [p for p in conversion.packages if importlib.util.find_spec(p) is None] if conversion else []
+    """Returns the packages that an engine needs and that are not installed."""
+    return [package for package in ENGINES[engine].packages if importlib.util.find_spec(package) is None]
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16, as Linux says; elsewhere it is not known."""
+    """Returns whether the processor multiplies in bfloat16, by what Linux reports; False elsewhere."""
     info = pathlib.Path("/proc/cpuinfo")
     return info.is_file() and bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", info.read_text()))

@@ -1,7 +1,8 @@
-"""What a runtime reads, kept beside the network that it was made from: <model>/engines/<name>-<key>/.
+"""Conversions of a network, kept beside it: <model>/engines/<name>-<key>/.
 
-The key is a hash of the network and of what converted it. A directory that is not what its SHA256SUMS says is
-made again. Where nothing can be kept, on a read-only disk say, it is made for this process alone.
+The key is a hash of the network and of the versions that converted it. A damaged directory, by its
+SHA256SUMS, is made again. Where nothing can be kept, such as on a read-only disk, the conversion is made for
+this process alone.
 """
 
 import contextlib
@@ -14,18 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 import msmm
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import locked, remove, whole_directory
+from msmm.core.files import atomic_directory, locked, remove
 
 FOLDER = "engines"
 
 
 def path(directory: pathlib.Path, name: str, packages: Sequence[str]) -> pathlib.Path:
-    """Where the conversion `name` by `packages` of the network in a checked model directory is kept."""
+    """Returns where the conversion `name` by `packages` of a checked model directory is kept."""
     versions = [f"{package} {_version(package)}" for package in packages]
     network = (checksums.listed(directory, "save it again") or {}).get("model.keras")
     network = network or checksums.sha256(directory / "model.keras")
-    said = "\n".join([network, f"msmm {msmm.__version__}", *versions])
-    return directory / FOLDER / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    key = "\n".join([network, f"msmm {msmm.__version__}", *versions])
+    return directory / FOLDER / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _version(package: str) -> str:
@@ -37,7 +38,7 @@ def _version(package: str) -> str:
 
 
 def is_sound(kept: pathlib.Path) -> bool:
-    """Whether a conversion is there as it was written."""
+    """Returns whether a conversion exists as it was written."""
     if not (kept / checksums.SUMS).is_file():
         return False
     try:
@@ -51,26 +52,30 @@ def is_sound(kept: pathlib.Path) -> bool:
 def converted(
     kept: pathlib.Path, write: Callable[[pathlib.Path, str | None], None]
 ) -> Iterator[pathlib.Path]:
-    """A directory that holds a conversion: `kept`, or one that is gone after the context.
+    """Yields a directory that holds a conversion: `kept`, or a temporary one.
 
-    write: writes it into a directory, and is told why it cannot be kept, if so; not called where `kept` is
-    sound. What else of the same name was kept, of another network or version, is deleted.
+    Args:
+      kept: where the conversion is kept. Others of its name, of another network or version, are deleted.
+      write: writes it into a directory; its second argument is the reason why it cannot be kept, or None. It
+        is not called where `kept` is sound.
     """
     if not is_sound(kept):
         try:
-            with locked(kept.parent), whole_directory(kept) as partial:
+            with locked(kept.parent), atomic_directory(kept) as partial:
                 write(partial, None)
                 checksums.write(partial, [file.name for file in partial.iterdir()])
                 for old in set(kept.parent.glob(f"{kept.name.partition('-')[0]}-*")) - {kept, partial}:
                     remove(old)
         # Not ours to write, no space (OpenVINO has a RuntimeError for it), or another process is at it.
         except (OSError, RuntimeError, UserError) as error:
-            said = getattr(error, "strerror", None) or " ".join(str(error).split())
-            why = f"{said}, so that the next run converts again: copy the model to where it may be written"
+            cause = getattr(error, "strerror", None) or " ".join(str(error).split())
+            reason = (
+                f"{cause}, so that the next run converts again: copy the model to where it may be written"
+            )
             if isinstance(error, UserError):
-                why = "another process is making it there"
+                reason = "another process is making it there"
             with tempfile.TemporaryDirectory(prefix="msmm-") as scratch:
-                write(pathlib.Path(scratch), why)
+                write(pathlib.Path(scratch), reason)
                 yield pathlib.Path(scratch)
             return
     yield kept

@@ -3,25 +3,25 @@
 import pathlib
 
 import numpy as np
-import openvino
 
 from msmm.core import workers
-from msmm.inference.exporting.formats import Run
+from msmm.inference.exporting.formats import RunFunction, import_openvino
 
 PIECE = 4  # images
 
 
-def open_directory(directory: pathlib.Path, precision: str) -> Run:
-    """An export in OpenVINO.
+def open_directory(directory: pathlib.Path, precision: str) -> RunFunction:
+    """Opens an export in OpenVINO; its network is compiled at the first batch, and for a first larger one.
 
-    precision: "float32", or "bfloat16" for what is computed within; results are float32. A network is
-    compiled at the first batch, and again for a first large one.
+    Args:
+      directory: holds the export.
+      precision: "float32", or "bfloat16" for the computation within; results are float32.
     """
-    core = openvino.Core()
+    core = import_openvino().Core()
     model = core.read_model(directory / "model.xml")
     names = [output.any_name for output in model.outputs]
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-    requests = []  # one a stream
+    requests: list = []  # one per stream
 
     def run(image: np.ndarray, tags: np.ndarray) -> dict[str, np.ndarray]:
         pieces = max(1, len(image) // PIECE)
@@ -31,14 +31,14 @@ def open_directory(directory: pathlib.Path, precision: str) -> Run:
             compiled = core.compile_model(model, "CPU", settings)
             requests[:] = [compiled.create_infer_request() for _ in range(streams)]
         parts = list(zip(np.array_split(image, pieces), np.array_split(tags, pieces), strict=True))
-        said = []
+        results = []
         for first in range(0, pieces, len(requests)):
             busy = list(zip(requests, parts[first : first + len(requests)], strict=False))
             for request, (images, words) in busy:
                 request.start_async({"image": images, "tags": words})
             for request, _ in busy:
                 request.wait()
-                said.append({name: np.array(request.get_tensor(name).data) for name in names})
-        return {name: np.concatenate([part[name] for part in said]) for name in names}
+                results.append({name: np.array(request.get_tensor(name).data) for name in names})
+        return {name: np.concatenate([result[name] for result in results]) for name in names}
 
     return run

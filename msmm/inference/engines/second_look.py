@@ -1,97 +1,157 @@
-"""bfloat16's speed with float32's labels: what its error could change is computed again in float32.
+"""The speed of bfloat16 with the labels of float32: doubtful images are computed again in float32.
 
-What bfloat16 gets wrong is measured once a network, on drawn scenes. An annotation is doubtful where some of
-these errors, added to what is said of the image, would choose other labels.
+The errors of bfloat16 are measured on held-out images when a model is saved (`measure`, kept in the model
+directory). An annotation is doubtful where some of these errors, added to the outputs for the image, would
+change its labels. Where errors are missing, as in models of version 0.1.0, the first images are computed in
+both precisions, and their errors count from then on.
 """
 
 import dataclasses
+import io
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from msmm.inference.exporting.formats import Run
-from msmm.quantities.held_out import logits, sigmoid
-from msmm.scenes import recipe
+from msmm.inference.exporting.formats import RunFunction
+from msmm.scoring.borderline import ROUNDING
+from msmm.scoring.logits import sigmoid, to_logits
 
-SCENES = 64  # whose errors are kept
-FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
-MOST_TAGS = 4  # of a scene
-BATCH = 32  # images
-FILE = "errors.npz"
+IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
+FEW = 3  # of them change the labels of an image that is doubtful; docs/research/benchmarks.md
+FILE = "bfloat16_errors.npz"  # in a model directory
 
-# Probabilities [N, C], raw quantities [N] and who has tags, bool [N], to the chosen labels, bool [N, C].
+# Probabilities [N, C], raw quantities [N] and which images have tags, bool [N] -> chosen labels, bool [N, C].
 Choose = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """Of bfloat16 on SCENES images without tags, and on the same with some.
+    """Errors of bfloat16 on some images: a pair of arrays, of images without tags and of images with tags.
 
-    logits: float32 [2, SCENES, C], of the probabilities. quantity: float32 [2, SCENES], raw.
+    Attributes:
+      logits: float32 [N, C] each, errors of the logits of the probabilities.
+      quantity: float32 [N] each, errors of the raw quantities.
     """
 
-    logits: np.ndarray
-    quantity: np.ndarray
+    logits: tuple[np.ndarray, np.ndarray]
+    quantity: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def measured(cls, fast: Run, exact: Run, sizes: Mapping[str, int]) -> "Errors":
-        """fast, exact: a network in bfloat16 and in float32. sizes: see `model_dir.Engine`."""
-        rng, side = np.random.default_rng(0), sizes["image"]
-        scenes = [np.asarray(recipe.draw(0, i, side).image, np.float32) for i in range(SCENES)]
-        tags = np.zeros((2, SCENES, sizes["tags"]), np.float32)
-        for row in tags[1]:
-            row[rng.integers(sizes["tags"], size=rng.integers(1, MOST_TAGS + 1))] = 1
-        found = np.zeros((2, SCENES, sizes["labels"] + 1), np.float32)
-        for first in range(0, SCENES, BATCH):
-            some = slice(first, first + BATCH)
-            for tagged in (0, 1):
-                near, true = (run(np.stack(scenes[some]), tags[tagged, some]) for run in (fast, exact))
-                found[tagged, some, :-1] = logits(near["probabilities"]) - logits(true["probabilities"])
-                found[tagged, some, -1] = near["quantity"] - true["quantity"]
-        return cls(found[..., :-1], found[..., -1])
+    def none(cls, num_labels: int) -> "Errors":
+        """Returns errors of no images."""
+        empty = np.zeros((0, num_labels), np.float32), np.zeros(0, np.float32)
+        return cls((empty[0], empty[0]), (empty[1], empty[1]))
+
+    def known(self, kind: int) -> bool:
+        """Returns whether there are enough errors of images without tags (0) or with tags (1)."""
+        return len(self.quantity[kind]) >= IMAGES
+
+    def extended(self, fast: Mapping, exact: Mapping, tagged: np.ndarray) -> "Errors":
+        """Returns these errors and new ones, as far as they are needed.
+
+        Args:
+          fast, exact: outputs for the same images in bfloat16 and in float32.
+          tagged: bool [N], which images have tags.
+        """
+        of_logits = to_logits(fast["probabilities"]) - to_logits(exact["probabilities"])
+        of_quantity = fast["quantity"] - exact["quantity"]
+        both = []
+        for old, new in ((self.logits, of_logits), (self.quantity, of_quantity)):
+            parts = (np.concatenate([old[k], new[tagged == k]])[:IMAGES] for k in (0, 1))
+            both.append(tuple(part.astype(np.float32) for part in parts))
+        return Errors(*both)
 
     @classmethod
-    def read(cls, directory: pathlib.Path) -> "Errors":
-        with np.load(directory / FILE, allow_pickle=False) as file:
-            return cls(file["logits"], file["quantity"])
+    def read(cls, directory: pathlib.Path, num_labels: int) -> "Errors":
+        """Reads the errors in a checked model directory; none where it has no such file."""
+        path = directory / FILE
+        if not path.is_file():
+            return cls.none(num_labels)
+        with np.load(path, allow_pickle=False) as file:
+            return cls(*(tuple(file[f"{name}_{k}"] for k in (0, 1)) for name in ("logits", "quantity")))
 
-    def write(self, directory: pathlib.Path) -> None:
-        np.savez(directory / FILE, logits=self.logits, quantity=self.quantity)
+    def to_bytes(self) -> bytes:
+        """Returns the content of the file `FILE`."""
+        content = io.BytesIO()
+        arrays = {f"logits_{k}": self.logits[k] for k in (0, 1)}
+        np.savez(content, **arrays, **{f"quantity_{k}": self.quantity[k] for k in (0, 1)})
+        return content.getvalue()
+
+
+def measure(
+    fast: RunFunction, exact: RunFunction, batches: Iterable[tuple[np.ndarray, np.ndarray]], num_labels: int
+) -> Errors:
+    """Measures the errors of bfloat16 on images as they are and without their tags.
+
+    Args:
+      fast, exact: a network in bfloat16 and in float32.
+      batches: images float32 [B, S, S, 3] and tags float32 [B, T].
+      num_labels: C.
+    """
+    errors = Errors.none(num_labels)
+    for image, tags in batches:
+        tagged = tags.any(axis=1)
+        for pixels, words in ((image, np.zeros_like(tags)), (image[tagged], tags[tagged])):
+            if len(words):
+                errors = errors.extended(fast(pixels, words), exact(pixels, words), words.any(axis=1))
+    return errors
 
 
 class SecondLook:
-    """What is said of a batch in bfloat16 to what is said of it once the doubtful images are float32.
+    """Replaces the outputs in bfloat16 of doubtful images by outputs in float32.
 
-    again: how many images were computed again so far.
+    Attributes:
+      again: number of images that were computed again so far.
     """
 
-    def __init__(self, exact: Run, errors: Errors):
-        self._exact, self._errors, self.again = exact, errors, 0
+    def __init__(self, fast_errors: Errors, exact: RunFunction):
+        self._errors, self._exact, self.again = fast_errors, exact, 0
 
     def __call__(
-        self, image: np.ndarray, tags: np.ndarray, said: Mapping[str, np.ndarray], choose: Choose
+        self, image: np.ndarray, tags: np.ndarray, outputs: Mapping[str, np.ndarray], choose: Choose
     ) -> Mapping[str, np.ndarray]:
-        """image, tags, said: arguments and result of a `Run` in bfloat16."""
-        rows = np.flatnonzero(self.doubtful(said, tags.any(axis=1), choose))
-        if not len(rows):
-            return said
-        self.again += len(rows)
-        again = self._exact(image[rows], tags[rows])
-        mended = {name: np.array(said[name]) for name in ("probabilities", "quantity")}
-        for name, values in mended.items():
-            values[rows] = again[name]
-        return mended
+        """Returns the outputs for a batch after the second look.
 
-    def doubtful(self, said: Mapping[str, np.ndarray], tagged: np.ndarray, choose: Choose) -> np.ndarray:
-        """Whether `FEW` or more of the known errors would change the labels of an image, bool [B]."""
-        probabilities, quantity = said["probabilities"], said["quantity"]
-        kind = tagged.astype(int)
-        moved = sigmoid(logits(probabilities)[:, None] - self._errors.logits[kind])
-        others = choose(
-            moved.reshape(-1, moved.shape[2]).astype(np.float32),
-            (quantity[:, None] - self._errors.quantity[kind]).ravel(),
-            np.repeat(tagged, moved.shape[1]),
-        ).reshape(moved.shape)
-        changed = (others != choose(probabilities, quantity, tagged)[:, None]).any(axis=2)
-        return changed.sum(axis=1) >= FEW
+        Args:
+          image, tags, outputs: arguments and result of a `RunFunction` in bfloat16.
+          choose: chooses labels.
+        """
+        tagged = tags.any(axis=1)
+        rows = np.flatnonzero(self.doubtful(outputs, tagged, choose))
+        if not len(rows):
+            return outputs
+        self.again += len(rows)
+        exact = self._exact(image[rows], tags[rows])
+        fast = {name: np.asarray(outputs[name])[rows] for name in ("probabilities", "quantity")}
+        if not all(self._errors.known(kind) for kind in tagged[rows].astype(int)):
+            self._errors = self._errors.extended(fast, exact, tagged[rows])
+        corrected = {name: np.array(outputs[name]) for name in fast}
+        for name, values in corrected.items():
+            values[rows] = exact[name]
+        return corrected
+
+    def doubtful(self, outputs: Mapping[str, np.ndarray], tagged: np.ndarray, choose: Choose) -> np.ndarray:
+        """Returns which images `FEW` or more of the known errors would give other labels, bool [B].
+
+        All images are doubtful whose kind has too few known errors.
+        """
+        doubtful = np.ones(len(tagged), bool)
+        for kind in (0, 1):
+            rows = np.flatnonzero(tagged == kind)
+            if not len(rows) or not self._errors.known(kind):
+                continue
+            probabilities, quantity = outputs["probabilities"][rows], outputs["quantity"][rows]
+            # logits and sigmoid do not cancel exactly, and float32 itself makes errors as small as these.
+            errors = self._errors.logits[kind]
+            errors = np.where(np.abs(errors) > ROUNDING, errors, 0)
+            moved = sigmoid(to_logits(probabilities)[:, None] - errors)
+            moved = np.where(errors == 0, probabilities[:, None], moved)
+            others = choose(
+                moved.reshape(-1, moved.shape[2]).astype(np.float32),
+                (quantity[:, None] - self._errors.quantity[kind]).ravel(),
+                np.repeat(tagged[rows], moved.shape[1]),
+            ).reshape(moved.shape)
+            changed = (others != choose(probabilities, quantity, tagged[rows])[:, None]).any(axis=2)
+            doubtful[rows] = changed.sum(axis=1) >= FEW
+        return doubtful

@@ -1,11 +1,11 @@
-"""The formats: how each is written, and how its own runtime reads it again."""
+"""The export formats: writes each, and opens it in its own runtime."""
 
 import dataclasses
 import importlib.util
 import logging
 import os
 import pathlib
-import tempfile
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,24 +19,27 @@ if TYPE_CHECKING:  # TensorFlow is imported where it is used: some runtimes do w
 OPSET = 18  # of ONNX
 SERVING_VERSION = "1"  # TensorFlow Serving looks for models in folders named by a number
 
-# (image float32 [B, S, S, 3], tags float32 [B, T]) to the results of `Graph.pixels` by name.
-Run = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+# (image float32 [B, S, S, 3], tags float32 [B, T]) -> the results of `Graph.pixels` by name.
+RunFunction = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """write: a graph to files in a directory. open: that directory in the format's own runtime.
+    """A format of exports.
 
-    packages: what both need beside TensorFlow, which pip installs with `msmm[<the format's name>]`.
+    Attributes:
+      write: writes a graph to files in a directory.
+      open: opens that directory in the runtime of the format.
+      packages: what both need beside TensorFlow; `pip install 'msmm[<name of the format>]'` installs them.
     """
 
     write: Callable[["Graph", pathlib.Path], None]
-    open: Callable[[pathlib.Path], Run]
+    open: Callable[[pathlib.Path], RunFunction]
     packages: tuple[str, ...] = ()
 
 
 def require(name: str) -> Format:
-    """The format of this name. Raises UserError where a package that it needs is missing."""
+    """Returns a format by its name. Raises UserError where a package that it needs is missing."""
     missing = [p for p in FORMATS[name].packages if importlib.util.find_spec(p) is None]
     if missing:
         raise UserError(f"--format={name} needs {', '.join(missing)}: pip install 'msmm[{name}]'")
@@ -51,20 +54,20 @@ def _write_saved_model(graph: "Graph", directory: pathlib.Path) -> None:
 
 
 def load_saved_model(directory: pathlib.Path):
-    """What `tf.saved_model.load` makes of an export; its `signatures` hold the two functions."""
+    """Loads an export by `tf.saved_model.load`; its `signatures` hold the two functions."""
     import tensorflow as tf
 
     return tf.saved_model.load(str(directory / SERVING_VERSION))
 
 
-def _open_saved_model(directory: pathlib.Path) -> Run:
+def _open_saved_model(directory: pathlib.Path) -> RunFunction:
     import tensorflow as tf
 
     loaded = load_saved_model(directory)
 
     def run(image, tags):
-        said = loaded.signatures["pixels"](image=tf.constant(image), tags=tf.constant(tags))
-        return {name: value.numpy() for name, value in said.items()}
+        outputs = loaded.signatures["pixels"](image=tf.constant(image), tags=tf.constant(tags))
+        return {name: value.numpy() for name, value in outputs.items()}
 
     return run
 
@@ -82,9 +85,19 @@ def _write_onnx(graph: "Graph", directory: pathlib.Path) -> None:
     onnx.save(model, directory / "model.onnx")
 
 
-def _open_onnx(directory: pathlib.Path) -> Run:
+def import_onnxruntime():
+    """Imports ONNX Runtime without its telemetry, which reports to its makers and writes in the home.
+
+    It is the only place that imports ONNX Runtime.
+    """
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # read by its C++ library as it is loaded
     import onnxruntime
 
+    return onnxruntime
+
+
+def _open_onnx(directory: pathlib.Path) -> RunFunction:
+    onnxruntime = import_onnxruntime()
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda image, tags: dict(
@@ -92,17 +105,29 @@ def _open_onnx(directory: pathlib.Path) -> Run:
     )
 
 
-def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
+def import_openvino():
+    """Imports OpenVINO without its telemetry, which reports the import to its makers and writes in the home.
+
+    It is the only place that imports OpenVINO.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] - makes its import fail
     import openvino
+
+    return openvino
+
+
+def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
+    openvino = import_openvino()
     from openvino import opset13, passes
 
     # A SavedModel or a graph of constants would do, but takes ten times as long to write.
     function, weights = graph.of_weights()
-    with tempfile.TemporaryDirectory() as scratch:
-        path = pathlib.Path(scratch, "graph.pb")
-        path.write_bytes(function.graph.as_graph_def().SerializeToString())
-        # Not openvino.convert_model: it reports to its makers that it was used.
-        model = openvino.Core().read_model(path)
+    path = directory / "graph.pb"
+    path.write_bytes(function.graph.as_graph_def().SerializeToString())
+    # Not openvino.convert_model: it reports to its makers that it was used.
+    model = openvino.Core().read_model(path)
+    path.unlink()
     for parameter in model.get_parameters():
         name = parameter.get_friendly_name().partition(":")[0]
         if name in weights:
@@ -119,16 +144,15 @@ def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
     openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
 
 
-def _open_openvino(directory: pathlib.Path) -> Run:
-    import openvino
-
+def _open_openvino(directory: pathlib.Path) -> RunFunction:
+    openvino = import_openvino()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}  # its own choice is bfloat16 where the processor has it
     model = openvino.Core().compile_model(directory / "model.xml", "CPU", settings)
     names = [output.any_name for output in model.outputs]
 
     def run(image, tags):
-        said = model({"image": image, "tags": tags})
-        return {name: said[name] for name in names}
+        outputs = model({"image": image, "tags": tags})
+        return {name: outputs[name] for name in names}
 
     return run
 
@@ -141,7 +165,7 @@ def _write_litert(graph: "Graph", directory: pathlib.Path) -> None:
     (directory / "model.tflite").write_bytes(converter.convert())
 
 
-def _open_litert(directory: pathlib.Path) -> Run:
+def _open_litert(directory: pathlib.Path) -> RunFunction:
     from ai_edge_litert.interpreter import Interpreter
 
     path, threads = str(directory / "model.tflite"), os.cpu_count()  # its own choice is one

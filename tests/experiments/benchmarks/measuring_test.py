@@ -10,7 +10,7 @@ from experiments.benchmarks import measuring
 def test_ways_take_turns_and_the_median_is_told():
     order, naps = [], iter([0.0, 0.0, 0.01, 0.0, 0.03, 0.0, 0.02, 0.0])
 
-    def way(name, images):
+    def candidate(name, images):
         def turn():
             order.append(name)
             time.sleep(next(naps))
@@ -18,7 +18,7 @@ def test_ways_take_turns_and_the_median_is_told():
 
         return turn
 
-    speed = measuring.in_turn({"a": way("a", 2), "b": way("b", 1)}, repeats=3)
+    speed = measuring.measure_in_turn({"a": candidate("a", 2), "b": candidate("b", 1)}, repeats=3)
     assert order == ["a", "b"] * 4
     assert speed["a"] == pytest.approx(2 / 0.02, rel=0.2)
 
@@ -30,15 +30,16 @@ def test_operations_counted_by_hand():
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
     model = keras.Model(image, inner(x))
     convolution, dense = 2 * 4 * 4 * 3 * 3 * 3 * 4, 2 * 4 * 5
-    assert measuring.forward(model) == convolution + dense
-    assert measuring.training(model) == 2 * convolution + 3 * dense  # no gradient by the pixels
+    assert measuring.forward_operations(model) == convolution + dense
+    assert measuring.training_operations(model) == 2 * convolution + 3 * dense  # no gradient by the pixels
 
 
+@pytest.mark.slow
 def test_resnet_101_is_what_its_paper_says():
     """7.6 thousand million multiplications with additions at 224 pixels (He et al., table 1)."""
     from msmm.models import backbone
 
-    assert measuring.forward(backbone.build("resnet101", image_size=224)) / 2 == pytest.approx(
+    assert measuring.forward_operations(backbone.build("resnet101", image_size=224)) / 2 == pytest.approx(
         7.6e9, rel=0.01
     )
 
@@ -59,5 +60,5 @@ def test_memory_is_this_process_and_its_own_part_excludes_mapped_files(tmp_path)
 
 
 def test_the_machine_is_named_with_versions():
-    words = measuring.machine("keras", "surely-not-installed")
+    words = measuring.describe_machine("keras", "surely-not-installed")
     assert f"keras {keras.__version__}" in words and "no surely-not-installed" in words

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.reporting import published, report
-from experiments.reporting.claims import judge
+from experiments.reporting.claims import measure_claim
 from experiments.reporting.report import Claim, Outcome, Report, Row, Table
-from msmm.scoring.metrics import METRICS, annotation_metrics, bootstrap_difference
+from msmm.scoring.bootstrap import metric_gain
+from msmm.scoring.metrics import METRICS, annotation_metrics
 
 CLAIM = Claim("tags help", "IV-B (2)", "with", "without")
 HOSTILE = "<script>alert('x')</script> & \"a|b\" **c** \x1b[31m`d`\n# e \\| {title}"
@@ -178,8 +179,8 @@ def test_the_page_stands_alone_and_is_well_formed():
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert not {"src", "href"} & {name for name, _ in page.attributes}
     assert ("content", "width=device-width, initial-scale=1") in page.attributes
-    for said in ("python -m experiments.x", "keras 3.15.0", "0.03", "decision 5", "a note"):
-        assert said in page.text
+    for text in ("python -m experiments.x", "keras 3.15.0", "0.03", "decision 5", "a note"):
+        assert text in page.text
 
 
 def full_report():
@@ -194,7 +195,7 @@ def full_report():
     return Report(
         "Table I",
         [Table("Measured: noise, 3 seeds", rows), *published.TABLES.values()],
-        [judge(claim, truth, chosen, published.TABLES["I"], 50) for claim in published.CLAIMS],
+        [measure_claim(claim, truth, chosen, published.TABLES["I"], 50) for claim in published.CLAIMS],
         [("learning rate", "0.03", "decision 5")],
         ["a note"],
         {"keras": "3.15.0"},
@@ -230,21 +231,25 @@ def test_equal_footnotes_share_a_mark_and_others_do_not():
 
 
 @pytest.mark.parametrize(
-    ("differences", "interval", "verdict"),
+    ("interval", "verdict"),
     [
-        ([1.0], (0.2, 1.8), "holds"),
-        ([1.0], (-0.2, 2.2), "holds (within noise)"),
-        ([-1.0], (-1.8, -0.2), "does not hold"),
-        ([-1.0], (-2.2, 0.2), "does not hold (within noise)"),
-        ([0.0], (0.0, 0.0), "does not hold (within noise)"),
-        ([1.0, 2.0, 0.1], (0.4, 1.6), "holds"),
-        ([3.0, 2.0, -0.1], (0.4, 2.6), "holds (within noise)"),
-        ([-3.0, 1.0], (-2.0, -0.1), "does not hold (within noise)"),
-        ([-3.0, -1.0], (-3.0, -1.1), "does not hold"),
+        ((0.2, 1.8), "supported"),
+        ((-0.2, 2.2), "undecided"),
+        ((-1.8, -0.2), "contradicted"),
+        ((-2.2, 0.2), "undecided"),
+        ((0.0, 0.0), "undecided"),
+        ((0.0, 1.0), "undecided"),
+        ((-1.0, 0.0), "undecided"),
     ],
 )
-def test_the_verdict_rule(differences, interval, verdict):
-    assert Outcome(CLAIM, differences, interval).verdict == verdict
+def test_the_verdict_rule(interval, verdict):
+    assert Outcome(CLAIM, [1.0, -1.0], interval).verdict == verdict
+
+
+def test_one_seed_is_said_to_contain_no_training_noise():
+    for gains, expected in (([1.0], True), ([1.0, 2.0], False)):
+        page = dataclasses.replace(one_table(), outcomes=[Outcome(CLAIM, gains, (0.5, 1.5))])
+        assert ("no training noise" in Page(report.as_html(page)).text) == expected
 
 
 def noisy_case(flips, n=400, seeds=2):
@@ -258,35 +263,35 @@ def noisy_case(flips, n=400, seeds=2):
 @pytest.mark.parametrize(
     ("flips", "verdict"),
     [
-        ({"with": 0.05, "without": 0.2}, "holds"),
-        ({"with": 0.2, "without": 0.05}, "does not hold"),
+        ({"with": 0.05, "without": 0.2}, "supported"),
+        ({"with": 0.2, "without": 0.05}, "contradicted"),
     ],
 )
 def test_a_claim_is_measured_on_the_given_annotations(flips, verdict):
     truth, chosen = noisy_case(flips)
-    outcome = judge(CLAIM, truth, chosen, resamples=100)
-    for seed, difference in zip(chosen, outcome.differences, strict=True):
+    outcome = measure_claim(CLAIM, truth, chosen, resamples=100)
+    for seed, gain in zip(chosen, outcome.gains, strict=True):
         better, worse = (annotation_metrics(truth, seed[name])["H-F1"] for name in ("with", "without"))
-        assert difference == better - worse
-    drawn = bootstrap_difference(
-        truth, [s["without"] for s in chosen], [s["with"] for s in chosen], resamples=100
+        assert gain == pytest.approx(better - worse)
+    gain = metric_gain(
+        truth, [seed["without"] for seed in chosen], [seed["with"] for seed in chosen], resamples=100
     )
-    assert outcome.interval == tuple(np.percentile(drawn, [2.5, 97.5]))
+    assert outcome.interval == gain.interval
     assert outcome.verdict == verdict
     assert outcome.published is None
 
 
-def test_like_methods_differ_within_noise():
+def test_equally_good_methods_are_undecided():
     truth, chosen = noisy_case({"with": 0.1, "without": 0.1}, n=100)
-    assert judge(CLAIM, truth, chosen).verdict.endswith("(within noise)")
+    assert measure_claim(CLAIM, truth, chosen).verdict == "undecided"
 
 
 def test_the_published_difference_is_taken_from_the_given_table():
     claim = published.CLAIMS[0]
     truth, chosen = noisy_case({claim.better: 0.1, claim.worse: 0.2}, n=50)
-    assert judge(claim, truth, chosen, published.TABLES["I"], 10).published == 10.42
-    assert judge(claim, truth, chosen, published.TABLES["II"], 10).published == 6.18
-    assert judge(claim, truth, chosen, published.TABLES["III"], 10).published is None
+    assert measure_claim(claim, truth, chosen, published.TABLES["I"], 10).published == 10.42
+    assert measure_claim(claim, truth, chosen, published.TABLES["II"], 10).published == 6.18
+    assert measure_claim(claim, truth, chosen, published.TABLES["III"], 10).published is None
 
 
 def test_claims_are_printed_with_gain_interval_and_verdict():
@@ -296,13 +301,13 @@ def test_claims_are_printed_with_gain_interval_and_verdict():
         "tags help (IV-B (2)) with over without",
         "+1.50 ± 0.71 (+0.00 to +2.50)",
         "+8.74",
-        "holds (within noise)",
+        "undecided",
     ]
     assert Page(report.as_html(page)).rows[-1] == want
     assert markdown_rows(report.as_markdown(page))[-1] == want
     (parsed,) = csv_rows(report.claims_as_csv(page))
     assert float(parsed["gain"]) == 1.5 and float(parsed["low"]) == -0.004 and float(parsed["high"]) == 2.5
-    assert parsed["verdict"] == "holds (within noise)" and float(parsed["published"]) == 8.74
+    assert parsed["verdict"] == "undecided" and float(parsed["published"]) == 8.74
 
 
 def test_published_numbers_come_back_from_csv():
@@ -316,11 +321,11 @@ def test_published_numbers_come_back_from_csv():
 
 def test_files_are_written_where_asked(tmp_path):
     page = full_report()
-    paths = report.write(page, tmp_path / "new" / "folder", "table1")
+    paths = report.write_report(page, tmp_path / "new" / "folder", "table1")
     assert [path.name for path in paths] == ["table1.html", "table1.md", "table1.csv", "table1_claims.csv"]
     assert paths[0].read_text(encoding="utf-8") == report.as_html(page)
     assert paths[2].read_bytes().decode() == report.as_csv(page)
-    assert [p.name for p in report.write(one_table(row("a", 1.0)), tmp_path, "x")] == [
+    assert [p.name for p in report.write_report(one_table(row("a", 1.0)), tmp_path, "x")] == [
         "x.html",
         "x.md",
         "x.csv",

@@ -1,108 +1,120 @@
-"""Every figure read back from its SVG and laid beside an independent computation."""
+"""Every figure, from its tooltips and its matplotlib axes, against an independent computation."""
 
 import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure as Drawing
 
 from experiments.sections import diagnostics
-from experiments.sections.diagnostics import Bin, calibration_error, confusion, reliability
-from experiments.sections.study import Measured, Study
+from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
+from experiments.sections.study import MeasuredRow, Study
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def marks(figure, tag):
-    root = ElementTree.fromstring(figure.picture.content)
-    return [(e, e.findtext(f"{SVG}title")) for e in root.iter(f"{SVG}{tag}") if e.findtext(f"{SVG}title")]
+TITLE = "{http://www.w3.org/2000/svg}title"
 
 
-def test_confusion_counts_pairs():
-    truth, said = np.array([1, 1, 2, 3, 1]), np.array([1, 2, 2, 1, 2])
+def tooltips(figure):
+    return [title.text for title in ElementTree.fromstring(figure.picture.content).iter(TITLE)]
+
+
+def dots(axes):
+    """(x, y, tooltip) of the single dots."""
+    lines = [line for line in axes.lines if line.get_marker() == "o"]
+    return [(*line.get_xydata()[0], line.get_gid().removeprefix("tooltip:")) for line in lines]
+
+
+def test_the_confusion_matrix_counts_pairs():
+    truth, predicted = np.array([1, 1, 2, 3, 1]), np.array([1, 2, 2, 1, 2])
     expected = np.zeros((4, 4), int)
-    for t, s in zip(truth, said, strict=True):
-        expected[t, s] += 1
-    np.testing.assert_array_equal(confusion(truth, said, 4), expected)
+    for m, n in zip(truth, predicted, strict=True):
+        expected[m, n] += 1
+    np.testing.assert_array_equal(confusion_matrix(truth, predicted, 4), expected)
 
 
-def test_the_quantities_drawn_are_those_chosen_summed_over_seeds(measured):
+def test_the_quantities_drawn_are_summed_over_seeds(measured):
     run = measured.run
     rng = np.random.default_rng(0)
     chosen = [rng.random(measured.truth.shape) < 0.2 for _ in range(2)]
-    fabricated = Study([run, run], {COMPLETE: Measured(chosen, [{}, {}])})
-    figure = diagnostics.quantities(fabricated)
-    said = {}
-    for _, title in marks(figure, "rect"):
+    fabricated = Study([run, run], {COMPLETE: MeasuredRow(chosen, [{}, {}])})
+    figure = diagnostics.quantities_figure(fabricated)
+    drawn = {}
+    for title in tooltips(figure):
         m, n, count = map(int, re.fullmatch(r"(\d+) true, (\d+) predicted: (\d+)", title).groups())
-        said[m, n] = count
+        drawn[m, n] = count
     expected = {}
     for seed in chosen:
         for t, c in zip(measured.truth, seed, strict=True):
             expected[int(t.sum()), int(c.sum())] = expected.get((int(t.sum()), int(c.sum())), 0) + 1
-    assert {place: count for place, count in said.items() if count} == expected
-    right = sum(count for (m, n), count in expected.items() if m == n) / sum(expected.values())
-    assert f"{100 * right:.2f} % lie on the diagonal" in figure.notes[0]
+    assert {place: count for place, count in drawn.items() if count} == expected
+    diagonal = sum(count for (m, n), count in expected.items() if m == n) / sum(expected.values())
+    assert f"{100 * diagonal:.2f} % lie on the diagonal" in figure.notes[0]
 
 
-def test_the_shade_of_a_cell_is_its_share_of_the_row(measured):
-    figure = diagnostics.quantities(measured)
-    rows = {}
-    for cell, title in marks(figure, "rect"):
-        m, _, count = re.findall(r"\d+", title)
-        rows.setdefault(m, []).append((int(count), float(cell.attrib["fill-opacity"])))
-    for cells in rows.values():
-        total = sum(count for count, _ in cells)
-        for count, shade in cells:
-            assert shade == pytest.approx(count / max(1, total), abs=6e-4)
+def test_the_shade_of_a_cell_is_its_share_of_the_row():
+    axes = Drawing().subplots()
+    counts = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
+    diagnostics.draw_confusion(axes, counts, np.array([1, 2, 5]))
+    shades = np.array([cell.get_alpha() for cell in axes.patches]).reshape(3, 3)
+    assert shades == pytest.approx(np.array([[0.75, 0.25, 0], [0, 0, 0], [0.25, 0.25, 0.5]]))
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "2", "2", "4"]
+    top_left, bottom_right = axes.patches[0], axes.patches[-1]
+    assert axes.transData.transform(top_left.get_xy())[1] > axes.transData.transform(bottom_right.get_xy())[1]
 
 
 def test_the_classes_drawn_have_their_frequency_and_f1(measured):
-    figure = diagnostics.classes(measured)
     run, chosen = measured.run, measured.rows[COMPLETE].chosen[0]
-    dots = {title.split(":")[0]: (dot, title) for dot, title in marks(figure, "circle")}
-    assert list(dots) == list(run.dataset.labels)
-    xs = {}
+    expected = []
     for i, name in enumerate(run.dataset.labels):
         frequency = sum(bool(row[i]) for row in run.split("train").labels)
-        right = sum(t[i] and c[i] for t, c in zip(measured.truth, chosen, strict=True))
-        both = measured.truth[:, i].sum() + chosen[:, i].sum()
-        f1 = 100 * 2 * right / both if both else 0.0
-        dot, title = dots[name]
-        assert title == f"{name}: {frequency} training images, F1 {f1:.2f} %"
-        # The area is 360 pixels high from -4 to 104 %, its top at 16.
-        assert float(dot.attrib["cy"]) == pytest.approx(16 + 360 * (104 - f1) / 108, abs=0.06)
-        xs[name] = (max(1, frequency), float(dot.attrib["cx"]))
-    ordered = [x for _, x in sorted(xs.values())]
-    assert ordered == sorted(ordered)
+        correct = sum(t[i] and c[i] for t, c in zip(measured.truth, chosen, strict=True))
+        labels = measured.truth[:, i].sum() + chosen[:, i].sum()
+        f1 = 100 * 2 * correct / labels if labels else 0.0
+        expected.append(f"{name}: {frequency} training images, F1 {f1:.2f} %")
+    assert tooltips(diagnostics.classes_figure(measured)) == expected
 
 
-def test_two_seeds_give_the_mean_and_the_spread(measured):
-    truth = measured.truth
-    fabricated = Study([measured.run] * 2, {COMPLETE: Measured([truth, ~truth], [{}, {}])})
-    figure = diagnostics.classes(fabricated)
-    some = truth.any(axis=0)
-    for (_, title), there in zip(marks(figure, "circle"), some, strict=True):
-        assert title.endswith(f"F1 {50.0 if there else 0.0:.2f} %")
-    assert figure.picture.content.count('class="spread"') == truth.shape[1]
+def test_classes_are_drawn_at_their_mean_with_their_spread():
+    axes = Drawing().subplots()
+    f1, frequency = np.array([[50.0, 0.0, 100.0], [70.0, 0.0, 90.0]]), np.array([10, 0, 200])
+    diagnostics.draw_classes(axes, frequency, f1, ["a", "b", "c"])
+    assert [(x, y) for x, y, _ in dots(axes)] == [(10, 60), (1, 0), (200, 95)]
+    (spread,) = axes.collections
+    ends = [segment[:, 1].tolist() for segment in spread.get_segments()]
+    sd = 20 / 2**0.5
+    assert ends[0] == pytest.approx([60 - sd, 60 + sd]) and ends[1] == [0, 0]
+    assert {text.get_text() for text in axes.texts} == {"a", "b", "c"}
+
+
+def test_names_of_classes_cover_no_other_name():
+    drawing = Drawing(figsize=(12, 6), dpi=72)
+    axes = drawing.subplots()
+    rng = np.random.default_rng(0)
+    names = [f"class number {i}" for i in range(60)]
+    diagnostics.draw_classes(axes, rng.integers(5, 300, 60), rng.random((1, 60)) * 100, names)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert 5 < len(boxes) < 60
+    shrunk = [box.shrunk(0.9, 0.7) for box in boxes]
+    assert not any(a.overlaps(b) for i, a in enumerate(shrunk) for b in shrunk[:i])
 
 
 def test_reliability_against_a_loop():
     rng = np.random.default_rng(1)
     p = np.concatenate([rng.random(500), [0.0, 1.0, 0.1, 0.3, 0.7]]).reshape(-1, 5).astype(np.float32)
     truth = rng.random(p.shape) < p**2
-    found = reliability(truth, p, bins=10)
+    bins = reliability_bins(truth, p, bins=10)
     pairs = [[] for _ in range(10)]
     for value, true in zip(p.ravel().tolist(), truth.ravel().tolist(), strict=True):
         pairs[min(int(value * 10), 9)].append((value, true))
-    for one, expected in zip(found, pairs, strict=True):
+    for one, expected in zip(bins, pairs, strict=True):
         assert one.count == len(expected)
         assert one.mean == pytest.approx(np.mean([v for v, _ in expected]))
         assert one.share == pytest.approx(np.mean([t for _, t in expected]))
     error = sum(abs(sum(t - v for v, t in expected)) for expected in pairs) / p.size
-    assert calibration_error(found) == pytest.approx(error)
+    assert calibration_error(bins) == pytest.approx(error)
 
 
 def test_calibration_error_of_hand_made_bins():
@@ -112,33 +124,41 @@ def test_calibration_error_of_hand_made_bins():
 
 
 def test_the_reliability_drawn_is_that_of_the_models_probabilities(measured):
-    figure = diagnostics.calibration(measured)
-    bins = reliability(measured.truth, annotate(measured.run, VARIANTS[COMPLETE]).scores)
-    dots = [(dot, title) for dot, title in marks(figure, "circle")]
+    figure = diagnostics.reliability_figure(measured)
+    bins = reliability_bins(measured.truth, predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores)
     filled = [b for b in bins if b.count]
     assert sum(b.count for b in filled) == measured.truth.size
-    for (dot, title), b in zip(dots, filled, strict=True):
-        assert title == f"seed 0: {b.count} pairs, mean probability {b.mean:.4f}, {b.share:.4f} true"
-        assert float(dot.attrib["cx"]) == pytest.approx(62 + 420 * b.mean, abs=0.06)
-        assert float(dot.attrib["cy"]) == pytest.approx(16 + 330 * (1 - b.share), abs=0.06)
+    expected = [
+        f"seed 0: {b.count} pairs, mean probability {b.mean:.4f}, {b.share:.4f} true" for b in filled
+    ] + [f"{b.count} pairs per seed" for b in filled]
+    assert tooltips(figure) == expected
     assert f"{100 * calibration_error(bins):.2f} %" in figure.notes[1]
 
 
+def test_the_reliability_diagram_has_a_dot_and_a_bar_per_bin():
+    drawing = Drawing()
+    bins = [Bin(0, 0.0, 0.0)] * 8 + [Bin(30, 0.85, 0.6), Bin(4, 0.95, 1.0)]
+    diagnostics.draw_reliability(drawing, {0: bins})
+    upper, lower = drawing.axes
+    assert [(x, y) for x, y, _ in dots(upper)] == [(0.85, 0.6), (0.95, 1.0)]
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in lower.patches]
+    np.testing.assert_allclose(bars, [(0.85, 30), (0.95, 4)])
+
+
 def test_learning_curves_are_the_history(measured):
-    losses, shown = diagnostics.learning_curves(measured)
-    for figure, key in ((losses, "loss"), (shown, None)):
-        dots = marks(figure, "circle")
-        assert len(dots) == len(STAGES)
-        for (_, title), stage in zip(dots, STAGES, strict=True):
+    for figure, metric in zip(diagnostics.learning_curves(measured), ("loss", None), strict=True):
+        kept = [title for title in tooltips(figure) if "is kept" in title]
+        assert len(kept) == len(STAGES)
+        for title, stage in zip(kept, STAGES, strict=True):
             record = measured.run.stage_record(stage)
-            name = key or ("Accuracy" if stage.startswith("quantity") else "H-F1")
+            name = metric or ("Accuracy" if stage.startswith("quantity") else "H-F1")
             best = record["best_epoch"]
             value = record["history"][best - 1]["held-out"][name]
             assert title == f"seed 0: epoch {best} is kept, {name} {value:.4g}"
-    lines = [line for line, _ in marks(losses, "polyline")]
-    assert len(lines) == 2 * len(STAGES)
-    for stage, held_out in zip(STAGES, lines[1::2], strict=True):
-        values = [epoch["held-out"]["loss"] for epoch in measured.run.stage_record(stage)["history"]]
-        ys = [float(point.split(",")[1]) for point in held_out.attrib["points"].split()]
-        assert len(ys) == len(values)
-        assert np.argmin(ys) == np.argmax(values) and np.argmax(ys) == np.argmin(values)
+    for stage in STAGES:
+        axes = Drawing().subplots()
+        diagnostics.draw_curves(axes, measured, stage, "loss")
+        history = measured.run.stage_record(stage)["history"]
+        training, held_out = [line.get_ydata().tolist() for line in axes.lines[:2]]
+        assert training == [epoch["train"]["loss"] for epoch in history]
+        assert held_out == [epoch["held-out"]["loss"] for epoch in history]

@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image
 
 from experiments.sections import examples
-from experiments.sections.examples import BLACK, image_f1, pick
+from experiments.sections.examples import BLACK, image_f1, select_images
 from msmm.training.log import BLUE, GREEN, GREY
-from msmm.training.table_rows import COMPLETE
+from msmm.training.row_table import COMPLETE
 
 
 def test_f1_of_an_image_by_hand():
@@ -18,8 +18,8 @@ def test_f1_of_an_image_by_hand():
 def test_the_rule_picks_by_f1():
     f1 = np.array([50.0, 100, 0, 80, 20, 60, 40])
     ids = np.array(list("abcdefg"))
-    found = pick(f1, ids, 2)
-    values = {kind: list(f1[rows]) for kind, rows in found.items()}
+    rows = select_images(f1, ids, 2)
+    values = {kind: list(f1[i]) for kind, i in rows.items()}
     assert values["best"] == [100, 80] and values["worst"] == [0, 20]
     assert values["typical"] in ([50, 40], [50, 60]), "the median is 50, and 40 and 60 are as far from it"
 
@@ -28,7 +28,7 @@ def test_ties_do_not_depend_on_the_order_of_the_records():
     rng = np.random.default_rng(0)
     f1, ids = rng.integers(0, 4, 60) * 33.0, np.array([f"image{i}" for i in range(60)])
     order = rng.permutation(60)
-    a, b = pick(f1, ids, 5), pick(f1[order], ids[order], 5)
+    a, b = select_images(f1, ids, 5), select_images(f1[order], ids[order], 5)
     for kind in examples.KINDS:
         assert list(ids[a[kind]]) == list(ids[order][b[kind]]) and len(a[kind]) == 5
     assert sorted(ids[a["best"]]) != sorted(ids[f1 == 99])[:5], "not the first ones by name"
@@ -37,7 +37,7 @@ def test_ties_do_not_depend_on_the_order_of_the_records():
 def test_no_image_is_shown_twice_and_small_splits_do():
     for n in (1, 2, 4, 20):
         f1 = np.full(n, 100.0)
-        rows = np.concatenate(list(pick(f1, np.arange(n).astype(str), 4).values()))
+        rows = np.concatenate(list(select_images(f1, np.arange(n).astype(str), 4).values()))
         assert len(set(rows)) == len(rows) == min(n, 12)
 
 
@@ -48,7 +48,7 @@ def test_colours_say_what_is_right():
 
 
 def test_figure_6_shows_three_kinds_of_test_images(measured):
-    figure = examples.with_annotations(measured, 4)
+    figure = examples.make_figure6(measured, 4)
     sheet = Image.open(io.BytesIO(figure.picture.as_bytes()))
     assert sheet.format == "PNG" and sheet.width == 10 + 4 * 210 and sheet.height > 3 * 200
     f1 = image_f1(measured.truth, measured.rows[COMPLETE].chosen[0])
@@ -57,5 +57,5 @@ def test_figure_6_shows_three_kinds_of_test_images(measured):
 
 
 def test_figure_5_of_a_study(measured):
-    figure = examples.figure5(measured)
+    figure = examples.make_figure5(measured)
     assert Image.open(io.BytesIO(figure.picture.as_bytes())).width == 10 + 5 * 210

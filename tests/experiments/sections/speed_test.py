@@ -7,12 +7,12 @@ from msmm.training.stages import STAGES
 
 
 def test_percentiles_by_hand():
-    found = speed.percentiles([float(v) for v in range(100)] + [2575.0])
-    assert found == {"median ms": 50, "p10 ms": 10, "p90 ms": 90, "mean ms": 75 - 50 / 101}
+    times = speed.summarize_times([float(v) for v in range(100)] + [2575.0])
+    assert times == {"median ms": 50, "p10 ms": 10, "p90 ms": 90, "mean ms": 75 - 50 / 101}
 
 
 def test_training_time_is_what_the_stages_record(measured):
-    table = speed.training(measured)
+    table = speed.training_table(measured)
     rows = {row.name: row.seeds[0] for row in table.rows}
     assert list(rows) == [*STAGES, "all"]
     total = 0.0
@@ -25,17 +25,17 @@ def test_training_time_is_what_the_stages_record(measured):
 
 @pytest.mark.slow
 def test_times_are_kept_until_the_weights_change_or_they_are_asked_for_again(measured):
-    first = speed.section(measured)
+    first = speed.speed_section(measured)
     path = measured.run.workdir / "timing" / "timing.json"
     kept = json.loads(path.read_text())
     rows = first.tables[1].rows
     assert [row.name for row in rows] == list(kept["milliseconds"]) and len(rows) == 4
     for row in rows:
-        (found,) = row.seeds
-        assert 0 < found["p10 ms"] <= found["median ms"] <= found["p90 ms"]
-    assert speed.section(measured).tables[1].rows == rows
-    assert speed.section(measured, again=True).tables[1].rows != rows
+        (times,) = row.seeds
+        assert 0 < times["p10 ms"] <= times["median ms"] <= times["p90 ms"]
+    assert speed.speed_section(measured).tables[1].rows == rows
+    assert speed.speed_section(measured, again=True).tables[1].rows != rows
     for change in ({"weights": {}}, {"machine": "damaged"}):
         path.write_text(json.dumps(kept | change))
-        assert speed.section(measured).tables[1].rows != rows
+        assert speed.speed_section(measured).tables[1].rows != rows
     path.unlink()

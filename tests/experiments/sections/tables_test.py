@@ -6,15 +6,16 @@ import pytest
 from experiments.reporting import published
 from experiments.sections import tables
 from msmm.configs import mscoco, nus_wide, scenes
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 @pytest.fixture(scope="module")
 def section(measured):
-    return tables.quantities(measured, "V")
+    return tables.quantity_section(measured, "V")
 
 
-def figures(table):
+def rows_of(table):
     return {row.name: row.seeds[0] for row in table.rows}
 
 
@@ -30,10 +31,10 @@ def test_the_regressors_are_the_papers_rows(measured, section):
     assert [row.name for row in ours.rows] == [row.name for row in printed.rows]
     truth = [int(labels.sum()) for labels in measured.truth]
     for name, variant in (("MS-CNN", "MS-CNN+LQP"), ("MS-CNN+Tags", COMPLETE)):
-        raw = raw_quantity(measured.run, VARIANTS[variant]).astype(float)
-        found = figures(ours)[name]
-        assert (found["Accuracy"], found["MSE"]) == pytest.approx(by_hand(truth, raw))
-        assert found["variance of true"] == pytest.approx(np.var(truth))
+        raw = predict_raw_quantity(measured.run, TABLE_ROWS[variant]).astype(float)
+        row = rows_of(ours)[name]
+        assert (row["Accuracy"], row["MSE"]) == pytest.approx(by_hand(truth, raw))
+        assert row["variance of true"] == pytest.approx(np.var(truth))
 
 
 def test_what_needs_no_regressor_against_a_loop(measured, section):
@@ -45,31 +46,31 @@ def test_what_needs_no_regressor_against_a_loop(measured, section):
         "most common training count": [collections.Counter(sorted(train)).most_common(1)[0][0]] * len(truth),
     }
     for name in ("MS-CNN", "MS-CNN+Tags"):
-        p = annotate(run, VARIANTS[name]).scores.astype(float)
+        p = predict_row(run, TABLE_ROWS[name]).scores.astype(float)
         expected[f"Σp, {name}"] = [sum(row) for row in p]
         expected[f"count of p > 0.5, {name}"] = [sum(v > 0.5 for v in row) for row in p]
-    found = figures(section.tables[2])
-    assert list(found) == list(expected)
+    rows = rows_of(section.tables[2])
+    assert list(rows) == list(expected)
     for name, raw in expected.items():
-        assert (found[name]["Accuracy"], found[name]["MSE"]) == pytest.approx(by_hand(truth, raw), rel=1e-5)
+        assert (rows[name]["Accuracy"], rows[name]["MSE"]) == pytest.approx(by_hand(truth, raw), rel=1e-5)
 
 
 def test_no_constant_beats_the_variance(section):
-    for name, found in figures(section.tables[2]).items():
+    for name, row in rows_of(section.tables[2]).items():
         if "training" in name:
-            assert found["MSE"] >= found["variance of true"]
+            assert row["MSE"] >= row["variance of true"]
 
 
-def test_both_measures_are_claims_and_the_45_percent_are_judged(measured, section):
+def test_both_measures_are_claims_and_the_45_percent_are_compared(measured, section):
     assert [o.claim.metric for o in section.outcomes] == ["MSE", "Accuracy"]
-    found = figures(section.tables[0])
-    accuracy = found["MS-CNN+Tags"]["Accuracy"] - found["MS-CNN"]["Accuracy"]
-    assert section.outcomes[1].differences[0] == pytest.approx(accuracy)
-    drop = found["MS-CNN"]["MSE"] - found["MS-CNN+Tags"]["MSE"]
-    assert section.outcomes[0].differences[0] == pytest.approx(drop, rel=1e-5)
-    lowest = min(row["Accuracy"] for row in found.values())
-    said = "that holds" if lowest > 45 else "that does not hold"
-    assert f"{lowest:.2f} %" in section.notes[0] and section.notes[0].endswith(f"{said}.")
+    rows = rows_of(section.tables[0])
+    accuracy = rows["MS-CNN+Tags"]["Accuracy"] - rows["MS-CNN"]["Accuracy"]
+    assert section.outcomes[1].gains[0] == pytest.approx(accuracy)
+    drop = rows["MS-CNN"]["MSE"] - rows["MS-CNN+Tags"]["MSE"]
+    assert section.outcomes[0].gains[0] == pytest.approx(drop, rel=1e-5)
+    lowest = min(row["Accuracy"] for row in rows.values())
+    verdict = "above it." if lowest > 45 else "not above it."
+    assert f"{lowest:.2f} %" in section.notes[0] and section.notes[0].endswith(verdict)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_both_measures_are_claims_and_the_45_percent_are_judged(measured, sectio
 def test_a_data_set_is_laid_beside_its_own_tables(config, numbers, make_run):
     run = make_run()
     run.config = config
-    assert tables.numbers(run) == numbers
+    assert tables.table_numbers(run) == numbers
     assert {published.TABLES[n].heading.partition(", ")[2] for n in numbers} == {
         "MSCOCO" if "II" in numbers else "NUS-WIDE"
     }

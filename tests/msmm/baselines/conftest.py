@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
-from msmm.baselines.method import Examples
+from msmm.baselines.baseline import Examples
+from msmm.configs import replace_flat
 from msmm.configs.base import Config
 from msmm.training import frozen_features
 
@@ -33,7 +34,10 @@ def make_method(tmp_path):
             }
         feature_size = splits["train"].features.shape[1]
         return method(
-            Config(**settings), splits, feature_size, functools.partial(frozen_features.cached, tmp_path)
+            replace_flat(Config(), settings),
+            splits,
+            feature_size,
+            functools.partial(frozen_features.cache_arrays, tmp_path),
         )
 
     return make

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
-from msmm.baselines.registry import METHODS
+from msmm.baselines.registry import load_baselines
+from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import baseline_tasks, frozen_features, model_parts, stages
 from msmm.training.run import Run
 from tests.conftest import TINY
 
+BASELINES = load_baselines()
 SETTINGS = {**TINY, "backbone": "resnet-1-1-1-1-w8", "finetune_epochs": 6, "finetune_learning_rate": 0.02}
-SETTINGS |= {f"{name}_epochs": 8 for name in METHODS}
+SETTINGS |= {f"{name}_epochs": 8 for name in BASELINES}
 SETTINGS |= {"softmax_learning_rate": 0.1, "warp_learning_rate": 0.01}
 SETTINGS |= {"cnn_rnn_learning_rate": 0.003, "ria_learning_rate": 0.01, "sr_cnn_rnn_learning_rate": 0.01}
 SETTINGS |= {f"{name}_epochs": 30 for name in ("cnn_rnn", "ria", "sr_cnn_rnn")}
@@ -39,19 +41,19 @@ def workdir(tmp_path_factory):
 @pytest.fixture
 def run(scenes, workdir):
     """One work directory for all methods: the trunk is trained once."""
-    return Run(workdir / "run", scenes, Config(**SETTINGS))
+    return Run(workdir / "run", scenes, replace_flat(Config(), SETTINGS))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
     stages.train(run, name)
-    annotated = baseline_tasks.annotate(run, name)
+    annotated = baseline_tasks.predict_baseline(run, name)
     truth = run.split("test").labels
     assert annotated.scores.shape == truth.shape
     assert annotated.scores.dtype == np.float32
     assert (annotated.scores < np.inf).all()
-    assert (annotated.counts is not None) == baseline_tasks.create(run, name).quantity
-    chosen, figures = baseline_tasks.measure(run, name)
+    assert (annotated.counts is not None) == baseline_tasks.create_baseline(run, name).predicts_quantity
+    chosen, figures = baseline_tasks.measure_baseline(run, name)
     assert chosen.any(axis=1).all()
     if annotated.counts is None:
         assert (chosen.sum(axis=1) == run.config.k).all()
@@ -59,21 +61,24 @@ def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
         np.testing.assert_array_equal(chosen.sum(axis=1), annotated.counts)
     prior = run.split("train").labels.mean(axis=0, keepdims=True).repeat(len(truth), axis=0)
     mean = round(float(run.split("train").counts.mean()))
-    by_prior = choose(Annotations(prior), k=run.config.k if annotated.counts is None else mean)
+    by_prior = choose_labels(Predictions(prior), k=run.config.k if annotated.counts is None else mean)
     assert figures["H-F1"] > annotation_metrics(truth, by_prior)["H-F1"] + 2
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_a_loaded_method_says_what_the_trained_one_said(run, name):
     stages.train(run, name)
     record = run.stage_record(name)
-    chosen, _ = baseline_tasks.measure(run, name, "train")
+    chosen, _ = baseline_tasks.measure_baseline(run, name, "train")
     held_out = run.held_out_rows
     again = annotation_metrics(run.split("train").labels[held_out], chosen[held_out])
     assert again["H-F1"] == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES],
+)
 def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypatch, name):
     settings = {f"{name}_epochs": 3}
     whole = make_run("whole", **settings)
@@ -83,17 +88,17 @@ def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypa
         pass
 
     def dies(task):
-        def epoch(number):
-            if number == 2:
+        def batches(epoch):
+            if epoch == 2:
                 raise Killed
-            return task.epoch(number)
+            return task.data.batches(epoch)
 
-        return epoch
+        return batches
 
     killed = make_run("killed", **settings)
     with monkeypatch.context() as patch:
-        task = baseline_tasks.task
-        patch.setattr(baseline_tasks, "task", lambda run, name: _replace(task(run, name), dies))
+        task = baseline_tasks.make_baseline_task
+        patch.setattr(baseline_tasks, "make_baseline_task", lambda run, name: _replace(task(run, name), dies))
         with pytest.raises(Killed):
             stages.train(killed, name)
     stages.train(killed, name)
@@ -104,22 +109,23 @@ def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypa
 def _replace(task, dies):
     import dataclasses
 
-    return dataclasses.replace(task, epoch=dies(task))
+    return dataclasses.replace(task, data=dataclasses.replace(task.data, batches=dies(task)))
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.trunk != "own"])
+@pytest.mark.parametrize("name", [n for n, m in BASELINES.items() if m.trunk != "own"])
 def test_a_trunk_stays_as_it_was(run, name):
     stages.train(run, "finetune")
-    before = model_parts.weights_hash(model_parts.load(run, "backbone"))
+    before = model_parts.weights_hash(model_parts.load_part(run, "backbone"))
     stages.train(run, name)
-    assert model_parts.weights_hash(model_parts.load(run, "backbone")) == before
+    assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == before
     assert list(run.features_directory.glob("cnn-train-*"))
 
 
 def test_methods_of_one_trunk_share_their_features(run):
-    for name in ("logistic", *(n for n, m in METHODS.items() if m.trunk == "finetuned")):
-        baseline_tasks.create(run, name)
+    for name in ("logistic", *(n for n, m in BASELINES.items() if m.trunk == "finetuned")):
+        baseline_tasks.create_baseline(run, name)
     assert len(list(run.features_directory.glob("cnn-train-*"))) == 1
     np.testing.assert_array_equal(
-        baseline_tasks.create(run, "logistic").splits["test"].features, frozen_features.cnn(run, "test")
+        baseline_tasks.create_baseline(run, "logistic").splits["test"].features,
+        frozen_features.cnn_features(run, "test"),
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msmm.baselines.label_graph import relations
+from msmm.baselines.label_graph import find_relations
 
 
 def columns(*sets, num=40):
@@ -15,7 +15,7 @@ def columns(*sets, num=40):
 def test_what_always_goes_together_and_what_never_does():
     # φ of (0, 1) is 1, so z = √40 = 6.3; of (0, 2) it is -1; of (0, 3) 0; 4 is always there, 5 never.
     concepts = columns(range(20), range(20), range(20, 40), range(10, 30), range(40), [])
-    positive, negative = relations(concepts, concepts)
+    positive, negative = find_relations(concepts, concepts)
     assert np.argwhere(positive).tolist() == [[0, 1], [1, 0]]
     assert np.argwhere(negative).tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
 
@@ -25,7 +25,7 @@ def test_four_deviations_are_the_limit(num, believed):
     """φ = ±1, so z = ±√num: 16 images give 4, which is not more than 4."""
     half = range(num // 2)
     concepts = columns(half, half, set(range(num)) - set(half), num=num)
-    positive, negative = relations(concepts, concepts)
+    positive, negative = find_relations(concepts, concepts)
     assert positive[0, 1] == believed
     assert negative[0, 2] == believed
 
@@ -35,7 +35,7 @@ def test_statistics_are_those_of_counted_tables():
     topic = rng.integers(0, 5, 5000)
     labels = rng.random((5000, 7)) < 0.1 + 0.5 * (np.arange(7) == topic[:, None])
     tags = rng.random((5000, 45)) < 0.02 + 0.4 * (np.arange(45) % 6 == topic[:, None])
-    positive, negative = relations(labels, tags)
+    positive, negative = find_relations(labels, tags)
     chances = np.full((7, 45), -np.inf)
     z = np.zeros((7, 45))
     for a in range(7):
@@ -58,7 +58,7 @@ def test_statistics_are_those_of_counted_tables():
 
 def test_a_row_has_at_most_50_positive_relations():
     concepts = np.repeat(columns(range(20), num=40), 700, axis=1)
-    positive, _ = relations(concepts, concepts)
+    positive, _ = find_relations(concepts, concepts)
     assert (positive.sum(axis=1) == 50).all()
     assert not positive.diagonal().any()
     assert positive[699, :50].all()  # the lower ids of equals

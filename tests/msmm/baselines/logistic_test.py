@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 
+from msmm.baselines.baseline import predict_arrays
 from msmm.baselines.logistic import L2, Logistic
-from msmm.baselines.method import predict
 
 
 def test_it_is_linear_in_features_standardised_with_the_training_images(make_method):
@@ -16,7 +16,7 @@ def test_it_is_linear_in_features_standardised_with_the_training_images(make_met
     test[:, 1] = 7.0
     deviation = np.where(np.arange(4) == 1, 1, features.std(axis=0))
     expected = (test - features.mean(axis=0)) / deviation @ weights + bias
-    np.testing.assert_allclose(predict(network, test), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predict_arrays(network, test), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_weights_but_not_the_biases_are_drawn_to_zero(make_method):
@@ -29,7 +29,7 @@ def test_the_weights_but_not_the_biases_are_drawn_to_zero(make_method):
 
 def test_it_starts_with_nothing_to_say(make_method):
     method = make_method(Logistic)
-    assert not predict(method.build(), method.splits["test"].features).any()
+    assert not predict_arrays(method.build(), method.splits["test"].features).any()
 
 
 def test_only_the_regressions_are_trained(make_method):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from msmm.baselines import neighbours
-from msmm.baselines.neighbours import nearest
+from msmm.baselines.neighbours import find_nearest
 
 
 def near(tags, pool, own, num=6, seed=0):
-    return np.concatenate(list(nearest(tags, pool, own, num, seed)))
+    return np.concatenate(list(find_nearest(tags, pool, own, num, seed)))
 
 
 def by_force(tags, pool, own):
@@ -55,7 +55,7 @@ def test_large_tag_sets_compare_exactly():
 def test_how_many_images_are_handed_out_at_a_time_changes_nothing(tags, monkeypatch):
     whole = near(tags, tags, np.arange(250))
     monkeypatch.setattr(neighbours, "_PIECE", 7)
-    pieces = list(nearest(tags, tags, np.arange(250), 6, 0))
+    pieces = list(find_nearest(tags, tags, np.arange(250), 6, 0))
     assert len(pieces) == 36
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
@@ -88,7 +88,7 @@ def test_150_000_images_with_1_000_tags(capsys):
     tags = np.zeros((num, vocabulary), bool)
     tags[np.repeat(np.arange(num), per_image), drawn] = True
     started, worked = time.monotonic(), time.process_time()
-    rows = sum(len(piece) for piece in nearest(tags, tags, np.arange(num), 6, 0))
+    rows = sum(len(piece) for piece in find_nearest(tags, tags, np.arange(num), 6, 0))
     seconds, cpu = time.monotonic() - started, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
     with capsys.disabled():

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from msmm.baselines import sequences
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 
 LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0]], bool)  # 3, 1, 3, 1 times
 
 
 def test_orders_count_the_labels_and_break_ties_by_id():
-    assert sequences.label_order(LABELS, "rare_first").tolist() == [1, 3, 0, 2]
-    assert sequences.label_order(LABELS, "frequent_first").tolist() == [0, 2, 1, 3]
+    assert sequences.order_classes(LABELS, "rare_first").tolist() == [1, 3, 0, 2]
+    assert sequences.order_classes(LABELS, "frequent_first").tolist() == [0, 2, 1, 3]
 
 
 def test_inputs_and_targets_by_hand():
     end, start = 4, 5
-    inputs, targets = sequences.teacher(LABELS[:3], np.array([1, 3, 0, 2]), longest=3)
+    inputs, targets = sequences.make_sequences(LABELS[:3], np.array([1, 3, 0, 2]), longest=3)
     assert targets.tolist() == [[1, 0, 2, end], [0, 2, end, -1], [3, 0, end, -1]]
     assert inputs[:, 0].tolist() == [start] * 3
     for given, wanted in zip(inputs, targets, strict=True):
@@ -66,7 +66,7 @@ class Language:
 
     def search(self, **options):
         states = [np.arange(self.images), np.full((self.images, self.classes + 1), -1)]
-        return sequences.search(self.step, states, self.classes, **options)
+        return sequences.beam_search(self.step, states, self.classes, **options)
 
     def likelihood(self, image, path, with_end=True):
         said = [*path, self.classes] if with_end else path
@@ -163,7 +163,7 @@ def test_end_is_forbidden_at_the_first_step_only():
     def step(tokens, states):
         return [np.log(np.tile([0.01, 0.04, 0.95], (len(tokens), 1))), *states]
 
-    scores, lengths = sequences.search(step, [np.zeros((2, 1))], 2, width=2)
+    scores, lengths = sequences.beam_search(step, [np.zeros((2, 1))], 2, width=2)
     assert said(scores, lengths) == [(1,), (1,)]
 
 
@@ -176,7 +176,7 @@ def test_it_asks_no_more_once_the_best_path_is_known():
         surely = np.where(states[0] == 0, [[0.05, 0.02, 0.01, 0.01, 0.91]], [[0.4, 0.3, 0.2, 0.09, 0.01]])
         return [np.log(surely), *states]
 
-    lengths = sequences.search(step, [np.array([[0], [1]])], 4, width=2, longest=3)[1]
+    lengths = sequences.beam_search(step, [np.array([[0], [1]])], 4, width=2, longest=3)[1]
     assert lengths.tolist() == [1, 3]
     assert asked == [2, 4, 2, 2]
 
@@ -186,8 +186,8 @@ def test_an_image_found_alone_is_found_among_others():
     together = language.search(width=3)
     for image in range(8):
         states = [np.array([image]), np.full((1, 6), -1)]
-        alone = sequences.search(language.step, states, 5, width=3)
-        np.testing.assert_array_equal(alone[0][0], together[0][image])
+        alone = sequences.beam_search(language.step, states, 5, width=3)
+        np.testing.assert_allclose(alone[0][0], together[0][image], rtol=1e-6)
         assert alone[1][0] == together[1][image]
 
 
@@ -200,5 +200,5 @@ def test_scores_are_the_order_said_and_then_the_next_probabilities(options):
         assert scores[image, list(path)].tolist() == [5 - i for i in range(len(path))]
         rest = [c for c in range(5) if c not in path]
         np.testing.assert_allclose(scores[image, rest], language.next(image, path)[rest], rtol=1e-5)
-    chosen = choose(Annotations(scores, lengths))
+    chosen = choose_labels(Predictions(scores, lengths))
     assert chosen.sum(axis=1).tolist() == lengths.tolist()

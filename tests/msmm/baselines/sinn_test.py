@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from msmm.baselines.label_graph import relations
-from msmm.baselines.method import Examples, predict
+from msmm.baselines.baseline import Examples, predict_arrays
+from msmm.baselines.label_graph import find_relations
 from msmm.baselines.sinn import Sinn
 from msmm.core.errors import UserError
 
@@ -79,10 +79,10 @@ def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense
     network = shaken(method.build())
     weights = weights_of(network)
     train = splits["train"]
-    label_masks, tag_masks = (relations(concepts, concepts) for concepts in (train.labels, train.tags))
+    label_masks, tag_masks = (find_relations(concepts, concepts) for concepts in (train.labels, train.tags))
     masks = {
         **{"forward_h1": label_masks, "backward_h1": label_masks, "backward_h2": tag_masks},
-        "backward_v1": relations(train.labels, train.tags),
+        "backward_v1": find_relations(train.labels, train.tags),
     }
 
     def structured(name):
@@ -104,7 +104,7 @@ def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense
     x_1 = splits["test"].features[rows] @ weights["labels/kernel"] + weights["labels/bias"]
     x_2 = np.where(splits["test"].tags[rows], 1, -1) * np.log(0.995 / 0.005)
     expected = unrolled(two_layers(weights, binn if dense else structured), [x_1, x_2])
-    annotated = method.annotate(network, "test", rows)
+    annotated = method.predict(network, "test", rows)
     np.testing.assert_allclose(annotated.scores, expected, rtol=1e-4, atol=1e-3)
     assert annotated.counts is None
     assert all(mask.any() for pair in masks.values() for mask in pair)
@@ -125,7 +125,7 @@ def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
                 value = dense.get_layer(layer.name).bias
             variable.assign(np.zeros(variable.shape) if value is None else value)
     read = [splits["test"].features, splits["test"].tags.astype(np.float32)]
-    np.testing.assert_allclose(structured(read), predict(dense, read), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(structured(read), predict_arrays(dense, read), rtol=1e-4, atol=1e-3)
 
 
 def test_how_many_weights(make_method):
@@ -192,6 +192,6 @@ def test_gradients_are_clipped_and_kernels_decay(make_method):
 
 def test_a_data_set_without_tags(make_method):
     method = make_method(Sinn, tags=0)
-    assert method.annotate(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
+    assert method.predict(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
     with pytest.raises(UserError, match="sinn_dense"):
         make_method(Sinn, tags=0, sinn_dense=True).build()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm.baselines.method import Examples, predict
+from msmm.baselines.baseline import Examples, predict_arrays
 from msmm.baselines.tag_neighbour import TagNeighbour
 
 
@@ -32,10 +32,10 @@ def test_the_scores_are_the_mean_over_all_20_choices(make_method, split, pool, o
     expected = []
     for choice in itertools.combinations(range(6), 3):
         chosen = method.neighbours[split][rows][:, choice]
-        expected.append(sigmoid(predict(network, [*own, features[chosen]])))
+        expected.append(sigmoid(predict_arrays(network, [*own, features[chosen]])))
     assert len(expected) == 20
     assert np.std(expected, axis=0).max() > 1e-3
-    annotated = method.annotate(network, split, rows)
+    annotated = method.predict(network, split, rows)
     np.testing.assert_allclose(annotated.scores, np.mean(expected, axis=0), rtol=1e-4)
     assert annotated.counts is None
 
@@ -51,7 +51,7 @@ def test_the_network_is_the_two_branches(make_method):
     v_x = np.maximum(np.concatenate([f, t], axis=1) @ w_x + b_x, 0)
     v_z = np.maximum(z @ w_z + b_z, 0).max(axis=1)
     expected = np.concatenate([v_x, v_z], axis=1) @ w_y + b_y
-    said = predict(network, [x.astype(np.float32) for x in (f, t, z)])
+    said = predict_arrays(network, [x.astype(np.float32) for x in (f, t, z)])
     np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-5)
     dropped = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     assert dropped == [0.5, 0.5]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from msmm.baselines.warp import Warp, warp
+from msmm.baselines.warp import Warp, warp_loss
 
 
 def harmonic(rank):
@@ -46,7 +46,7 @@ def test_the_exact_loss_counts_the_violators(images):
         loss_by_loops(y, f, lambda j, negatives, f=f: len(violators(f, j, negatives)))
         for y, f in zip(*images, strict=True)
     ]
-    np.testing.assert_allclose(warp(*images), expected, rtol=1e-5)
+    np.testing.assert_allclose(warp_loss(*images), expected, rtol=1e-5)
     assert max(expected) > 10
 
 
@@ -59,7 +59,7 @@ def test_the_sampled_loss_draws_in_the_order_of_the_keys(images):
         )
         for y, f, k in zip(labels, scores, keys, strict=True)
     ]
-    np.testing.assert_allclose(warp(labels, scores, keys), expected, rtol=1e-5)
+    np.testing.assert_allclose(warp_loss(labels, scores, keys), expected, rtol=1e-5)
 
 
 # f_0 = 0 is the label; classes 1 and 3 violate its margin, 2 does not.
@@ -71,13 +71,13 @@ def test_ranks_by_hand(order, weight):
     labels, scores = np.array([[1, 0, 0, 0]]), np.array([[0, 0.5, -2, 0.2]], np.float32)
     keys = np.zeros((1, 4), np.float32)
     keys[0, list(order)] = [0.1, 0.2, 0.3]
-    np.testing.assert_allclose(warp(labels, scores, keys), [weight * (1.5 + 1.2)], rtol=1e-6)
+    np.testing.assert_allclose(warp_loss(labels, scores, keys), [weight * (1.5 + 1.2)], rtol=1e-6)
 
 
 def test_the_last_of_three_draws_ranks_first():
     labels, scores = np.array([[1, 0, 0, 0]]), np.array([[0, -5, -5, 2]], np.float32)
     keys = np.array([[0.9, 0.1, 0.2, 0.3]], np.float32)
-    np.testing.assert_allclose(warp(labels, scores, keys), [3], rtol=1e-6)
+    np.testing.assert_allclose(warp_loss(labels, scores, keys), [3], rtol=1e-6)
 
 
 def test_the_mean_of_the_sampled_loss_is_that_of_drawing_without_replacement(make_method):
@@ -102,7 +102,7 @@ def test_the_weights_are_constants_to_the_gradient(images):
     keys = np.random.default_rng(2).random(labels.shape).astype(np.float32)
     variable = tf.Variable(scores)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(warp(labels, variable, keys))
+        loss = tf.reduce_sum(warp_loss(labels, variable, keys))
     gradient = tape.gradient(loss, variable).numpy()
     step = 1e-4
     for image, label in itertools.product(range(2, 8), range(7)):
@@ -129,7 +129,7 @@ def test_an_image_with_no_or_all_labels_has_no_loss_and_no_gradient(sampled):
     )
     keys = np.array([[0.1, 0.2, 0.3]] * 2, np.float32) if sampled else None
     with tf.GradientTape() as tape:
-        loss = warp(labels, scores, keys)
+        loss = warp_loss(labels, scores, keys)
     np.testing.assert_array_equal(loss, [0, 0])
     np.testing.assert_array_equal(tape.gradient(loss, scores), np.zeros((2, 3)))
 
@@ -139,6 +139,6 @@ def test_the_method_divides_by_the_classes_and_is_exact_if_asked_for(make_method
     targets = np.stack([labels, np.random.default_rng(3).random(labels.shape)], axis=1).astype(np.float32)
     sampled, exact = (make_method(Warp, classes=7, warp_exact=value) for value in (False, True))
     np.testing.assert_allclose(
-        sampled.loss(targets, scores), warp(labels, scores, targets[:, 1]) / 7, rtol=1e-6
+        sampled.loss(targets, scores), warp_loss(labels, scores, targets[:, 1]) / 7, rtol=1e-6
     )
-    np.testing.assert_allclose(exact.loss(targets, scores), warp(labels, scores) / 7, rtol=1e-6)
+    np.testing.assert_allclose(exact.loss(targets, scores), warp_loss(labels, scores) / 7, rtol=1e-6)

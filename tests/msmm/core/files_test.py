@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.core.files import locked, whole_directory, whole_file
+from msmm.core.files import atomic_directory, atomic_write, locked
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from msmm.core.files import locked, whole_directory, whole_file
+from msmm.core.files import locked, atomic_directory, atomic_write
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -48,8 +48,8 @@ def test_a_lock_ends_with_its_block(tmp_path):
 
 WRITE = """
 import sys
-from msmm.core.files import whole_directory
-with whole_directory(sys.argv[1]) as partial:
+from msmm.core.files import atomic_directory
+with atomic_directory(sys.argv[1]) as partial:
     (partial / "half").write_text("")
     print(partial.name, flush=True)
     sys.stdin.read()
@@ -75,7 +75,7 @@ def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
     names = [process.stdout.readline().strip() for process in held]
     held[0].kill()
     held[0].communicate()
-    with whole_directory(tmp_path / "model") as partial:
+    with atomic_directory(tmp_path / "model") as partial:
         (partial / "new").write_text("")
     assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *others])
     held[1].communicate()  # and so ends it well
@@ -86,26 +86,26 @@ def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
 def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_path):
     (tmp_path / "model.replaced-0123abcd").mkdir()
     (tmp_path / "model.replaced-0123abcd" / "old").write_text("")
-    with pytest.raises(KeyboardInterrupt), whole_directory(tmp_path / "model"):
+    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "model"):
         assert os.listdir(tmp_path / "model") == ["old"]
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["old"]
-    with whole_directory(tmp_path / "model") as partial:
+    with atomic_directory(tmp_path / "model") as partial:
         (partial / "new").write_text("")
     assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["new"]
 
 
 def test_without_replace_the_first_stays(tmp_path):
     for name in ("first", "second"):
-        with whole_directory(tmp_path / "features", replace=False) as partial:
+        with atomic_directory(tmp_path / "features", replace=False) as partial:
             (partial / name).write_text("")
     assert os.listdir(tmp_path) == ["features"] and os.listdir(tmp_path / "features") == ["first"]
 
 
 def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
-    with whole_file(tmp_path / "new" / "a.npz") as partial:
+    with atomic_write(tmp_path / "new" / "a.npz") as partial:
         partial.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "new" / "a.npz") as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "new" / "a.npz") as partial:
         partial.write_text("half")
         assert partial.suffix == ".npz" and (tmp_path / "new" / "a.npz").read_text() == "old"
         raise KeyboardInterrupt
@@ -115,12 +115,12 @@ def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
 def test_a_full_disk_is_told_with_the_file(tmp_path):
     with (
         pytest.raises(OSError) as refused,
-        whole_file(tmp_path / "state.npz"),
+        atomic_write(tmp_path / "state.npz"),
         open("/dev/full", "wb", buffering=0) as file,
     ):
         file.write(b"x")
     assert refused.value.filename == str(tmp_path / "state.npz")
-    with pytest.raises(FileNotFoundError) as refused, whole_directory(tmp_path / "model"):
+    with pytest.raises(FileNotFoundError) as refused, atomic_directory(tmp_path / "model"):
         (tmp_path / "not there").read_bytes()
     assert refused.value.filename == str(tmp_path / "not there")
 

@@ -49,7 +49,7 @@ def test_other_formats_become_jpeg(format):
     assert_close(images.to_jpeg(encoded(RGB, format=format, **how)), picture())
 
 
-def test_what_is_encoded_again_keeps_full_colour_resolution():
+def test_images_that_are_encoded_again_keep_full_colour_resolution():
     data = images.to_jpeg(encoded(RGB, format="PNG"))
     assert [layer[1:3] for layer in Image.open(io.BytesIO(data)).layer] == [(1, 1)] * 3
 
@@ -205,7 +205,7 @@ def test_causes(tmp_path):
     assert cause(tmp_path) == "unreadable file"
 
 
-def test_what_is_sent_from_process_to_process(tmp_path):
+def test_checked_returns_bytes_none_or_a_cause(tmp_path):
     jpeg, png = encoded(RGB, format="JPEG"), encoded(RGB, format="PNG")
     (tmp_path / "a.jpg").write_bytes(jpeg)
     assert images.checked(jpeg) is None
@@ -225,10 +225,10 @@ def png_that_claims(width, height):
 
 
 def test_too_many_pixels_without_a_warning(recwarn):
-    for side in (10_001, 14_000, 30_000):  # over the limit, and over both of Pillow's own
+    for side in (12_650, 14_492, 30_000):  # over the limit of PNG, and over both of Pillow's own
         assert cause(png_that_claims(side, side)) == "too many pixels"
     assert cause(png_that_claims(70_000, 2)) == "too many pixels"  # JPEG cannot hold it
-    assert cause(png_that_claims(10_000, 10_000)) == "does not decode"
+    assert cause(png_that_claims(12_649, 12_649)) == "does not decode"
     assert not recwarn.list
 
 

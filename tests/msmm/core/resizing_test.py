@@ -12,7 +12,7 @@ COCO = SHARED / "data/coco_tiny/val2017"
 @pytest.mark.parametrize("size", [32, 224])
 def test_pixels_without_tensorflow_are_those_of_the_training_pipeline(size):
     for path in sorted(COCO.glob("*.jpg"))[:5]:
-        picture = images.upright(images.load(path))
+        picture = images.upright(images.load(path.read_bytes()))
         expected = np.asarray(preprocessing.resize(np.asarray(picture), size)).astype(int)
         difference = np.abs(resizing.resize_picture(picture, size) - expected)
         assert difference.max() <= 1 and (difference > 0).mean() < 0.002

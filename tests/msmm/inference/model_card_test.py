@@ -6,6 +6,7 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.inference import model_card, model_dir
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
 NAMES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 INFO = {
@@ -65,7 +66,7 @@ def test_it_says_what_was_measured():
     text = card()
     assert "| with their tags | 10.12 | 20.12 | 30.12 | 40.12 | 50.12 | 60.12 | 70.12 |" in text
     assert "| without any tags | 5.00 |" in text
-    assert "1,200 train and 300 test images, 2.50 labels a test image" in text
+    assert "1,200 train and 300 test images, 2.50 labels per test image" in text
     assert "right for 41.2 % of the test images" in text and "error is 1.500" in text
     assert "by its pixels alone: H-F1 5.00, with tags 70.12" in text
     assert "| beach | 800 | 200 | 80.0 |" in text
@@ -87,7 +88,7 @@ def test_a_trained_model_comes_with_its_card(trained_run):
     directory = table_rows.save_model(trained_run)
     info = json.loads((directory / "model.json").read_text())
     text = (directory / "README.md").read_text()
-    _, figures = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.COMPLETE])
+    _, figures = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE])
     assert " | ".join(f"{figures[name]:.2f}" for name in NAMES) in text
     assert info["preprocessing"]["image_size"] == 32 and info["licence"].startswith("Apache-2.0")
     truth = trained_run.split("test").labels
@@ -113,7 +114,7 @@ def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
     said = model.annotate(images, quantity="regression")
     chosen = np.array([[label in a.labels for label in model.labels] for a in said])
     expected = annotation_metrics(truth, chosen)
-    measured = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.WITHOUT_TAGS])[1]
+    measured = table_rows.measure_row(trained_run, TABLE_ROWS[WITHOUT_TAGS])[1]
     for name in NAMES:  # features are kept in float16, so an image in forty may differ
         assert measured[name] == pytest.approx(expected[name], abs=3)
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)

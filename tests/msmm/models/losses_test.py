@@ -65,7 +65,7 @@ def test_the_joint_loss_against_a_loop():
     rng = np.random.default_rng(0)
     classes, y = 3, rng.integers(0, 2, (5, 3))
     outputs = rng.normal(size=(5, 2 * classes + 2 + 4)).astype(np.float32)
-    said = losses.joint(losses.sigmoid_cross_entropy)(y, outputs)
+    said = losses.multi_task(losses.sigmoid_cross_entropy)(y, outputs)
     for i in range(5):
         expected = 0.0
         for head in (0, 1):

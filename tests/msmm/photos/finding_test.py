@@ -4,7 +4,8 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.finding import find
+from msmm.core.photo_files import CACHE_SIGNATURE
+from msmm.photos.finding import Finder
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 
@@ -25,14 +26,14 @@ def tree(tmp_path, monkeypatch):
 
 
 def found(*paths, listed=b""):
-    return [path for path, cause in find(paths, io.BytesIO(listed)) if cause is None]
+    return [path for path, cause in Finder(paths, io.BytesIO(listed)) if cause is None]
 
 
 def causes(*paths, listed=b""):
-    return {path: cause for path, cause in find(paths, io.BytesIO(listed)) if cause}
+    return {path: cause for path, cause in Finder(paths, io.BytesIO(listed)) if cause}
 
 
-def test_a_folder_is_searched_to_its_ground_in_the_order_of_names(tree):
+def test_a_folder_is_searched_with_all_below_in_the_order_of_names(tree):
     assert found(".") == ["./a.png", "./b/one.jpg", "./b/two.JPG", "./b/c/three.tif"]
     assert found("b/") == found("b") == ["b/one.jpg", "b/two.JPG", "b/c/three.tif"]
 
@@ -49,13 +50,139 @@ def test_a_photograph_under_another_name_is_known_by_its_content(tree):
     assert found("d") == ["d/IMG_1", "d/x.dat", "d/y.bin"]
 
 
-def test_a_format_that_is_not_read_is_said(tree):
+def test_a_format_that_is_not_read_is_reported(tree):
     tree(**{"d/IMG.HEIC": b"x", "d/raw.cr2": b"II*\0"})
     assert found("d") == []
     assert causes("d") == {
         "d/IMG.HEIC": ".heic is not read: export it as JPEG",
         "d/raw.cr2": ".cr2 is not read: export it as JPEG",
     }
+
+
+def left_out(*paths, exclude=(), listed=b""):
+    """What is found, and what is left out."""
+    finder = Finder(paths, io.BytesIO(listed), exclude)
+    return [path for path, _ in finder], dict(+finder.left_out)
+
+
+def test_name_against_content_in_a_folder(tree):
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    tree(**{"d/IMG_1.heic": JPEG, "d/IMG_2": heic, "d/IMG_3.dng": JPEG, "d/film.mov": b"\0\0\0\x14ftypqt  "})
+    assert found("d") == ["d/IMG_1.heic", "d/IMG_3.dng"]
+    assert causes("d") == {"d/IMG_2": "HEIC is not read: export it as JPEG"}
+
+
+LEFTOVERS = (
+    "a.jpg_original",
+    "a.jpg~",
+    "a.jpg.bak",
+    "a.jpg (copy)",
+    "a (copy).jpg",
+    "a - Kopie.jpg",
+    "a(1).jpg",
+)
+
+
+def test_backup_copies_are_left_out_and_counted(tree):
+    tree(**{f"d/{name}": JPEG for name in ("a.jpg", *LEFTOVERS)})
+    tree(**{"d/b (copy).jpg": JPEG, "d/a copy.jpg": JPEG + b"edited", "d/notes.bak": b"text"})
+    expected = ["d/a copy.jpg", "d/a.jpg", "d/b (copy).jpg"]  # an edited copy, and one without its original
+    assert left_out("d") == (expected, {"backup copies": len(LEFTOVERS)})
+    assert left_out("d/*.jpg*")[0] == sorted(expected)
+    listed = "\n".join(f"d/{name}" for name in ("a.jpg", *LEFTOVERS)).encode()
+    assert left_out("-", listed=listed) == (["d/a.jpg"], {"backup copies": len(LEFTOVERS)})
+    # A person who names one means it.
+    assert found("d/a.jpg~") == ["d/a.jpg~"] and found("d/*.jpg_original") == ["d/a.jpg_original"]
+
+
+FOLDERS = {
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg": "folders of Synology",
+    "#recycle/a.jpg": "folders of Synology",
+    ".thumbnails/a.jpg": "folders of thumbnails",
+    "Thumbs/a.jpg": "folders of thumbnails",
+    ".stversions/a.jpg": "folders of Syncthing",
+    "Catalog Previews.lrdata/0/a.jpg": "folders of Lightroom",
+    "Photos Library.photoslibrary/originals/0/a.jpg": "folders of Apple Photos",
+    "mipmaps-01ab.d/3/7.jpg": "folders of darktable",
+    ".picasaoriginals/a.jpg": "folders of Picasa",
+    "appdata_oc1a2b3c/preview/a.jpg": "folders of Nextcloud",
+    "$RECYCLE.BIN/$R0.jpg": "folders of a recycle bin",
+    "__MACOSX/a.jpg": "folders of macOS",
+    ".hidden/a.jpg": "hidden folders",
+    ".a.jpg": "hidden files",
+    ".a.heic.icloud": "photographs that iCloud has not downloaded",
+    "program/a.jpg": "cache folders",
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_of_other_programs_are_left_out_and_counted(tree, name):
+    tree(**{f"d/{name}": JPEG, "d/a.jpg": JPEG, "d/program/CACHEDIR.TAG": CACHE_SIGNATURE + b"\n#"})
+    if name != "program/a.jpg":
+        os.remove("d/program/CACHEDIR.TAG")
+    assert left_out("d") == (["d/a.jpg"], {FOLDERS[name]: 1})
+    assert found(f"d/{name}") == [f"d/{name}"]
+
+
+def test_globs_and_lists_leave_the_same_folders_out(tree):
+    tree(**{"d/@eaDir/a.jpg/x.jpg": JPEG, "d/e/Thumbs/b.jpg": JPEG, "d/a.jpg": JPEG})
+    counts = {"files in folders of Synology": 1, "files in folders of thumbnails": 1}
+    assert left_out("d/**/*.jpg")[0] == ["d/a.jpg"]
+    assert left_out("-", listed=b"d/a.jpg\nd/@eaDir/a.jpg/x.jpg\nd/e/Thumbs/b.jpg") == (["d/a.jpg"], counts)
+    assert found("d/@eaDir/*/*.jpg") == ["d/@eaDir/a.jpg/x.jpg"]  # named by the glob itself
+
+
+def test_the_originals_of_a_library_that_is_named_itself(tree):
+    library = "d/Photos Library.photoslibrary"
+    tree(**{f"{library}/{name}/a.jpg": JPEG for name in ("originals/0", "resources/derivatives", "database")})
+    assert left_out(library) == ([f"{library}/originals/0/a.jpg"], {"folders of Apple Photos": 2})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.png", ["d/a.jpg", "d/s/b.jpg", "d/é/c.jpg"]),
+        ("s", ["d/a.jpg", "d/a.png", "d/é/c.jpg"]),
+        ("s/", ["d/a.jpg", "d/a.png", "d/é/c.jpg"]),
+        ("a.jpg/", ["d/a.jpg", "d/a.png", "d/s/b.jpg", "d/é/c.jpg"]),  # no folder
+        ("d/s", ["d/a.jpg", "d/a.png", "d/é/c.jpg"]),
+        ("s/*.jpg", ["d/a.jpg", "d/a.png", "d/é/c.jpg"]),
+        ("[a-b].*", ["d/é/c.jpg"]),
+        ("e\u0301", ["d/a.jpg", "d/a.png", "d/s/b.jpg"]),  # as macOS writes é
+        ("A.JPG", ["d/a.jpg", "d/a.png", "d/s/b.jpg", "d/é/c.jpg"]),
+        ("*", []),
+    ],
+)
+def test_exclude(tree, pattern, expected):
+    tree(**dict.fromkeys(("d/a.jpg", "d/a.png", "d/s/b.jpg", "d/é/c.jpg"), JPEG))
+    finder = Finder(["d"], io.BytesIO(), [pattern])
+    assert [path for path, _ in finder] == expected
+    assert (finder.left_out["by --exclude"] > 0) == (len(expected) < 4)
+    assert ("matches nothing" in finder.describe_left_out()) == (len(expected) == 4)
+
+
+def test_exclude_counts_for_named_files_globs_and_lists(tree):
+    tree(**dict.fromkeys(("d/a.jpg", "d/b.jpg"), JPEG))
+    for paths, listed in ((["d/a.jpg", "d/b.jpg"], b""), (["d/*"], b""), (["-"], b"d/a.jpg\nd/b.jpg")):
+        assert left_out(*paths, listed=listed, exclude=["b.*"]) == (["d/a.jpg"], {"by --exclude": 1})
+
+
+def test_closed_standard_input_is_an_empty_list(tree):
+    assert list(Finder(["-", "a.png"], None)) == [("a.png", None)]
+
+
+def test_an_empty_exclude_is_refused():
+    for pattern in ("", "/"):
+        with pytest.raises(UserError, match="expected a glob in --exclude"):
+            Finder(["."], io.BytesIO(), [pattern])
+
+
+def test_what_is_left_out_is_one_line(tree):
+    tree(**{"d/@eaDir/x.jpg": JPEG, "d/a.jpg": JPEG, "d/a.jpg~": JPEG})
+    finder = Finder(["d"], io.BytesIO(), ["*.gif"])
+    list(finder)
+    line = "left out: backup copies: 1, folders of Synology: 1; --exclude=*.gif matches nothing"
+    assert finder.describe_left_out() == line
 
 
 def test_globs(tree):
@@ -92,9 +219,9 @@ def test_loops_of_links_end(tree, tmp_path):
     os.symlink("self.jpg", "b/self.jpg")
     os.symlink("nothing.jpg", "b/broken.jpg")
     assert sorted(found(".")) == ["./a.png", "./b/c/three.tif", "./b/one.jpg", "./b/two.JPG"]
-    said = causes(".")
-    assert said["./b/broken.jpg"] == "missing file"
-    assert said["./b/self.jpg"].startswith("unreadable file (")
+    reported = causes(".")
+    assert reported["./b/broken.jpg"] == "missing file"
+    assert reported["./b/self.jpg"].startswith("unreadable file (")
 
 
 def test_a_folder_of_links_brings_what_they_lead_to(tree, tmp_path):
@@ -109,6 +236,6 @@ def test_a_pipe_is_not_waited_for(tree):
     assert "b/pipe.jpg" not in found("b") and causes("b/pipe.jpg") == {"b/pipe.jpg": "not a file"}
 
 
-def test_a_path_that_is_not_there_is_said_before_anything_is_done(tree):
+def test_a_missing_path_is_reported_before_anything_is_done(tree):
     with pytest.raises(UserError, match=r"no such file or folder: 'x\*\.jpg'"):
-        next(find(["b", "x*.jpg"], io.BytesIO()))
+        Finder(["b", "x*.jpg"], io.BytesIO())

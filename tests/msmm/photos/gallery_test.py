@@ -1,6 +1,5 @@
 """Pages, read by another parser and opened in a real browser."""
 
-import dataclasses
 import html.parser
 import io
 import os
@@ -13,8 +12,8 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.photos import gallery
+from msmm.photos.formats import Annotated
 from msmm.photos.gallery import Gallery
-from msmm.photos.outputs import Annotated
 from tests.msmm.conftest import picture
 
 RUN = "document.title='RAN'"
@@ -46,7 +45,7 @@ def annotated(path, labels=("sea",), tags=(), unknown=()):
 def fill(folder, paths, overwrite=False, **more):
     with Gallery(str(folder), "A model", overwrite) as output:
         for path in paths:
-            if not output.done(str(path)):
+            if not output.find_annotator(str(path)):
                 output.write(annotated(path, **more))
 
 
@@ -68,12 +67,6 @@ class Page(html.parser.HTMLParser):
         return [attributes.get(attribute) for name, attributes in self.elements if name == tag]
 
 
-def test_a_page_says_which_keywords_were_read_as_a_tag(tmp_path):
-    with Gallery(str(tmp_path), "A model", False) as output:
-        output.write(dataclasses.replace(annotated("a.jpg", tags=["beach"]), near={"<b>sand": "beach"}))
-    assert "read as the nearest tag: <b>sand as beach" in Page(tmp_path / "page-0001.html").text
-
-
 def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
     fill(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
     page = Page(tmp_path / "g" / "page-0001.html")
@@ -84,8 +77,8 @@ def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
         "20.0",
         "10.0",
     ]
-    for said in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
-        assert said in page.text
+    for text in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
+        assert text in page.text
     link = page.all("a", "href")[1]
     assert link == urllib.parse.quote("./" + os.path.relpath("photos/a b.jpg", tmp_path / "g"))
 
@@ -117,7 +110,7 @@ def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
         with Gallery(str(tmp_path / "g"), model, False) as output:
             output.write(annotated(name))
     output = Gallery(str(tmp_path / "g"), "model 3", False)
-    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
+    assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
     headings = {
         "page-0001": "model <1>, page 1",
         "page-0002": "model 2, page 2",
@@ -136,7 +129,7 @@ def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypat
     assert os.listdir(tmp_path / "g") == ["page-0001.html"]
     (tmp_path / "g" / "partial-page-0002.html").write_text("<!doc")
     output = Gallery(str(tmp_path / "g"), "A model", False)
-    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
+    assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
     fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
 
@@ -177,7 +170,7 @@ def test_hostile_text_is_text(tmp_path):
         assert page.text.count(os.path.basename(name)) >= len(HOSTILE)
     assert len(page.all("article", "id")) == len(HOSTILE)
     output = Gallery(str(tmp_path / "g"), "A model", False)
-    assert all(output.done(name) for name in HOSTILE)
+    assert all(output.find_annotator(name) for name in HOSTILE)
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")

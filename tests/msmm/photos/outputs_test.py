@@ -5,17 +5,8 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.outputs import (
-    CSV,
-    CSV_COLUMNS,
-    JSON,
-    Annotated,
-    DryRun,
-    File,
-    csv_line,
-    json_line,
-    text_line,
-)
+from msmm.photos.formats import CSV, CSV_COLUMNS, JSON, Annotated, csv_line, json_line, text_line
+from msmm.photos.outputs import DryRun, File
 
 MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
@@ -55,8 +46,8 @@ def test_no_name_breaks_a_line_or_moves_the_cursor(path):
         csv_line(annotated(path), MODEL),
         json_line(annotated(path), MODEL),
     )
-    for said in (text, row):
-        assert said.isprintable() and said.encode()
+    for printed in (text, row):
+        assert printed.isprintable() and printed.encode()
     assert json.loads(line)["path"] == path and "\n" not in line and line.encode()
     cells = next(csv.reader([row]))
     assert len(cells) == len(CSV_COLUMNS) and not cells[0].startswith("=")
@@ -74,7 +65,7 @@ class TestFile:
             assert not path.exists()
         assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
         with File(path, format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, path) == ["a.jpg"]
         assert self.paths(read, path) == ["a.jpg", "b.jpg"]
@@ -83,13 +74,13 @@ class TestFile:
     def test_knows_every_name_again(self, format, read, tmp_path, name):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated(name))
-        assert File(tmp_path / "out", format, MODEL, overwrite=False).done(name)
+        assert File(tmp_path / "out", format, MODEL, overwrite=False).find_annotator(name)
 
     def test_nothing_new_changes_nothing(self, format, read, tmp_path):
         stamps = []
         for _ in range(2):
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-                if not output.done("a.jpg"):
+                if not output.find_annotator("a.jpg"):
                     output.write(annotated("a.jpg"))
             stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
         assert stamps[0] == stamps[1] and os.listdir(tmp_path) == ["out"]
@@ -107,7 +98,7 @@ class TestFile:
         assert os.listdir(tmp_path) == ["out.partial"]
         partial.write_bytes(partial.read_bytes()[:-cut])
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
             output.write(annotated("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
@@ -137,7 +128,7 @@ class TestFile:
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             output.write(annotated("a.jpg"))
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
-            assert not output.done("a.jpg")
+            assert not output.find_annotator("a.jpg")
             output.write(annotated("b.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
@@ -152,13 +143,17 @@ class TestFile:
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
 
-    def test_who_did_what_is_known(self, format, read, tmp_path):
+    def test_the_model_of_each_photograph_is_remembered(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
-                if output.done(name) is None:
+                if output.find_annotator(name) is None:
                     output.write(annotated(name))
         assert [row["model"] for row in read(tmp_path / "out")] == ["model 1", "model 2 top_k=3"]
-        assert [output.done(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == ["model 1", "model 2 top_k=3", None]
+        assert [output.find_annotator(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == [
+            "model 1",
+            "model 2 top_k=3",
+            None,
+        ]
 
     @pytest.mark.parametrize("name", ["out", "out.partial"])
     def test_a_file_of_an_earlier_version_is_not_added_to(self, format, read, tmp_path, name):
@@ -167,7 +162,7 @@ class TestFile:
             CSV: b"path,labels,probabilities,quantity,tags,unknown\na.jpg,,,1.000,,\n",
         }
         (tmp_path / name).write_bytes(rows[format])
-        with pytest.raises(UserError, match="earlier version, which did not say which model annotated"):
+        with pytest.raises(UserError, match="earlier version, which did not record which model annotated"):
             File(tmp_path / "out", format, MODEL, overwrite=False)
         assert (tmp_path / name).read_bytes() == rows[format]
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
@@ -179,5 +174,7 @@ class TestFile:
             output.write(annotated("a.jpg"))
         before = (tmp_path / "out").read_bytes()
         with DryRun(File(tmp_path / "out", format, MODEL, overwrite=False)) as output:
-            assert output.done("a.jpg") and output.write(annotated("b.jpg")).startswith("b.jpg: sea")
+            assert output.find_annotator("a.jpg") and output.write(annotated("b.jpg")).startswith(
+                "b.jpg: sea"
+            )
         assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]

@@ -4,16 +4,19 @@ import stat
 import pytest
 
 from msmm.core.files import lock
-from msmm.photos import sidecars, xmp
+from msmm.photos import sidecars, xmp, xmp_merging
+from msmm.photos.keywords import Keywords
 
 
 def write(photo, *labels, keywords=()):
-    return sidecars.write(str(photo), keywords, labels, "model 1", str.casefold)
+    return sidecars.write_labels(str(photo), keywords, labels, "model 1", str.casefold)
 
 
 def packet(*subjects) -> bytes:
     """One that somebody else wrote."""
-    return xmp.merged(None, subjects, [], "", str).replace(b"urn:x-msmm:annotate/", b"urn:other/")
+    return xmp_merging.merge_keywords(None, subjects, [], "", str).replace(
+        b"urn:x-msmm:annotate/", b"urn:other/"
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,14 +48,14 @@ def test_which_sidecar_is_written_to(tmp_path, photo, there, written):
     assert sorted(os.listdir(tmp_path)) == sorted({photo, *there, written})
 
 
-def test_keywords_of_both_are_read_and_what_we_added_is_known(tmp_path):
+def test_keywords_of_both_sidecars_are_read_and_added_ones_are_known(tmp_path):
     (tmp_path / "a.xmp").write_bytes(packet("Rome"))
     (tmp_path / "a.jpg.xmp").write_bytes(packet("Nikon"))
     photo = str(tmp_path / "a.jpg")
-    assert sidecars.done_by(photo) is None
+    assert sidecars.find_annotator(photo) is None
     write(photo, "sky")
-    assert sidecars.read(photo) == (["Nikon", "sky", "Rome"], ["sky"])
-    assert sidecars.done_by(photo) == "model 1"
+    assert sidecars.read_sidecars(photo) == (Keywords(("Nikon", "sky", "Rome")), ["sky"])
+    assert sidecars.find_annotator(photo) == "model 1"
 
 
 def test_a_sidecar_keeps_its_permissions_and_a_link_stays_one(tmp_path):
@@ -69,7 +72,7 @@ def test_a_sidecar_keeps_its_permissions_and_a_link_stays_one(tmp_path):
 def test_a_sidecar_that_cannot_be_added_to_is_left_alone(tmp_path, content):
     (tmp_path / "a.jpg.xmp").write_bytes(content)
     with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
-        sidecars.done_by(str(tmp_path / "a.jpg"))
+        sidecars.find_annotator(str(tmp_path / "a.jpg"))
     with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
         write(tmp_path / "a.jpg", "sky")
     assert (tmp_path / "a.jpg.xmp").read_bytes() == content
@@ -85,10 +88,10 @@ def test_a_link_to_the_photograph_itself_does_not_cost_the_photograph(tmp_path, 
     assert path.read_bytes() == before
 
 
-def test_a_folder_in_the_way_is_said(tmp_path):
+def test_a_folder_in_the_place_of_a_sidecar_is_reported(tmp_path):
     (tmp_path / "a.jpg.xmp").mkdir()
     with pytest.raises(sidecars.CannotWrite, match="unreadable sidecar"):
-        sidecars.done_by(str(tmp_path / "a.jpg"))
+        sidecars.find_annotator(str(tmp_path / "a.jpg"))
     with pytest.raises(sidecars.CannotWrite):
         write(tmp_path / "a.jpg", "sky")
 
@@ -105,7 +108,7 @@ def test_a_sidecar_that_another_process_writes_is_left_to_it(tmp_path):
     assert os.listdir(tmp_path) == ["a.jpg.xmp.partial"]
 
 
-def test_what_a_killed_process_left_of_a_sidecar_is_written_over(tmp_path):
+def test_the_partial_sidecar_of_a_killed_process_is_overwritten(tmp_path):
     (tmp_path / "a.jpg.xmp.partial").write_bytes(b"half of a much longer packet" * 1000)
     write(tmp_path / "a.jpg", "sky")
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
@@ -119,6 +122,6 @@ def test_keywords_in_a_broken_sidecar_leave_no_partial(tmp_path):
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
 
 
-def test_a_name_too_long_for_a_sidecar_is_said(tmp_path):
+def test_a_name_too_long_for_a_sidecar_is_reported(tmp_path):
     with pytest.raises(sidecars.CannotWrite, match="File name too long"):
         write(tmp_path / f"{'日' * 80}.jpg", "sky")  # 244 bytes, to which .xmp.partial comes

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from msmm.quantities.calibration import OFFSET_PRECISION, SLOPE_PRECISION, Calibration
-from msmm.quantities.held_out import HeldOut, logits, sigmoid
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.logits import sigmoid, to_logits
 
 
 def images(z, y):
-    return HeldOut(sigmoid(z), np.ones(len(z)), y)
+    return HeldOutPredictions(sigmoid(z), np.ones(len(z)), y)
 
 
 def drawn(seed, n=400, classes=6, distort=lambda z: z):
@@ -54,7 +55,7 @@ def test_it_keeps_the_order_of_a_class_even_of_a_classifier_worse_than_chance(si
 def test_no_other_parameters_are_more_probable():
     z, y = drawn(4, n=60)
     found = Calibration.fit(images(z, y))
-    z = logits(sigmoid(z))
+    z = to_logits(sigmoid(z))
 
     def cost(slope, offsets):
         common = np.mean(offsets)  # where the offsets' free centre is best
@@ -83,6 +84,6 @@ def test_a_class_without_positives_and_certain_probabilities_stay_finite():
     y[:, 1] = False
     p = sigmoid(z)
     p[0], p[1] = 0.0, 1.0
-    found = Calibration.fit(HeldOut(p, np.ones(30), y))
+    found = Calibration.fit(HeldOutPredictions(p, np.ones(30), y))
     assert np.isfinite(found.slope) and np.isfinite(found.offsets).all()
     assert found.offsets[1] < np.delete(found.offsets, 1).min()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from msmm.quantities import HeldOut
-from msmm.quantities.held_out import sigmoid
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.logits import sigmoid
 
 
 @pytest.fixture
@@ -20,6 +20,6 @@ def draw():
         labels[np.arange(n), z.argmax(axis=1)] = True
         raw = labels.sum(axis=1) + rng.normal(scale=noise, size=n)
         z = z + rng.normal(scale=shift, size=(n, 1)) if shift else z
-        return HeldOut(sigmoid(z).astype(np.float32), raw.astype(np.float32), labels)
+        return HeldOutPredictions(sigmoid(z).astype(np.float32), raw.astype(np.float32), labels)
 
     return make

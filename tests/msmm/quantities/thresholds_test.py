@@ -3,7 +3,7 @@ import pytest
 
 from msmm.quantities import thresholds
 from msmm.scoring.metrics import annotation_metrics, per_class_f1
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 
 
 def case(seed, n=40, classes=5, share=0.3):
@@ -35,14 +35,14 @@ def test_the_threshold_is_the_best_of_an_exhaustive_search(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_every_h_f1_of_a_sweep_is_that_of_its_threshold(seed):
     scores, labels = case(seed)
-    for threshold, h_f1 in zip(*thresholds.sweep(scores, labels), strict=True):
+    for threshold, h_f1 in zip(*thresholds.sweep_thresholds(scores, labels), strict=True):
         assert h_f1 == pytest.approx(annotation_metrics(labels, said_above(scores, threshold))["H-F1"])
 
 
 def test_a_sweep_of_many_images_tries_thresholds_of_all_heights():
     scores, labels = case(0, n=1200)
     scores += np.random.default_rng(9).normal(size=scores.shape) * 1e-3
-    tried, h_f1 = thresholds.sweep(scores, labels)
+    tried, h_f1 = thresholds.sweep_thresholds(scores, labels)
     assert len(tried) == thresholds.MOST and tried[-1] == scores[labels].min()
     fine = [annotation_metrics(labels, said_above(scores, t))["H-F1"] for t in np.linspace(-1, 3, 40)]
     assert h_f1.max() > max(fine) - 0.05
@@ -52,13 +52,13 @@ def test_where_no_label_is_true_one_is_said_of_each_image():
     scores, labels = case(0)
     threshold, h_f1 = thresholds.best_threshold(scores, np.zeros_like(labels))
     assert np.isfinite(threshold) and h_f1 == 0
-    assert (choose(thresholds.above(scores - threshold)).sum(axis=1) == 1).all()
+    assert (choose_labels(thresholds.choose_above_zero(scores - threshold)).sum(axis=1) == 1).all()
 
 
 def test_above_says_what_passes_and_at_least_the_best():
     scores = np.array([[0.5, -1, 0.0], [-3, -2, -2]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), [[1, 0, 1], [0, 1, 0]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), said_above(scores, 0))
+    np.testing.assert_array_equal(choose_labels(thresholds.choose_above_zero(scores)), [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(choose_labels(thresholds.choose_above_zero(scores)), said_above(scores, 0))
 
 
 @pytest.mark.parametrize("seed", range(5))

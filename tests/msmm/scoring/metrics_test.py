@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from msmm.scoring import metrics, predictions
-from msmm.scoring.metrics import annotation_metrics, bootstrap_difference, per_class_f1, quantity_metrics
+from msmm.scoring.metrics import annotation_metrics, per_class_f1, quantity_metrics
 
 
 def random_case(seed, n=200, c=12, density=0.2):
@@ -16,7 +16,7 @@ def random_case(seed, n=200, c=12, density=0.2):
 
 
 def top(scores, k):
-    return predictions.choose(predictions.Annotations(scores.astype(np.float32)), k)
+    return predictions.choose_labels(predictions.Predictions(scores.astype(np.float32)), k)
 
 
 def test_a_case_counted_by_hand():
@@ -94,7 +94,7 @@ def test_the_true_count_makes_precision_recall():
     rng = np.random.default_rng(0)
     truth = rng.random([300, 20]) < 0.15
     scores = (rng.random([300, 20]) + 0.3 * truth).astype(np.float32)
-    chosen = predictions.choose(predictions.Annotations(scores, truth.sum(1).astype(np.int32)))
+    chosen = predictions.choose_labels(predictions.Predictions(scores, truth.sum(1).astype(np.int32)))
     got = annotation_metrics(truth, chosen)
     assert got["I-P"] == got["I-R"] == pytest.approx(got["I-F1"])
     assert got["mean predicted"] == got["mean true"]
@@ -128,7 +128,7 @@ def test_zeros_and_ones_of_any_type_are_as_good_as_bool():
     ],
 )
 def test_what_is_no_indicator_is_refused(truth, chosen, message):
-    for measure in (annotation_metrics, per_class_f1, lambda t, c: bootstrap_difference(t, c, c)):
+    for measure in (annotation_metrics, per_class_f1):
         with pytest.raises(ValueError, match=message):
             measure(truth, chosen)
 
@@ -171,66 +171,3 @@ def test_the_best_constant_has_the_variance_as_mse():
 def test_what_is_no_quantity_is_refused(truth, raw, message):
     with pytest.raises(ValueError, match=message):
         quantity_metrics(np.array(truth), np.array(raw))
-
-
-@pytest.mark.parametrize("key", metrics.METRICS)
-def test_bootstrap_against_a_plain_loop(key, monkeypatch):
-    truth, a = random_case(0, n=60)
-    _, b = random_case(1, n=60)
-    monkeypatch.setattr(metrics, "_WEIGHTS_IN_A_BLOCK", 60 * 7)  # 20 resamples in blocks of 7, 7, 6
-    got = bootstrap_difference(truth, a, b, key, resamples=20, seed=5)
-    rng = np.random.default_rng(5)
-    for value in got:
-        drawn = rng.integers(60, size=60)
-        want = [annotation_metrics(truth[drawn], chosen[drawn])[key] for chosen in (a, b)]
-        assert value == pytest.approx(want[1] - want[0], abs=1e-9)
-
-
-def test_bootstrap_averages_over_training_seeds():
-    truth, a = random_case(0)
-    more = [random_case(seed)[1] for seed in range(1, 4)]
-    got = bootstrap_difference(truth, [a, more[0]], [more[1], more[2]], resamples=50)
-    each = [bootstrap_difference(truth, *pair, resamples=50) for pair in ((a, more[1]), (more[0], more[2]))]
-    assert got == pytest.approx(np.mean(each, axis=0))
-
-
-def test_bootstrap_is_a_function_of_its_seed_and_turns_with_its_arguments():
-    truth, a = random_case(0)
-    _, b = random_case(1)
-    first = bootstrap_difference(truth, a, b, resamples=30, seed=1)
-    assert first.shape == (30,)
-    assert np.array_equal(first, bootstrap_difference(truth, a, b, resamples=30, seed=1))
-    assert not np.array_equal(first, bootstrap_difference(truth, a, b, resamples=30, seed=2))
-    assert np.array_equal(first, -bootstrap_difference(truth, b, a, resamples=30, seed=1))
-    assert not bootstrap_difference(truth, a, a, resamples=30).any()
-
-
-def test_bootstrap_spread_is_the_spread_of_new_test_sets():
-    """Its mean is the measured difference, its sd that over test sets drawn anew from one source."""
-    rng = np.random.default_rng(0)
-
-    def draw(n):
-        truth = rng.random([n, 8]) < 0.3
-        return truth, truth ^ (rng.random([n, 8]) < 0.15), truth ^ (rng.random([n, 8]) < 0.10)
-
-    def difference(truth, a, b):
-        return annotation_metrics(truth, b)["H-F1"] - annotation_metrics(truth, a)["H-F1"]
-
-    fresh = np.array([difference(*draw(500)) for _ in range(400)])
-    case = draw(500)
-    resampled = bootstrap_difference(*case, resamples=400)
-    assert resampled.mean() == pytest.approx(difference(*case), abs=0.2)
-    assert resampled.std() == pytest.approx(fresh.std(), rel=0.25)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    assert low < difference(*case) < high
-    assert np.mean(fresh - fresh.mean() < low - resampled.mean()) < 0.08
-
-
-def test_bootstrap_refuses_unpaired_seeds_and_unknown_keys():
-    truth, a = random_case(0)
-    with pytest.raises(ValueError, match="as many seeds"):
-        bootstrap_difference(truth, [a, a], [a])
-    with pytest.raises(ValueError, match="as many seeds"):
-        bootstrap_difference(truth, [], [])
-    with pytest.raises(ValueError, match="expected a key"):
-        bootstrap_difference(truth, a, a, key="mAP")

@@ -101,7 +101,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
     keras.Model(image, x).save(tmp_path / "regular.keras")
     run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
     task = stages.stage_of(run, "finetune").task(run)
-    model, _ = loop.compiled(task, run.config, 0.01)
+    model, _ = loop.build_compiled(task, run.config, 0.01)
     x, y = next(iter(task.epoch(0)))
     loss = model.test_on_batch(x, y)
     steps = Distribution("mirrored", run.config).steps(task, run.config, 0, 0.01, model)
@@ -109,6 +109,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
     assert loss > float(sum(model.losses)) > 1
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(home):
     arguments = ["--stage=finetune", *SETTINGS]
     shared = [*arguments, "--distribute=multi_worker", "--workdir=two"]

@@ -11,31 +11,37 @@ from msmm.core.errors import UserError
 from msmm.inference import model_dir
 from msmm.models.recompute import Segments
 from msmm.training import frozen_features, joint, loop, model_parts, stage_tasks, stages, table_rows
-from msmm.training.table_rows import COMPLETE, VARIANTS
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES, STAGES
 
 
 @pytest.fixture(scope="module")
 def joint_run(dataset, tmp_path_factory):
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
     from tests.conftest import TINY
 
-    run = Run(tmp_path_factory.mktemp("runs") / "joint", dataset, Config(**TINY, joint_epochs=3))
+    run = Run(
+        tmp_path_factory.mktemp("runs") / "joint",
+        dataset,
+        replace_flat(Config(), {**TINY, "joint_epochs": 3}),
+    )
     stages.train(run, "joint")
     return run
 
 
 def test_all_parts_train_in_one_stage(joint_run):
     record = joint_run.stage_record("joint")
-    names = {"backbone", *joint.PARTS, "joining", "weighting"}
+    names = {*STAGES["joint"].parts, "joining", "weighting"}
     assert record["weights"].keys() == names and record["inputs"] == {}
-    task = joint.task(joint_run)
+    task = joint.make_joint_task(joint_run)
     fresh = task.build()[1]
     for name in names - {"joining"}:  # which has no weights but the dropout's seed
         assert model_parts.weights_hash(fresh[name]) != record["weights"][name], name
         if name != "weighting":
             assert (
-                model_parts.weights_hash(model_parts.load(joint_run.of_joint(), name))
+                model_parts.weights_hash(model_parts.load_part(joint_run.with_joint_parts(), name))
                 == record["weights"][name]
             )
     assert not joint_run.stage_record("finetune")
@@ -43,57 +49,57 @@ def test_all_parts_train_in_one_stage(joint_run):
 
 def test_its_rows_are_those_of_its_parts(joint_run):
     """The network of training, without dropout, says what the parts say on stored features."""
-    run = joint_run.of_joint()
-    network, fresh = joint.task(joint_run).build()
-    for name in ("backbone", *joint.PARTS):
-        fresh[name].set_weights(model_parts.load(run, name).get_weights())
+    run = joint_run.with_joint_parts()
+    network, fresh = joint.make_joint_task(joint_run).build()
+    for name in STAGES["joint"].parts:
+        fresh[name].set_weights(model_parts.load_part(run, name).get_weights())
     tags = run.split("test").tags.astype(np.float32)
     said = network.predict_on_batch([next(run.images("test").ordered(64)), tags])
     classes = len(run.dataset.labels)
     for part, columns in (("classifier", slice(0, classes)), ("quantity", slice(classes, classes + 1)),
                           ("visual_head", slice(classes + 1, 2 * classes + 1)),
-                          ("visual_quantity", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
-        expected = table_rows.outputs(run, part, "test")
+                          ("quantity_visual", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
+        expected = table_rows.predict_head(run, part, "test")
         scale = np.abs(expected).max()
         np.testing.assert_allclose(said[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
 def test_its_model_annotates_as_the_run_does(joint_run):
-    run = joint_run.of_joint()
+    run = joint_run.with_joint_parts()
     directory = table_rows.save_model(run)
     assert directory == joint_run.directory / "joint_model"
     model = model_dir.load(directory)
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:8]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
     said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
-    expected = table_rows.annotate(run, VARIANTS[COMPLETE])
+    expected = table_rows.predict_row(run, TABLE_ROWS[COMPLETE])
     found = np.stack([annotation.probabilities for annotation in said])
     np.testing.assert_allclose(found, expected.scores[rows], atol=0.01)
 
 
 def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
-    task = joint.task(joint_run)
+    task = joint.make_joint_task(joint_run)
     rng = np.random.default_rng(0)
-    truth = task.held_out_y
+    truth = task.evaluation.ground_truth
     outputs = rng.normal(size=(len(truth), 2 * truth.shape[1] + 6)).astype(np.float32)
     outputs[:, truth.shape[1]] = truth.sum(axis=1) + 0.3  # rounds to the truth
-    chosen = task.chosen(None, outputs)
+    chosen = task.evaluation.choose_labels(None, outputs)
     np.testing.assert_array_equal(chosen.sum(axis=1), truth.sum(axis=1))
-    assert task.figures(None, outputs)["Accuracy"] == 100
+    assert task.evaluation.measure(None, outputs)["Accuracy"] == 100
     outputs[:, : truth.shape[1]] = truth * 2.0 - 1
-    np.testing.assert_array_equal(task.chosen(None, outputs), truth)
-    assert task.figures(None, outputs)["I-F1"] == pytest.approx(100)
+    np.testing.assert_array_equal(task.evaluation.choose_labels(None, outputs), truth)
+    assert task.evaluation.measure(None, outputs)["I-F1"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
-    came = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
+    came = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "joint")
     record = run.stage_record("joint")
     assert record["weights"]["backbone"] == came == record["inputs"]["backbone"]
-    assert (frozen_features.maps(run, "train") is None) == (maps_cache_gib == 0)
-    assert table_rows.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
+    assert (frozen_features.cached_maps(run, "train") is None) == (maps_cache_gib == 0)
+    assert table_rows.measure_row(run.with_joint_parts(), TABLE_ROWS["MS-CNN"])[1]["H-F1"] >= 0
 
 
 @pytest.mark.parametrize("finetune_trunk", [True, False])
@@ -104,9 +110,9 @@ def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
         run = make_run(finetune_trunk=finetune_trunk, finetune_epochs=1, recompute=recompute)
         for stage in stages.stage_of(run, "joint").needs:
             stages.train(run, stage)
-        task = joint.task(run)
-        model, trained = loop.compiled(task, run.config, 1e-5)
-        losses = [loss for loss, _ in itertools.islice(loop.steps_alone(task, model)(0), 3)]
+        task = joint.make_joint_task(run)
+        model, trained = loop.build_compiled(task, run.config, 1e-5)
+        losses = [loss for loss, _ in itertools.islice(loop.local_steps(task, model)(0), 3)]
         moved = [v for name in ("multi_scale", "backbone") if name in trained
                  for v in trained[name].non_trainable_variables]  # fmt: skip
         found.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])
@@ -128,7 +134,7 @@ def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run,
 
 def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run):
     """So that what finished without it is finished, and the same."""
-    for stage in stages.STAGES:
+    for stage in PAPER_STAGES:
         names = trained_run.stage_record(stage)["settings"]
         beyond = ("asymmetric", "joint", "groups", "precision")
         assert not any(name.startswith(beyond) for name in names), stage

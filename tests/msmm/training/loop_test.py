@@ -11,7 +11,9 @@ from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.models import losses
-from msmm.training.loop import LAST_GOOD, Task, fit
+from msmm.training.loop import fit_task
+from msmm.training.state import LAST_GOOD
+from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype(np.float32)
@@ -34,26 +36,34 @@ def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
         model = keras.Model(inputs, keras.layers.Dense(1)(x))
         return model, {"regressor": model}
 
-    def epoch(number):
-        for step, rows in enumerate(batches_of(epoch_rows(np.arange(64), 0, number), 8)):
-            if killed_at == (number, step):
+    def batches(epoch):
+        for step, rows in enumerate(batches_of(epoch_rows(np.arange(64), 0, epoch), 8)):
+            if killed_at == (epoch, step):
                 raise Killed
             yield X[rows] * scale, Y[rows]
 
     return Task(
-        name="test",
-        build=build,
-        loss=losses.squared_error,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        steps_per_epoch=8,
-        epoch=epoch,
-        predict=lambda model: np.asarray(model.predict_on_batch(X)),
-        held_out_y=Y,
-        figures=lambda model, raw: {"MSE": float(((raw[:, 0] - Y) ** 2).mean())},
-        select="MSE",
-        smaller_is_better=True,
+        "test",
+        build,
+        TrainingData(batches, steps_per_epoch=8),
+        Optimisation(losses.squared_error, learning_rate, epochs),
+        Evaluation(
+            predict=lambda model: np.asarray(model.predict_on_batch(X)),
+            ground_truth=Y,
+            measure=lambda model, raw: {"MSE": float(((raw[:, 0] - Y) ** 2).mean())},
+            select="MSE",
+            smaller_is_better=True,
+        ),
     )
+
+
+def change(task, **fields):
+    """Returns a task with other fields of its data, optimisation or evaluation."""
+    for part in ("data", "optimisation", "evaluation"):
+        names = {f.name for f in dataclasses.fields(getattr(task, part))} & fields.keys()
+        changed = dataclasses.replace(getattr(task, part), **{name: fields.pop(name) for name in names})
+        task = dataclasses.replace(task, **{part: changed})
+    return dataclasses.replace(task, **fields)
 
 
 def weights(model):
@@ -61,7 +71,7 @@ def weights(model):
 
 
 def test_training_fits_and_returns_the_best_epoch(tmp_path):
-    model, parts, progress = fit(make_task(epochs=30), CONFIG, tmp_path, SETTINGS)
+    model, parts, progress = fit_task(make_task(epochs=30), CONFIG, tmp_path, SETTINGS)
     by_epoch = [row["held-out"]["MSE"] for row in progress.history]
     assert progress.best_epoch == 1 + int(np.argmin(by_epoch))
     raw = model.predict_on_batch(X)[:, 0]
@@ -83,14 +93,14 @@ def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
         model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
         return model, {"regressor": model}
 
-    task = dataclasses.replace(make_task(learning_rate=0.005, epochs=3), build=build, optimizer=averaging)
-    model, _, progress = fit(task, CONFIG, tmp_path, SETTINGS)
+    task = change(make_task(learning_rate=0.005, epochs=3), build=build, make_optimizer=averaging)
+    model, _, progress = fit_task(task, CONFIG, tmp_path, SETTINGS)
     plain = build()[0]
-    plain.compile("sgd", task.loss)
+    plain.compile("sgd", task.optimisation.loss)
     plain.optimizer.learning_rate = 0.005
     mean, by_epoch, kept = None, [], []
     for number in range(3):
-        for x, y in task.epoch(number):
+        for x, y in task.data.batches(number):
             plain.train_on_batch(x, y)
             now = weights(plain)[:2]
             mean = now if mean is None else [0.9 * m + 0.1 * w for m, w in zip(mean, now, strict=True)]
@@ -108,13 +118,13 @@ def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
 )  # fmt: skip
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision, optimizer):
     def made(**how):
-        return dataclasses.replace(make_task(**how), optimizer=optimizer)
+        return change(make_task(**how), make_optimizer=optimizer)
 
     config = dataclasses.replace(CONFIG, precision=precision)  # float16 brings the state of its loss scaling
-    whole, _, progress = fit(made(), config, tmp_path / "whole", SETTINGS)
+    whole, _, progress = fit_task(made(), config, tmp_path / "whole", SETTINGS)
     with pytest.raises(Killed):
-        fit(made(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
-    resumed, _, again = fit(made(), config, tmp_path / "killed", SETTINGS)
+        fit_task(made(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
+    resumed, _, again = fit_task(made(), config, tmp_path / "killed", SETTINGS)
     for a, b in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch
@@ -124,21 +134,21 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision, o
 
 def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
     task = make_task(epochs=50)
-    task = dataclasses.replace(task, figures=lambda model, raw: {"MSE": 1.0})
-    progress = fit(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
+    task = change(task, measure=lambda model, raw: {"MSE": 1.0})
+    progress = fit_task(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
     assert (progress.epoch, progress.best_epoch) == (4, 1)
 
 
 def test_divergence_falls_back_visibly_and_survives_a_kill(tmp_path, capsys):
     task = make_task(learning_rate=30.0, epochs=3, scale=100.0)
-    model, _, progress = fit(task, CONFIG, tmp_path, SETTINGS)
+    model, _, progress = fit_task(task, CONFIG, tmp_path, SETTINGS)
     assert progress.learning_rate < 30 and progress.fallbacks
     assert "the stage begins again at" in capsys.readouterr().out
     assert all(np.isfinite(w).all() for w in weights(model))
-    killed = dataclasses.replace(task, epoch=make_task(killed_at=(1, 0), scale=100.0).epoch)
+    killed = dataclasses.replace(task, data=make_task(killed_at=(1, 0), scale=100.0).data)
     with pytest.raises(Killed):
-        fit(killed, CONFIG, tmp_path / "killed", SETTINGS)
-    again = fit(task, CONFIG, tmp_path / "killed", SETTINGS)
+        fit_task(killed, CONFIG, tmp_path / "killed", SETTINGS)
+    again = fit_task(task, CONFIG, tmp_path / "killed", SETTINGS)
     assert again[2].fallbacks == progress.fallbacks
     for a, b in zip(weights(model), weights(again[0]), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -148,9 +158,9 @@ def test_divergence_falls_back_visibly_and_survives_a_kill(tmp_path, capsys):
 def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
     """With NaN in y the loss is NaN; with NaN in x the ReLU hides it and only the weights show it."""
     x, y = (X * np.nan, Y) if bad == "x" else (X, Y * np.nan)
-    task = dataclasses.replace(make_task(learning_rate=0.1), epoch=lambda number: [(x, y)])
+    task = change(make_task(learning_rate=0.1), batches=lambda epoch: [(x, y)])
     with pytest.raises(UserError, match=r"from 0.1 down to"):
-        fit(task, CONFIG, tmp_path, SETTINGS)
+        fit_task(task, CONFIG, tmp_path, SETTINGS)
     meta = json.loads(str(np.load(tmp_path / "state.npz")["meta"]))
     rates = [float(f.rsplit(" ", 1)[1]) for f in meta["progress"]["fallbacks"]]
     assert rates == [0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 3e-5, 1e-5, 3e-6]
@@ -161,12 +171,12 @@ def test_where_nothing_helps_the_step_and_settings_are_named_and_the_last_good_w
     """The third epoch has a NaN in it, at whatever learning rate."""
     task = make_task(learning_rate=1e-5)
 
-    def epoch(number):
-        for step, (x, y) in enumerate(task.epoch(number)):
-            yield x, y * (np.nan if (number, step) == (2, 4) else 1)
+    def batches(epoch):
+        for step, (x, y) in enumerate(task.data.batches(epoch)):
+            yield x, y * (np.nan if (epoch, step) == (2, 4) else 1)
 
     with pytest.raises(UserError) as refused:
-        fit(dataclasses.replace(task, epoch=epoch), CONFIG, tmp_path, {"momentum": 0.9, "seed": 7})
+        fit_task(change(task, batches=batches), CONFIG, tmp_path, {"momentum": 0.9, "seed": 7})
     said = str(refused.value)
     assert "stage test" in said and "the loss became nan in epoch 3, step 5 at learning rate 1e-09" in said
     assert "(momentum=0.9, seed=7)" in said and "from 1e-05 down to 1e-09" in said
@@ -182,20 +192,95 @@ def test_where_nothing_helps_the_step_and_settings_are_named_and_the_last_good_w
 def test_outputs_that_are_not_finite_are_a_divergence_too(tmp_path, huge):
     """A network with finite weights can still overflow, or its square, on images that it did not train on."""
     predictions = iter([np.full((64, 1), huge), *[np.zeros((64, 1))] * 9])
-    task = dataclasses.replace(make_task(epochs=2), predict=lambda model: next(predictions))
-    progress = fit(task, CONFIG, tmp_path, SETTINGS)[2]
+    task = change(make_task(epochs=2), predict=lambda model: next(predictions))
+    progress = fit_task(task, CONFIG, tmp_path, SETTINGS)[2]
     assert len(progress.fallbacks) == 1 and "held-out" in progress.fallbacks[0]
     assert progress.epoch == 2
 
 
 def test_a_state_of_other_settings_is_refused(tmp_path):
     with pytest.raises(Killed):
-        fit(make_task(killed_at=(2, 0)), CONFIG, tmp_path, {"k": 3})
+        fit_task(make_task(killed_at=(2, 0)), CONFIG, tmp_path, {"k": 3})
     with pytest.raises(UserError, match="k=3, and now k=4"):
-        fit(make_task(), CONFIG, tmp_path, {"k": 4})
+        fit_task(make_task(), CONFIG, tmp_path, {"k": 4})
 
 
 def test_a_damaged_state_is_named(tmp_path):
     (tmp_path / "state.npz").write_bytes(b"PK not really")
     with pytest.raises(UserError, match=r"state\.npz is damaged"):
-        fit(make_task(), CONFIG, tmp_path, SETTINGS)
+        fit_task(make_task(), CONFIG, tmp_path, SETTINGS)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Records the calls of a training, and stops after the epoch `stop_at` (from 0)."""
+
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.calls, self.stop_at = [], stop_at
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train begins")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch} begins")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(f"batch {batch} ends")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append((epoch, dict(logs)))
+        self.model.stop_training = epoch == self.stop_at
+
+    def on_train_end(self, logs=None):
+        self.calls.append("train ends")
+
+
+def test_keras_callbacks_follow_the_training_and_change_nothing(tmp_path):
+    plain, _, progress = fit_task(make_task(epochs=3), CONFIG, tmp_path / "plain", SETTINGS)
+    recorder, seen = Recorder(), []
+    counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    csv_logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    model, _, _ = fit_task(
+        make_task(epochs=3), CONFIG, tmp_path / "seen", SETTINGS, callbacks=[recorder, counter, csv_logger]
+    )
+    for a, b in zip(weights(plain), weights(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    one_epoch = [f"batch {step} ends" for step in range(8)]
+    expected = ["train begins"]
+    for row in progress.history:
+        logs = {f"val_{name}": value for name, value in row["held-out"].items()}
+        logs |= {"loss": row["train"]["loss"], "learning_rate": row["train"]["learning rate"]}
+        expected += [f"epoch {row['epoch'] - 1} begins", *one_epoch, (row["epoch"] - 1, logs)]
+    assert recorder.calls == [*expected, "train ends"]
+    assert seen == [0, 1, 2]
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "epoch,learning_rate,loss,val_MSE,val_loss" and len(lines) == 4
+    assert float(lines[3].split(",")[3]) == progress.history[2]["held-out"]["MSE"]
+
+
+def test_a_callback_ends_the_stage_and_a_resumed_one_stays_ended(tmp_path):
+    progress = fit_task(make_task(), CONFIG, tmp_path, SETTINGS, callbacks=[Recorder(stop_at=2)])[2]
+    assert progress.epoch == len(progress.history) == 3 and progress.stopped
+    again = fit_task(make_task(), CONFIG, tmp_path, SETTINGS)[2]  # killed after the state was written
+    assert again.epoch == 3
+
+
+def test_a_killed_run_with_callbacks_goes_on_to_the_same_bits(tmp_path):
+    whole, _, progress = fit_task(make_task(), CONFIG, tmp_path / "whole", SETTINGS)
+    with pytest.raises(Killed):
+        fit_task(make_task(killed_at=(3, 5)), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[Recorder()])
+    recorder = Recorder()
+    resumed, _, again = fit_task(make_task(), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[recorder])
+    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert recorder.calls[:2] == ["train begins", "epoch 3 begins"]
+    assert again.best_epoch == progress.best_epoch
+
+
+def test_every_attempt_of_the_divergence_guard_begins_anew_for_callbacks(tmp_path):
+    recorder = Recorder()
+    task = make_task(learning_rate=30.0, epochs=2, scale=100.0)
+    progress = fit_task(task, CONFIG, tmp_path, SETTINGS, callbacks=[recorder])[2]
+    assert progress.fallbacks
+    attempts = len(progress.fallbacks) + 1
+    assert recorder.calls.count("train begins") == recorder.calls.count("train ends") == attempts

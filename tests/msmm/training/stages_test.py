@@ -8,11 +8,15 @@ import keras
 import numpy as np
 import pytest
 
+from msmm.configs import replace_flat
+from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import loop, model_parts, stage_tasks, stages
+from msmm.training import model_parts, stage_tasks, stages, table_rows
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
+from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
+from msmm.training.state import Progress, load_state, save_state
 
 
 def values(model):
@@ -20,13 +24,13 @@ def values(model):
 
 
 def test_every_stage_finishes_with_its_evidence(trained_run):
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         record = trained_run.stage_record(stage)
         assert 1 <= record["best_epoch"] <= len(record["history"]) == 2
-        assert record["weights"].keys() == {p for p, s in model_parts.STAGE_OF.items() if s == stage}
+        assert record["weights"].keys() == set(STAGES[stage].parts)
         assert not (trained_run.stage_directory(stage) / "state.npz").exists()
         for part, digest in record["weights"].items():
-            assert model_parts.weights_hash(model_parts.load(trained_run, part)) == digest
+            assert model_parts.weights_hash(model_parts.load_part(trained_run, part)) == digest
 
 
 @pytest.fixture
@@ -38,18 +42,16 @@ def copy(trained_run, make_run):
 
 
 def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
-    frozen = [
-        part for part, stage in model_parts.STAGE_OF.items() if stage in ("finetune", "visual", "textual")
-    ]
-    before = {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen}
+    frozen = [part for part, stage in STAGE_OF_PART.items() if stage in ("finetune", "visual", "textual")]
+    before = {part: model_parts.weights_hash(model_parts.load_part(copy, part)) for part in frozen}
     old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
     other = Run(
-        copy.workdir, copy.dataset, dataclasses.replace(copy.config, classifier_epochs=1, quantity_epochs=1)
+        copy.workdir, copy.dataset, replace_flat(copy.config, {"classifier_epochs": 1, "quantity_epochs": 1})
     )
     for stage in ("classifier", "quantity"):
         stages.train(other, stage, restart=True)
     assert (copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]) != old
-    assert {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen} == before
+    assert {part: model_parts.weights_hash(model_parts.load_part(copy, part)) for part in frozen} == before
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
@@ -60,8 +62,10 @@ def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
     run = make_run(maps_cache_gib=maps_cache_gib)
     digest = run.stage_record("finetune")["weights"]["backbone"]
     loaded = []
-    load = model_parts.load
-    monkeypatch.setattr(model_parts, "load", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1])
+    load = model_parts.load_part
+    monkeypatch.setattr(
+        model_parts, "load_part", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1]
+    )
     shutil.rmtree(run.features_directory)
     stages.train(run, "visual", restart=True)
     backbones = [model for part, model in loaded if part == "backbone"]
@@ -69,25 +73,27 @@ def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
 
 
 def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
-    fresh = stage_tasks.fresh_parts(trained_run, "finetune", "backbone")[0]
-    trained = model_parts.load(trained_run, "backbone")
+    fresh = stage_tasks.build_fresh_parts(trained_run, "finetune", "backbone")[0]
+    trained = model_parts.load_part(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
 
 
 def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
     run = make_run(finetune_trunk=False)
-    fresh = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
+    fresh = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
-    assert "backbone" not in stage_tasks.finetune(run).build()[1]  # nor is it written after every epoch
-    assert model_parts.weights_hash(model_parts.load(run, "backbone")) == fresh
+    assert (
+        "backbone" not in stage_tasks.make_finetune_task(run).build()[1]
+    )  # nor is it written after every epoch
+    assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
 
 
 def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
-    _, trained = STAGES["visual"].task(trained_run).build()
+    _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
-        values(trained["visual_head"]), values(model_parts.load(trained_run, "cnn_head")), strict=True
+        values(trained["visual_head"]), values(model_parts.load_part(trained_run, "cnn_head")), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -160,10 +166,10 @@ def test_damaged_weights_are_named(copy):
     path = copy.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
-        model_parts.load(copy, "textual")
+        model_parts.load_part(copy, "textual")
     (path.parent / "SHA256SUMS").unlink()  # as earlier versions left it
     with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
-        model_parts.load(copy, "textual")
+        model_parts.load_part(copy, "textual")
 
 
 def test_a_damaged_stage_is_trained_anew_when_asked(copy):
@@ -181,9 +187,9 @@ def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
     directory, settings = copy.stage_directory("textual"), {"seed": 0}
     state = directory / "state.npz"
     owner = {"settings": settings, "inputs": {"dataset": "another"}}
-    loop._save(state, {}, loop.Progress(0.1), owner)
+    save_state(state, {}, Progress(0.1), owner)
     with pytest.raises(UserError, match=r"state\.npz is of other data"):
-        loop._load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
+        load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
 
 
 def test_batch_norm_statistics_are_taken_anew_as_plain_means():
@@ -258,20 +264,20 @@ def test_weights_do_not_depend_on_what_was_built_before(make_run):
 
     run = make_run()
     model_parts._map_shapes.cache_clear()
-    first, again = (stage_tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
+    first, again = (stage_tasks.build_fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
     assert [model_parts.weights_hash(p) for p in first] == [model_parts.weights_hash(p) for p in again]
 
 
 def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained_run, make_run):
     run = make_run("same")
-    assert stages.adopt(run, trained_run) == list(STAGES)
-    for stage in STAGES:
+    assert stages.adopt_stages(run, trained_run) == list(PAPER_STAGES)
+    for stage in PAPER_STAGES:
         assert run.stage_record(stage) == trained_run.stage_record(stage)
-    for part in model_parts.STAGE_OF:
-        assert model_parts.weights_hash(model_parts.load(run, part)) == model_parts.trained_hash(
+    for part in PAPER_PARTS:
+        assert model_parts.weights_hash(model_parts.load_part(run, part)) == model_parts.trained_hash(
             trained_run, part
         )
-    assert stages.adopt(run, trained_run) == []
+    assert stages.adopt_stages(run, trained_run) == []
 
 
 @pytest.mark.parametrize(
@@ -287,8 +293,8 @@ def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained
 )
 def test_other_stages_are_not_adopted(trained_run, make_run, settings, adopted):
     run = make_run("other", **settings)
-    assert stages.adopt(run, trained_run) == adopted
-    assert not any(run.stage_directory(stage).exists() for stage in set(STAGES) - set(adopted))
+    assert stages.adopt_stages(run, trained_run) == adopted
+    assert not any(run.stage_directory(stage).exists() for stage in set(PAPER_STAGES) - set(adopted))
 
 
 def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy, monkeypatch):
@@ -300,3 +306,70 @@ def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy
         stages.train(copy, "textual", restart=True)
     assert (copy.stage_directory("textual") / "textual.weights.h5").exists()
     assert copy.stage_record("textual") is None
+
+
+def test_callbacks_are_for_the_stage_that_is_named(make_run):
+    run, epochs = make_run(), []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))
+    stages.train(run, "quantity_visual", callbacks=[callback])
+    names = ["learning_rate", "loss", "val_Accuracy", "val_MSE", "val_loss"]
+    assert run.stage_record("finetune") and epochs == [names] * 2
+
+
+def rename_part_as_in_version_0_1_0(run):
+    """Writes the part quantity_visual as version 0.1.0 did."""
+    directory = run.stage_directory("quantity_visual")
+    (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
+    record = json.loads((directory / "stage.json").read_text())
+    record["weights"] = {"quantity_visual": record["weights"]["quantity_visual"]}
+    (directory / "stage.json").write_text(json.dumps(record))
+    (directory / "SHA256SUMS").unlink()
+    checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
+
+
+def test_a_work_directory_of_version_0_1_0_is_read(copy, trained_run, capsys):
+    """There the part of stage quantity_visual was called visual_quantity."""
+    rename_part_as_in_version_0_1_0(copy)
+    stages.train(copy, "quantity_visual")
+    assert "quantity_visual: finished earlier" in capsys.readouterr().out
+    digest = model_parts.trained_hash(trained_run, "quantity_visual")
+    assert model_parts.trained_hash(copy, "quantity_visual") == digest
+    assert model_parts.weights_hash(model_parts.load_part(copy, "quantity_visual")) == digest
+    row = TABLE_ROWS["MS-CNN+LQP"]
+    assert table_rows.measure_row(copy, row)[1] == table_rows.measure_row(trained_run, row)[1]
+
+
+def test_damaged_weights_of_version_0_1_0_are_named(copy):
+    rename_part_as_in_version_0_1_0(copy)
+    path = copy.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"visual_quantity\.weights\.h5 is damaged, .* train quantity_visual"):
+        model_parts.load_part(copy, "quantity_visual")
+
+
+def test_an_interrupted_stage_of_version_0_1_0_goes_on(make_run, capsys):
+    """Its state has no field `stopped`; settings and inputs are recorded under the same names."""
+    whole = make_run("whole")
+    stages.train(whole, "textual")
+    killed = make_run("killed")
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    with pytest.raises(Killed):
+        stages.train(killed, "textual", callbacks=[Kill()])
+    path = killed.stage_directory("textual") / "state.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays.pop("meta")))
+    assert meta["settings"]["textual_epochs"] == 2 and meta["settings"]["textual_units"] == 16
+    del meta["progress"]["stopped"]
+    np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+    stages.train(killed, "textual")
+    assert "textual: goes on after epoch 1" in capsys.readouterr().out
+    assert killed.stage_record("textual")["weights"] == whole.stage_record("textual")["weights"]

@@ -319,6 +319,7 @@ def test_broken_raw_directories(tree, name):
 
 
 @needs_coco
+@pytest.mark.slow
 def test_tfds_through_the_door(pack, tmp_path, prepared):
     command = [sys.executable, "-m", "tfrecords_tools.pack", "--dataset=mscoco", "--source=tfds"]
     command += [f"--raw_dir={prepared}", f"--data_dir={tmp_path / 'data'}", "--num_tags=20"]

@@ -25,7 +25,7 @@ def small_network():
         heads.classifier(f_v + f_t, len(LABELS)),
         heads.quantity(f_v + f_t, 2.5),
         heads.classifier(f_v, len(LABELS), "visual_head"),
-        heads.quantity(f_v, 2.5, "visual_quantity"),
+        heads.quantity(f_v, 2.5, "quantity_visual"),
     )
     rng = np.random.default_rng(0)
     for layer in network._flatten_layers():
@@ -33,7 +33,7 @@ def small_network():
             size = layer.gamma.shape
             layer.set_weights([rng.uniform(0.5, 1.5, size), rng.normal(0, 0.5, size),
                                rng.normal(0, 0.5, size), rng.uniform(0.5, 2, size)])  # fmt: skip
-    for name, scale in (("classifier", 30), ("visual_head", 30), ("quantity", 20), ("visual_quantity", 20)):
+    for name, scale in (("classifier", 30), ("visual_head", 30), ("quantity", 20), ("quantity_visual", 20)):
         kernel, bias = network.get_layer(name).layers[-1].get_weights()
         network.get_layer(name).layers[-1].set_weights([kernel / scale, bias])
     return network

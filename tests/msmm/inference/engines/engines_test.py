@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +9,14 @@ import pytest
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
-from msmm.inference.engines import cache
-from msmm.quantities import estimators
+from msmm.inference.agreement import compare_annotations, count_borderline
+from msmm.inference.engines import cache, second_look
+from msmm.quantities import counting_rules
+from tests.architecture_test import COMMANDS
+from tests.conftest import ROOT
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process
+from tests.msmm.inference.engines.conftest import LABELS, TAGS
 
 
 def load(directory, engine, precision="float32"):
@@ -27,16 +32,19 @@ def directory(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "model")
 
 
+def says_what_keras_says(directory, annotations, inputs) -> bool:
+    model = model_dir.load(directory)
+    return compare_annotations(model, annotations, model.annotate(*inputs), inputs[1]).is_good
+
+
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_an_engine_says_what_keras_says(engine, saved, inputs):
     images, tags = inputs
     expected, model = model_dir.load(saved).annotate(images, tags), load(saved, engine)
-    assert model.network is None and model.image_size == images.shape[1]
+    assert (model.network is None) == (engine != "keras") and model.image_size == images.shape[1]
     said = [a for i in range(0, 50, 7) for a in model.annotate(images[i : i + 7], tags[i : i + 7])]
-    for a, b in zip(said, expected, strict=True):
-        assert a.labels == b.labels
-        np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-4)
-        np.testing.assert_allclose(a.quantity, b.quantity, atol=1e-3)
+    found = compare_annotations(model, said, expected, tags)
+    assert found.is_good and found.borderline <= 2, found
     assert len({len(a.labels) for a in expected}) > 2 and len({a.labels for a in expected}) > 4
 
 
@@ -53,20 +61,96 @@ def test_bfloat16_says_nearly_the_same(saved, inputs):
     assert 1e-6 < max(differences) < 0.2  # other numbers, so it is bfloat16 indeed
 
 
-@pytest.mark.parametrize("quantity", [None, estimators.TopK(2), estimators.AtLeast(0.5)])
-def test_mixed_says_the_labels_of_float32(quantity, directory, inputs, capfd):
+@pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
+def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
+    rng = np.random.default_rng(2)
+    held_out = rng.integers(0, 128, (second_look.IMAGES, *inputs[0].shape[1:]), np.uint8)
+    engines.prepare(directory, held_out, rng.random((len(held_out), len(TAGS))) < 0.2)
     images, tags = (np.tile(inputs[0], (4, 1, 1, 1)) // 2, 4 * inputs[1])  # many between the labels
-    capfd.readouterr()
     exact, fast, mixed = (load(directory, "openvino", p) for p in ("float32", "bfloat16", "mixed"))
-    assert "measuring what bfloat16 changes" in capfd.readouterr().err
-    exact, fast, mixed = (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
-    assert [set(a.labels) for a in mixed] == [set(a.labels) for a in exact]
+    model, (exact, fast, mixed) = exact, (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
+    labels = ({(i, label) for i, a in enumerate(some) for label in a.labels} for some in (exact, mixed))
+    assert len(set.symmetric_difference(*labels)) <= count_borderline(model, exact, tags, quantity)
     again = sum((a.probabilities != b.probabilities).any() for a, b in zip(mixed, fast, strict=True))
     assert 0 < again < len(images) / 2
-    load(directory, "openvino", "mixed")
-    assert "measuring" not in capfd.readouterr().err  # kept
+
+
+def test_mixed_measures_its_errors_on_the_first_images_where_a_model_has_none(directory, inputs):
+    if not engines.has_bfloat16():
+        pytest.skip("this processor does not compute in bfloat16")
+    images, exact, mixed = np.tile(inputs[0], (4, 1, 1, 1)) // 2, load(directory, "openvino"), None
+    assert not (directory / second_look.FILE).exists()
+    mixed = load(directory, "openvino", "mixed")
+    expected, annotations = exact.annotate(images), mixed.annotate(images)
+    assert [set(a.labels) for a in annotations] == [set(a.labels) for a in expected]
+    first = zip(annotations[: second_look.IMAGES], expected, strict=False)
+    assert all(np.abs(a.probabilities - b.probabilities).max() < 1e-6 for a, b in first)
+    assert second_look.IMAGES <= mixed.second_look.again < len(images)
+
+
+def test_errors_of_bfloat16_are_part_of_the_model(directory, inputs):
+    if not engines.has_bfloat16():
+        pytest.skip("this processor does not compute in bfloat16")
+    engines.prepare(directory, inputs[0], np.zeros((len(inputs[0]), len(TAGS))))
+    errors = second_look.Errors.read(directory, len(LABELS))
+    assert [len(part) for part in errors.logits] == [len(inputs[0]), 0]
+    assert 0 < np.abs(errors.logits[0]).max() < 1
+    content = (directory / second_look.FILE).read_bytes()
+    (directory / second_look.FILE).write_bytes(content[:-20])
+    with pytest.raises(UserError, match="is damaged, it is not what SHA256SUMS says"):
+        load(directory, "openvino", "mixed")
+
+
+@pytest.mark.parametrize("error", [ImportError("libtbb.so.12: cannot open"), OSError(28, "No space left")])
+def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
+    monkeypatch, error, directory, inputs, capfd
+):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("msmm.inference.engines.openvino.import_openvino", fail)
+    monkeypatch.setattr(engines, "missing", lambda engine: [])
+    model = engines.load(directory)
+    assert model.network is not None and len(model.annotate(inputs[0][:2])) == 2
+    assert "openvino does not work here" in capfd.readouterr().err
+    with pytest.raises(type(error)):
+        engines.load(directory, "openvino")
+
+
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_a_runtime_is_imported_in_one_place(package):
+    importing = re.compile(rf"^\s*import {package}\b", re.MULTILINE)
+    files = [path for folder in COMMANDS for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in files if importing.search(path.read_text())] == ["formats.py"]
+
+
+def test_onnx_runtime_runs_without_its_telemetry(directory, tmp_path):
+    """… which is in its C++ library, out of sight of an audit hook."""
+    load(directory, "onnxruntime")  # converts, if it is installed
+    (tmp_path / "home").mkdir()
+    environment = process(tmp_path)
+    environment["env"]["HOME"] = str(tmp_path / "home")
+    code = "import sys; from msmm.inference import engines; engines.load(sys.argv[1], 'onnxruntime')"
+    command = [sys.executable, "-c", code, str(directory)]
+    result = subprocess.run(command, capture_output=True, timeout=120, **environment)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_openvino_runs_without_its_telemetry_and_without_a_home(directory, tmp_path):
+    code = """
+import sys
+from msmm.inference import engines
+model = engines.load(sys.argv[1], "openvino")
+assert sys.modules["openvino_telemetry"] is None
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]"""
+    environment = process(tmp_path)
+    del environment["env"]["HOME"]
+    command = [sys.executable, "-c", code, str(directory)]
+    result = subprocess.run(command, capture_output=True, timeout=120, **environment)
+    assert result.returncode == 0, result.stderr
 
 
 def test_what_was_converted_is_kept_and_damage_mended(directory, inputs, capfd):
@@ -101,11 +185,7 @@ def test_of_another_network_it_is_made_anew(directory, network, inputs):
     other.set_weights([1.1 * w for w in network.get_weights()])
     other.save(directory / "model.keras")
     (directory / checksums.SUMS).unlink()
-    said, expected = (
-        load(directory, "openvino").annotate(*inputs),
-        model_dir.load(directory).annotate(*inputs),
-    )
-    assert [a.labels for a in said] == [a.labels for a in expected]
+    assert says_what_keras_says(directory, load(directory, "openvino").annotate(*inputs), inputs)
     (after,) = directory.glob("engines/openvino-*")
     assert after != before
 
@@ -119,7 +199,7 @@ def test_where_nothing_can_be_kept_it_is_made_for_this_process_and_said(director
     assert (
         f"it cannot be kept in {directory}/engines: File exists, so that the next run converts again" in line
     )
-    assert [a.labels for a in said] == [a.labels for a in model_dir.load(directory).annotate(*inputs)]
+    assert says_what_keras_says(directory, said, inputs)
     assert (directory / "engines").read_text() == "in the way"
 
 
@@ -142,8 +222,8 @@ def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
         ({"openvino", "onnxruntime"}, True, ("auto", "bfloat16"), ("openvino", "bfloat16")),
         ({"openvino", "onnxruntime"}, True, ("auto", "mixed"), ("openvino", "mixed")),
         ({"onnxruntime"}, True, ("auto", "float32"), ("onnxruntime", "float32")),
-        (set(), True, ("auto", "float32"), ("tensorflow", "float32")),
-        ({"openvino"}, True, ("tensorflow", "float32"), ("tensorflow", "float32")),
+        (set(), True, ("auto", "float32"), ("keras", "float32")),
+        ({"openvino"}, True, ("keras", "float32"), ("keras", "float32")),
         (set(), True, ("openvino", "float32"), "needs openvino: pip install 'msmm\\[openvino\\]'"),
         (set(), True, ("onnxruntime", "float32"), "needs onnxruntime: pip install 'msmm\\[onnx\\]'"),
         (set(), True, ("auto", "bfloat16"), "needs an engine of openvino: pip install 'msmm\\[openvino\\]'"),
@@ -155,7 +235,7 @@ def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
     ],
 )
 def test_which_engine_is_meant(monkeypatch, installed, bfloat16, asked, meant):
-    monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "tensorflow"} else [e])
+    monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "keras"} else [e])
     monkeypatch.setattr(engines, "has_bfloat16", lambda: bfloat16)
     if isinstance(meant, tuple):
         assert engines.choose(*asked) == meant
@@ -164,8 +244,5 @@ def test_which_engine_is_meant(monkeypatch, installed, bfloat16, asked, meant):
             engines.choose(*asked)
 
 
-def test_the_door_has_the_engines_that_there_are():
-    from msmm import annotate
-
-    assert set(annotate.ENGINES) == {"auto", *engines.ENGINES}
-    assert annotate.PRECISIONS == engines.PRECISIONS == tuple(engines.FASTEST)
+def test_every_precision_has_an_engine():
+    assert {p for engine in engines.ENGINES.values() for p in engine.precisions} == set(engines.PRECISIONS)

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -5,7 +6,7 @@ from msmm.core.errors import UserError
 from msmm.inference.exporting import check, formats
 from msmm.inference.exporting.graph import Graph
 from msmm.inference.model_dir import Model
-from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 
 
@@ -42,7 +43,9 @@ def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
     np.testing.assert_allclose(said["probabilities"], keras_said["probabilities"], atol=1e-6)
     np.testing.assert_array_equal(said["quantity"], 1.5 * tags.sum(axis=1))  # halves among them
     np.testing.assert_array_equal(said["count"], round_counts(said["quantity"], NUM_LABELS))
-    np.testing.assert_array_equal(said["chosen"], choose(Annotations(said["probabilities"], said["count"])))
+    np.testing.assert_array_equal(
+        said["chosen"], choose_labels(Predictions(said["probabilities"], said["count"]))
+    )
     assert any(len(set(row)) < NUM_LABELS for row in said["probabilities"].tolist())  # ties among them
     assert said["chosen"].dtype == bool
 
@@ -51,14 +54,12 @@ def test_the_check_finds_an_export_of_its_model_good(exported, tying_model):
     name, directory = exported
     for agreement in check.check(tying_model, name, directory, 12):
         assert agreement.images == agreement.same_labels == 12
-        assert agreement.probability < 1e-6
+        assert agreement.probability < 1e-6 and agreement.quantity < 1e-6
 
 
 @pytest.mark.parametrize("shift", [2e-4, np.nan])
 def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shift):
     """… whose labels are the same."""
-    import keras
-
     name, directory = exported
     network = keras.models.clone_model(tying_model.network)
     weights = tying_model.network.get_weights()
@@ -68,16 +69,21 @@ def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shi
         with pytest.raises(ValueError, match="NaN"):
             check.check(other, name, directory, 12)
     else:
-        with pytest.raises(UserError, match=r"does not say what the model says.* a difference of 0.0002"):
+        with pytest.raises(UserError, match=r"does not annotate as the model does.* a difference of 0.0002"):
             check.check(other, name, directory, 12)
 
 
-def test_the_check_counts_other_labels(tying_model):
-    images, tags = [check.draw(0, SIZE)], [["dog"]]
-    annotation = tying_model.annotate(images, tags, "regression")[0]
-    one_less = type(annotation)(annotation.labels[:-1], annotation.probabilities, annotation.quantity)
-    agreement = check.compare([annotation, one_less], [annotation, annotation])
-    assert (agreement.images, agreement.same_labels, agreement.probability) == (2, 1, 0)
+@pytest.mark.parametrize("column", [0, NUM_LABELS])  # of a probability, of the quantity
+def test_the_check_refuses_an_export_with_one_weight_changed_by_1_percent(exported, tying_model, column):
+    name, directory = exported
+    weights = tying_model.network.get_weights()
+    kernel = next(w for w in weights if w.shape == ((3 + NUM_TAGS), 1 if column else NUM_LABELS))
+    row = 3 + np.flatnonzero(kernel[3:, 0])[0]
+    kernel[row, 0] *= 1.01
+    other = Model(keras.models.clone_model(tying_model.network), tying_model.labels, tying_model.tags, {})
+    other.network.set_weights(weights)
+    with pytest.raises(UserError, match=r"does not annotate as the model does"):
+        check.check(other, name, directory, 12)
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -57,7 +57,10 @@ def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
     image = photograph(size).quantize(64).convert("RGB")
     data = encoded(image, kind)
     expected = preprocessing.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), SIZE)
-    np.testing.assert_array_equal(squared(data, tying_model), expected)
+    found = squared(data, tying_model).astype(int)
+    assert np.abs(found - np.asarray(expected).astype(int)).max() <= (
+        2 if kind == "JPEG" else 0
+    )  # two versions of one JPEG library
 
 
 def test_transparency_lies_on_white(tying_model):

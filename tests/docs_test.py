@@ -1,0 +1,121 @@
+"""The documentation: the site builds strictly and loads nothing from elsewhere, and agrees with the code."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "WORKSPACE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "reference" not in path.parts),
+]
+
+
+def generator():
+    """Returns the module docs/generate.py, which belongs to no package."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return generator()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Builds the site strictly in a folder of its own, as `make docs` does in the repository."""
+    home = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "docs", home / "docs", ignore=shutil.ignore_patterns("reference", "__pycache__"))
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").replace("paths: [.]", f"paths: [{ROOT}]")
+    (home / "mkdocs.yml").write_text(settings, encoding="utf-8")
+    for command in (
+        [ROOT / "docs/generate.py", home / "docs/reference"],
+        ["-m", "mkdocs", "build", "--strict", "--quiet"],
+    ):
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+        done = subprocess.run(
+            [sys.executable, *map(str, command)], cwd=home, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return home / "site"
+
+
+def test_the_site_builds_strictly(site):
+    assert (site / "reference/api/msmm.models.html").exists() and (site / "search/search_index.json").exists()
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=\"?([^\"\s>]+)", text)
+        assert not [url for url in loaded if re.match(r"(https?:)?//", url)], page
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(\"?(https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_every_setting_and_command_has_its_entry(site, generate):
+    from msmm.configs import CONFIGS, settings
+
+    page = (site / "reference/settings.html").read_text(encoding="utf-8")
+    assert [
+        name for name in settings.flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in page
+    ] == []
+    commands = (site / "reference/commands.html").read_text(encoding="utf-8")
+    assert [name for name in generate.commands() if f"python -m {name}" not in commands] == []
+
+
+def shell_commands(path):
+    """Returns (command, its flags) of every line in a document that calls a command of the project."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"python -m ((?:msmm|tfrecords_tools|experiments)\.\w+)([^\n`]*)", text)
+    return [(name, re.findall(r"\s--(\w+)", rest.partition("#")[0])) for name, rest in lines]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_commands_and_flags_that_exist(path, generate):
+    for command, flags in shell_commands(path):
+        assert command in generate.commands(), command
+        known = {"help"} | set(
+            re.findall(r"^  --(?:\[no\])?(\w+)", generate.help_text(command), re.MULTILINE)
+        )
+        unknown = {flag for flag in flags if flag not in known and flag.removeprefix("no") not in known}
+        assert not unknown, f"{command} has no {unknown}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_files_that_exist(path):
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:msmm|tfrecords_tools|experiments|tests|docs)/[\w/.]+?)/?`", text)
+    made = {"msmm/baselines/my_method.py", "tfrecords_tools/datasets/my_set.py", "msmm/configs/my_set.py"}
+    assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
+    linked = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text)
+    generated = [target for target in linked if "reference/" in target]
+    missing = [target for target in linked if not (path.parent / target).exists()]
+    assert sorted(set(missing) - set(generated)) == []
+
+
+def test_code_names_documents_that_exist():
+    for package in ("msmm", "tfrecords_tools", "experiments"):
+        for path in (ROOT / package).rglob("*.py"):
+            named = re.findall(r"docs/[\w/]+\.md|\b[A-Z]{4,}\.md", path.read_text(encoding="utf-8"))
+            assert [name for name in named if not (ROOT / name).exists()] == [], path
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorials/library.md"])
+def test_the_example_of_the_library_is_the_tested_one(name):
+    from tests.msmm.api_test import EXAMPLE
+
+    assert f"```python{EXAMPLE}```" in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200

@@ -1,0 +1,109 @@
+"""The choice among the estimators, and their way through JSON."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from msmm.quantities import fitting
+from msmm.quantities.cross_validation import choose_out_of_fold
+from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
+from msmm.quantities.registry import BEST, COUNTING_RULES
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import Predictions, choose_labels
+
+
+@pytest.fixture(scope="module")
+def fitted_on():
+    """Fits once a module what tests only look at."""
+    found = {}
+
+    def once(name, held_out):
+        if name not in found:
+            found[name] = fit_counting_rules(held_out)
+        return found[name]
+
+    return once
+
+
+def test_the_preferred_one_is_chosen_where_none_is_clearly_better(draw, fitted_on):
+    fitted = fitted_on("usual", draw(0))
+    assert fitted.best == fitting.PREFERRED and fitted.images == 200
+    assert fitted.held_out_h_f1.keys() == COUNTING_RULES.keys()
+
+
+def test_another_is_chosen_where_it_is_clearly_better(draw):
+    """The regressor is right and the probabilities cannot count."""
+    held_out = draw(0, n=150, noise=0.05, shift=4.0)
+    fitted = fit_counting_rules(held_out)
+    assert fitted.best == "regression"
+    images = draw(1, n=500, noise=0.05, shift=4.0)
+    h_f1 = {
+        name: annotation_metrics(
+            images.labels, choose_labels(fitted.apply(images.probabilities, images.raw, name))
+        )["H-F1"]
+        for name in (BEST, *COUNTING_RULES)
+    }
+    assert h_f1[BEST] == max(h_f1.values())
+
+
+class Memory:
+    """Says label 0 of an image that it was fitted on, known by its raw quantity, and label 1 of another."""
+
+    def __init__(self, held_out):
+        self.seen = held_out.raw
+
+    def apply(self, probabilities, raw):
+        scores = np.zeros(probabilities.shape, np.float32)
+        scores[np.arange(len(raw)), np.where(np.isin(raw, self.seen), 0, 1)] = 1
+        return Predictions(scores, np.ones(len(raw), np.int32))
+
+
+@pytest.mark.parametrize("n", [2, 7, 53])
+def test_cross_validation_is_about_images_that_an_estimator_was_not_fitted_on(draw, n):
+    held_out = dataclasses.replace(draw(0, n=n), raw=np.arange(n, dtype=np.float32))
+    parts = []
+
+    def remember(part):
+        parts.append(len(part.raw))
+        return Memory(part)
+
+    chosen = choose_out_of_fold(remember, held_out)
+    assert chosen[:, 1].all() and chosen.sum() == n
+    assert sum(n - size for size in parts) == n and max(parts) - min(parts) <= 1
+
+
+def test_few_images_choose_what_needs_few(draw):
+    fitted = fit_counting_rules(draw(0, n=fitting.ENOUGH - 1))
+    assert fitted.best == fitting.PREFERRED_OF_FEW and fitted.held_out_h_f1 == {}
+    assert fit_counting_rules(draw(0, n=fitting.ENOUGH)).held_out_h_f1
+
+
+def test_the_same_images_give_the_same_whatever_their_type(draw, fitted_on):
+    held_out = draw(0)
+    labels = held_out.labels.astype(np.uint8).astype(bool)
+    assert fit_counting_rules(dataclasses.replace(held_out, labels=labels)) == fitted_on("usual", held_out)
+
+
+def test_json_holds_all_of_it(draw, fitted_on):
+    fitted, images = fitted_on("usual", draw(0)), draw(1)
+    again = FittedCountingRules.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)), 8)
+    assert again == fitted
+    for name in (BEST, *COUNTING_RULES):
+        a, b = (f.apply(images.probabilities, images.raw, name) for f in (fitted, again))
+        np.testing.assert_array_equal(a.counts, b.counts)
+        np.testing.assert_array_equal(a.scores, b.scores)
+
+
+@pytest.mark.parametrize("damage", ["estimators", "best", "calibration", "classes", "unknown"])
+def test_damaged_json_is_refused(draw, fitted_on, damage):
+    said = json.loads(json.dumps(fitted_on("usual", draw(0)).to_json()))
+    if damage in ("estimators", "best"):
+        del said[damage]
+    elif damage == "calibration":
+        del said["estimators"]["expected_f1"]["calibration"]["slope"]
+    elif damage == "unknown":
+        said["estimators"]["oracle"] = {}
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        FittedCountingRules.from_json(said, 7 if damage == "classes" else 8)
