@@ -1,4 +1,4 @@
-"""The doors as people use them: exit status, one line on standard error, nothing left behind."""
+"""The commands as people use them: exit status, one line on standard error, nothing left behind."""
 
 import json
 import pathlib
@@ -132,7 +132,7 @@ def test_pack_and_inspect(write_manifest, folder, tmp_path):
     result = door("inspect", "--dataset=my_photos", where, f"--contact_sheet={tmp_path / 'sheet.png'}")
     assert result.returncode == 0, result.stderr
     assert "5 train, 2 test images; 2 labels; 1 tags" in result.stdout
-    assert "train: 1.40 labels an image" in result.stdout
+    assert "train: 1.40 labels per image" in result.stdout
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width > 5 * 160
 

@@ -12,19 +12,19 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-MAP_SIDE = 96  # cells a side of the map of what is visible, whatever the picture's size
-GRID = 64  # cells a side of a texture before it is stretched over the canvas
+MAP_SIDE = 96  # cells on each side of the map of what is visible, whatever the size of the picture
+GRID = 64  # cells on each side of a texture before it is stretched over the canvas
 CENTRES = (np.arange(GRID) + 0.5) / GRID  # of the cells
 
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """What a light does to colours: factors for things, (top, bottom) pairs for the sky."""
+    """The effect of a light on colours: factors for things, (top, bottom) pairs for the sky."""
 
     tint: tuple[float, float, float]
     skies: tuple
     clouds: tuple  # bright side, dark side
-    lamps: bool = False  # are windows and headlights lit
+    lamps: bool = False  # whether windows and headlights are lit
 
 
 LIGHTS = {
@@ -61,7 +61,7 @@ LIGHTS = {
 
 
 class Canvas:
-    """A square RGB picture and, beside it, a map of what each of its spots shows.
+    """A square RGB picture and a map of what each of its spots shows.
 
     Every stroke names the concepts that it shows: a tuple, empty for a thing without a label.
     Later strokes cover earlier ones in both. The light multiplies colours, but not what glows.
@@ -134,7 +134,7 @@ class Canvas:
         self.image, self.map = framed
 
     def shares(self) -> dict[str, float]:
-        """The share of the map, 0..1, on which each concept is visible, where it is at all."""
+        """Returns the share of the map, 0..1, of each concept that is visible."""
         histogram = self.map.histogram()
         shares = {}
         for shows, number in self._ids.items():
@@ -158,7 +158,7 @@ def _mask(side: int, within, alpha) -> Image.Image | None:
 
 
 def vary(rng, colour, by: float = 16.0) -> tuple[float, ...]:
-    """`colour` a little brighter or darker, and a little off in hue."""
+    """Returns `colour` a little brighter or darker, and a little off in hue."""
     d = rng.normal(0, by, 4)
     return tuple(c + d[0] + 0.5 * d[i + 1] for i, c in enumerate(colour))
 
@@ -175,7 +175,7 @@ def _spectrum(slope: float, stretch: int) -> np.ndarray:
 
 
 def noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
-    """Cloudy noise [64, 64] in 0..1 that repeats without a seam, its amplitudes falling as 1 / f^slope.
+    """Returns seamless cloudy noise [64, 64] in 0..1, whose amplitudes fall as 1 / f^slope.
 
     A slope of 1.5 is rough and 3 smooth; `stretch` > 1 draws the noise out sideways.
     """
@@ -186,7 +186,7 @@ def noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
 
 
 def plain(rng, horizon: float, stretch: float = 1.0, fine: float = 1.0) -> np.ndarray:
-    """Noise [64, 64] in 0..1 that lies on a plane in perspective, flat towards the horizon."""
+    """Returns noise [64, 64] in 0..1 on a plane in perspective, flat towards the horizon."""
     tile = noise(rng, 1.4)
     below = np.maximum(CENTRES - horizon, 0.02)
     row = (14 * fine / below)[:, None]
@@ -200,13 +200,13 @@ def plain(rng, horizon: float, stretch: float = 1.0, fine: float = 1.0) -> np.nd
 
 
 def between(field: np.ndarray, dark, bright) -> np.ndarray:
-    """`field` [rows, cols] in 0..1 as a texture [rows, cols, 3] from `dark` to `bright`."""
+    """Returns `field` [rows, cols] in 0..1 as a texture [rows, cols, 3] from `dark` to `bright`."""
     dark, bright = np.asarray(dark, np.float32), np.asarray(bright, np.float32)
     return dark + field[..., None] * (bright - dark)
 
 
 def ridge(rng, octaves: int = 5, points: int = 49) -> np.ndarray:
-    """A rough line [points] in 0..1."""
+    """Returns a rough line [points] in 0..1."""
     x = np.linspace(0, 1, points)
     line = sum(
         np.interp(x, np.linspace(0, 1, 2**o + 2), rng.random(2**o + 2)) * 0.55**o for o in range(octaves)
@@ -215,6 +215,6 @@ def ridge(rng, octaves: int = 5, points: int = 49) -> np.ndarray:
 
 
 def under(line: np.ndarray, bottom: float = 1.05) -> list:
-    """The polygon between a line of y values, from edge to edge, and `bottom`."""
+    """Returns the polygon between a line of y values, from edge to edge, and `bottom`."""
     x = np.linspace(-0.02, 1.02, len(line))
     return [(-0.02, bottom), *zip(x.tolist(), line.tolist(), strict=True), (1.02, bottom)]

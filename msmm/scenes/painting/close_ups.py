@@ -7,7 +7,7 @@ from msmm.scenes.painting.canvas import Canvas, between, noise, pick, vary
 from msmm.scenes.painting.objects import Stamp
 
 LIGHT_SHARES = (0.70, 0.25, 0.0, 0.05, 0.0)  # of the keys of LIGHTS
-SHARP = 0.7  # of the backdrops can be told; the others are blurred until they show nothing
+SHARP = 0.7  # share of backdrops that can be recognised; others are blurred until they show nothing
 BACKDROPS = {  # the probability, two colours (None: any of a list), what a sharp one shows
     "leaves": (0.35, (50, 85, 40), (140, 165, 85), ("grass",)),
     "wall": (0.20, (190, 172, 150), (212, 198, 180), ()),
@@ -27,7 +27,7 @@ def _backdrop(canvas: Canvas, rng, name: str | None):
 
 
 def _subject(canvas: Canvas, rng, painter, shows: tuple, x: tuple, y: tuple, height: tuple):
-    """One object, somewhere in the given ranges."""
+    """Paints one object, somewhere in the given ranges."""
     at = rng.uniform(*x), rng.uniform(*y), rng.uniform(*height)
     flip, lean = 1 if rng.random() < 0.5 else -1, rng.normal(0, 0.08)
     painter(Stamp(canvas, *at, shows, flip, lean), rng)

@@ -1,4 +1,4 @@
-"""The landscapes: a table of what each is composed of, and the composition."""
+"""The landscapes: a table of their components, and how they are composed."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ from msmm.scenes.painting import creatures, objects, stuff
 from msmm.scenes.painting.canvas import Canvas, pick, ridge
 from msmm.scenes.painting.objects import Stamp
 
-LOOKING_DOWN = 0.22  # of the landscapes, but open skies, are seen from above, without a horizon
-CLOUDY = 0.38  # of the skies have clouds; OVERCAST_CLOUDY of the overcast ones
+LOOKING_DOWN = 0.22  # share of landscapes, open skies excepted, that are seen from above, without a horizon
+CLOUDY = 0.38  # share of skies with clouds; OVERCAST_CLOUDY of overcast skies
 OVERCAST_CLOUDY = 0.85
-MOONLIT = 0.18  # of the skies at dusk and at night have a moon
-OPEN_WATER = 0.28  # of the waters have no near shore
+MOONLIT = 0.18  # share of skies at dusk and at night with a moon
+OPEN_WATER = 0.28  # share of waters without a near shore
 BUSY = -0.22, 0.60  # mean and spread of the logarithm of how crowded a scene is
 
 

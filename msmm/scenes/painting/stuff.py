@@ -1,4 +1,4 @@
-"""What fills a drawn scene: sky, clouds, mountains, water, ground, and what stands along the horizon."""
+"""The large parts of a drawn scene: sky, clouds, mountains, water, ground, and skylines."""
 
 import numpy as np
 

@@ -1,5 +1,4 @@
 import io
-import pathlib
 import struct
 import zlib
 
@@ -8,9 +7,10 @@ import pytest
 from PIL import Image
 
 from msmm.core import images
+from tests import conftest
 from tests.tfrecords_tools.conftest import picture
 
-SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = conftest.SHARED / "data"
 
 
 def encoded(image, **how):

@@ -14,7 +14,7 @@ from msmm.scenes import recipe, tags
 from msmm.scenes.painting import kinds, stuff
 from msmm.scenes.painting.canvas import LIGHTS, Canvas
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 NUMBER = 2000
 CONCEPTS, TAGS = recipe.CONCEPTS, recipe.TAGS
 

@@ -1,7 +1,6 @@
 """What the manifest builder makes of a checked manifest: splits, vocabularies, filters."""
 
 import hashlib
-import pathlib
 import shutil
 
 import pytest
@@ -9,11 +8,12 @@ from PIL import Image
 
 from msmm.core.errors import UserError
 from msmm.data import records
+from tests import conftest
 from tests.tfrecords_tools.conftest import picture
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
 
-SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = conftest.SHARED / "data"
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ def dataset(write_manifest, tmp_path):
 def test_overview(dataset):
     text = report.overview(dataset, "train")
     assert "\n5 train, 4 test images; 3 labels; 2 tags\n" in text
-    assert "\ntrain: 1.60 labels an image\n" in text
-    assert "\n0.60 tags an image; 60.0% of the images have none\n" in text
+    assert "\ntrain: 1.60 labels per image\n" in text
+    assert "\n0.60 tags per image; 60.0% of the images have none\n" in text
     lines = [line.split() for line in text.split("\n")]
     bars = {
         line[0]: (int(line[1]), len(line[2])) for line in lines if len(line) == 3 and set(line[2]) == {"█"}
