@@ -102,7 +102,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
     run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
     task = stages.stage_of(run, "finetune").task(run)
     model, _ = loop.build_compiled(task, run.config, 0.01)
-    x, y = next(iter(task.epoch(0)))
+    x, y = next(iter(task.data.batches(0)))
     loss = model.test_on_batch(x, y)
     steps = Distribution("mirrored", run.config).steps(task, run.config, 0, 0.01, model)
     assert next(iter(steps(0)))[0] == pytest.approx(loss, rel=1e-4)
