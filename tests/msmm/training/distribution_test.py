@@ -100,7 +100,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
         x = keras.layers.Conv2D(4, 3, 2, "same", kernel_regularizer=keras.regularizers.L2(1.0))(x)
     keras.Model(image, x).save(tmp_path / "regular.keras")
     run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
-    task = stages.stage_of(run, "finetune").task(run)
+    task = stages.make_task(run, "finetune")
     model, _ = loop.build_compiled(task, run.config, 0.01)
     x, y = next(iter(task.data.batches(0)))
     loss = model.test_on_batch(x, y)
