@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.configs import get_config
+from msmm.configs import get_config, replace_flat
 from msmm.data.input_pipeline import Images
 from msmm.training import model_parts, stage_tasks, stages, table_rows
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
+from msmm.training.stage_table import PAPER_STAGES, STAGES
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +61,13 @@ def weights(dataset, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib):
-    import dataclasses
-
-    config = dataclasses.replace(
-        get_config("nus_wide"),
-        weights=weights,
-        batch_size=8,
-        bn_batches=2,
-        maps_cache_gib=maps_cache_gib,
-        # Four steps do not move the BN averages at 0.9997, so they must not move the weights far either.
-        finetune_learning_rate=1e-6,
-        visual_learning_rate=1e-6,
-        **{f"{stage}_epochs": 1 for stage in ("finetune", "visual", "textual", "classifier", "quantity")},
-    )
+    settings = {"weights": weights, "batch_size": 8, "bn_batches": 2, "maps_cache_gib": maps_cache_gib}
+    # Four steps do not move the BN averages at 0.9997, so they must not move the weights far either.
+    settings |= {"finetune_learning_rate": 1e-6, "visual_learning_rate": 1e-6}
+    settings |= {f"{STAGES[stage].group}_epochs": 1 for stage in PAPER_STAGES}
+    config = replace_flat(get_config("nus_wide"), settings)
     run = Run(tmp_path / "run", dataset, config)
-    for stage in stages.STAGES:
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])

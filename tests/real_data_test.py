@@ -44,11 +44,12 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     """Packs, trains every stage with the pretrained backbone at 224 px, and annotates."""
     from PIL import Image
 
-    from msmm.configs import custom, openclipart
+    from msmm.configs import custom, openclipart, replace_flat
     from msmm.data import records
     from msmm.inference import model_dir
     from msmm.training import stages, table_rows
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
     from tfrecords_tools.datasets import manifest
     from tfrecords_tools.packing import builder
 
@@ -64,16 +65,11 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     assert len(dataset.labels) == 80
     assert sum(dataset.num_examples(s) for s in dataset.splits) == len(rows)
     taps = openclipart.Config().backbone_taps
-    config = custom.Config(
-        backbone=str(WEIGHTS),
-        backbone_taps=taps,
-        batch_size=8,
-        bn_batches=5,
-        finetune_epochs=4,
-        visual_epochs=4,
-    )
+    settings = {"backbone": str(WEIGHTS), "backbone_taps": taps, "batch_size": 8, "bn_batches": 5}
+    settings |= {"finetune_epochs": 4, "visual_epochs": 4}
+    config = replace_flat(custom.Config(), settings)
     run = Run(tmp_path / "run", dataset, config)
-    for stage in stages.STAGES:
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     model = model_dir.load(table_rows.save_model(run))
     test = [row for row in rows if row["split"] == "test"]

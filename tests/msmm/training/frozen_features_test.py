@@ -87,9 +87,9 @@ def test_joined_features_are_read_row_by_row(make_run):
         synthetic.fill_features(run, "train", kind, width)
     assert len(run.train_rows) == 18_000  # annotations are in memory from here on
     tracemalloc.start()
-    task = stages.STAGES["classifier"].task(run)
+    task = stages.make_task(run, "classifier")
     model, _ = loop.build_compiled(task, run.config, 1e-3)
-    for x, y in itertools.islice(task.epoch(0), 5):
+    for x, y in itertools.islice(task.data.batches(0), 5):
         model.train_on_batch(x, y)
     task.evaluate(model)
     said = table_rows.predict_head(run, "classifier", "train", run.held_out_rows)
@@ -117,7 +117,7 @@ def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run,
         run.split("train"),
         stage_tasks._epoch_batches(run, stage_tasks.stage_seed(run, "classifier"), 0),
     )
-    for (x, y), rows in zip(on_features.epoch(0), batches, strict=True):
+    for (x, y), rows in zip(on_features.data.batches(0), batches, strict=True):
         pixels = run.images("train").take(rows).astype(np.float32)
         a = head.train_on_batch(x, y)
         b = through.train_on_batch([pixels, split.tags[rows].astype(np.float32)], y)
@@ -133,12 +133,12 @@ def test_no_gradient_runs_through_the_trunk_of_stage_visual(trained_run, tmp_pat
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
     task = stage_tasks.make_visual_task(run)
     model = task.build()[0]
-    x, y = next(iter(task.epoch(0)))
+    x, y = next(iter(task.data.batches(0)))
 
     @tf.function
     def step(x, y):  # as Keras takes it
         with tf.GradientTape() as tape:
-            loss = keras.ops.mean(task.loss(y, model(x, training=True)))
+            loss = keras.ops.mean(task.optimisation.loss(y, model(x, training=True)))
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
     needed, ahead = set(), [t.op for t in step.get_concrete_function(tf.constant(x), tf.constant(y)).outputs]
