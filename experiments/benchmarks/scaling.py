@@ -126,15 +126,15 @@ def measure_case(case: Case, folder: str) -> Cost:
 
     with Memory() as memory:
         distribution = _distribution(case, run)  # before TensorFlow computes anything
-        task = stages.stage_of(run, case.of).task(run)
+        task = stages.make_task(run, case.of)
         model, taken = _steps(task, run.config, distribution)
-        steps = min(case.steps or task.steps_per_epoch, task.steps_per_epoch)
+        steps = min(case.steps or task.data.steps_per_epoch, task.data.steps_per_epoch)
         loss, _ = next(taken)  # the first step compiles
         clocks = time.perf_counter, time.process_time
         before = [clock() for clock in clocks]
         for loss, _ in itertools.islice(taken, steps - 1):  # noqa: B007 - the last one counts
             pass
-        whole = task.steps_per_epoch / max(1, steps - 1)
+        whole = task.data.steps_per_epoch / max(1, steps - 1)
         spent = [(clock() - then) * whole for clock, then in zip(clocks, before, strict=True)]
         if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
             task.evaluate(model)

@@ -63,7 +63,7 @@ def test_impossible_workers_are_errors(settings, message):
 
 def test_workers_share_the_stages_that_can_be_shared(trained_run):
     for name in ON_IMAGES + STAGES:
-        assert stages.stage_of(trained_run, name).task(trained_run).shared == (name in SHARED), name
+        assert stages.make_task(trained_run, name).data.shareable == (name in SHARED), name
 
 
 @pytest.mark.slow
