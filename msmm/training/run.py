@@ -102,8 +102,10 @@ class Run:
         for stage in stages:
             settings = self.finished_record(stage)["settings"]
             recorded |= {name: value for name, value in settings.items() if name in known}
-        run = copy.copy(self)
-        run.config = replace_flat(self.config, recorded)
+        config = replace_flat(self.config, recorded)
+        # Not a copy: held-out rows and images that this run has cached depend on its settings.
+        run = Run(self.workdir, self.dataset, config, self.seed, self.features_directory)
+        run.uses_joint_parts = self.uses_joint_parts
         return run
 
     @property

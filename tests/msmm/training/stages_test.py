@@ -127,6 +127,14 @@ def test_seeds_differ(make_run):
     assert set(a.held_out_rows) != set(b.held_out_rows)
 
 
+def test_recorded_settings_decide_the_held_out_rows(trained_run, dataset):
+    other = Run(trained_run.workdir, dataset, replace_flat(trained_run.config, {"held_out": 2}))
+    assert len(other.held_out_rows) < len(trained_run.held_out_rows)  # cached from here on
+    recorded = other.with_recorded_settings(["textual"])
+    np.testing.assert_array_equal(recorded.held_out_rows, trained_run.held_out_rows)
+    np.testing.assert_array_equal(recorded.train_rows, trained_run.train_rows)
+
+
 def test_other_settings_are_refused_only_by_the_stages_that_depend_on_them(make_run):
     stages.train(make_run(), "textual")
     stages.train(make_run(visual_epochs=9), "textual")
