@@ -5,7 +5,7 @@ import pytest
 
 from experiments.sections import ablations
 from experiments.sections.study import train_and_measure
-from msmm.configs import openclipart, scenes
+from msmm.configs import flatten, openclipart, replace_flat, scenes
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
@@ -68,10 +68,10 @@ def test_roundings_against_a_loop(measured):
 @pytest.mark.parametrize("config", [scenes.Config(), openclipart.Config(), scenes.Config(weight_decay=0.01)])
 def test_compared_settings_contain_the_runs_own_once(of, config):
     compared = list(ablations.list_settings(of, config).values())
-    assert sum(all(getattr(config, k) == v for k, v in fields.items()) for fields in compared) == 1
+    assert sum(all(flatten(config)[k] == v for k, v in fields.items()) for fields in compared) == 1
     assert all(fields.keys() == compared[0].keys() for fields in compared)
     for fields in compared:
-        dataclasses.replace(config, **fields)
+        replace_flat(config, fields)
 
 
 def test_the_readings_of_09997_are_compared():
