@@ -1,4 +1,3 @@
-import dataclasses
 
 import numpy as np
 import pytest
@@ -98,7 +97,7 @@ def test_other_settings_train_only_what_depends_on_them(measured, tmp_path, caps
     assert rows["0 (as set)"]["MS-CNN +Tags+LQP"] == own.rows[COMPLETE].metrics[0]["H-F1"]
     assert rows["0 (as set)"]["CNN"] == rows["0.5"]["CNN"]
     workdir = run.workdir / "ablation" / "textual_dropout" / "textual_dropout=0.5"
-    config = dataclasses.replace(run.config, textual_dropout=0.5)
+    config = replace_flat(run.config, {"textual_dropout": 0.5})
     variant = Run(workdir, run.dataset, config, 0, run.features_directory)
     # Copied stages change nothing: training from the start gives the same weights.
     alone = train_and_measure([Run(tmp_path / "alone", run.dataset, config)])
