@@ -1,7 +1,6 @@
 """The command in a process of its own, over a run whose stages have finished."""
 
 import csv
-import dataclasses
 import shutil
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from experiments.sections import sweeping
 from experiments.sections.sweeping import TrainingSplit, Trial, choose_trial, combine
+from msmm.configs import replace_flat
 from msmm.core.errors import UserError
 from msmm.training.run import Run
 from tests.conftest import TINY
@@ -35,9 +35,8 @@ def test_a_method_is_chosen_on_held_out_images(home, trained_run):
     folder = home / "runs/scenes/sweep/tag_neighbour"
     records = {}
     for value, name in ((1e-2, "0.01"), (1e-4, "0.0001")):
-        config = dataclasses.replace(
-            trained_run.config, tag_neighbour_epochs=1, tag_neighbour_learning_rate=value
-        )
+        settings = {"tag_neighbour_epochs": 1, "tag_neighbour_learning_rate": value}
+        config = replace_flat(trained_run.config, settings)
         trial = Run(folder / f"tag_neighbour_learning_rate={name}", trained_run.dataset, config)
         records[name] = trial.stage_record("tag_neighbour")
     with open(home / "runs/scenes/sweep_tag_neighbour/sweep_tag_neighbour.csv", newline="") as file:
