@@ -115,7 +115,7 @@ def run_load(address, clients: int, seconds: float) -> None:
     after, end = used[len(used) // 4], max(used[-4:])
     print(
         f"{clients} clients, {seconds:g} s: {counts['answered']} answers "
-        f"({counts['answered'] / seconds:.0f} a second), {counts['busy']} told to come back; seconds "
+        f"({counts['answered'] / seconds:.0f} a second), {counts['busy']} told to retry; seconds "
         f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f}, most {most:.2f}; memory {used[0]:.0f} MiB at first, "
         f"{after:.0f} after a quarter, {end:.0f} at the end"
     )

@@ -293,7 +293,7 @@ BROKEN = {
     "an unknown category": (
         rewrite("instances_val2014.json", lambda c: c["annotations"][0].update(category_id=99)),
         {},
-        "instances_val2014.json is not as the official file: an entry has no 99, or names what is not there",
+        "instances_val2014.json is not as the official file: an entry has no 99, or names something unknown",
     ),
     "an unknown image": (
         rewrite("captions_val2014.json", lambda c: c["annotations"][0].update(image_id=99)),
