@@ -15,7 +15,7 @@ from msmm.models import backbone
 from msmm.photos import formats, gallery, outputs, sidecars
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
-from msmm.training import frozen_features, loop, model_parts
+from msmm.training import frozen_features, model_parts, state
 from tests.msmm.conftest import LABELS, TAGS, figures, picture
 from tests.tfrecords_tools.raw.svg_metadata_test import PUBLIC, SVG
 from tfrecords_tools.datasets import scenes
@@ -87,9 +87,9 @@ def _caches(root, variant):
     array = np.random.default_rng(variant).random((50, 8), np.float32)
     frozen_features.cache_arrays(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
     (root / "state").mkdir()
-    progress = loop.Progress(0.1 + variant, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
+    progress = state.Progress(0.1 + variant, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
     owner = OWNER | {"inputs": {"dataset": "another"}} if variant else OWNER
-    loop._save(root / "state/state.npz", {"variable0": array, "best0": -array}, progress, owner)
+    state.save_state(root / "state/state.npz", {"variable0": array, "best0": -array}, progress, owner)
 
 
 def _backbone(root, variant):
