@@ -7,7 +7,7 @@ from msmm.configs import flatten, openclipart, replace_flat, scenes
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
@@ -100,7 +100,7 @@ def test_other_settings_train_only_what_depends_on_them(measured, tmp_path, caps
     variant = Run(workdir, run.dataset, config, 0, run.features_directory)
     # Copied stages change nothing: training from the start gives the same weights.
     alone = train_and_measure([Run(tmp_path / "alone", run.dataset, config)])
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         assert variant.stage_record(stage)["weights"] == alone.run.stage_record(stage)["weights"], stage
     assert rows["0.5"]["MS-CNN +Tags+LQP"] == alone.rows[COMPLETE].metrics[0]["H-F1"]
 

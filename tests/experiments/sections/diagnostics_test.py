@@ -11,7 +11,7 @@ from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_rows import predict_row
 
 TITLE = "{http://www.w3.org/2000/svg}title"
@@ -148,14 +148,14 @@ def test_the_reliability_diagram_has_a_dot_and_a_bar_per_bin():
 def test_learning_curves_are_the_history(measured):
     for figure, metric in zip(diagnostics.learning_curves(measured), ("loss", None), strict=True):
         kept = [title for title in tooltips(figure) if "is kept" in title]
-        assert len(kept) == len(STAGES)
-        for title, stage in zip(kept, STAGES, strict=True):
+        assert len(kept) == len(PAPER_STAGES)
+        for title, stage in zip(kept, PAPER_STAGES, strict=True):
             record = measured.run.stage_record(stage)
             name = metric or ("Accuracy" if stage.startswith("quantity") else "H-F1")
             best = record["best_epoch"]
             value = record["history"][best - 1]["held-out"][name]
             assert title == f"seed 0: epoch {best} is kept, {name} {value:.4g}"
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         axes = Drawing().subplots()
         diagnostics.draw_curves(axes, measured, stage, "loss")
         history = measured.run.stage_record(stage)["history"]
