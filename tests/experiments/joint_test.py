@@ -1,4 +1,4 @@
-"""The command in a process of its own, over a run whose stages have finished."""
+"""Runs experiments.joint as a process on a run with finished stages."""
 
 import csv
 import shutil
@@ -14,7 +14,7 @@ from tests.msmm.core.command_line_test import run
 
 
 @pytest.mark.slow
-def test_it_trains_both_ways_within_the_budget_of_the_stages(trained_run, data_dir, tmp_path):
+def test_joint_training_stays_within_the_passes_of_the_stages(trained_run, data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     shutil.copytree(trained_run.workdir, tmp_path / "runs" / "scenes")
     settings = [f"--{name}={value}" for name, value in TINY.items()]
