@@ -94,7 +94,7 @@ def folder(module):
 
 
 @pytest.mark.parametrize("module", sorted(SOURCE))
-def test_a_module_imports_only_from_its_folder_and_from_floors_below(module):
+def test_a_module_imports_only_from_its_folder_and_lower_layers(module):
     for imported in imports(SOURCE[module]):
         assert imported not in IS_COMMAND, f"{module} imports the command {imported}"
         within = floor(imported) == floor(module) and folder(imported).startswith(
@@ -111,7 +111,7 @@ def test_packages_import_strictly_downwards(module):
     assert {m.partition(".")[0] for m in imports(SOURCE[module])} <= allowed
 
 
-def test_there_is_no_circle():
+def test_imports_have_no_cycle():
     graph = {module: imports(path) for module, path in SOURCE.items()}
 
     def reach(start, seen):
@@ -129,7 +129,7 @@ def test_flags_and_the_environment_are_read_in_commands_only(module):
     assert not re.search(r"absl|sys\.argv|os\.environ|getenv", text)
 
 
-def test_run_flags_are_for_commands():
+def test_run_flags_are_imported_only_by_commands():
     users = {m for m, path in SOURCE.items() if "msmm.run_flags" in imports(path)}
     assert users <= IS_COMMAND
 
@@ -139,6 +139,6 @@ def test_models_losses_and_metrics_run_on_any_keras_backend(path):
     assert not re.search(r"^\s*(import|from) (tensorflow|tf)\b", path.read_text(), re.MULTILINE)
 
 
-def test_every_command_is_known():
+def test_every_command_is_listed():
     commands = {m for m, p in SOURCE.items() if "command_line.run(main" in p.read_text()}
     assert commands == IS_COMMAND

@@ -35,7 +35,7 @@ def draw(folder, index):
 
 
 @pytest.mark.slow
-def test_the_tutorial(tmp_path):
+def test_commands_of_the_tutorial_run(tmp_path):
     rows = []
     for i in range(60):
         folder = FOLDERS[i % 3]

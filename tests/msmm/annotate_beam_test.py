@@ -32,7 +32,7 @@ def lines(*files) -> list[dict]:
         pytest.param("direct_num_workers=2,direct_running_mode=multi_processing", marks=pytest.mark.slow),
     ],
 )
-def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directory):
+def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_directory):
     for i in range(40):
         photo(f"photos/{i}.png", bright_above() if i % 3 == 0 else picture(("red", "blue")[i % 2]))
     (tmp_path / "photos" / "1.png.txt").write_text("beaches, Rex")
@@ -57,7 +57,7 @@ def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directo
     assert "exists already" in refused(again)
 
 
-def test_a_mistake_gets_one_line(tmp_path):
+def test_a_user_error_is_one_line(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     assert "expected a PATH" in refused(

@@ -48,7 +48,7 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
 )
-def test_a_mistake_gets_one_line(arguments, says, tmp_path):
+def test_a_user_error_is_one_line(arguments, says, tmp_path):
     assert says in refused(run_annotate(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -75,7 +75,7 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
 
 
-def test_what_is_left_out_and_not_read_is_reported(tmp_path, photo, model_directory):
+def test_left_out_files_and_unread_keywords_are_reported(tmp_path, photo, model_directory):
     for name in ("red.png", "@eaDir/red.png", "red.png~", ".hidden.png", "small/red.png"):
         photo(f"photos/{name}", format="PNG")
     (tmp_path / "photos/blue.heic").write_bytes(photo("x.jpg", picture("blue"), xmp=b"<broken").read_bytes())
@@ -109,7 +109,7 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def test_annotations_of_another_model_or_rule_are_reported(tmp_path, photo, model_directory):
+def test_photographs_annotated_by_another_model_or_rule_are_reported(tmp_path, photo, model_directory):
     photo("red.png")
     first, other = model_directory, shutil.copytree(model_directory, tmp_path / "other")
     (other / "SHA256SUMS").unlink()
@@ -146,7 +146,7 @@ def test_annotations_of_another_model_or_rule_are_reported(tmp_path, photo, mode
     assert (tmp_path / "a.csv").read_text().rstrip().endswith(" top_k=2")
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
+def test_a_killed_run_resumes_without_repeating_photographs(tmp_path, model_directory):
     """kill -9 when some lines are on disk; then nothing is done twice and nothing is missing."""
     (tmp_path / "photos").mkdir()
     for i in range(600):
@@ -193,7 +193,7 @@ def read_with_exiftool(path, *tags) -> dict:
 
 
 @needs("exiftool")
-def test_exiftool_and_exiv2_read_the_sidecars_and_their_keywords_are_read(library, model_directory, annotate):
+def test_sidecars_are_readable_by_exiftool_and_exiv2_and_their_keywords_become_tags(library, model_directory, annotate):
     before = {p.name: p.read_bytes() for p in library.iterdir()}
     everything = read_with_exiftool(library / "beside.xmp", "-XMP:all")
     outputs = {os.path.basename(path): photo for path, photo in annotate(library)[0].items()}
@@ -230,7 +230,7 @@ def test_exiftool_and_exiv2_read_the_sidecars_and_their_keywords_are_read(librar
 @needs("exiftool")
 @needs("exiv2")
 @pytest.mark.parametrize("editor", TOOLS)
-def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
+def test_a_sidecar_edited_by_another_program_is_still_read(library, annotate, editor):
     """They write the whole packet anew; what we added is known all the same."""
     from msmm.photos.outputs import Sidecars
     from msmm.photos.sidecars import read_sidecars

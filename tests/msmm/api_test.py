@@ -37,7 +37,7 @@ def loaded(model_directory):
     return msmm.load(model_directory, "keras")
 
 
-def test_the_import_takes_no_time_and_no_library(tmp_path):
+def test_import_is_fast_and_loads_no_heavy_library(tmp_path):
     code = """
 import sys, time
 start = time.perf_counter()
@@ -51,14 +51,14 @@ assert set(msmm.__all__) <= set(dir(msmm)) and msmm.__version__"""
     assert result.returncode == 0, result.stderr
 
 
-def test_every_public_name_exists_and_others_are_refused():
+def test_every_public_name_exists_and_unknown_names_are_refused():
     for name in msmm.__all__:
         assert getattr(msmm, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'lod': it has Annotation, PhotoModel"):
         msmm.lod  # noqa: B018
 
 
-def test_files_and_arrays_have_the_same_annotation(loaded, photo):
+def test_a_file_and_its_pixels_get_the_same_annotation(loaded, photo):
     path, red = photo("red.png", picture("red")), np.full((40, 60, 3), (255, 0, 0), np.uint8)
     of_file, of_text, of_array = loaded.annotate([path, str(path), red])
     assert of_file.labels == of_text.labels == of_array.labels == ("red",)
@@ -67,7 +67,7 @@ def test_files_and_arrays_have_the_same_annotation(loaded, photo):
     assert isinstance(of_file.quantity, float)
 
 
-def test_the_library_annotates_as_the_command_does(loaded, photo, annotate):
+def test_library_and_command_give_the_same_annotations(loaded, photo, annotate):
     for number in range(5):
         photo(f"a/{number}.jpg", picture((50 * number, 255 - 60 * number, 90), (200, 90 + number)))
     photo("a/5.jpg").with_suffix(".txt").write_text("Beach, nowhere")
@@ -87,7 +87,7 @@ def test_given_tags_replace_the_keywords_of_a_file(loaded, photo):
     ]  # fmt: skip
 
 
-def test_any_iterable_is_read_a_batch_at_a_time(loaded):
+def test_an_iterable_of_images_is_read_one_batch_at_a_time(loaded):
     """… so that memory does not grow with the pixels of all images."""
     alive, most = set(), 0
 
@@ -136,16 +136,16 @@ IMAGE = np.zeros((8, 8, 3), np.uint8)
         ([IMAGE], [["beach"], []], "fewer images than tags"),
     ],
 )
-def test_a_mistake_is_named(loaded, photos, tags, message):
+def test_wrong_photographs_or_tags_are_refused_with_the_cause(loaded, photos, tags, message):
     with pytest.raises(msmm.UserError, match=message):
         loaded.annotate(photos, tags)
 
 
-def test_no_photographs_have_no_annotations(loaded):
+def test_an_empty_list_of_photographs_gives_no_annotations(loaded):
     assert loaded.annotate([]) == loaded.annotate(iter(()), iter(())) == []
 
 
-def test_a_photograph_is_read_upright(photo, tmp_path):
+def test_read_photo_applies_the_exif_orientation(photo, tmp_path):
     from PIL import Image
 
     exif = Image.Exif()
@@ -159,7 +159,7 @@ def test_a_photograph_is_read_upright(photo, tmp_path):
             msmm.read_photo(tmp_path / "bad.jpg")
 
 
-def test_the_paper_network_has_the_parameters_of_its_parts():
+def test_build_annotator_has_the_parameter_counts_of_the_paper():
     """ResNet-101, 81 classes and 1,000 tags: the parts that `msmm.describe` lists."""
     model = msmm.build_annotator(81, 1000)
     parts = {"backbone": 42_658_176, "multi_scale": 15_214_848, "textual": 6_246_400,
@@ -171,7 +171,7 @@ def test_the_paper_network_has_the_parameters_of_its_parts():
     }  # fmt: skip
 
 
-def test_the_example_trains():
+def test_the_readme_example_trains():
     values = {}
     exec(EXAMPLE, values)
     history, model, labels = (values[name] for name in ("history", "model", "labels"))
@@ -191,7 +191,7 @@ def test_the_example_trains():
     assert scores["logits_loss"] == pytest.approx(cross_entropy, rel=1e-4)
 
 
-def test_a_tf_data_pipeline_trains_as_well():
+def test_the_annotator_trains_on_a_tf_data_pipeline():
     import tensorflow as tf
 
     model = msmm.build_annotator(3, 4, "resnet-1-1-1-1-w4", 32, textual_units=8)

@@ -25,7 +25,7 @@ def in_process(code, cwd) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, **process(cwd))
 
 
-def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(tmp_path):
+def test_page_examples_are_the_first_six_photographs_of_a_folder(tmp_path):
     names = ["b/2.png", "b/c/3.png", "a/no name", "z.png", ".hidden/0.png", "4", "5", "6"]
     for i, name in enumerate(names):
         path = tmp_path / "photos" / name
@@ -44,7 +44,7 @@ def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(t
     assert found == ["4", "5", "6", "z.png", "a/no name", "b/2.png"]
 
 
-def test_an_interrupt_ends_the_page_with_one_line_and_a_second_one_changes_nothing(tmp_path):
+def test_two_interrupts_end_the_page_with_one_line(tmp_path):
     code = "e = app._end_at_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
     result = in_process(f"{code}; signal.raise_signal(signal.SIGINT)", tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "\nthe page has ended\n")
@@ -52,7 +52,7 @@ def test_an_interrupt_ends_the_page_with_one_line_and_a_second_one_changes_nothi
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("examples", "end"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
-def test_the_command_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
+def test_page_serves_until_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
     (tmp_path / "temporary").mkdir()
     (tmp_path / "photos").mkdir()
     photograph().save(tmp_path / "photos/a.png")
@@ -80,13 +80,13 @@ def test_the_command_serves_until_it_is_interrupted_and_keeps_no_photograph(save
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
 
 
-def test_a_root_path_begins_with_a_slash(tmp_path):
+def test_root_path_without_a_leading_slash_is_refused(tmp_path):
     line = refused(run("msmm.app", "--model=m", "--root_path=photos", cwd=tmp_path))
     assert "expected --root_path to begin with /, or an address. Received: 'photos'" in line
 
 
 @pytest.mark.slow
-def test_examples_that_are_none_are_refused(saved, tmp_path):
+def test_an_examples_folder_without_photographs_is_refused(saved, tmp_path):
     (tmp_path / "notes.txt").write_text("no photograph")
     line = refused(run("msmm.app", f"--model={saved}", f"--examples={tmp_path}", cwd=tmp_path))
     assert "Received: none that can be read" in line

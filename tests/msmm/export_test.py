@@ -24,7 +24,7 @@ def saved(trained_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", formats.FORMATS)
-def test_an_export_says_the_models_labels_on_100_images(name, saved, tmp_path):
+def test_an_export_predicts_the_labels_of_the_model_on_100_images(name, saved, tmp_path):
     installed(name)
     result = run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -52,7 +52,7 @@ print(json.dumps([labels, said["probabilities"].numpy().tolist(), "msmm" in sys.
 
 
 @pytest.mark.slow
-def test_a_saved_model_is_complete_in_itself(saved, tmp_path):
+def test_a_saved_model_runs_without_this_package(saved, tmp_path):
     """Loaded in a process that has TensorFlow alone, on 100 drawn scenes in JPEG and PNG files."""
     result = run("msmm.export", f"--model={saved}", "--output=new", "--check_images=10", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

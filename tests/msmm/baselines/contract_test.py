@@ -45,7 +45,7 @@ def run(scenes, workdir):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
+def test_a_baseline_beats_the_most_frequent_labels(run, name):
     stages.train(run, name)
     annotated = baseline_tasks.predict_baseline(run, name)
     truth = run.split("test").labels
@@ -66,7 +66,7 @@ def test_a_method_trains_and_beats_the_most_frequent_labels(run, name):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_loaded_method_says_what_the_trained_one_said(run, name):
+def test_a_loaded_baseline_reproduces_its_recorded_held_out_h_f1(run, name):
     stages.train(run, name)
     record = run.stage_record(name)
     chosen, _ = baseline_tasks.measure_baseline(run, name, "train")
@@ -79,7 +79,7 @@ def test_a_loaded_method_says_what_the_trained_one_said(run, name):
     "name",
     [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES],
 )
-def test_the_same_seed_gives_the_same_bits_interrupted_or_not(make_run, monkeypatch, name):
+def test_interrupted_and_uninterrupted_training_give_the_same_weights(make_run, monkeypatch, name):
     settings = {f"{name}_epochs": 3}
     whole = make_run("whole", **settings)
     stages.train(whole, name)
@@ -113,7 +113,7 @@ def _replace(task, dies):
 
 
 @pytest.mark.parametrize("name", [n for n, m in BASELINES.items() if m.trunk != "own"])
-def test_a_trunk_stays_as_it_was(run, name):
+def test_a_baseline_leaves_the_trunk_weights_unchanged(run, name):
     stages.train(run, "finetune")
     before = model_parts.weights_hash(model_parts.load_part(run, "backbone"))
     stages.train(run, name)
@@ -121,7 +121,7 @@ def test_a_trunk_stays_as_it_was(run, name):
     assert list(run.features_directory.glob("cnn-train-*"))
 
 
-def test_methods_of_one_trunk_share_their_features(run):
+def test_baselines_on_the_fine_tuned_trunk_share_cached_features(run):
     for name in ("logistic", *(n for n, m in BASELINES.items() if m.trunk == "finetuned")):
         baseline_tasks.create_baseline(run, name)
     assert len(list(run.features_directory.glob("cnn-train-*"))) == 1

@@ -12,7 +12,7 @@ def columns(*sets, num=40):
     return there
 
 
-def test_what_always_goes_together_and_what_never_does():
+def test_perfect_correlation_is_positive_and_exclusion_negative():
     # φ of (0, 1) is 1, so z = √40 = 6.3; of (0, 2) it is -1; of (0, 3) 0; 4 is always there, 5 never.
     concepts = columns(range(20), range(20), range(20, 40), range(10, 30), range(40), [])
     positive, negative = find_relations(concepts, concepts)
@@ -21,7 +21,7 @@ def test_what_always_goes_together_and_what_never_does():
 
 
 @pytest.mark.parametrize(("num", "believed"), [(16, False), (17, True)])
-def test_four_deviations_are_the_limit(num, believed):
+def test_a_relation_needs_more_than_four_standard_deviations(num, believed):
     """φ = ±1, so z = ±√num: 16 images give 4, which is not more than 4."""
     half = range(num // 2)
     concepts = columns(half, half, set(range(num)) - set(half), num=num)
@@ -30,7 +30,7 @@ def test_four_deviations_are_the_limit(num, believed):
     assert negative[0, 2] == believed
 
 
-def test_statistics_are_those_of_counted_tables():
+def test_relations_equal_those_of_contingency_tables():
     rng = np.random.default_rng(0)
     topic = rng.integers(0, 5, 5000)
     labels = rng.random((5000, 7)) < 0.1 + 0.5 * (np.arange(7) == topic[:, None])
@@ -56,7 +56,7 @@ def test_statistics_are_those_of_counted_tables():
     assert ((z > 4) & ~positive).any()
 
 
-def test_a_row_has_at_most_50_positive_relations():
+def test_a_concept_has_at_most_50_positive_relations():
     concepts = np.repeat(columns(range(20), num=40), 700, axis=1)
     positive, _ = find_relations(concepts, concepts)
     assert (positive.sum(axis=1) == 50).all()

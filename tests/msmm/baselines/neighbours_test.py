@@ -31,7 +31,7 @@ def tags():
 
 
 @pytest.mark.parametrize("within", [True, False])
-def test_they_are_those_of_brute_force(tags, within):
+def test_neighbours_equal_brute_force(tags, within):
     queries, pool = (tags, tags) if within else (tags[:80], tags[80:])
     own = np.arange(len(queries)) if within else np.full(len(queries), -1)
     expected = by_force(queries, pool, own)
@@ -45,14 +45,14 @@ def test_they_are_those_of_brute_force(tags, within):
     assert any(not row.any() for row in queries)
 
 
-def test_large_tag_sets_compare_exactly():
+def test_large_tag_sets_are_compared_exactly():
     rng = np.random.default_rng(1)
     tags = rng.random((40, 1000)) < 0.5  # more than 255 shared
     own = np.arange(40)
     np.testing.assert_array_equal(near(tags, tags, own), [rows[:6] for rows in by_force(tags, tags, own)])
 
 
-def test_how_many_images_are_handed_out_at_a_time_changes_nothing(tags, monkeypatch):
+def test_piece_size_does_not_change_the_neighbours(tags, monkeypatch):
     whole = near(tags, tags, np.arange(250))
     monkeypatch.setattr(neighbours, "_PIECE", 7)
     pieces = list(find_nearest(tags, tags, np.arange(250), 6, 0))
@@ -60,7 +60,7 @@ def test_how_many_images_are_handed_out_at_a_time_changes_nothing(tags, monkeypa
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
-def test_images_without_a_shared_tag_get_others_uniformly_and_by_the_seed():
+def test_images_without_a_shared_tag_get_uniformly_drawn_neighbours():
     nothing = np.zeros((2000, 3), bool)
     own = np.arange(2000) % 20
     found = near(nothing, nothing[:20], own)
@@ -72,13 +72,13 @@ def test_images_without_a_shared_tag_get_others_uniformly_and_by_the_seed():
     assert (near(nothing, nothing[:20], own, seed=1) != found).any()
 
 
-def test_the_smallest_pool_and_no_tags_at_all():
+def test_smallest_pool_without_any_tags():
     found = near(np.zeros((7, 0), bool), np.zeros((7, 0), bool), np.arange(7))
     assert [sorted(row) for row in found] == [[j for j in range(7) if j != i] for i in range(7)]
 
 
 @pytest.mark.slow
-def test_150_000_images_with_1_000_tags(capsys):
+def test_150_000_images_with_1_000_tags_need_less_than_4_gib(capsys):
     """Prints time and memory; tags are drawn as often as Zipf's law has words, 6 an image."""
     rng = np.random.default_rng(0)
     num, vocabulary = 150_000, 1000

@@ -54,7 +54,7 @@ def learnt(name, order="rare_first", tags=0):
 @pytest.mark.parametrize(
     ("name", "order"), [("cnn_rnn", "frequent_first"), ("ria", "rare_first"), ("sr_cnn_rnn", "rare_first")]
 )
-def test_it_learns_six_images_by_heart(small_networks, name, order, beam):
+def test_a_recurrent_baseline_memorises_six_images(small_networks, name, order, beam):
     settings = {"cnn_rnn_free_length": True, f"{name}_beam": beam}
     tags = 4 if name == "sr_cnn_rnn" else 0
     method, network = create(name, tags=tags, **settings), learnt(name, order, tags)
@@ -70,7 +70,7 @@ def test_it_learns_six_images_by_heart(small_networks, name, order, beam):
     np.testing.assert_array_equal(backwards.counts[::-1], annotated.counts)
 
 
-def test_cnn_rnn_says_exactly_three_different_labels(small_networks):
+def test_cnn_rnn_predicts_exactly_three_different_labels(small_networks):
     annotated = create("cnn_rnn", k=3).predict(learnt("cnn_rnn", "frequent_first"), "test", np.arange(6))
     assert annotated.counts is None
     best = -np.sort(-annotated.scores, axis=1)
@@ -83,7 +83,7 @@ def test_cnn_rnn_says_exactly_three_different_labels(small_networks):
     ("name", "count"),
     [("ria", 11_709_522), ("cnn_rnn", 1_350_912), ("sr_cnn_rnn", 1_722_194 + 2048 * 81 + 81)],
 )
-def test_sizes_for_nus_wide(name, count):
+def test_parameter_counts_for_nus_wide(name, count):
     labels = np.eye(81, dtype=bool)
     assert create(name, labels, 2048).build().count_params() == count
 
@@ -108,7 +108,7 @@ def dense(x, w, name):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_the_logits_are_those_of_the_equations(small_networks, name):
+def test_logits_equal_the_equations_in_numpy(small_networks, name):
     method = create(name, tags=4)
     keras.utils.set_random_seed(0)
     network = method.build()
@@ -143,7 +143,7 @@ def test_the_logits_are_those_of_the_equations(small_networks, name):
     np.testing.assert_allclose(outputs, np.stack(said, axis=1), atol=1e-4)
 
 
-def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_always(small_networks):
+def test_concepts_are_true_labels_for_two_epochs_and_always_trained(small_networks):
     method = create("sr_cnn_rnn", tags=3)
     keras.utils.set_random_seed(0)
     network, rng, rows = method.build(), np.random.default_rng(0), np.arange(6)
@@ -166,7 +166,7 @@ def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_alway
     assert np.abs(ops.convert_to_numpy(unary)).min() > 1e-3
 
 
-def test_a_rank_statistic_counts_pairs():
+def test_roc_area_equals_the_share_of_ordered_pairs():
     rng = np.random.default_rng(1)
     scores, positive = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.4
     pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
@@ -174,7 +174,7 @@ def test_a_rank_statistic_counts_pairs():
     assert roc_area(scores, np.ones(40, bool)) == roc_area(scores, np.zeros(40, bool)) == 0
 
 
-def test_true_tags_are_frequent_and_can_be_seen():
+def test_true_tags_are_frequent_and_predictable_from_features():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     seen = features[:, 0] + 0.3 * rng.normal(size=1000) > 1
@@ -185,7 +185,7 @@ def test_true_tags_are_frequent_and_can_be_seen():
     assert find_true_tags(np.zeros_like(features), tags).tolist() == [False] * 5
 
 
-def test_the_interface_reads_true_tags_only():
+def test_sr_cnn_rnn_uses_only_true_tags():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     tags = np.stack([rng.random(1000) < 0.3, features[:, 0] > 0.5], 1)

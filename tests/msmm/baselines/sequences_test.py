@@ -11,12 +11,12 @@ from msmm.scoring.predictions import Predictions, choose_labels
 LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0]], bool)  # 3, 1, 3, 1 times
 
 
-def test_orders_count_the_labels_and_break_ties_by_id():
+def test_class_orders_follow_frequency_and_break_ties_by_id():
     assert sequences.order_classes(LABELS, "rare_first").tolist() == [1, 3, 0, 2]
     assert sequences.order_classes(LABELS, "frequent_first").tolist() == [0, 2, 1, 3]
 
 
-def test_inputs_and_targets_by_hand():
+def test_teacher_forcing_inputs_and_targets_of_three_images():
     end, start = 4, 5
     inputs, targets = sequences.make_sequences(LABELS[:3], np.array([1, 3, 0, 2]), longest=3)
     assert targets.tolist() == [[1, 0, 2, end], [0, 2, end, -1], [3, 0, end, -1]]
@@ -27,7 +27,7 @@ def test_inputs_and_targets_by_hand():
     assert inputs.max() <= start and inputs.min() >= 0
 
 
-def test_the_loss_is_the_mean_over_an_images_own_steps():
+def test_cross_entropy_is_the_mean_over_the_steps_up_to_end():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, 4, 5)).astype(np.float32)
     targets = np.array([[1, 0, 3, 4], [2, 4, -1, -1]])
@@ -112,14 +112,14 @@ def said(scores, lengths):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("longest", [1, 2, 4])
-def test_a_wide_search_finds_the_likeliest_sequence(seed, longest):
+def test_wide_beam_search_finds_the_likeliest_sequence(seed, longest):
     language = Language(4, seed)
     found = said(*language.search(width=200, longest=longest))
     assert found == [language.best(i, range(1, longest + 1)) for i in range(language.images)]
 
 
 @pytest.mark.parametrize("exact", [1, 3, 4])
-def test_a_wide_search_finds_the_likeliest_sequence_of_an_exact_length(exact):
+def test_wide_beam_search_finds_the_likeliest_sequence_of_an_exact_length(exact):
     language = Language(4, 7)
     scores, lengths = language.search(width=200, exact=exact)
     assert lengths.tolist() == [exact] * 6
@@ -128,7 +128,7 @@ def test_a_wide_search_finds_the_likeliest_sequence_of_an_exact_length(exact):
 
 @pytest.mark.parametrize("width", [2, 3, 5])
 @pytest.mark.parametrize("longest", [3, 6])
-def test_a_narrow_search_keeps_the_best_paths(width, longest):
+def test_narrow_beam_search_equals_a_plain_implementation(width, longest):
     language = Language(6, 5, images=40, sharpness=1.0)
     found = said(*language.search(width=width, longest=longest))
     assert found == [language.beam(i, width, longest) for i in range(40)]
@@ -136,12 +136,12 @@ def test_a_narrow_search_keeps_the_best_paths(width, longest):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("longest", [2, 6])
-def test_width_1_is_greedy(seed, longest):
+def test_beam_search_of_width_1_is_greedy(seed, longest):
     language = Language(6, seed)
     assert said(*language.search(longest=longest)) == [language.greedy(i, longest) for i in range(6)]
 
 
-def test_wider_searches_find_likelier_sequences_and_narrow_ones_miss_some():
+def test_wider_beams_find_likelier_sequences():
     language = Language(6, 3, images=60, sharpness=1.0)
     means = []
     for width in (1, 2, 5, 2000):
@@ -152,14 +152,14 @@ def test_wider_searches_find_likelier_sequences_and_narrow_ones_miss_some():
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_no_class_twice_at_least_one_at_most_the_longest(width):
+def test_sequences_have_distinct_classes_and_bounded_length(width):
     for seed in range(4):
         scores, lengths = Language(5, seed, images=20).search(width=width, longest=3)
         assert lengths.min() >= 1 and lengths.max() <= 3
         assert all(len(set(path)) == len(path) for path in said(scores, lengths))
 
 
-def test_end_is_forbidden_at_the_first_step_only():
+def test_end_token_is_forbidden_at_the_first_step_only():
     def step(tokens, states):
         return [np.log(np.tile([0.01, 0.04, 0.95], (len(tokens), 1))), *states]
 
@@ -167,7 +167,7 @@ def test_end_is_forbidden_at_the_first_step_only():
     assert said(scores, lengths) == [(1,), (1,)]
 
 
-def test_it_asks_no_more_once_the_best_path_is_known():
+def test_beam_search_stops_once_the_best_path_is_known():
     asked = []
 
     def step(tokens, states):
@@ -181,7 +181,7 @@ def test_it_asks_no_more_once_the_best_path_is_known():
     assert asked == [2, 4, 2, 2]
 
 
-def test_an_image_found_alone_is_found_among_others():
+def test_beam_search_of_an_image_does_not_depend_on_the_batch():
     language = Language(5, 11, images=8)
     together = language.search(width=3)
     for image in range(8):
@@ -192,7 +192,7 @@ def test_an_image_found_alone_is_found_among_others():
 
 
 @pytest.mark.parametrize("options", [{"exact": 2}, {"longest": 4}])
-def test_scores_are_the_order_said_and_then_the_next_probabilities(options):
+def test_scores_rank_emitted_classes_first_then_the_next_probabilities(options):
     language = Language(5, 2)
     scores, lengths = language.search(width=3, **options)
     assert scores.dtype == np.float32 and lengths.dtype == np.int32

@@ -74,7 +74,7 @@ def two_layers(weights, term):
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense):
+def test_scores_equal_both_passes_unrolled_in_numpy(make_method, splits, dense):
     method = make_method(Sinn, splits, sinn_dense=dense)
     network = shaken(method.build())
     weights = weights_of(network)
@@ -110,7 +110,7 @@ def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense
     assert all(mask.any() for pair in masks.values() for mask in pair)
 
 
-def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
+def test_dense_sinn_equals_masks_of_ones_without_relu(make_method, splits, monkeypatch):
     dense = shaken(make_method(Sinn, splits, sinn_dense=True).build())
     structured = make_method(Sinn, splits).build()
     monkeypatch.setattr("msmm.baselines.sinn.ops.relu", lambda x: x)
@@ -128,7 +128,7 @@ def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
     np.testing.assert_allclose(structured(read), predict_arrays(dense, read), rtol=1e-4, atol=1e-3)
 
 
-def test_how_many_weights(make_method):
+def test_number_of_weights_for_nus_wide(make_method):
     """With →a_2 and a_2, which nothing reads, they would be 6,532,578."""
     sizes = {"classes": 81, "tags": 1000, "feature_size": 2048}
     network = make_method(Sinn, **sizes).build()
@@ -141,7 +141,7 @@ def test_how_many_weights(make_method):
     assert dense.count_params() == count - 2 * 81**2 - 1000**2 - 81 * 1000
 
 
-def test_masks_come_from_the_data_and_are_not_trained(make_method, splits):
+def test_masks_are_computed_from_the_labels_and_not_trained(make_method, splits):
     method = make_method(Sinn, splits)
 
     def masks(network):
@@ -160,7 +160,7 @@ def test_masks_come_from_the_data_and_are_not_trained(make_method, splits):
     assert not before["forward_h1/negative_mask"].diagonal().any()
 
 
-def test_the_start_is_near_the_image_and_depends_on_the_seed_alone(make_method, splits):
+def test_initial_weights_are_near_the_identity_and_depend_only_on_the_seed(make_method, splits):
     method = make_method(Sinn, splits)
     starts = []
     for seed in (0, 0, 1):
@@ -176,7 +176,7 @@ def test_the_start_is_near_the_image_and_depends_on_the_seed_alone(make_method, 
     assert off.std() == pytest.approx(0.01, rel=0.1)
 
 
-def test_the_loss_is_over_the_labels_alone(make_method, splits):
+def test_sinn_loss_covers_labels_but_not_tags(make_method, splits):
     method = make_method(Sinn, splits)
     targets = method.targets(np.arange(3), None)
     np.testing.assert_array_equal(targets, splits["train"].labels[:3])
@@ -184,13 +184,13 @@ def test_the_loss_is_over_the_labels_alone(make_method, splits):
     np.testing.assert_allclose(loss, np.full(3, 6 * np.log(2)), rtol=1e-6)
 
 
-def test_gradients_are_clipped_and_kernels_decay(make_method):
+def test_sinn_optimizer_clips_gradients_and_decays_kernels(make_method):
     optimizer = make_method(Sinn).optimizer(0.01, 90)
     assert optimizer.global_clipnorm == 5
     assert (optimizer.l2, optimizer.momentum) == (5e-4, 0.9)
 
 
-def test_a_data_set_without_tags(make_method):
+def test_sinn_on_a_data_set_without_tags(make_method):
     method = make_method(Sinn, tags=0)
     assert method.predict(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
     with pytest.raises(UserError, match="sinn_dense"):

@@ -21,7 +21,7 @@ def pooled(method):
 @pytest.mark.parametrize("own_tags", [True, False])
 @pytest.mark.parametrize("pool", ["all", "train"])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_scores_are_the_mean_over_all_20_choices(make_method, split, pool, own_tags):
+def test_scores_are_the_mean_over_all_20_choices_of_neighbours(make_method, split, pool, own_tags):
     settings = {"tag_neighbour_pool": pool, "tag_neighbour_own_tags": own_tags}
     method = make_method(TagNeighbour, **settings)
     network = method.build()
@@ -40,7 +40,7 @@ def test_the_scores_are_the_mean_over_all_20_choices(make_method, split, pool, o
     assert annotated.counts is None
 
 
-def test_the_network_is_the_two_branches(make_method):
+def test_network_equals_its_two_branches_in_numpy(make_method):
     method = make_method(TagNeighbour)
     network = method.build()
     rng = np.random.default_rng(5)
@@ -57,7 +57,7 @@ def test_the_network_is_the_two_branches(make_method):
     assert dropped == [0.5, 0.5]
 
 
-def test_2_630_081_parameters(make_method):
+def test_number_of_parameters_for_nus_wide(make_method):
     sizes = {"classes": 81, "tags": 1000, "feature_size": 2048}
     assert make_method(TagNeighbour, **sizes).build().count_params() == 2_630_081
     without = make_method(TagNeighbour, **sizes, tag_neighbour_own_tags=False).build()
@@ -65,7 +65,7 @@ def test_2_630_081_parameters(make_method):
 
 
 @pytest.mark.parametrize("pool", ["all", "train"])
-def test_an_epoch_sees_3_of_the_6_neighbours_at_random(make_method, pool):
+def test_training_draws_3_of_the_6_neighbours_at_random(make_method, pool):
     method = make_method(TagNeighbour, tag_neighbour_pool=pool)
     features, _ = pooled(method)
     rows, seen = np.array([4, 9]), {4: set(), 9: set()}
@@ -81,7 +81,7 @@ def test_an_epoch_sees_3_of_the_6_neighbours_at_random(make_method, pool):
         assert seen[row] == set(method.neighbours["train"][row])
 
 
-def test_the_pool_says_who_may_be_a_neighbour(make_method):
+def test_neighbours_come_from_the_pool_of_the_setting(make_method):
     """Test image 0 has the tags of test image 1 and shares one with training image 0."""
     train = np.eye(8, 9, dtype=bool)
     test = np.zeros((2, 9), bool)
@@ -104,7 +104,7 @@ def test_the_pool_says_who_may_be_a_neighbour(make_method):
     assert all(row not in near for row, near in enumerate(trained["train"]))
 
 
-def test_neighbours_are_found_once(make_method, monkeypatch):
+def test_neighbours_are_cached(make_method, monkeypatch):
     first = make_method(TagNeighbour).neighbours
     monkeypatch.setattr("msmm.baselines.tag_neighbour.nearest", None)
     again = make_method(TagNeighbour).neighbours

@@ -41,7 +41,7 @@ def images():
     return labels, rng.normal(0, 1.5, (30, 7)).astype(np.float32)
 
 
-def test_the_exact_loss_counts_the_violators(images):
+def test_exact_warp_loss_counts_all_violators(images):
     expected = [
         loss_by_loops(y, f, lambda j, negatives, f=f: len(violators(f, j, negatives)))
         for y, f in zip(*images, strict=True)
@@ -50,7 +50,7 @@ def test_the_exact_loss_counts_the_violators(images):
     assert max(expected) > 10
 
 
-def test_the_sampled_loss_draws_in_the_order_of_the_keys(images):
+def test_sampled_warp_loss_draws_classes_in_the_order_of_the_keys(images):
     labels, scores = images
     keys = np.random.default_rng(1).random(labels.shape).astype(np.float32)
     expected = [
@@ -67,20 +67,20 @@ def test_the_sampled_loss_draws_in_the_order_of_the_keys(images):
     ("order", "weight"),
     [((1, 2, 3), 1 + 1 / 2 + 1 / 3), ((2, 3, 1), 1), ((2, 1, 3), 1), ((3, 2, 1), 1 + 1 / 2 + 1 / 3)],
 )
-def test_ranks_by_hand(order, weight):
+def test_sampled_warp_weights_counted_by_hand(order, weight):
     labels, scores = np.array([[1, 0, 0, 0]]), np.array([[0, 0.5, -2, 0.2]], np.float32)
     keys = np.zeros((1, 4), np.float32)
     keys[0, list(order)] = [0.1, 0.2, 0.3]
     np.testing.assert_allclose(warp_loss(labels, scores, keys), [weight * (1.5 + 1.2)], rtol=1e-6)
 
 
-def test_the_last_of_three_draws_ranks_first():
+def test_a_violator_at_the_last_draw_gives_rank_one():
     labels, scores = np.array([[1, 0, 0, 0]]), np.array([[0, -5, -5, 2]], np.float32)
     keys = np.array([[0.9, 0.1, 0.2, 0.3]], np.float32)
     np.testing.assert_allclose(warp_loss(labels, scores, keys), [3], rtol=1e-6)
 
 
-def test_the_mean_of_the_sampled_loss_is_that_of_drawing_without_replacement(make_method):
+def test_mean_sampled_loss_equals_drawing_without_replacement(make_method):
     labels, scores = np.array([1, 0, 0, 1, 0]), np.array([0, 0.4, -3, 1, 0.3], np.float32)
     orders = list(itertools.permutations([1, 2, 4]))
 
@@ -97,7 +97,7 @@ def test_the_mean_of_the_sampled_loss_is_that_of_drawing_without_replacement(mak
     assert losses.mean() == pytest.approx(expected, abs=4 * losses.std() / np.sqrt(len(losses)))
 
 
-def test_the_weights_are_constants_to_the_gradient(images):
+def test_rank_weights_have_no_gradient(images):
     labels, scores = images
     keys = np.random.default_rng(2).random(labels.shape).astype(np.float32)
     variable = tf.Variable(scores)
@@ -122,7 +122,7 @@ def test_the_weights_are_constants_to_the_gradient(images):
 
 
 @pytest.mark.parametrize("sampled", [True, False])
-def test_an_image_with_no_or_all_labels_has_no_loss_and_no_gradient(sampled):
+def test_an_image_with_no_or_all_labels_has_zero_loss_and_gradient(sampled):
     labels, scores = (
         np.array([[0, 0, 0], [1, 1, 1]]),
         tf.Variable(np.array([[1, 2, 3], [3, 2, 1]], np.float32)),
@@ -134,7 +134,7 @@ def test_an_image_with_no_or_all_labels_has_no_loss_and_no_gradient(sampled):
     np.testing.assert_array_equal(tape.gradient(loss, scores), np.zeros((2, 3)))
 
 
-def test_the_method_divides_by_the_classes_and_is_exact_if_asked_for(make_method, images):
+def test_warp_divides_by_the_number_of_classes_and_can_be_exact(make_method, images):
     labels, scores = images
     targets = np.stack([labels, np.random.default_rng(3).random(labels.shape)], axis=1).astype(np.float32)
     sampled, exact = (make_method(Warp, classes=7, warp_exact=value) for value in (False, True))

@@ -39,7 +39,7 @@ def refused(result) -> str:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_help_answers_at_once(door, tmp_path):
+def test_help_of_every_command_is_fast_and_writes_nothing(door, tmp_path):
     started = time.monotonic()
     result = run(door, "--help", cwd=tmp_path)
     seconds = time.monotonic() - started
@@ -76,7 +76,7 @@ def test_help_answers_at_once(door, tmp_path):
         (["msmm.export", "--model=missing", "--output=new", "--format=tflite"], "tflite"),
     ],
 )
-def test_a_mistake_gets_one_line_and_leaves_nothing(arguments, says, tmp_path):
+def test_a_user_error_is_one_line_and_writes_nothing(arguments, says, tmp_path):
     assert says in refused(run(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -92,13 +92,13 @@ def home(tmp_path_factory, data_dir):
     return home
 
 
-def test_train_leaves_what_it_says(home):
+def test_train_writes_only_the_stage_that_was_asked_for(home):
     assert (home / "runs/scenes/seed0/textual/stage.json").is_file()
     assert not (home / "runs/scenes/seed0/finetune").exists()
 
 
 @pytest.mark.slow
-def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
+def test_a_killed_stage_resumes_to_the_same_weights(home, data_dir, tmp_path):
     """kill -9 after the first epoch whose state is on disk."""
     (tmp_path / "data").symlink_to(data_dir)
     settings = {**TINY, "textual_epochs": 12}
@@ -124,12 +124,12 @@ def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
     assert [e["held-out"] for e in records[0]["history"]] == [e["held-out"] for e in records[1]["history"]]
 
 
-def test_all_doors_are_listed(tmp_path):
+def test_python_m_msmm_lists_all_commands(tmp_path):
     said = run("msmm", cwd=tmp_path).stdout
     assert {line.split()[2] for line in said.splitlines() if line.startswith("python -m")} == set(DOORS)
 
 
-def test_evaluate_says_what_is_missing(home):
+def test_evaluate_names_the_missing_stage(home):
     line = refused(run("msmm.evaluate", cwd=home))
     assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
 
@@ -141,12 +141,12 @@ def test_evaluate_says_what_is_missing(home):
         *(pytest.param(r, marks=pytest.mark.slow) for r in ("--model=Upper bound", "--method=warp")),
     ],
 )
-def test_evaluate_counts_only_where_there_is_a_regressor(home, row):
+def test_evaluate_refuses_quantity_for_rows_without_a_regressor(home, row):
     line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=home))
     assert "--quantity needs a model with a regressor" in line and row.split("=")[1] in line
 
 
-def test_evaluate_says_that_the_regressor_of_a_row_is_missing(home):
+def test_evaluate_names_the_missing_regressor_of_a_row(home):
     line = refused(run("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=home))
     assert "no finished stage visual" in line
 
@@ -177,7 +177,7 @@ def test_describe_prints_the_papers_model(tmp_path):
                      "quantity_visual": 0.1}  # fmt: skip
 
 
-def test_the_names_on_the_command_line_are_those_of_the_library():
+def test_counting_rules_of_export_equal_those_of_the_library():
     """The command repeats them, so that --help needs no TensorFlow."""
     from msmm.inference.exporting import counting
     from msmm.quantities.registry import BEST, load_counting_rules
@@ -209,7 +209,7 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
         (RuntimeError("Operation not permitted here"), None),
     ],
 )
-def test_what_a_disk_refuses_is_told_in_whatever_exception_it_comes(error, says):
+def test_disk_errors_are_recognised_in_any_exception(error, says):
     from msmm.core.command_line import disk_error_message
 
     for _ in range(2):

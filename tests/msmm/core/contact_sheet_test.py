@@ -23,7 +23,7 @@ def ink(sheet):
     return (np.asarray(sheet) != 255).any((1, 2))
 
 
-def test_images_are_in_rows_of_so_many_columns():
+def test_images_are_laid_out_in_the_given_number_of_columns():
     colours = [(10 * i, 0, 0) for i in range(5)]
     sheet = contact_sheet([solid(c) for c in colours], [[]] * 5, columns=2, cell=CELL)
     assert sheet.size == (GAP + 2 * (CELL + GAP), GAP + 3 * (CELL + GAP))
@@ -40,7 +40,7 @@ def test_aspect_is_kept_and_small_images_are_enlarged():
     assert (right - left, bottom - top) == (25, 100)
 
 
-def test_a_run_has_its_colour_and_moves_to_the_next_line_whole():
+def test_a_coloured_caption_run_moves_whole_to_the_next_line():
     caption = [[("MMMMMM ", "red"), ("MMMM ", "blue"), ("MMMM", "red")], [("M", "blue")]]
     sheet = np.asarray(contact_sheet([solid(GREEN)], [caption], columns=1, cell=CELL)).astype(int)
     below = sheet[GAP + CELL :]
@@ -57,7 +57,7 @@ def test_a_run_has_its_colour_and_moves_to_the_next_line_whole():
     "text",
     ["several words that do not fit in one line", "W" * 40, "two" + "W" * 40 + " words", "日本語 " * 20],
 )
-def test_no_text_leaves_its_cell(text):
+def test_captions_stay_within_their_cell(text):
     captions = [[[(text, "black")]], []]
     sheet = np.asarray(contact_sheet([solid(RED), solid(GREEN)], captions, columns=2, cell=CELL))
     below = (sheet[GAP + CELL :] != 255).any(-1)
@@ -66,14 +66,14 @@ def test_no_text_leaves_its_cell(text):
     assert not below[-1].any()
 
 
-def test_every_line_of_a_caption_starts_anew_and_makes_room():
+def test_every_caption_line_adds_its_height():
     one = contact_sheet([solid(RED)], [[[("a", "black")]]], columns=1, cell=CELL)
     three = contact_sheet([solid(RED)], [[[("a", "black")]] * 3], columns=1, cell=CELL)
     assert three.height == one.height + 2 * LINE
     assert ink(three)[one.height :].any()
 
 
-def test_pillow_images_of_any_mode_and_odd_words():
+def test_pillow_images_of_any_mode_and_unusual_characters():
     captions = [[[("é 日本 🙂 \u202e", "black")]], [[("", "black")]]]
     sheet = contact_sheet([Image.new("RGBA", (9, 9)), Image.new("L", (9, 9))], captions, columns=5)
     assert sheet.mode == "RGB"

@@ -19,7 +19,7 @@ with locked(sys.argv[1]):
 """
 
 
-def test_a_living_process_keeps_others_out_and_a_killed_one_does_not(tmp_path):
+def test_a_lock_is_held_by_a_live_process_and_released_by_a_killed_one(tmp_path):
     held = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "seed0"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -38,7 +38,7 @@ def test_a_living_process_keeps_others_out_and_a_killed_one_does_not(tmp_path):
         pass
 
 
-def test_a_lock_ends_with_its_block(tmp_path):
+def test_a_lock_is_released_at_the_end_of_its_block(tmp_path):
     for _ in range(2):
         with locked(tmp_path):
             pass
@@ -56,7 +56,7 @@ with atomic_directory(sys.argv[1]) as partial:
 """
 
 
-def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
+def test_partial_directories_of_killed_processes_are_removed(tmp_path):
     others = [
         "model.partial-me",
         "model.partial-12345678.zip",
@@ -83,7 +83,7 @@ def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
     assert os.listdir(tmp_path / "model") == ["half"]
 
 
-def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_path):
+def test_a_replaced_directory_is_restored_after_an_interrupted_replacement(tmp_path):
     (tmp_path / "model.replaced-0123abcd").mkdir()
     (tmp_path / "model.replaced-0123abcd" / "old").write_text("")
     with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "model"):
@@ -95,14 +95,14 @@ def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_pat
     assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["new"]
 
 
-def test_without_replace_the_first_stays(tmp_path):
+def test_without_replace_the_existing_directory_stays(tmp_path):
     for name in ("first", "second"):
         with atomic_directory(tmp_path / "features", replace=False) as partial:
             (partial / name).write_text("")
     assert os.listdir(tmp_path) == ["features"] and os.listdir(tmp_path / "features") == ["first"]
 
 
-def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_an_interrupted_atomic_write_keeps_the_old_file(tmp_path):
     with atomic_write(tmp_path / "new" / "a.npz") as partial:
         partial.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "new" / "a.npz") as partial:
@@ -112,7 +112,7 @@ def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.npz"] and (tmp_path / "new" / "a.npz").read_text() == "old"
 
 
-def test_a_full_disk_is_told_with_the_file(tmp_path):
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
     with (
         pytest.raises(OSError) as refused,
         atomic_write(tmp_path / "state.npz"),
@@ -133,7 +133,7 @@ for n in range(150):
 """
 
 
-def test_processes_that_write_the_same_file_take_turns(tmp_path):
+def test_concurrent_writers_never_mix_their_content(tmp_path):
     path = str(tmp_path / "run.json")
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter]) for letter in "ab"]
     seen = set()

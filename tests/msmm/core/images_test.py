@@ -38,7 +38,7 @@ GREY = RGB.convert("L")
 @pytest.mark.parametrize(
     "how", [{}, {"progressive": True}, {"quality": 30, "subsampling": 2}, {"comment": b"!"}]
 )
-def test_upright_rgb_jpeg_is_kept_byte_for_byte(how):
+def test_upright_rgb_jpeg_is_kept_unchanged(how):
     data = encoded(RGB, format="JPEG", **how)
     assert images.to_jpeg(data) == data
 
@@ -49,36 +49,36 @@ def test_other_formats_become_jpeg(format):
     assert_close(images.to_jpeg(encoded(RGB, format=format, **how)), picture())
 
 
-def test_images_that_are_encoded_again_keep_full_colour_resolution():
+def test_re_encoded_images_keep_full_chroma_resolution():
     data = images.to_jpeg(encoded(RGB, format="PNG"))
     assert [layer[1:3] for layer in Image.open(io.BytesIO(data)).layer] == [(1, 1)] * 3
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_grey(format):
+def test_greyscale_images_become_rgb(format):
     expected = np.repeat(np.asarray(GREY)[..., None], 3, axis=2)
     assert_close(images.to_jpeg(encoded(GREY, format=format)), expected)
 
 
-def test_black_and_white():
+def test_bilevel_images_become_rgb():
     bits = np.zeros((16, 16), bool)
     bits[:, 8:] = True
     data = images.to_jpeg(encoded(Image.fromarray(bits), format="PNG"))
     assert_close(data, np.repeat(bits[..., None] * 255, 3, axis=2))
 
 
-def test_palette():
+def test_palette_images_become_rgb():
     data = images.to_jpeg(encoded(RGB.quantize(256), format="PNG"))
     assert_close(data, np.asarray(RGB.quantize(256).convert("RGB")), tolerance=24)
 
 
-def test_cmyk_jpeg():
+def test_cmyk_jpeg_becomes_rgb():
     cmyk = Image.new("CMYK", (32, 24), (0, 255, 255, 0))  # red in ink
     assert_close(images.to_jpeg(encoded(cmyk, format="JPEG", quality=95)), np.full((24, 32, 3), (255, 0, 0)))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_is_laid_over_white(mode):
+def test_transparency_is_composited_on_white(mode):
     # Black, and on the left half fully transparent.
     if mode == "P":
         image = Image.new("P", (32, 16), 0)
@@ -96,7 +96,7 @@ def test_transparency_is_laid_over_white(mode):
     assert_close(images.to_jpeg(encoded(image, format="PNG", **how)), expected)
 
 
-def test_half_transparent_is_blended():
+def test_partial_transparency_is_blended_with_white():
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 102))  # 40 % black
     assert_close(images.to_jpeg(encoded(image, format="PNG")), np.full((16, 16, 3), 153))
 
@@ -115,7 +115,7 @@ def test_float_tiff_is_scaled_to_its_brightest_pixel():
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
-def test_first_frame_of_an_animation(format):
+def test_first_frame_of_an_animation_is_used(format):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "green")]
     data = encoded(frames[0], format=format, save_all=True, append_images=frames[1:], duration=50)
     assert Image.open(io.BytesIO(data)).n_frames == 3
@@ -138,7 +138,7 @@ def upright(stored, orientation):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_exif_orientation(orientation, format):
+def test_exif_orientation_is_applied(orientation, format):
     exif = Image.Exif()
     exif[images.ORIENTATION] = orientation
     data = encoded(RGB, format=format, exif=exif, **({"quality": 95} if format == "JPEG" else {}))
@@ -149,7 +149,7 @@ def test_exif_orientation(orientation, format):
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0"])
-def test_damaged_exif_does_not_lose_the_picture(exif):
+def test_damaged_exif_is_ignored(exif):
     data = encoded(RGB, format="JPEG", exif=exif)
     assert images.to_jpeg(data) == data
 
@@ -179,7 +179,7 @@ def test_a_much_larger_photograph_keeps_its_proportions_and_colours():
     assert np.abs(decoded(data) - small).mean() < 12  # decoded at 90 x 68 it would be off by 17
 
 
-def test_resize_after_turning():
+def test_resize_follows_the_exif_orientation():
     exif = Image.Exif()
     exif[images.ORIENTATION] = 6
     data = encoded(Image.fromarray(picture(40, 80)), format="JPEG", exif=exif)
@@ -192,7 +192,7 @@ def cause(image):
     return str(caught.value)
 
 
-def test_causes(tmp_path):
+def test_broken_images_are_refused_with_a_cause(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     jpeg, png = encoded(noise, format="JPEG"), encoded(noise, format="PNG")
     assert cause(b"") == "empty file"
@@ -224,7 +224,7 @@ def png_that_claims(width, height):
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
-def test_too_many_pixels_without_a_warning(recwarn):
+def test_too_many_pixels_are_refused_without_a_warning(recwarn):
     for side in (12_650, 14_492, 30_000):  # over the limit of PNG, and over both of Pillow's own
         assert cause(png_that_claims(side, side)) == "too many pixels"
     assert cause(png_that_claims(70_000, 2)) == "too many pixels"  # JPEG cannot hold it
@@ -232,7 +232,7 @@ def test_too_many_pixels_without_a_warning(recwarn):
     assert not recwarn.list
 
 
-def test_tensorflow_decodes_all_that_is_accepted():
+def test_tensorflow_decodes_every_accepted_image():
     """The real files, among them cut off, empty, HTML, GIF, grey, CMYK and progressive ones."""
     import tensorflow as tf
 

@@ -38,11 +38,11 @@ def with_segment(content: bytes) -> bytes:
         (b"\xff\xd8\xff\xe1\xff", 0),
     ],
 )
-def test_scans_are_counted_up_to_the_end_of_the_picture(data, scans):
+def test_scans_are_counted_up_to_the_end_of_image_marker(data, scans):
     assert jpeg.count_scans(data) == scans
 
 
-def test_restart_markers_end_no_scan():
+def test_restart_markers_do_not_end_a_scan():
     data = encode(restart_marker_rows=1, quality=95)
     assert data.count(b"\xff\xd0") and jpeg.count_scans(data) == 1
     kinds = [marker for marker, _ in jpeg.find_markers(data)]

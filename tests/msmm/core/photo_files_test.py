@@ -70,7 +70,7 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
         ("a.jpg", b"<html>", None),  # found out by decoding
     ],
 )
-def test_name_against_content(name, head, cause):
+def test_file_content_overrides_the_extension(name, head, cause):
     assert photo_files.explain_unreadable(name, head) == cause
 
 
@@ -92,7 +92,7 @@ def test_name_against_content(name, head, cause):
         ("notes.txt", b"text", False),
     ],
 )
-def test_which_files_of_a_folder_are_photographs(name, head, expected):
+def test_is_photograph_by_extension_and_content(name, head, expected):
     assert photo_files.is_photograph(name, head) == expected
 
 
@@ -103,7 +103,7 @@ def test_which_files_of_a_folder_are_photographs(name, head, expected):
      "a.jpg.part", "a.jpeg.crdownload", "a.jpg.tmp", "a.tif_backup", "SYNOPHOTO_THUMB_XL.jpg",
      "AlbumArt_{1-2}_Large.jpg", "AlbumArtSmall.jpg"],
 )  # fmt: skip
-def test_what_programs_leave_of_a_photograph(name):
+def test_backup_and_temporary_copies_are_leftovers(name):
     assert photo_files.is_leftover(name)
 
 
@@ -113,7 +113,7 @@ def test_what_programs_leave_of_a_photograph(name):
      "Dr.Smith copy", "a.sync-conflict-20240101.jpg", "a (Ana's conflicted copy 2024-01-01).jpg", "old.jpg",
      "backup of a.jpg"],
 )  # fmt: skip
-def test_photographs_of_such_names_are_none_of_these(name):
+def test_photographs_with_similar_names_are_not_leftovers(name):
     assert not photo_files.is_leftover(name)
 
 
@@ -133,7 +133,7 @@ def test_photographs_of_such_names_are_none_of_these(name):
         ("a (copy)", None),
     ],
 )
-def test_of_which_photograph_a_name_is_a_copy(name, original):
+def test_original_of_copy_by_file_name(name, original):
     assert photo_files.original_of_copy(name) == original
 
 
@@ -169,5 +169,5 @@ def test_of_which_photograph_a_name_is_a_copy(name, original):
         ("originals", "", None),
     ],
 )
-def test_folders_of_other_programs(name, parent, owner):
+def test_folders_of_other_programs_are_recognised(name, parent, owner):
     assert photo_files.owner_of_folder(name, parent) == owner

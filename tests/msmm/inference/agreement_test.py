@@ -25,7 +25,7 @@ def compare(model, one, other, quantity=HALF):
     return found.same_labels == found.same_order == 2, found.borderline, found.is_good
 
 
-def test_a_label_that_differs_is_a_disagreement_unless_it_is_borderline(tying_model):
+def test_a_different_label_is_a_disagreement_unless_borderline(tying_model):
     def at(probability, labels):
         return annotation(tying_model, [0.9, probability], labels)
 
@@ -38,7 +38,7 @@ def test_a_label_that_differs_is_a_disagreement_unless_it_is_borderline(tying_mo
     assert compare(tying_model, at(0.4, [0]), at(0.6, [0, 1])) == (False, 0, False)
 
 
-def test_an_order_that_differs_is_a_disagreement_unless_the_probabilities_tie(tying_model):
+def test_a_different_order_is_a_disagreement_unless_probabilities_tie(tying_model):
     def ordered(labels, second=0.8):
         return annotation(tying_model, [0.9, second, 0.8], labels, 3.0)
 
@@ -51,7 +51,7 @@ def test_an_order_that_differs_is_a_disagreement_unless_the_probabilities_tie(ty
     ("change", "good"), [(0.5 * LARGEST, True), (2 * LARGEST, False), (-2 * LARGEST, False), (np.nan, False)]
 )
 @pytest.mark.parametrize("quantity", [0.5, 20.0])
-def test_numbers_are_compared_too(tying_model, change, good, quantity):
+def test_differences_of_probabilities_and_quantities_are_bounded(tying_model, change, good, quantity):
     one = annotation(tying_model, [0.9, 0.7], [0, 1], quantity)
     other = dataclasses.replace(one, quantity=quantity + max(1, quantity) * change)
     assert compare(tying_model, other, one) == (True, 0, good)
@@ -64,7 +64,7 @@ def test_numbers_are_compared_too(tying_model, change, good, quantity):
     assert compare(tying_model, other, one)[2] == good
 
 
-def test_borderline_labels_of_one_computation_are_counted(tying_model):
+def test_images_with_borderline_labels_are_counted(tying_model):
     said = [
         annotation(tying_model, p, [0], m) for p, m in [([0.9, 0.5 - 1e-7], 2.0), ([0.9, 0.8], 1.5 - 1e-7)]
     ]

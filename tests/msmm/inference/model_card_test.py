@@ -34,7 +34,7 @@ def front_matter(text) -> dict:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-def test_the_front_matter_is_hugging_faces():
+def test_front_matter_follows_hugging_face():
     front = front_matter(card())
     assert front["library_name"] == "keras" and front["pipeline_tag"] == "image-classification"
     assert front["license"] == "unknown"
@@ -56,13 +56,13 @@ def test_the_front_matter_is_hugging_faces():
         (None, "resnet-1-1-1-1-w16", "none", "unknown"),
     ],
 )
-def test_a_licence_is_given_only_where_it_is_known(licence, backbone, weights, said):
+def test_licence_is_stated_only_where_known(licence, backbone, weights, said):
     text = card(licence=licence, settings={"backbone": backbone, "weights": weights})
     assert f"\nlicense: {said}\n" in text
     assert (licence or "not stated where the data were packed") in text
 
 
-def test_it_says_what_was_measured():
+def test_card_reports_the_measured_metrics():
     text = card()
     assert "| with their tags | 10.12 | 20.12 | 30.12 | 40.12 | 50.12 | 60.12 | 70.12 |" in text
     assert "| without any tags | 5.00 |" in text
@@ -74,7 +74,7 @@ def test_it_says_what_was_measured():
     assert "ImageNet weights" in text
 
 
-def test_names_are_neither_html_nor_markdown():
+def test_names_in_the_card_are_escaped():
     text = card(dataset='a": b\n<script>', description="**bold** <img>")
     assert (
         "<b>|evil" not in text
@@ -84,7 +84,7 @@ def test_names_are_neither_html_nor_markdown():
     front_matter(text)
 
 
-def test_a_trained_model_comes_with_its_card(trained_run):
+def test_a_trained_model_has_a_model_card(trained_run):
     directory = table_rows.save_model(trained_run)
     info = json.loads((directory / "model.json").read_text())
     text = (directory / "README.md").read_text()
@@ -96,13 +96,13 @@ def test_a_trained_model_comes_with_its_card(trained_run):
     assert "100 train and 40 test images" in text and "license: apache-2.0" in text
 
 
-def test_the_figures_as_annotate_counts_stand_beside_the_papers():
+def test_card_reports_the_default_counting_rule_beside_the_papers():
     text = card(**{"test with the chosen quantity": {name: 77.77 for name in NAMES}})
     assert "as `annotate` counts them | 77.77 |" in text and "77.77" not in card()
     assert text.index("with their tags | ") < text.index("as `annotate`") < text.index("without any tags | ")
 
 
-def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
+def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
     """The model directory, asked image by image without tags, against the parts on stored features."""
     import numpy as np
 
@@ -120,7 +120,7 @@ def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)
 
 
-def test_code_in_a_model_is_not_run(model_directory, tmp_path):
+def test_code_in_a_model_file_is_not_executed(model_directory, tmp_path):
     import shutil
 
     import keras

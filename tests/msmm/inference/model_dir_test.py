@@ -5,7 +5,7 @@ from msmm.inference import model_dir
 
 
 @pytest.mark.parametrize("below", ["model", "seed0/model"])
-def test_a_folder_that_a_model_lies_below_is_no_model_but_it_is_named(below, tmp_path):
+def test_a_parent_folder_of_a_model_is_refused_with_a_suggestion(below, tmp_path):
     said = f"expected a model directory with model.keras in {tmp_path}. Received: no such file"
     with pytest.raises(UserError) as nothing:
         model_dir.check(tmp_path)

@@ -37,7 +37,7 @@ def load(directory, engine: str, precision: str = "float32"):
     [("keras", "float32"), ("openvino", "float32"), ("openvino", "mixed"), ("onnxruntime", "float32")],
 )
 @pytest.mark.parametrize("rule", ["default", "regression", "threshold", "count_posterior"])
-def test_it_annotates_as_it_did(directory, answers, rule, engine, precision):
+def test_a_version_0_1_0_model_annotates_as_recorded(directory, answers, rule, engine, precision):
     assert not (directory / second_look.FILE).exists()
     model = load(directory, engine, precision)
     images = [np.full((40, 50, 3), colour, np.uint8) for colour in answers["colours"]]
@@ -48,7 +48,7 @@ def test_it_annotates_as_it_did(directory, answers, rule, engine, precision):
         assert annotation.quantity == pytest.approx(expected["quantity"], abs=1e-4)
 
 
-def test_the_library_and_the_lines_of_its_card_read_it(directory):
+def test_a_version_0_1_0_model_loads_by_the_lines_of_its_card(directory):
     from msmm import model_dir as as_in_the_card
 
     assert as_in_the_card is model_dir

@@ -22,13 +22,13 @@ def small():
     return backbone.build("resnet-1-1-1-1-w8", image_size=64)
 
 
-def test_resnet101_gives_the_maps_of_fig_4(resnet101):
+def test_resnet101_feature_maps_have_the_shapes_of_fig_4(resnet101):
     shapes = [tuple(o.shape[1:]) for o in resnet101.outputs]
     assert shapes == [(112, 112, 64), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048)]
     assert resnet101.count_params() == 42_658_176
 
 
-def test_taps_found_by_stride_are_the_papers(resnet101):
+def test_find_taps_gives_the_layers_of_the_paper(resnet101):
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     assert backbone.find_taps(trunk) == [
         "conv1_relu",
@@ -45,7 +45,7 @@ def test_every_bn_layer_has_the_papers_momentum(resnet101):
     assert {layer.momentum for layer in norms} == {0.9997}
 
 
-def test_own_resnet_is_keras_applications_at_other_depths():
+def test_own_resnet_equals_keras_applications():
     own = backbone.resnet((3, 4, 6, 3), 64, 64)
     theirs = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     by_name = {layer.name: layer for layer in theirs.layers}
@@ -59,7 +59,7 @@ def test_own_resnet_is_keras_applications_at_other_depths():
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
-def test_preprocessing_is_that_of_keras_applications(mode):
+def test_preprocessing_equals_keras_applications(mode):
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     x = keras.Input((32, 32, 3))
     ours = keras.Model(x, ready_made.preprocessed(x, mode)).predict_on_batch(image)
@@ -67,7 +67,7 @@ def test_preprocessing_is_that_of_keras_applications(mode):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_a_saved_keras_model_is_a_backbone(tmp_path, small):
+def test_a_saved_keras_model_can_be_the_backbone(tmp_path, small):
     path = str(tmp_path / "trunk.keras")
     trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
     trunk.save(path)
@@ -101,24 +101,24 @@ def test_weights_files_are_loaded(tmp_path):
         ({"name": "resnet-1-1-1-1-w8", "preprocessing": "pytorch"}, "expected preprocessing"),
     ],
 )
-def test_a_wrong_backbone_is_refused_in_words(how, says):
+def test_a_wrong_backbone_is_refused_with_the_cause(how, says):
     with pytest.raises(UserError, match=says):
         backbone.build(image_size=64, **how)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path):
+def test_an_unreadable_backbone_file_is_refused(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"not a zip")
     with pytest.raises(UserError, match="cannot read"):
         backbone.build(str(tmp_path / "bad.keras"), image_size=64)
 
 
-def test_fusion_has_the_papers_size(resnet101):
+def test_fusion_has_the_parameter_count_of_the_paper(resnet101):
     model = multi_scale.multi_scale([o.shape[1:] for o in resnet101.outputs])
     assert (model.count_params(), trainable(model)) == (15_214_848, 15_203_456)
     assert model.output_shape == (None, 2048)
 
 
-def test_fusion_is_eq_2_and_3():
+def test_fusion_equals_eq_2_and_3():
     """Against eq. 2-3 written out with TensorFlow's own convolution and NumPy."""
     import tensorflow as tf
 
@@ -145,14 +145,14 @@ def test_fusion_is_eq_2_and_3():
     np.testing.assert_allclose(model.predict_on_batch(maps), fused.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
 
 
-def test_odd_maps_fit_together():
+def test_fusion_accepts_feature_maps_of_odd_size():
     model = backbone.build("resnet-1-1-1-1-w8", image_size=75)
     shapes = [tuple(o.shape[1:]) for o in model.outputs]
     assert [s[0] for s in shapes] == [38, 19, 10, 5, 3]
     assert multi_scale.multi_scale(shapes).output_shape == (None, 256)
 
 
-def test_textual_and_heads_have_the_papers_sizes():
+def test_textual_and_heads_have_the_parameter_counts_of_the_paper():
     assert textual.textual(1000).count_params() == 6_246_400
     assert heads.classifier(4096, 81).count_params() == 331_857
     assert heads.quantity(4096).count_params() == 2_229_249
@@ -168,12 +168,12 @@ def test_a_model_without_tags_trains_and_saves(tmp_path):
     np.testing.assert_array_equal(again, model.predict_on_batch(np.zeros((3, 0), np.float32)))
 
 
-def test_quantity_starts_at_the_mean_count():
+def test_initial_quantity_is_the_mean_count():
     model = heads.quantity(16, mean_count=2.5)
     assert model.predict_on_batch(np.zeros((1, 16), np.float32)).item() == pytest.approx(2.5)
 
 
-def test_quantity_drops_half_of_its_hidden_units_in_training_only():
+def test_quantity_dropout_is_one_half_in_training_only():
     model = heads.quantity(16)
     x = np.ones((4, 16), np.float32)
     assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.5}
@@ -181,7 +181,7 @@ def test_quantity_drops_half_of_its_hidden_units_in_training_only():
     assert np.ptp(keras.ops.convert_to_numpy(model(x, training=True))) > 0
 
 
-def test_annotator_is_its_parts(small):
+def test_annotator_equals_its_parts(small):
     keras.utils.set_random_seed(0)
     fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
     mlp, of_f_v = textual.textual(10, 16), (heads.classifier(256, 5, name="a"), heads.quantity(256, name="b"))
@@ -271,7 +271,7 @@ def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
 
 
 @pytest.mark.parametrize("of", [lambda: of_all_maps("resnet-1-1-1-1-w4"), of_fusion], ids=["trunk", "fusion"])
-def test_recomputed_maps_are_computed_twice(of):
+def test_recomputed_maps_are_computed_again_in_the_backward_pass(of):
     def convolutions(model):
         numbers = tf.zeros((1, 64, 64, 3)), tf.zeros((1, model.output_shape[1]))
         graph = gradients(model).get_concrete_function(*numbers).graph

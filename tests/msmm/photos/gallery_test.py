@@ -67,7 +67,7 @@ class Page(html.parser.HTMLParser):
         return [attributes.get(attribute) for name, attributes in self.elements if name == tag]
 
 
-def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
+def test_a_page_shows_labels_probabilities_and_runners_up(tmp_path):
     fill(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
     page = Page(tmp_path / "g" / "page-0001.html")
     assert [re.sub(r"\s", "", t) for t in page.all("rect", "width")] == [
@@ -83,7 +83,7 @@ def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
     assert link == urllib.parse.quote("./" + os.path.relpath("photos/a b.jpg", tmp_path / "g"))
 
 
-def test_pages_are_full_linked_and_added_to(tmp_path, monkeypatch):
+def test_pages_are_linked_and_a_second_run_adds_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
     fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
@@ -105,7 +105,7 @@ def test_pages_are_full_linked_and_added_to(tmp_path, monkeypatch):
     assert "5 photographs" in index.text
 
 
-def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
+def test_pages_name_their_model_and_the_index_names_all_models(tmp_path):
     for name, model in (("1.jpg", "model <1>"), ("2.jpg", "model 2")):
         with Gallery(str(tmp_path / "g"), model, False) as output:
             output.write(annotated(name))
@@ -120,7 +120,7 @@ def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
         assert f"Annotated by {by}\n" in Page(tmp_path / "g" / f"{name}.html").text
 
 
-def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypatch):
+def test_a_killed_run_repeats_only_the_unfinished_page(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
     with pytest.raises(KeyboardInterrupt), Gallery(str(tmp_path / "g"), "A model", False) as output:
         for name in ("1.jpg", "2.jpg", "3.jpg"):
@@ -134,7 +134,7 @@ def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypat
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
 
 
-def test_overwrite_leaves_no_old_page(tmp_path, monkeypatch):
+def test_overwrite_removes_old_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 1)
     fill(tmp_path / "g", ["1.jpg", "2.jpg"])
     fill(tmp_path / "g", ["3.jpg"], overwrite=True)
@@ -143,7 +143,7 @@ def test_overwrite_leaves_no_old_page(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "page-0001.html"])
-def test_a_folder_of_somebody_else_is_not_written_to(tmp_path, name):
+def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
     (tmp_path / "g").mkdir()
     (tmp_path / "g" / name).write_text("mine")
     for overwrite in (False, True):
@@ -157,7 +157,7 @@ def hostile_gallery(folder):
     return folder / "page-0001.html"
 
 
-def test_hostile_text_is_text(tmp_path):
+def test_hostile_text_is_escaped(tmp_path):
     path = hostile_gallery(tmp_path / "g")
     page = Page(path)
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "nav", "a", "main", "article", "img",
@@ -174,7 +174,7 @@ def test_hostile_text_is_text(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_nothing_runs_in_a_real_browser(tmp_path):
+def test_no_script_runs_in_a_real_browser(tmp_path):
     def title(path):
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
                    f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]  # fmt: skip

@@ -37,16 +37,16 @@ VOCABULARY = ("beach", "holidays", "goldengate", "café", "city", "new york", "b
         ("日本", None),
     ],
 )
-def test_words_are_tags_but_for_case_plural_spaces_and_unicode_form(word, tag):
+def test_words_match_tags_up_to_case_plural_spaces_and_unicode_form(word, tag):
     assert keywords.Tags(VOCABULARY).find(word) == tag
 
 
-def test_the_word_itself_goes_before_its_plural_and_the_more_frequent_before_the_other():
+def test_exact_words_precede_plurals_and_frequent_tags_precede_rare_ones():
     tags = keywords.Tags(("birds", "bird", "Nikon", "nikon"))
     assert (tags.find("bird"), tags.find("Birds"), tags.find("NIKON")) == ("bird", "birds", "Nikon")
 
 
-def test_each_tag_and_each_unknown_word_comes_once():
+def test_tags_and_unknown_words_are_listed_once():
     words = ["Beaches", "nikon", "beach", "nikon", "cities"]
     assert keywords.Tags(VOCABULARY).split(words) == (["beach", "city"], ["nikon"])
 
@@ -67,7 +67,7 @@ def test_each_tag_and_each_unknown_word_comes_once():
         (["|", "/", "beach|"], (), ["beach"], ["|", "/"]),
     ],
 )
-def test_the_last_level_of_a_path_is_a_keyword_and_the_path_where_the_model_knows_it(
+def test_the_last_level_of_a_path_is_a_keyword_and_a_known_path_is_a_tag(
     words, paths, known, unknown
 ):
     tags = keywords.Tags((*VOCABULARY, "black/white", "animals|bus"))
@@ -106,7 +106,7 @@ def jpeg(after_start: bytes = b"", **options) -> bytes:
         ([(2, 25, b"x" * 5000)], ["x" * 5000]),
     ],
 )
-def test_iptc_keywords(records, words):
+def test_iptc_keywords_are_decoded(records, words):
     assert list(read(jpeg(iptc(*records))).words) == words
 
 
@@ -123,7 +123,7 @@ XMP = (
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_xmp_keywords_of_a_photograph(format, tmp_path):
+def test_xmp_keywords_are_read_from_every_format(format, tmp_path):
     options = {"xmp": XMP}
     if format == "PNG":
         from PIL.PngImagePlugin import PngInfo
@@ -148,7 +148,7 @@ def test_xmp_keywords_of_a_photograph(format, tmp_path):
     ],
 )
 @pytest.mark.parametrize("ended_by", ["\n", "\r\n", "\r", ";"])
-def test_a_text_file_in_the_encoding_of_another_program(encoding, words, ended_by, tmp_path):
+def test_text_files_in_other_encodings_are_read(encoding, words, ended_by, tmp_path):
     (tmp_path / "a.txt").write_bytes(ended_by.join([*words, ""]).encode(encoding))
     assert list(keywords.read_text(str(tmp_path / "a.jpg")).words) == words
     if encoding == "utf-16":
@@ -157,17 +157,17 @@ def test_a_text_file_in_the_encoding_of_another_program(encoding, words, ended_b
 
 
 @pytest.mark.parametrize("data", [b"\x81\x8d", b"\xff\xfe", b"\xff\xfea", b"\xff\xfe\x00\xd8", b"\xef\xbb"])
-def test_damaged_text_is_no_error(data, tmp_path):
+def test_damaged_text_files_are_no_error(data, tmp_path):
     (tmp_path / "a.txt").write_bytes(data)
     assert len(keywords.read_text(str(tmp_path / "a.jpg")).words) <= 1
 
 
-def test_keywords_in_one_text():
+def test_keywords_in_one_string_are_separated():
     assert keywords.separate(" sky;nikon , sky,, Golden Gate;\n") == ["sky", "nikon", "Golden Gate"]
     assert keywords.separate("") == []
 
 
-def test_the_text_file_beside_a_photograph(tmp_path):
+def test_keywords_in_text_files_beside_a_photograph(tmp_path):
     photo = str(tmp_path / "a.jpg")
     assert list(keywords.read_text(photo).words) == []
     (tmp_path / "a.txt").write_bytes("\ufeffbeach, Golden Gate;sea\r\n\r\nBäume\n".encode())

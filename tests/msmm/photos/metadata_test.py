@@ -167,7 +167,7 @@ BIG_ENDIAN_IPTC = iptc(b"Rome") + bytes(-len(iptc(b"Rome")) % 4)
         (jpeg(xmp_segment(SEA.decode().encode("utf-16-be"))), ("sea",)),
     ],
 )  # fmt: skip
-def test_where_keywords_are_read(data, words):
+def test_keywords_are_read_from_every_metadata_location(data, words):
     assert read(data) == Keywords(words)
 
 
@@ -188,7 +188,7 @@ def test_where_keywords_are_read(data, words):
          "more than a million characters of keywords"),
     ],
 )  # fmt: skip
-def test_what_is_not_read_is_reported(data, problem):
+def test_unreadable_metadata_is_reported(data, problem):
     assert read(data).problems == (problem,)
 
 
@@ -200,7 +200,7 @@ def test_what_is_not_read_is_reported(data, problem):
      packet(bag("dc:subject", "", " ")), packet(attributes='dc:subject=""'),
      f'<rdf:RDF xmlns:rdf="{xmp.RDF}"/>'.encode()],
 )  # fmt: skip
-def test_empty_is_not_malformed(content):
+def test_empty_packets_are_not_reported_as_broken(content):
     assert read(jpeg(xmp_segment(content))) == Keywords()
 
 
@@ -227,7 +227,7 @@ assert len(LONG) > 64 and len(GREEK[:34].encode()) < 64 < len(GREEK.encode())
         ("Café", "Cafe\u0301".encode()),
     ],
 )
-def test_what_programs_made_of_a_keyword_in_iptc_is_no_second_one(word, raw):
+def test_truncated_or_re_encoded_iptc_keywords_are_merged_with_xmp(word, raw):
     block = segment(0xED, b"Photoshop 3.0\0" + resources(iptc(raw, b"Rome")))
     both = Keywords(("Rome", word)) if word != "Café" else Keywords(("Cafe\u0301", "Rome"))
     assert read(jpeg(block, xmp_segment(packet(bag("dc:subject", word, "Rome"))))) == both
@@ -245,7 +245,7 @@ def test_what_programs_made_of_a_keyword_in_iptc_is_no_second_one(word, raw):
         (b"rome", ("rome", LONG, "Rome")),
     ],
 )
-def test_keywords_in_iptc_alone_stay(raw, words):
+def test_keywords_only_in_iptc_are_kept(raw, words):
     others = [word for word in (LONG, "Rome") if word in words]
     block = segment(0xED, b"Photoshop 3.0\0" + resources(iptc(raw)))
     assert read(jpeg(block, xmp_segment(packet(bag("dc:subject", *others))))).words == words
@@ -285,7 +285,7 @@ FACES = (
         (FACES, (), ()),
     ],
 )  # fmt: skip
-def test_keywords_in_hierarchies(properties, words, paths):
+def test_hierarchical_keywords_are_read(properties, words, paths):
     assert read(jpeg(xmp_segment(packet(properties)))) == Keywords(words, paths)
 
 
@@ -296,7 +296,7 @@ def exiftool(path, *arguments: str) -> None:
 
 @needs_exiftool
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "GIF", "WEBP"])
-def test_what_exiftool_writes(format, tmp_path):
+def test_keywords_written_by_exiftool_are_read(format, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(encode(format))
     in_iptc = ["-IPTC:Keywords=Rome", f"-IPTC:Keywords={LONG}", "-codedcharacterset=utf8"]
@@ -318,7 +318,7 @@ def test_what_exiftool_writes(format, tmp_path):
 
 @needs_exiftool
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_iptc_that_exiftool_writes_alone(format, tmp_path):
+def test_iptc_written_by_exiftool_is_read(format, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(encode(format))
     exiftool(path, "-IPTC:Keywords=Rome", "-IPTC:Keywords=Käse", "-codedcharacterset=utf8")
@@ -326,7 +326,7 @@ def test_iptc_that_exiftool_writes_alone(format, tmp_path):
 
 
 @needs_exiftool
-def test_a_packet_larger_than_a_segment_that_exiftool_writes(tmp_path):
+def test_extended_xmp_written_by_exiftool_is_read(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(encode())
     lines = "".join(f"-XMP-photoshop:DocumentAncestors=xmp.did:{i:036x}\n" for i in range(3000))

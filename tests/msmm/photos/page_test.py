@@ -84,7 +84,7 @@ def test_the_page_returns_the_annotation_of_the_model(model, example):
     json.dumps(annotation)
 
 
-def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
+def test_page_uses_the_counting_rules_of_the_model(tying_model, example):
     from msmm.photos import page
     from msmm.quantities.fitting import fit_counting_rules
     from msmm.quantities.held_out_predictions import HeldOutPredictions
@@ -106,7 +106,7 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
     assert page.annotate_upload(model, example[0], "x")["rule"] == fitted.best
 
 
-def test_the_photograph_is_looked_at_upright(model_directory, photo):
+def test_page_applies_the_exif_orientation(model_directory, photo):
     from msmm.inference import model_dir
     from msmm.photos import page
 
@@ -117,7 +117,7 @@ def test_the_photograph_is_looked_at_upright(model_directory, photo):
     assert annotation["labels"][0] == "bright above" and annotation["probabilities"]["bright above"] > 0.99
 
 
-def test_text_that_tries_to_be_something_else_stays_text(model, example):
+def test_hostile_labels_and_tags_are_escaped(model, example):
     from msmm.photos import page
 
     shown = page.format_html(page.annotate_upload(model, example[0], f"{HOSTILE},{TEMPLATE}"))
@@ -164,7 +164,7 @@ def test_the_api_returns_the_same_as_the_page(client, model, example):
 
 
 @pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[name for name, _, _ in REFUSED])
-def test_files_that_are_no_photographs_are_refused_with_a_cause(client, tmp_path, name, data, says):
+def test_uploads_that_are_not_photographs_are_refused_with_a_cause(client, tmp_path, name, data, says):
     from gradio_client import handle_file
 
     (tmp_path / name).write_bytes(data)
@@ -232,7 +232,7 @@ def test_too_large_an_upload_in_chunks_leaves_nothing_behind(address, tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_no_more_than_the_limit_reaches_the_page_from_an_endless_upload():
+def test_an_endless_upload_is_cut_off_at_the_limit():
     import asyncio
 
     from msmm.photos import page
@@ -284,7 +284,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_behind_a_proxy_every_address_has_its_path(model, example):
+def test_every_address_of_the_page_has_the_path_of_the_proxy(model, example):
     import re
 
     import httpx

@@ -112,7 +112,7 @@ def make_odd_files(folder, photo) -> dict:
     return expected
 
 
-def test_odd_files_are_annotated_or_skipped_with_a_cause_and_none_is_touched(
+def test_unusual_files_are_annotated_or_skipped_with_a_cause(
     tmp_path, photo, annotate, capsys
 ):
     expected = make_odd_files(tmp_path, photo)
@@ -161,7 +161,7 @@ def test_real_photographs_get_the_annotations_of_the_model(model, annotate):
         assert read.quantity == pytest.approx(annotation.quantity, abs=0.03)
 
 
-def test_processes_batches_and_python_give_the_same_labels(tmp_path, photo, annotate, model_directory):
+def test_workers_and_batches_give_the_labels_of_the_python_api(tmp_path, photo, annotate, model_directory):
     """Of one process or two, in one batch or several, the Python way or the door's."""
     colours = ["red", "green", "blue", "black", "white", "#f0f", "#7f7f7f"]
     paths = [photo(f"{i:03d}.png", picture(colours[i % 7], (7 + i % 11, 9))) for i in range(70)]
@@ -175,7 +175,7 @@ def test_processes_batches_and_python_give_the_same_labels(tmp_path, photo, anno
         assert one[str(path)].labels == annotation.labels
 
 
-def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo, annotate, model):
+def test_keywords_of_the_photographer_are_tags_but_added_labels_are_not(tmp_path, photo, annotate, model):
     from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"))
@@ -197,7 +197,7 @@ def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo
     assert annotate(path)[0][str(path)].unknown == []
 
 
-def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
+def test_sidecars_are_written_once_unless_overwritten(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     photo("a.jpg"), photo("b.jpg")
@@ -233,7 +233,7 @@ def test_a_broken_sidecar_is_reported_before_the_photograph_is_decoded(tmp_path,
         ({"xmp": b"<!DOCTYPE x []><x/>"}, "XMP that declares entities"),
     ],
 )
-def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
+def test_a_photograph_with_unreadable_keywords_is_reported(
     tmp_path, photo, annotate, capsys, damage, cause
 ):
     from msmm.photos.outputs import Sidecars
@@ -254,7 +254,7 @@ def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
     assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["Rex", "blue"]
 
 
-def test_sidecars_and_text_files_that_are_not_read_are_reported(tmp_path, photo, annotate):
+def test_unreadable_sidecars_and_text_files_are_reported(tmp_path, photo, annotate):
     photo("a.jpg"), photo("b.jpg"), photo("c.jpg")
     (tmp_path / "a.jpg.xmp").write_text("<broken")
     (tmp_path / "b.txt").write_bytes(b"word " * 100_000)
@@ -268,7 +268,7 @@ def test_sidecars_and_text_files_that_are_not_read_are_reported(tmp_path, photo,
     }
 
 
-def test_no_keyword_is_cut_or_doubled_in_a_new_sidecar(tmp_path, photo, annotate):
+def test_keywords_are_neither_truncated_nor_repeated_in_a_new_sidecar(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     long = "x" * 70 + " and more"
@@ -289,7 +289,7 @@ def test_no_keyword_is_cut_or_doubled_in_a_new_sidecar(tmp_path, photo, annotate
     assert path.read_bytes() == before
 
 
-def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, annotate, model):
+def test_annotate_pack_and_page_accept_the_same_files(tmp_path, photo, annotate, model):
     """Name and content decide alike for all three."""
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     tiff = photo("scan.tif", picture("blue")).read_bytes()
@@ -324,7 +324,7 @@ def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, a
     ("quantity", "labels"),
     [("predicted", ("seaside", "red")), ("threshold", ("seaside",)), ("top_k", ("seaside", "red"))],
 )
-def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
+def test_number_of_labels_follows_the_counting_rule(tmp_path, photo, annotate, quantity, labels):
     """Red and green are just under a half, blue and "bright above" nothing: 1.98 labels are predicted."""
     path = photo("a.png", picture((127, 127, 0)))
     annotated, _ = annotate(path, words=["beach"], quantity=quantity)
@@ -334,7 +334,7 @@ def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
     assert len(answer.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
 
 
-def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
+def test_thumbnails_are_small_and_follow_the_exif_orientation(tmp_path, photo, model):
     lying = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
     path = photo("a.jpg", lying, exif=rotated(lying, 6))
     prepared = reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
@@ -343,7 +343,7 @@ def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
     assert small.getpixel((96, 10))[0] > 200 > 60 > small.getpixel((96, 245))[0]
 
 
-def test_a_model_directory_is_complete_in_itself(model_directory, tmp_path):
+def test_a_copied_model_directory_can_be_loaded(model_directory, tmp_path):
     """A copy of the model directory, elsewhere, without the directory it was made in."""
     shutil.copytree(model_directory, tmp_path / "copied")
     assert model_dir.load(tmp_path / "copied").annotate([np.zeros((5, 5, 3), np.uint8)])[0].labels

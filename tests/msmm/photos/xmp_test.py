@@ -71,7 +71,7 @@ def others(data):
 
 
 @pytest.mark.parametrize("name", PACKETS)
-def test_labels_are_added_and_all_else_stays(name):
+def test_labels_are_added_and_other_properties_stay(name):
     new = merge(PACKETS[name], ["sky", "a < b & c"], keywords=["theirs"])
     # Programs read a sidecar's keywords instead of the photograph's: where there are none these come along.
     theirs = THEIRS.get(name, [] if name == "empty bag" else ["theirs"])
@@ -83,14 +83,14 @@ def test_labels_are_added_and_all_else_stays(name):
 
 
 @pytest.mark.parametrize("name", ["exiftool", "strange", "no subject", "BOM"])
-def test_no_byte_of_the_old_packet_is_changed(name):
+def test_bytes_of_the_old_packet_are_kept_in_order(name):
     """The old bytes are what is left of the new ones when some are taken out in order."""
     new = iter(merge(PACKETS[name], ["sky"]))
     assert all(byte in new for byte in PACKETS[name].encode())
 
 
 @pytest.mark.parametrize("name", PACKETS)
-def test_a_second_time_replaces_what_the_first_added(name):
+def test_a_second_merge_replaces_the_labels_of_the_first(name):
     first = merge(PACKETS[name], ["sky", "sea"], keywords=["theirs"])
     assert merge(first, ["sky", "sea"], keywords=["theirs"]) == first
     second = merge(first, ["sea", "dog"])
@@ -103,18 +103,18 @@ def test_a_second_time_replaces_what_the_first_added(name):
     assert others(none) == others(first)
 
 
-def test_a_keyword_of_theirs_is_neither_added_again_nor_ever_taken_away():
+def test_existing_keywords_are_neither_repeated_nor_removed():
     first = merge(EXIFTOOL, ["rome", "sky"])
     assert subjects(first) == ["Rome", "R&B", "sky"] and xmp.parse(first).texts(xmp.ADDED) == ["sky"]
     assert subjects(merge(first, [])) == ["Rome", "R&B"]
 
 
-def test_keywords_that_cannot_be_xml_become_so():
+def test_characters_that_xml_forbids_are_removed_from_keywords():
     new = merge(None, ["ok\x00\x1b[31m", "\ud800", "</rdf:li><script>"], keywords=["\x00", "two\nlines"])
     assert subjects(new) == ["two lines", "ok[31m", "</rdf:li><script>"]
 
 
-def test_properties_that_other_programs_have_moved_are_understood():
+def test_own_properties_moved_by_other_programs_are_recognised():
     """exiv2 puts all properties into one description; then they are taken out one by one."""
     first = merge(EXIFTOOL, ["sky"]).decode()
     start, end = first.index("<msmm:added>"), first.index("</msmm:model>") + len("</msmm:model>")
@@ -183,14 +183,14 @@ def test_a_packet_without_properties_is_added_to(packet):
     assert subjects(merge(new, [])) == ["theirs"]
 
 
-def test_a_label_that_is_the_last_level_of_a_persons_path_is_not_added_again():
+def test_a_label_equal_to_the_last_level_of_a_path_is_not_added():
     old = EXIFTOOL.replace("<rdf:li>Rome</rdf:li>", "<rdf:li>Nature|Sky</rdf:li>")
     new = merge(old, ["sky", "nature"])
     assert subjects(new) == ["Nature|Sky", "R&B", "nature"]
     assert subjects(merge(new, [])) == ["Nature|Sky", "R&B"]
 
 
-def test_sixty_thousand_ancestors_cost_neither_keywords_nor_time():
+def test_sixty_thousand_ancestors_are_parsed_quickly():
     """Photoshop's list grows with every picture that is copied into another."""
     ancestors = "".join(f"<rdf:li>xmp.did:{i:036x}</rdf:li>\n" for i in range(60_000))
     name = "photoshop:DocumentAncestors xmlns:photoshop='http://ns.adobe.com/photoshop/1.0/'"
@@ -204,7 +204,7 @@ def test_sixty_thousand_ancestors_cost_neither_keywords_nor_time():
     assert subjects(new) == ["Rome", "R&B", "sky"] and others(new) == others(old.encode())
 
 
-def test_what_takes_too_long_is_refused(monkeypatch):
+def test_parsing_that_takes_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(xmp, "MAX_SECONDS", 0.3)
     events = "<a/>" * ((xmp.MAX_BYTES - 2000) // 4)  # eight million elements
     started = time.thread_time()

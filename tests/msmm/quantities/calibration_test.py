@@ -25,7 +25,7 @@ def overconfident(z):
     return 2.5 * z + np.array([2.0, 1.0, 0.0, -1.0, 0.5, 0.0])
 
 
-def test_it_improves_the_log_loss_of_images_that_it_did_not_see():
+def test_calibration_improves_the_log_loss_of_unseen_images():
     found = Calibration.fit(images(*drawn(0, distort=overconfident)))
     z, y = drawn(1, distort=overconfident)
     true, _ = drawn(1)
@@ -36,7 +36,7 @@ def test_it_improves_the_log_loss_of_images_that_it_did_not_see():
     assert found.probabilities(z).mean() == pytest.approx(y.mean(), abs=0.02)
 
 
-def test_calibrated_probabilities_are_left_alone():
+def test_calibrated_probabilities_stay_nearly_unchanged():
     z, y = drawn(2, n=3000)
     found = Calibration.fit(images(z, y))
     assert found.slope == pytest.approx(1, abs=0.1)
@@ -44,7 +44,7 @@ def test_calibrated_probabilities_are_left_alone():
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_it_keeps_the_order_of_a_class_even_of_a_classifier_worse_than_chance(sign):
+def test_calibration_is_increasing_even_for_a_classifier_worse_than_chance(sign):
     z, y = drawn(3)
     found = Calibration.fit(images(sign * z, y))
     rising = np.linspace(-5, 5, 50)[:, None] * np.ones(6)
@@ -52,7 +52,7 @@ def test_it_keeps_the_order_of_a_class_even_of_a_classifier_worse_than_chance(si
     assert found.probabilities(sign * z).mean() == pytest.approx(y.mean(), abs=0.01)
 
 
-def test_no_other_parameters_are_more_probable():
+def test_fitted_parameters_maximise_the_posterior():
     z, y = drawn(4, n=60)
     found = Calibration.fit(images(z, y))
     z = to_logits(sigmoid(z))
@@ -70,7 +70,7 @@ def test_no_other_parameters_are_more_probable():
             assert cost(found.slope + moved[0], np.array(found.offsets) + moved[1:]) > best - 1e-6
 
 
-def test_few_images_share_an_offset_and_many_have_their_own():
+def test_class_offsets_are_shrunk_on_few_images():
     def spread(n):
         z, y = drawn(5, n=n, distort=overconfident)
         return np.ptp(Calibration.fit(images(z, y)).offsets)
@@ -79,7 +79,7 @@ def test_few_images_share_an_offset_and_many_have_their_own():
     assert spread(2000) == pytest.approx(3 / 2.5, rel=0.25)
 
 
-def test_a_class_without_positives_and_certain_probabilities_stay_finite():
+def test_calibration_is_finite_without_positives_and_for_certain_probabilities():
     z, y = drawn(6, n=30)
     y[:, 1] = False
     p = sigmoid(z)

@@ -22,7 +22,7 @@ def worlds(p):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_distribution_of_counts_is_that_of_all_subsets(name):
+def test_poisson_binomial_equals_the_sum_over_all_subsets(name):
     for p, found in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
         expected = np.zeros(7)
         for truth, probability in worlds(p):
@@ -39,7 +39,7 @@ def brute_force_f1(p, said):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_no_set_of_labels_has_a_higher_expected_f1(name):
+def test_best_expected_f1_is_optimal_among_all_label_sets(name):
     """Against every set, not the k likeliest alone."""
     for p, k in zip(CASES[name][:6], best_expected_f1(CASES[name][:6]), strict=True):
         sets = [s for s in itertools.product((0, 1), repeat=6) if any(s)]
@@ -48,14 +48,14 @@ def test_no_set_of_labels_has_a_higher_expected_f1(name):
         assert brute_force_f1(p, said) == pytest.approx(best, abs=1e-9)
 
 
-def test_the_expected_f1_of_every_k_is_right():
+def test_expected_f1_of_every_k_equals_brute_force():
     p = -np.sort(-CASES["random"][:4], axis=1)
     for row, found in zip(p, expected_f1(p), strict=True):
         expected = [brute_force_f1(row, np.arange(6) < k) for k in range(1, 7)]
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_many_classes_and_images_come_out_as_one_by_one():
+def test_expected_f1_of_a_batch_equals_single_images():
     p = np.random.default_rng(3).beta(0.1, 3, size=(300, 120))
     together = best_expected_f1(p)
     np.testing.assert_array_equal(together[:5], [best_expected_f1(p[i : i + 1])[0] for i in range(5)])
@@ -63,7 +63,7 @@ def test_many_classes_and_images_come_out_as_one_by_one():
     np.testing.assert_allclose(poisson_binomial(p) @ np.arange(121), p.sum(axis=1))
 
 
-def test_a_surer_image_is_given_fewer_labels_than_it_expects_and_a_doubtful_one_more():
+def test_certain_images_get_few_labels_and_uncertain_images_more():
     """The F1 of one label among ten at p = 0.2 each is lower than that of several."""
     assert best_expected_f1(np.array([[0.99, *[0.01] * 9]]))[0] == 1
     assert best_expected_f1(np.full((1, 10), 0.2))[0] > 2

@@ -29,7 +29,7 @@ def h_f1(rule, images):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_says_labels_and_ranks_them_as_it_chooses(name, draw):
+def test_every_rule_ranks_chosen_labels_first(name, draw):
     rule, images = RULES[name].fit(draw(0)), draw(1)
     said = rule.apply(images.probabilities, images.raw)
     assert said.counts.dtype == np.int32 and said.counts.min() >= 1 and said.counts.max() <= 8
@@ -49,7 +49,7 @@ def test_every_rule_says_labels_and_ranks_them_as_it_chooses(name, draw):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_no_rule_breaks_on_very_few_images_or_certain_probabilities(name, draw):
+def test_every_rule_handles_few_images_and_certain_probabilities(name, draw):
     few = draw(2, n=2)
     p = np.array([[0.0, 1.0] * 4, [1.0] * 8, [0.0] * 8], np.float32)
     for labels in (few.labels, np.ones_like(few.labels), np.zeros_like(few.labels)):
@@ -65,12 +65,12 @@ def test_every_rule_is_fitted_on_a_single_image(name, draw):
     assert choose_labels(said).any(axis=1).all()
 
 
-def test_a_fixed_number_is_no_more_than_there_are_labels(draw):
+def test_top_k_is_limited_to_the_number_of_labels(draw):
     p = draw(0).probabilities[:, :2]
     assert RULES["top_k"](3).apply(p, p[:, 0]).counts.tolist() == [2] * len(p)
 
 
-def test_what_is_not_fitted_is_what_it_says(draw):
+def test_rules_without_parameters_follow_their_definition(draw):
     held_out, images = draw(0), draw(1)
     p, raw = images.probabilities, images.raw
     fitted = {name: kind.fit(held_out) for name, kind in RULES.items()}
@@ -82,7 +82,7 @@ def test_what_is_not_fitted_is_what_it_says(draw):
     np.testing.assert_array_equal(fitted["expected_count"].apply(p, raw).counts, expected)
 
 
-def test_one_threshold_is_the_same_for_all_images_and_classes(draw):
+def test_threshold_rule_uses_one_threshold_for_all_images_and_classes(draw):
     rule, images = Threshold.fit(draw(0)), draw(1)
     z = to_logits(images.probabilities)
     chosen = choose_labels(rule.apply(images.probabilities, images.raw))
@@ -91,7 +91,7 @@ def test_one_threshold_is_the_same_for_all_images_and_classes(draw):
     assert (chosen[~some].sum(axis=1) == 1).all()
 
 
-def test_class_thresholds_stay_with_the_one_threshold_unless_images_speak_for_more(draw):
+def test_class_thresholds_differ_only_with_enough_images(draw):
     """A classifier that says two of its classes far too often: few images do not show it, many do."""
 
     def distorted(seed, n):
@@ -108,7 +108,7 @@ def test_class_thresholds_stay_with_the_one_threshold_unless_images_speak_for_mo
     assert ClassThresholds._fit(few, np.inf).thresholds[0] == Threshold.fit(few).threshold
 
 
-def test_the_posterior_is_that_of_all_subsets():
+def test_posterior_equals_the_sum_over_all_subsets():
     """Bernoulli labels and a normal measurement of their number, in plain loops."""
     p, raw, precision = np.array([0.7, 0.2, 0.5, 0.9]), 2.6, 1.3
     expected = np.zeros(5)
@@ -122,12 +122,12 @@ def test_the_posterior_is_that_of_all_subsets():
     np.testing.assert_allclose(found[0], expected / expected.sum(), rtol=1e-9)
 
 
-def test_the_median_splits_a_distribution():
+def test_median_of_a_count_distribution():
     said = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
     np.testing.assert_array_equal(said, [1, 2, 3, 1])
 
 
-def test_a_posterior_trusts_a_good_regressor_and_not_a_bad_one(draw):
+def test_posterior_weights_the_regressor_by_its_accuracy(draw):
     good, bad = draw(0, noise=0.3), draw(0, noise=6.0)
     assert CountPosterior.fit(good).precision > 2 and CountPosterior.fit(bad).precision < 0.2
     images = draw(1, noise=0.3, n=1000)
@@ -140,7 +140,7 @@ def test_a_posterior_trusts_a_good_regressor_and_not_a_bad_one(draw):
     assert right(CountPosterior) > right(PoissonBinomial) + 0.1
 
 
-def test_a_guided_threshold_moves_by_what_the_regressor_adds(draw):
+def test_guided_threshold_shifts_logits_by_the_regressors_surplus(draw):
     rule = GuidedThreshold.fit(draw(0))
     images = draw(1, n=50)
     p = rule.calibration.probabilities(to_logits(images.probabilities))
@@ -151,14 +151,14 @@ def test_a_guided_threshold_moves_by_what_the_regressor_adds(draw):
         assert (chosen[i] == passes).all() or (not passes.any() and chosen[i].sum() == 1)
 
 
-def test_a_guided_threshold_is_better_than_either_where_both_know_something(draw):
+def test_guided_threshold_beats_threshold_and_regression(draw):
     held_out, images = draw(0, n=400), draw(1, n=3000)
     guided = h_f1(GuidedThreshold.fit(held_out), images)
     assert guided > h_f1(Threshold.fit(held_out), images) + 1
     assert guided > h_f1(RULES["regression"].fit(held_out), images) + 1
 
 
-def test_a_guided_threshold_leaves_a_regressor_that_knows_nothing_alone(draw):
+def test_guided_threshold_ignores_an_uninformative_regressor(draw):
     held_out, images = draw(0, n=400, noise=8.0), draw(1, n=3000, noise=8.0)
     rule = GuidedThreshold.fit(held_out)
     assert rule.precision < 0.1

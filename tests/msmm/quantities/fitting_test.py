@@ -27,13 +27,13 @@ def fitted_on():
     return once
 
 
-def test_the_preferred_one_is_chosen_where_none_is_clearly_better(draw, fitted_on):
+def test_preferred_rule_is_chosen_unless_another_is_clearly_better(draw, fitted_on):
     fitted = fitted_on("usual", draw(0))
     assert fitted.best == fitting.PREFERRED and fitted.images == 200
     assert fitted.held_out_h_f1.keys() == COUNTING_RULES.keys()
 
 
-def test_another_is_chosen_where_it_is_clearly_better(draw):
+def test_a_clearly_better_rule_is_chosen(draw):
     """The regressor is right and the probabilities cannot count."""
     held_out = draw(0, n=150, noise=0.05, shift=4.0)
     fitted = fit_counting_rules(held_out)
@@ -61,7 +61,7 @@ class Memory:
 
 
 @pytest.mark.parametrize("n", [2, 7, 53])
-def test_cross_validation_is_about_images_that_an_estimator_was_not_fitted_on(draw, n):
+def test_cross_validation_predicts_images_outside_the_fitted_fold(draw, n):
     held_out = dataclasses.replace(draw(0, n=n), raw=np.arange(n, dtype=np.float32))
     parts = []
 
@@ -74,19 +74,19 @@ def test_cross_validation_is_about_images_that_an_estimator_was_not_fitted_on(dr
     assert sum(n - size for size in parts) == n and max(parts) - min(parts) <= 1
 
 
-def test_few_images_choose_what_needs_few(draw):
+def test_few_images_choose_the_rule_for_few_images(draw):
     fitted = fit_counting_rules(draw(0, n=fitting.ENOUGH - 1))
     assert fitted.best == fitting.PREFERRED_OF_FEW and fitted.held_out_h_f1 == {}
     assert fit_counting_rules(draw(0, n=fitting.ENOUGH)).held_out_h_f1
 
 
-def test_the_same_images_give_the_same_whatever_their_type(draw, fitted_on):
+def test_fitting_does_not_depend_on_the_dtype_of_labels(draw, fitted_on):
     held_out = draw(0)
     labels = held_out.labels.astype(np.uint8).astype(bool)
     assert fit_counting_rules(dataclasses.replace(held_out, labels=labels)) == fitted_on("usual", held_out)
 
 
-def test_json_holds_all_of_it(draw, fitted_on):
+def test_fitted_rules_survive_json(draw, fitted_on):
     fitted, images = fitted_on("usual", draw(0)), draw(1)
     again = FittedCountingRules.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)), 8)
     assert again == fitted

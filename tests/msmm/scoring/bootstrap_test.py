@@ -37,7 +37,7 @@ def test_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
     assert gain.interval == pytest.approx((2 * point - high, 2 * point - low))
 
 
-def test_seeds_widen_the_interval_by_students_t():
+def test_the_variance_over_seeds_widens_the_interval_by_students_t():
     better = [random_labels(seed) for seed in (1, 2, 3)]
     worse = [np.zeros_like(TRUTH)] * 3
     gain = metric_gain(TRUTH, worse, better, resamples=500)
@@ -56,7 +56,7 @@ def test_seeds_widen_the_interval_by_students_t():
     assert gain.interval == pytest.approx((2 * np.mean(each) - high, 2 * np.mean(each) - low))
 
 
-def test_equal_seeds_add_nothing_to_one():
+def test_equal_seeds_give_the_interval_of_one_seed():
     worse, better = random_labels(1), random_labels(2)
     one = metric_gain(TRUTH, [worse], [better], resamples=200)
     assert metric_gain(TRUTH, [worse] * 3, [better] * 3, resamples=200).interval == pytest.approx(
@@ -64,7 +64,7 @@ def test_equal_seeds_add_nothing_to_one():
     )
 
 
-def test_far_apart_seeds_give_students_interval():
+def test_seeds_far_apart_give_students_interval():
     """With images that add no noise: mean ± t_(0.975, 2) s / sqrt(3)."""
     gains = np.repeat([[1.0], [2.0], [6.0]], 40, axis=1)
     low, high = mean_gain(gains, resamples=40_000).interval
@@ -73,7 +73,7 @@ def test_far_apart_seeds_give_students_interval():
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 2.5, 10, 1000, 1e9])
-def test_the_widening_is_that_of_the_quantiles(freedom):
+def test_widening_equals_the_ratio_of_quantiles(freedom):
     expected = scipy.stats.t.ppf(0.975, freedom) / scipy.stats.norm.ppf(0.975)
     assert bootstrap._widening(freedom) == pytest.approx(expected, rel=1e-4)
 
@@ -85,7 +85,7 @@ def test_repeats_do_not_widen_the_interval():
     assert with_seeds[1] - with_seeds[0] > 5 * (repeats[1] - repeats[0])
 
 
-def test_intervals_are_a_function_of_the_seed_and_turn_with_their_arguments():
+def test_intervals_depend_on_the_seed_and_are_antisymmetric():
     worse, better = [random_labels(1)], [random_labels(2)]
     first = metric_gain(TRUTH, worse, better, resamples=30, seed=1)
     assert first == metric_gain(TRUTH, worse, better, resamples=30, seed=1)
@@ -175,7 +175,7 @@ class Simulation:
 
 
 @pytest.mark.parametrize("seed_deviation", [0.0, 0.2])
-def test_coverage_on_a_small_set(seed_deviation):
+def test_coverage_of_the_interval_on_a_small_data_set(seed_deviation):
     """200 repeats at 95 % have a standard error of 1.5 points."""
     assert 91 <= Simulation(150, 20, seed_deviation).coverage(200, 300) <= 99.5
 

@@ -94,7 +94,7 @@ def home(data_dir, tmp_path):
     return tmp_path
 
 
-def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
+def test_regularisation_losses_of_a_backbone_count_once(make_run, tmp_path):
     image = x = keras.Input((32, 32, 3))
     for _ in range(5):
         x = keras.layers.Conv2D(4, 3, 2, "same", kernel_regularizer=keras.regularizers.L2(1.0))(x)
@@ -110,7 +110,7 @@ def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(home):
+def test_two_processes_train_as_one_process(home):
     arguments = ["--stage=finetune", *SETTINGS]
     shared = [*arguments, "--distribute=multi_worker", "--workdir=two"]
     workers = [start(shared, home, config) for config in cluster(2)]
@@ -122,7 +122,7 @@ def test_two_processes_train_as_one(home):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("maps_cache_gib", [0, 8])
-def test_two_processes_train_everything_and_go_on(home, maps_cache_gib):
+def test_two_processes_train_all_stages_and_resume(home, maps_cache_gib):
     """Images read anew, a killed cluster that goes on, and stages that only the chief trains."""
     settings = [*SETTINGS, f"--maps_cache_gib={maps_cache_gib}", "--image_cache_gib=0", "--finetune_epochs=6"]
     shared = ["--stage=all", *settings, "--distribute=multi_worker", "--workdir=two"]
@@ -144,7 +144,7 @@ def test_two_processes_train_everything_and_go_on(home, maps_cache_gib):
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one(home):
+def test_two_devices_train_as_one_device(home):
     settings = ["--stage=visual", *SETTINGS]
     finish(start([*settings, "--distribute=mirrored", "--workdir=two"], home, devices=2))
     finish(start([*settings, "--workdir=one"], home))

@@ -14,7 +14,7 @@ from msmm.training.frozen_features import cache_arrays
 from msmm.training.run import Run
 
 
-def test_an_array_is_computed_once_and_row_aligned(tmp_path):
+def test_cached_arrays_are_computed_once_and_row_aligned(tmp_path):
     calls = []
 
     def compute():
@@ -32,7 +32,7 @@ def test_an_array_is_computed_once_and_row_aligned(tmp_path):
     assert len(calls) == 2
 
 
-def test_an_interrupted_computation_leaves_nothing(tmp_path):
+def test_an_interrupted_computation_leaves_no_file(tmp_path):
     def compute():
         yield [np.zeros((3, 2))]
         raise KeyboardInterrupt
@@ -48,13 +48,13 @@ def test_numbers_too_large_for_float16_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_short_computation_is_no_result(tmp_path):
+def test_a_computation_with_missing_rows_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="expected 7 rows"):
         cache_arrays(tmp_path, "test", {}, 7, lambda: [[np.zeros((3, 2))]], np.float32)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_are_what_the_parts_say_of_the_images(trained_run):
+def test_cached_features_equal_the_outputs_of_the_parts(trained_run):
     run = trained_run
     images = np.concatenate(list(run.images("test").ordered(64)))
     maps = model_parts.load_part(run, "backbone").predict_on_batch(images)
@@ -76,7 +76,7 @@ def test_features_are_what_the_parts_say_of_the_images(trained_run):
     )
 
 
-def test_joined_features_are_read_row_by_row(make_run):
+def test_concatenated_features_are_read_row_by_row(make_run):
     """Neither a stage nor a prediction holds all rows: [f_v, f_t] of all would be 41 MB here."""
     rows, width = 20_000, 256
     run = make_run(backbone="resnet-1-1-1-1-w8", textual_units=width)
@@ -98,7 +98,7 @@ def test_joined_features_are_read_row_by_row(make_run):
     assert said.shape == (2_000, 5) and peak < 25e6
 
 
-def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run, tmp_path):
+def test_training_a_head_on_features_equals_training_on_images(trained_run, tmp_path):
     config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # kept maps are float16
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
     on_features = stage_tasks.make_classifier_task(run)
@@ -152,7 +152,7 @@ def test_no_gradient_runs_through_the_trunk_of_stage_visual(trained_run, tmp_pat
     assert kinds.count("Conv2D") > 16
 
 
-def test_mirrored_maps_are_those_of_mirrored_images(trained_run):
+def test_mirrored_maps_equal_maps_of_mirrored_images(trained_run):
     run = trained_run
     flipped = np.concatenate(list(run.images("test").ordered(64)))[:, :, ::-1]
     expected = model_parts.load_part(run, "backbone").predict_on_batch(flipped)
@@ -160,7 +160,7 @@ def test_mirrored_maps_are_those_of_mirrored_images(trained_run):
         np.testing.assert_allclose(kept, said, rtol=2e-3, atol=1e-2)
 
 
-def test_maps_over_the_budget_are_not_kept_and_training_is_the_same(make_run):
+def test_maps_over_the_budget_are_not_cached_and_training_is_the_same(make_run):
     """Stage visual through the images and through kept maps (float16): alike to float16's precision."""
     kept, streamed = make_run("kept"), make_run("streamed", maps_cache_gib=0.0)
     for run in (kept, streamed):
@@ -179,7 +179,7 @@ def test_maps_over_the_budget_are_not_kept_and_training_is_the_same(make_run):
 
 
 @pytest.mark.parametrize("setting", [{"preprocessing": "tf"}, {"backbone_taps": ("a", "b", "c", "d", "e")}])
-def test_features_of_other_pixels_or_maps_are_others_even_of_the_same_weights(make_run, setting):
+def test_the_cache_key_of_features_includes_preprocessing_and_taps(make_run, setting):
     by_default, other = make_run(), make_run(**setting)
     name = next(iter(setting))
     assert name not in frozen_features.cache_key(by_default, "test")  # what was kept before is still found
@@ -189,7 +189,7 @@ def test_features_of_other_pixels_or_maps_are_others_even_of_the_same_weights(ma
     }
 
 
-def test_a_part_is_not_read_with_other_images_than_it_was_trained_on(trained_run):
+def test_a_part_trained_on_another_image_size_is_refused(trained_run):
     config = dataclasses.replace(trained_run.config, image_size=64)
     other = Run(trained_run.workdir, trained_run.dataset, config)
     with pytest.raises(UserError, match="image_size=32, and now image_size=64: give the same --image_size"):

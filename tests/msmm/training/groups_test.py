@@ -64,14 +64,14 @@ def test_the_records_keep_the_groups_beside_tags_and_labels(packed):
         np.testing.assert_array_equal(groups[:, [packed.groups.index(name) for name in names]], labels)
 
 
-def test_a_data_set_without_groups_says_so(dataset, tmp_path):
+def test_a_data_set_without_groups_is_refused(dataset, tmp_path):
     assert dataset.groups == ()
     run = Run(tmp_path, dataset, replace_flat(Config(), {**TINY, "groups": True}))
     with pytest.raises(UserError, match="has no groups: pack a manifest with the field groups"):
         stages.train(run, "groups")
 
 
-def test_groups_are_ignored_until_they_are_asked_for(make):
+def test_groups_are_ignored_by_default(make):
     run = make()
     for stage in ("classifier", "quantity"):
         stages.train(run, stage)
@@ -83,7 +83,7 @@ def test_groups_are_ignored_until_they_are_asked_for(make):
     assert "groups" not in run.stage_record("classifier")["settings"]
 
 
-def test_with_groups_the_heads_see_three_features_and_know_more(make):
+def test_groups_are_a_third_feature_and_improve_the_heads(make):
     without, run = make("without"), make("with", groups=True)
     for each in (without, run):
         for stage in PAPER_STAGES:

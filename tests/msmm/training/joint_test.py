@@ -31,7 +31,7 @@ def joint_run(dataset, tmp_path_factory):
     return run
 
 
-def test_all_parts_train_in_one_stage(joint_run):
+def test_stage_joint_trains_all_parts(joint_run):
     record = joint_run.stage_record("joint")
     names = {*STAGES["joint"].parts, "joining", "weighting"}
     assert record["weights"].keys() == names and record["inputs"] == {}
@@ -47,7 +47,7 @@ def test_all_parts_train_in_one_stage(joint_run):
     assert not joint_run.stage_record("finetune")
 
 
-def test_its_rows_are_those_of_its_parts(joint_run):
+def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
     """The network of training, without dropout, says what the parts say on stored features."""
     run = joint_run.with_joint_parts()
     network, fresh = joint.make_joint_task(joint_run).build()
@@ -64,7 +64,7 @@ def test_its_rows_are_those_of_its_parts(joint_run):
         np.testing.assert_allclose(said[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
-def test_its_model_annotates_as_the_run_does(joint_run):
+def test_the_joint_model_annotates_as_its_run(joint_run):
     run = joint_run.with_joint_parts()
     directory = table_rows.save_model(run)
     assert directory == joint_run.directory / "joint_model"
@@ -77,7 +77,7 @@ def test_its_model_annotates_as_the_run_does(joint_run):
     np.testing.assert_allclose(found, expected.scores[rows], atol=0.01)
 
 
-def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
+def test_the_held_out_metric_uses_the_counting_rule_of_the_model(joint_run):
     task = joint.make_joint_task(joint_run)
     rng = np.random.default_rng(0)
     truth = task.evaluation.ground_truth
@@ -92,7 +92,7 @@ def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
+def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
     came = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "joint")
@@ -103,7 +103,7 @@ def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
 
 
 @pytest.mark.parametrize("finetune_trunk", [True, False])
-def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
+def test_stage_joint_with_recompute_takes_the_same_steps(make_run, finetune_trunk):
     """On images, and on the kept maps of a frozen trunk: losses, and statistics that a step moves once."""
     found, segments = [], []
     for recompute in (False, True):
@@ -122,7 +122,7 @@ def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
         np.testing.assert_allclose(again, plain, rtol=1e-3, atol=1e-3 * np.abs(plain).max())
 
 
-def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run, make_run):
+def test_joint_settings_affect_only_stage_joint(joint_run, make_run):
     run = make_run(joint_epochs=3)
     shutil.copytree(joint_run.workdir, run.workdir, dirs_exist_ok=True)
     other = make_run(joint_epochs=3, joint_dropout=0.1)
@@ -132,7 +132,7 @@ def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run,
     assert not any(name.startswith("joint") for name in other.stage_record("textual")["settings"])
 
 
-def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run):
+def test_stages_of_the_paper_record_no_settings_of_extensions(trained_run):
     """So that what finished without it is finished, and the same."""
     for stage in PAPER_STAGES:
         names = trained_run.stage_record(stage)["settings"]
@@ -140,7 +140,7 @@ def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run
         assert not any(name.startswith(beyond) for name in names), stage
 
 
-def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(trained_run, make_run, capsys):
+def test_the_asymmetric_loss_trains_the_classifier_and_is_recorded(trained_run, make_run, capsys):
     names = {"asymmetric_loss", "asymmetric_gamma_negative"}
     copy = make_run()
     shutil.copytree(trained_run.workdir, copy.workdir, dirs_exist_ok=True)
@@ -156,6 +156,6 @@ def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(trained_run,
     assert record["settings"]["asymmetric_loss"] and record["weights"] != old
 
 
-def test_with_groups_it_is_refused(make_run):
+def test_stage_joint_refuses_groups(make_run):
     with pytest.raises(UserError, match="no branch for groups"):
         stages.train(make_run(groups=True), "joint")

@@ -84,7 +84,7 @@ def averaging(learning_rate, steps):
     return keras.optimizers.SGD(learning_rate, use_ema=True, ema_momentum=0.9)
 
 
-def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
+def test_averaged_weights_are_evaluated_and_kept(tmp_path):
     """Against the same steps without means, averaged here; without dropout and BN, which are not averaged."""
 
     def build():
@@ -116,7 +116,7 @@ def test_means_of_weights_are_judged_and_kept_and_the_weights_go_on(tmp_path):
     [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", averaging),
      ((5, 7), "float32", averaging), ((3, 5), "float16", None)],
 )  # fmt: skip
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at, precision, optimizer):
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, killed_at, precision, optimizer):
     def made(**how):
         return change(make_task(**how), make_optimizer=optimizer)
 
@@ -139,7 +139,7 @@ def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
     assert (progress.epoch, progress.best_epoch) == (4, 1)
 
 
-def test_divergence_falls_back_visibly_and_survives_a_kill(tmp_path, capsys):
+def test_a_fallback_after_divergence_is_logged_and_survives_a_kill(tmp_path, capsys):
     task = make_task(learning_rate=30.0, epochs=3, scale=100.0)
     model, _, progress = fit_task(task, CONFIG, tmp_path, SETTINGS)
     assert progress.learning_rate < 30 and progress.fallbacks
@@ -155,7 +155,7 @@ def test_divergence_falls_back_visibly_and_survives_a_kill(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("bad", ["x", "y"])
-def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
+def test_the_learning_rate_falls_to_a_third_after_each_divergence(tmp_path, bad):
     """With NaN in y the loss is NaN; with NaN in x the ReLU hides it and only the weights show it."""
     x, y = (X * np.nan, Y) if bad == "x" else (X, Y * np.nan)
     task = change(make_task(learning_rate=0.1), batches=lambda epoch: [(x, y)])
@@ -167,7 +167,7 @@ def test_the_learning_rate_falls_to_a_third_at_a_time(tmp_path, bad):
     assert not (tmp_path / LAST_GOOD).exists(), "no epoch was good"
 
 
-def test_where_nothing_helps_the_step_and_settings_are_named_and_the_last_good_weights_stay(tmp_path):
+def test_unrecoverable_divergence_reports_the_step_and_keeps_the_last_good_weights(tmp_path):
     """The third epoch has a NaN in it, at whatever learning rate."""
     task = make_task(learning_rate=1e-5)
 
@@ -189,7 +189,7 @@ def test_where_nothing_helps_the_step_and_settings_are_named_and_the_last_good_w
 
 
 @pytest.mark.parametrize("huge", [np.inf, 1e25])
-def test_outputs_that_are_not_finite_are_a_divergence_too(tmp_path, huge):
+def test_outputs_that_are_not_finite_are_a_divergence(tmp_path, huge):
     """A network with finite weights can still overflow, or its square, on images that it did not train on."""
     predictions = iter([np.full((64, 1), huge), *[np.zeros((64, 1))] * 9])
     task = change(make_task(epochs=2), predict=lambda model: next(predictions))
@@ -235,7 +235,7 @@ class Recorder(keras.callbacks.Callback):
         self.calls.append("train ends")
 
 
-def test_keras_callbacks_follow_the_training_and_change_nothing(tmp_path):
+def test_keras_callbacks_are_called_and_do_not_change_the_training(tmp_path):
     plain, _, progress = fit_task(make_task(epochs=3), CONFIG, tmp_path / "plain", SETTINGS)
     recorder, seen = Recorder(), []
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
@@ -258,14 +258,14 @@ def test_keras_callbacks_follow_the_training_and_change_nothing(tmp_path):
     assert float(lines[3].split(",")[3]) == progress.history[2]["held-out"]["MSE"]
 
 
-def test_a_callback_ends_the_stage_and_a_resumed_one_stays_ended(tmp_path):
+def test_a_stage_stopped_by_a_callback_stays_stopped(tmp_path):
     progress = fit_task(make_task(), CONFIG, tmp_path, SETTINGS, callbacks=[Recorder(stop_at=2)])[2]
     assert progress.epoch == len(progress.history) == 3 and progress.stopped
     again = fit_task(make_task(), CONFIG, tmp_path, SETTINGS)[2]  # killed after the state was written
     assert again.epoch == 3
 
 
-def test_a_killed_run_with_callbacks_goes_on_to_the_same_bits(tmp_path):
+def test_a_killed_run_with_callbacks_resumes_bit_for_bit(tmp_path):
     whole, _, progress = fit_task(make_task(), CONFIG, tmp_path / "whole", SETTINGS)
     with pytest.raises(Killed):
         fit_task(make_task(killed_at=(3, 5)), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[Recorder()])
@@ -277,7 +277,7 @@ def test_a_killed_run_with_callbacks_goes_on_to_the_same_bits(tmp_path):
     assert again.best_epoch == progress.best_epoch
 
 
-def test_every_attempt_of_the_divergence_guard_begins_anew_for_callbacks(tmp_path):
+def test_callbacks_see_every_attempt_after_divergence(tmp_path):
     recorder = Recorder()
     task = make_task(learning_rate=30.0, epochs=2, scale=100.0)
     progress = fit_task(task, CONFIG, tmp_path, SETTINGS, callbacks=[recorder])[2]

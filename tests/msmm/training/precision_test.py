@@ -17,7 +17,7 @@ def dtypes(model) -> dict[str, str]:
     return found
 
 
-def test_layers_compute_in_16_bits_and_keep_float32_where_it_counts(make_run, sixteen_bits):
+def test_layers_compute_in_bfloat16_and_outputs_are_float32(make_run, sixteen_bits):
     run = make_run(precision="bfloat16")
     labels, tags = len(run.dataset.labels), len(run.dataset.tags)
     for name in PAPER_PARTS:
@@ -34,7 +34,7 @@ def test_layers_compute_in_16_bits_and_keep_float32_where_it_counts(make_run, si
         assert set(dtypes(model_parts.build_part(name, run.config, labels, tags)).values()) == {"float32"}
 
 
-def test_batch_statistics_are_those_of_float32():
+def test_batch_statistics_are_computed_in_float32():
     def statistics(precision):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((8, 8, 3))
@@ -63,7 +63,7 @@ def outputs_of_trained(run, precision):
     return outputs
 
 
-def test_a_trained_network_gives_nearly_the_same_in_16_bits(trained_run, sixteen_bits):
+def test_a_trained_network_predicts_nearly_the_same_in_bfloat16(trained_run, sixteen_bits):
     exact, near = (outputs_of_trained(trained_run, p) for p in ("float32", "bfloat16"))
     for a, b in zip(exact, near, strict=True):
         assert b.dtype == np.float32
@@ -71,7 +71,7 @@ def test_a_trained_network_gives_nearly_the_same_in_16_bits(trained_run, sixteen
         assert 1e-4 < error < 0.05  # bfloat16 rounds to 2^-9; not 0, so it did compute in it
 
 
-def test_a_16_bit_run_takes_nearly_the_steps_of_a_float32_one(trained_run, make_run, sixteen_bits):
+def test_bfloat16_training_follows_float32_training(trained_run, make_run, sixteen_bits):
     """From the same start in small steps: large ones of an untrained network amplify rounding."""
     slow = {"finetune_learning_rate": 1e-4, "visual_learning_rate": 1e-4}
     exact, near = (make_run(p, precision=p, **slow) for p in ("float32", "bfloat16"))
@@ -87,7 +87,7 @@ def test_a_16_bit_run_takes_nearly_the_steps_of_a_float32_one(trained_run, make_
     assert table_rows.predict_head(near, "classifier", "test").dtype == np.float32
 
 
-def test_what_is_computed_once_is_float32_whatever_it_was_trained_in(trained_run, make_run, sixteen_bits):
+def test_cached_features_are_float32_in_any_precision(trained_run, make_run, sixteen_bits):
     run = make_run(precision="bfloat16")
     same = Run(trained_run.workdir, trained_run.dataset, run.config)
     assert all(set(dtypes(model_parts.load_part(same, part)).values()) == {"float32"} for part in PAPER_PARTS)
@@ -103,7 +103,7 @@ def test_what_is_computed_once_is_float32_whatever_it_was_trained_in(trained_run
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_frozen_trunk_that_is_trained_upon_computes_in_the_precision(trained_run, make_run, precision):
+def test_a_frozen_trunk_computes_in_the_training_precision(trained_run, make_run, precision):
     config = make_run(precision=precision, maps_cache_gib=0.0).config
     network, _ = stage_tasks.make_visual_task(Run(trained_run.workdir, trained_run.dataset, config)).build()
     found = dtypes(network)
@@ -121,6 +121,6 @@ def test_float16_trains_every_stage(trained_run, make_run):
     assert set(dtypes(saved).values()) == {"float32"}  # for any machine
 
 
-def test_float32_is_not_recorded_so_what_finished_before_is_still_finished(make_run, trained_run):
+def test_only_precisions_other_than_float32_are_recorded(make_run, trained_run):
     assert "precision" not in trained_run.stage_record("visual")["settings"]
     assert stages.recorded_settings(make_run(precision="bfloat16"), "visual")["precision"] == "bfloat16"

@@ -23,7 +23,7 @@ def values(model):
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
-def test_every_stage_finishes_with_its_evidence(trained_run):
+def test_every_finished_stage_has_a_complete_record(trained_run):
     for stage in PAPER_STAGES:
         record = trained_run.stage_record(stage)
         assert 1 <= record["best_epoch"] <= len(record["history"]) == 2
@@ -41,7 +41,7 @@ def copy(trained_run, make_run):
     return run
 
 
-def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
+def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copy):
     frozen = [part for part, stage in STAGE_OF_PART.items() if stage in ("finetune", "visual", "textual")]
     before = {part: model_parts.weights_hash(model_parts.load_part(copy, part)) for part in frozen}
     old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
@@ -55,7 +55,7 @@ def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
+def test_stage_visual_leaves_the_trunk_unchanged(
     copy, make_run, maps_cache_gib, monkeypatch
 ):
     """Looks at the very model that trains, not at what was saved before."""
@@ -72,14 +72,14 @@ def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
     assert backbones and all(model_parts.weights_hash(model) == digest for model in backbones)
 
 
-def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
+def test_fine_tuning_changes_the_trunk_and_its_statistics(trained_run):
     fresh = stage_tasks.build_fresh_parts(trained_run, "finetune", "backbone")[0]
     trained = model_parts.load_part(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
 
 
-def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
+def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     run = make_run(finetune_trunk=False)
     fresh = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
@@ -90,7 +90,7 @@ def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
     assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
 
 
-def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
+def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
     _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
         values(trained["visual_head"]), values(model_parts.load_part(trained_run, "cnn_head")), strict=True
@@ -98,7 +98,7 @@ def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stage_trains_what_it_needs_first(make_run, capsys):
+def test_a_stage_first_trains_the_stages_that_it_needs(make_run, capsys):
     run = make_run()
     stages.train(run, "quantity_visual")
     assert all(run.stage_record(s) for s in ("finetune", "visual", "quantity_visual"))
@@ -108,7 +108,7 @@ def test_a_stage_trains_what_it_needs_first(make_run, capsys):
     assert "visual: finished earlier" in capsys.readouterr().out
 
 
-def test_restart_trains_again_to_the_same_bits(make_run):
+def test_restart_trains_again_to_the_same_weights(make_run):
     run = make_run()
     stages.train(run, "textual")
     first = run.stage_record("textual")
@@ -118,7 +118,7 @@ def test_restart_trains_again_to_the_same_bits(make_run):
     assert again["seconds"] != first["seconds"]  # it did train
 
 
-def test_seeds_differ(make_run):
+def test_different_seeds_give_different_weights_and_held_out_rows(make_run):
     a, b = make_run(seed=0), make_run(seed=1)
     for run in (a, b):
         stages.train(run, "textual")
@@ -135,14 +135,14 @@ def test_recorded_settings_decide_the_held_out_rows(trained_run, dataset):
     np.testing.assert_array_equal(recorded.train_rows, trained_run.train_rows)
 
 
-def test_other_settings_are_refused_only_by_the_stages_that_depend_on_them(make_run):
+def test_changed_settings_are_refused_only_by_dependent_stages(make_run):
     stages.train(make_run(), "textual")
     stages.train(make_run(visual_epochs=9), "textual")
     with pytest.raises(UserError, match=r"textual_epochs=2, and now textual_epochs=3: --restart"):
         stages.train(make_run(textual_epochs=3), "textual")
 
 
-def test_a_stage_is_trained_again_when_what_it_builds_on_has_changed(copy, make_run, capsys):
+def test_a_stage_is_trained_again_when_its_inputs_have_changed(copy, make_run, capsys):
     inputs = copy.stage_record("quantity_visual")["inputs"]
     changed = make_run(visual_learning_rate=0.0005)
     stages.train(changed, "visual", restart=True)
@@ -152,7 +152,7 @@ def test_a_stage_is_trained_again_when_what_it_builds_on_has_changed(copy, make_
     assert copy.stage_record("quantity_visual")["inputs"] != inputs
 
 
-def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
+def test_a_work_directory_with_other_labels_is_refused(make_run, dataset):
     run = make_run()
     other = dataclasses.replace(dataset, labels=(*dataset.labels[:-1], "unicorn"))
     with pytest.raises(UserError, match="labels differ from those of 'scenes' now: choose another --workdir"):
@@ -162,7 +162,7 @@ def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
         Run(run.workdir, other, run.config)
 
 
-def test_too_few_images_to_hold_any_out_are_refused(make_run):
+def test_too_few_training_images_for_a_held_out_set_are_refused(make_run):
     run = make_run()
     few = run.split("train")
     run.split = lambda name: dataclasses.replace(few, ids=few.ids[:9])
@@ -170,7 +170,7 @@ def test_too_few_images_to_hold_any_out_are_refused(make_run):
         _ = run.train_rows
 
 
-def test_damaged_weights_are_named(copy):
+def test_damaged_weights_are_refused_with_their_file(copy):
     path = copy.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
@@ -180,7 +180,7 @@ def test_damaged_weights_are_named(copy):
         model_parts.load_part(copy, "textual")
 
 
-def test_a_damaged_stage_is_trained_anew_when_asked(copy):
+def test_a_damaged_stage_is_trained_again_with_restart(copy):
     path = copy.stage_directory("textual") / "stage.json"
     said = path.read_text()
     path.write_text(said.replace('"best_epoch"', '"best_epoc"'))
@@ -190,7 +190,7 @@ def test_a_damaged_stage_is_trained_anew_when_asked(copy):
     assert copy.stage_record("textual")["weights"] == json.loads(said)["weights"]
 
 
-def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
+def test_a_state_of_another_data_set_is_refused(copy):
     """Same settings, seed and shapes, and other records."""
     directory, settings = copy.stage_directory("textual"), {"seed": 0}
     state = directory / "state.npz"
@@ -200,7 +200,7 @@ def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
         load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
 
 
-def test_batch_norm_statistics_are_taken_anew_as_plain_means():
+def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
@@ -215,7 +215,7 @@ def test_batch_norm_statistics_are_taken_anew_as_plain_means():
     assert layer.momentum == 0.9997
 
 
-def test_tensorboard_has_what_a_stage_shows(trained_run):
+def test_tensorboard_has_the_metrics_and_images_of_a_stage(trained_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for stage in ("finetune", "quantity"):
@@ -237,7 +237,7 @@ def test_tensorboard_has_what_a_stage_shows(trained_run):
         assert ("F1 by class (%)" in tags["tensors"]) == (stage == "finetune")
 
 
-def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
+def test_per_class_f1_is_charted_in_descending_order(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     names, f1 = ["dog", "a very long class name", "cat"], np.array([20.0, 0.0, 90.0])
@@ -255,19 +255,19 @@ def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
 
 
-def test_a_name_of_any_length_has_its_bar():
+def test_a_long_class_name_still_has_a_bar():
     chart = np.asarray(bar_chart(["word " * 100, "cat"], [90.0, 20.0])).astype(int)
     assert ((chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1) > 0).sum() > 20
 
 
-def test_label_lines_are_right_wrong_and_missed():
+def test_label_lines_colour_right_wrong_and_missed_labels():
     names = ["a", "b", "c", "d"]
     lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)
     assert lines == [[("a, ", GREEN), ("b", BLUE)], [("c", GREY)]]
     assert label_lines(np.zeros(4, bool), np.zeros(4, bool), names) == []
 
 
-def test_weights_do_not_depend_on_what_was_built_before(make_run):
+def test_initial_weights_do_not_depend_on_models_built_before(make_run):
     from msmm.training import model_parts, stage_tasks
 
     run = make_run()
@@ -276,7 +276,7 @@ def test_weights_do_not_depend_on_what_was_built_before(make_run):
     assert [model_parts.weights_hash(p) for p in first] == [model_parts.weights_hash(p) for p in again]
 
 
-def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained_run, make_run):
+def test_finished_stages_with_equal_settings_are_adopted(trained_run, make_run):
     run = make_run("same")
     assert stages.adopt_stages(run, trained_run) == list(PAPER_STAGES)
     for stage in PAPER_STAGES:
@@ -299,13 +299,13 @@ def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained
         ({"seed": 1}, []),
     ],
 )
-def test_other_stages_are_not_adopted(trained_run, make_run, settings, adopted):
+def test_stages_with_other_settings_are_not_adopted(trained_run, make_run, settings, adopted):
     run = make_run("other", **settings)
     assert stages.adopt_stages(run, trained_run) == adopted
     assert not any(run.stage_directory(stage).exists() for stage in set(PAPER_STAGES) - set(adopted))
 
 
-def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy, monkeypatch):
+def test_a_stage_killed_during_removal_is_not_finished(copy, monkeypatch):
     def killed(directory):
         raise KeyboardInterrupt
 
@@ -316,7 +316,7 @@ def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy
     assert copy.stage_record("textual") is None
 
 
-def test_callbacks_are_for_the_stage_that_is_named(make_run):
+def test_callbacks_are_used_only_in_the_named_stage(make_run):
     run, epochs = make_run(), []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))
     stages.train(run, "quantity_visual", callbacks=[callback])
@@ -347,7 +347,7 @@ def test_a_work_directory_of_version_0_1_0_is_read(copy, trained_run, capsys):
     assert table_rows.measure_row(copy, row)[1] == table_rows.measure_row(trained_run, row)[1]
 
 
-def test_damaged_weights_of_version_0_1_0_are_named(copy):
+def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copy):
     rename_part_as_in_version_0_1_0(copy)
     path = copy.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
@@ -355,7 +355,7 @@ def test_damaged_weights_of_version_0_1_0_are_named(copy):
         model_parts.load_part(copy, "quantity_visual")
 
 
-def test_an_interrupted_stage_of_version_0_1_0_goes_on(make_run, capsys):
+def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
     """Its state has no field `stopped`; settings and inputs are recorded under the same names."""
     whole = make_run("whole")
     stages.train(whole, "textual")

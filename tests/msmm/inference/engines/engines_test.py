@@ -38,7 +38,7 @@ def says_what_keras_says(directory, annotations, inputs) -> bool:
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
-def test_an_engine_says_what_keras_says(engine, saved, inputs):
+def test_an_engine_predicts_the_labels_of_keras(engine, saved, inputs):
     images, tags = inputs
     expected, model = model_dir.load(saved).annotate(images, tags), load(saved, engine)
     assert (model.network is None) == (engine != "keras") and model.image_size == images.shape[1]
@@ -48,7 +48,7 @@ def test_an_engine_says_what_keras_says(engine, saved, inputs):
     assert len({len(a.labels) for a in expected}) > 2 and len({a.labels for a in expected}) > 4
 
 
-def test_bfloat16_says_nearly_the_same(saved, inputs):
+def test_bfloat16_probabilities_are_close_to_float32(saved, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     said, expected = (
@@ -62,7 +62,7 @@ def test_bfloat16_says_nearly_the_same(saved, inputs):
 
 
 @pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
-def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
+def test_mixed_precision_predicts_the_labels_of_float32(quantity, directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     rng = np.random.default_rng(2)
@@ -77,7 +77,7 @@ def test_mixed_says_the_labels_of_float32(quantity, directory, inputs):
     assert 0 < again < len(images) / 2
 
 
-def test_mixed_measures_its_errors_on_the_first_images_where_a_model_has_none(directory, inputs):
+def test_mixed_precision_without_stored_errors_measures_the_first_images(directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     images, exact, mixed = np.tile(inputs[0], (4, 1, 1, 1)) // 2, load(directory, "openvino"), None
@@ -90,7 +90,7 @@ def test_mixed_measures_its_errors_on_the_first_images_where_a_model_has_none(di
     assert second_look.IMAGES <= mixed.second_look.again < len(images)
 
 
-def test_errors_of_bfloat16_are_part_of_the_model(directory, inputs):
+def test_bfloat16_errors_are_stored_with_the_model(directory, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     engines.prepare(directory, inputs[0], np.zeros((len(inputs[0]), len(TAGS))))
@@ -104,7 +104,7 @@ def test_errors_of_bfloat16_are_part_of_the_model(directory, inputs):
 
 
 @pytest.mark.parametrize("error", [ImportError("libtbb.so.12: cannot open"), OSError(28, "No space left")])
-def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
+def test_a_broken_engine_falls_back_to_keras_unless_named(
     monkeypatch, error, directory, inputs, capfd
 ):
     def fail():
@@ -120,13 +120,13 @@ def test_an_engine_that_does_not_work_gives_way_to_keras_unless_it_was_named(
 
 
 @pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
-def test_a_runtime_is_imported_in_one_place(package):
+def test_a_runtime_is_imported_only_in_formats(package):
     importing = re.compile(rf"^\s*import {package}\b", re.MULTILINE)
     files = [path for folder in COMMANDS for path in (ROOT / folder).rglob("*.py")]
     assert [path.name for path in files if importing.search(path.read_text())] == ["formats.py"]
 
 
-def test_onnx_runtime_runs_without_its_telemetry(directory, tmp_path):
+def test_onnx_runtime_writes_no_telemetry_files(directory, tmp_path):
     """… which is in its C++ library, out of sight of an audit hook."""
     load(directory, "onnxruntime")  # converts, if it is installed
     (tmp_path / "home").mkdir()
@@ -139,7 +139,7 @@ def test_onnx_runtime_runs_without_its_telemetry(directory, tmp_path):
     assert list((tmp_path / "home").iterdir()) == []
 
 
-def test_openvino_runs_without_its_telemetry_and_without_a_home(directory, tmp_path):
+def test_openvino_runs_without_telemetry_and_home_directory(directory, tmp_path):
     code = """
 import sys
 from msmm.inference import engines
@@ -153,7 +153,7 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry.
     assert result.returncode == 0, result.stderr
 
 
-def test_what_was_converted_is_kept_and_damage_mended(directory, inputs, capfd):
+def test_a_cached_conversion_is_reused_and_repaired_when_damaged(directory, inputs, capfd):
     capfd.readouterr()
     said = load(directory, "openvino").annotate(*inputs)
     assert "converting" not in capfd.readouterr().err
@@ -166,7 +166,7 @@ def test_what_was_converted_is_kept_and_damage_mended(directory, inputs, capfd):
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "sizes.json", "SHA256SUMS"])
-def test_a_conversion_that_is_not_whole_is_not_sound(name, directory):
+def test_an_incomplete_or_damaged_conversion_is_not_sound(name, directory):
     (kept,) = directory.glob("engines/openvino-*")
     assert cache.is_sound(kept)
     content = (kept / name).read_bytes()
@@ -177,7 +177,7 @@ def test_a_conversion_that_is_not_whole_is_not_sound(name, directory):
     assert not cache.is_sound(kept)
 
 
-def test_of_another_network_it_is_made_anew(directory, network, inputs):
+def test_a_changed_network_is_converted_again(directory, network, inputs):
     import keras
 
     (before,) = directory.glob("engines/openvino-*")
@@ -190,7 +190,7 @@ def test_of_another_network_it_is_made_anew(directory, network, inputs):
     assert after != before
 
 
-def test_where_nothing_can_be_kept_it_is_made_for_this_process_and_said(directory, inputs, capfd):
+def test_an_unwritable_cache_is_reported_and_the_network_converted(directory, inputs, capfd):
     shutil.rmtree(directory / "engines")
     (directory / "engines").write_text("in the way")
     capfd.readouterr()
@@ -203,7 +203,7 @@ def test_where_nothing_can_be_kept_it_is_made_for_this_process_and_said(director
     assert (directory / "engines").read_text() == "in the way"
 
 
-def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
+def test_a_cached_conversion_annotates_without_tensorflow(directory, tmp_path):
     picture().save(tmp_path / "photo.png")
     arguments = ["photo.png", "--model=model", "--engine=openvino", "--format=json"]
     blocked = "import runpy, sys; sys.modules.update(tensorflow=None, keras=None); "
@@ -234,7 +234,7 @@ def test_a_kept_conversion_annotates_without_tensorflow(directory, tmp_path):
         (set(), True, ("tensorrt", "float32"), "expected an engine of auto, openvino"),
     ],
 )
-def test_which_engine_is_meant(monkeypatch, installed, bfloat16, asked, meant):
+def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16, asked, meant):
     monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "keras"} else [e])
     monkeypatch.setattr(engines, "has_bfloat16", lambda: bfloat16)
     if isinstance(meant, tuple):

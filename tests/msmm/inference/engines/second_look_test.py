@@ -30,7 +30,7 @@ def look(errors, said, tags=None, choose=over_half):
     return found["probabilities"][:, 0], given, found["quantity"]
 
 
-def test_what_an_error_could_move_over_the_line_is_computed_again():
+def test_images_that_an_error_could_move_across_the_threshold_are_recomputed():
     near, far = sigmoid(np.array([0.99, 1.01]))  # logits, beside errors of 1 that lifted them
     said, given, quantity = look(errors(1.0, 0.0), [near, far, 1 - near, 0.5])
     assert given == [0] and said == pytest.approx([0.25, far, 1 - near, 0.5])
@@ -39,17 +39,17 @@ def test_what_an_error_could_move_over_the_line_is_computed_again():
     assert given == [2]
 
 
-def test_an_error_that_is_rare_does_not_count():
+def test_rare_errors_are_ignored():
     assert look(errors(1.0, 0.0, FEW - 1), [sigmoid(0.5)])[1] == []
     assert look(errors(1.0, 0.0, FEW), [sigmoid(0.5)])[1] == [0]
 
 
-def test_images_with_tags_have_errors_of_their_own():
+def test_images_with_and_without_tags_have_separate_errors():
     assert look(errors(1.0, 0.1), 2 * [sigmoid(0.5)], tags=[1, 0])[1] == [1]
     assert look(errors(0.1, 1.0), 2 * [sigmoid(0.5)], tags=[1, 0])[1] == [0]
 
 
-def test_errors_of_quantities_count_too():
+def test_errors_of_quantities_cause_recomputation():
     def counted(probabilities, quantity, tagged):
         return np.broadcast_to(quantity[:, None] > 0.5, probabilities.shape)
 
@@ -78,7 +78,7 @@ def measured():
     return measure_on
 
 
-def test_errors_are_measured_with_tags_and_without(measured, tmp_path):
+def test_errors_are_measured_with_and_without_tags(measured, tmp_path):
     found = measured(40)
     np.testing.assert_allclose(found.logits[0], 0.1, atol=1e-5)
     np.testing.assert_allclose(found.logits[1], 0.2, atol=1e-5)
@@ -91,13 +91,13 @@ def test_errors_are_measured_with_tags_and_without(measured, tmp_path):
         np.testing.assert_array_equal(read.quantity[kind], found.quantity[kind])
 
 
-def test_more_images_than_needed_are_not_kept(measured):
+def test_errors_are_kept_for_a_bounded_number_of_images(measured):
     found = measured(4 * IMAGES)
     assert [part.shape for part in found.logits] == 2 * [(IMAGES, 3)]
     assert found.known(0) and found.known(1)
 
 
-def test_without_known_errors_every_image_is_exact_until_there_are_enough():
+def test_every_image_is_recomputed_until_enough_errors_are_known():
     def exact(image, tags):
         return {"probabilities": np.full((len(image), 1), 0.25, np.float32), "quantity": np.zeros(len(image))}
 

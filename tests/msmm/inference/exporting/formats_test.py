@@ -26,7 +26,7 @@ def exported(request, tying_model, tmp_path_factory):
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
+def test_an_exported_runtime_equals_the_annotations_of_the_model(exported, tying_model, batch_size):
     name, directory = exported
     run = formats.require(name).open(directory)
     tags = np.array([[i >> bit & 1 for bit in range(NUM_TAGS)] for i in range(2**NUM_TAGS)], np.float32)
@@ -50,7 +50,7 @@ def test_a_runtime_decides_as_annotations_do(exported, tying_model, batch_size):
     assert said["chosen"].dtype == bool
 
 
-def test_the_check_finds_an_export_of_its_model_good(exported, tying_model):
+def test_check_accepts_an_export_of_its_model(exported, tying_model):
     name, directory = exported
     for agreement in check.check(tying_model, name, directory, 12):
         assert agreement.images == agreement.same_labels == 12
@@ -58,7 +58,7 @@ def test_the_check_finds_an_export_of_its_model_good(exported, tying_model):
 
 
 @pytest.mark.parametrize("shift", [2e-4, np.nan])
-def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shift):
+def test_check_refuses_an_export_of_another_model(exported, tying_model, shift):
     """… whose labels are the same."""
     name, directory = exported
     network = keras.models.clone_model(tying_model.network)
@@ -74,7 +74,7 @@ def test_the_check_refuses_an_export_of_another_model(exported, tying_model, shi
 
 
 @pytest.mark.parametrize("column", [0, NUM_LABELS])  # of a probability, of the quantity
-def test_the_check_refuses_an_export_with_one_weight_changed_by_1_percent(exported, tying_model, column):
+def test_check_refuses_an_export_with_one_weight_changed_by_1_percent(exported, tying_model, column):
     name, directory = exported
     weights = tying_model.network.get_weights()
     kernel = next(w for w in weights if w.shape == ((3 + NUM_TAGS), 1 if column else NUM_LABELS))

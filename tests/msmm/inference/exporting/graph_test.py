@@ -36,7 +36,7 @@ def test_tags_are_split_trimmed_and_put_into_lower_case(serve, tying_model):
     assert said["labels"].shape == (5, 3) and said["count"].tolist() == [3, 2, 1, 1, 2]
 
 
-def test_one_image_has_no_padding(serve):
+def test_labels_of_one_image_have_no_padding(serve):
     said = serve([encoded(Image.new("RGB", (SIZE, SIZE)), "PNG")], ["dog;x;y;z"])
     assert said["labels"].shape == (1, 6) and (said["labels"] != b"").all()
 
@@ -51,7 +51,7 @@ def squared(data: bytes, model) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
 @pytest.mark.parametrize("size", [(SIZE, SIZE), (23, 40)])
-def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
+def test_graph_decodes_every_format_as_pillow(kind, size, tying_model):
     from msmm.data import preprocessing
 
     image = photograph(size).quantize(64).convert("RGB")
@@ -63,7 +63,7 @@ def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
     )  # two versions of one JPEG library
 
 
-def test_transparency_lies_on_white(tying_model):
+def test_graph_composites_transparency_on_white(tying_model):
     image = photograph((SIZE, SIZE))
     image.putalpha(Image.fromarray(np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)))
     white = Image.new("RGBA", image.size, "white")
