@@ -19,7 +19,7 @@ def run_command(name, *arguments, cwd):
     return subprocess.run(command, capture_output=True, timeout=300, **process(cwd))
 
 
-def lines(*files) -> list[dict]:
+def read_rows(*files) -> list[dict]:
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return sorted(rows, key=lambda line: line["path"])
 
@@ -49,8 +49,8 @@ def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_
     assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
     plain = run_command("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)
     assert plain.returncode == 1
-    assert lines(*tmp_path.glob("rows-*.jsonl")) == lines(tmp_path / "plain.jsonl")
-    assert lines(*tmp_path.glob("rows.skipped-*.jsonl")) == [
+    assert read_rows(*tmp_path.glob("rows-*.jsonl")) == read_rows(tmp_path / "plain.jsonl")
+    assert read_rows(*tmp_path.glob("rows.skipped-*.jsonl")) == [
         {"path": "photos/broken.jpg", "cause": "not an image of a known format"}
     ]
     again = run_command("msmm.annotate_beam", *arguments, "--output=rows", cwd=tmp_path)

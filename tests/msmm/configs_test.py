@@ -43,7 +43,7 @@ def test_settings_of_the_paper(name, rates):
 
 
 def test_a_derived_config_inherits_overridden_settings():
-    """OpenClipart changes the epochs of the regressor, and has the learning rate of `custom`."""
+    """OpenClipart changes the epochs of the regressor, and inherits the learning rate of `custom`."""
     config = configs.get_config("openclipart")
     assert (config.quantity.learning_rate, config.quantity.epochs) == (1e-3, 80)
     assert config.finetune.trunk is False and config.bn_momentum == 0.9997

@@ -8,7 +8,7 @@ from msmm.baselines.logistic import L2, Logistic
 def test_logits_are_linear_in_features_standardised_on_the_training_split(make_method):
     method = make_method(Logistic)
     features = method.splits["train"].features
-    features[:, 1] = 7.0  # has no deviation
+    features[:, 1] = 7.0  # constant, with a standard deviation of 0
     network = method.build()
     weights, bias = np.random.default_rng(1).normal(size=(4, 5)), np.arange(5.0)
     network.get_layer("logits").set_weights([weights, bias])

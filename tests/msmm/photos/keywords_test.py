@@ -67,9 +67,7 @@ def test_tags_and_unknown_words_are_listed_once():
         (["|", "/", "beach|"], (), ["beach"], ["|", "/"]),
     ],
 )
-def test_the_last_level_of_a_path_is_a_keyword_and_a_known_path_is_a_tag(
-    words, paths, known, unknown
-):
+def test_the_last_level_of_a_path_is_a_keyword_and_a_known_path_is_a_tag(words, paths, known, unknown):
     tags = keywords.Tags((*VOCABULARY, "black/white", "animals|bus"))
     assert tags.split(words, paths) == (known, unknown)
 

@@ -112,9 +112,7 @@ def make_odd_files(folder, photo) -> dict:
     return expected
 
 
-def test_unusual_files_are_annotated_or_skipped_with_a_cause(
-    tmp_path, photo, annotate, capsys
-):
+def test_unusual_files_are_annotated_or_skipped_with_a_cause(tmp_path, photo, annotate, capsys):
     expected = make_odd_files(tmp_path, photo)
     before = digests(tmp_path)
     annotated, summary = annotate(tmp_path / "odd")
@@ -233,9 +231,7 @@ def test_a_broken_sidecar_is_reported_before_the_photograph_is_decoded(tmp_path,
         ({"xmp": b"<!DOCTYPE x []><x/>"}, "XMP that declares entities"),
     ],
 )
-def test_a_photograph_with_unreadable_keywords_is_reported(
-    tmp_path, photo, annotate, capsys, damage, cause
-):
+def test_a_photograph_with_unreadable_keywords_is_reported(tmp_path, photo, annotate, capsys, damage, cause):
     from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"), **damage)

@@ -55,9 +55,7 @@ def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copy):
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_stage_visual_leaves_the_trunk_unchanged(
-    copy, make_run, maps_cache_gib, monkeypatch
-):
+def test_stage_visual_leaves_the_trunk_unchanged(copy, make_run, maps_cache_gib, monkeypatch):
     """Looks at the very model that trains, not at what was saved before."""
     run = make_run(maps_cache_gib=maps_cache_gib)
     digest = run.stage_record("finetune")["weights"]["backbone"]

@@ -104,9 +104,7 @@ def test_bfloat16_errors_are_stored_with_the_model(directory, inputs):
 
 
 @pytest.mark.parametrize("error", [ImportError("libtbb.so.12: cannot open"), OSError(28, "No space left")])
-def test_a_broken_engine_falls_back_to_keras_unless_named(
-    monkeypatch, error, directory, inputs, capfd
-):
+def test_a_broken_engine_falls_back_to_keras_unless_named(monkeypatch, error, directory, inputs, capfd):
     def fail():
         raise error
 
