@@ -1,4 +1,4 @@
-"""SHA256SUMS as `sha256sum` checks it, and what it finds."""
+"""SHA256SUMS files: readable by `sha256sum`, and checked against changed files."""
 
 import hashlib
 import os
@@ -60,12 +60,12 @@ def test_a_directory_without_checksums_is_accepted(directory):
 
 
 def test_a_file_is_hashed_again_only_after_a_change(directory, monkeypatch):
-    read = []
-    whole = checksums.sha256
-    monkeypatch.setattr(checksums, "sha256", lambda path: read.append(path.name) or whole(path))
+    hashed = []
+    sha256 = checksums.sha256
+    monkeypatch.setattr(checksums, "sha256", lambda path: hashed.append(path.name) or sha256(path))
     for _ in range(3):
         checksums.check_directory(directory, "")
-    assert sorted(read) == ["a.bin", "ü b.txt"]
+    assert sorted(hashed) == ["a.bin", "ü b.txt"]
     os.utime(directory / "a.bin", (1, 1))
     checksums.check_directory(directory, "")
-    assert read.count("a.bin") == 2
+    assert hashed.count("a.bin") == 2

@@ -1,4 +1,4 @@
-"""What is held against other processes."""
+"""Locks, atomic writes and atomic directories, shared with other processes."""
 
 import os
 import subprocess
@@ -20,20 +20,20 @@ with locked(sys.argv[1]):
 
 
 def test_a_lock_is_held_by_a_live_process_and_released_by_a_killed_one(tmp_path):
-    held = subprocess.Popen(
+    holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "seed0"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert held.stdout.readline() == "held\n"
+    assert holder.stdout.readline() == "held\n"
     with (
-        pytest.raises(UserError, match=f"process {held.pid} is at work in .*seed0"),
+        pytest.raises(UserError, match=f"process {holder.pid} is at work in .*seed0"),
         locked(tmp_path / "seed0"),
     ):
         pass
     with locked(tmp_path / "seed1"):
         pass
-    held.kill()
-    held.communicate()
+    holder.kill()
+    holder.communicate()
     with locked(tmp_path / "seed0"):
         pass
 
@@ -57,29 +57,29 @@ with atomic_directory(sys.argv[1]) as partial:
 
 
 def test_partial_directories_of_killed_processes_are_removed(tmp_path):
-    others = [
+    unrelated = [
         "model.partial-me",
         "model.partial-12345678.zip",
         "a model.partial-12345678",
         "other.partial-12345678",
     ]
-    for name in others:
+    for name in unrelated:
         (tmp_path / name).mkdir()
-    held = [
+    writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITE, tmp_path / "model"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for _ in range(2)
     ]  # fmt: skip
-    names = [process.stdout.readline().strip() for process in held]
-    held[0].kill()
-    held[0].communicate()
+    names = [process.stdout.readline().strip() for process in writers]
+    writers[0].kill()
+    writers[0].communicate()
     with atomic_directory(tmp_path / "model") as partial:
         (partial / "new").write_text("")
-    assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *others])
-    held[1].communicate()  # and so ends it well
-    assert sorted(os.listdir(tmp_path)) == sorted(["model", *others])
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *unrelated])
+    writers[1].communicate()  # closes its standard input, so that it finishes
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", *unrelated])
     assert os.listdir(tmp_path / "model") == ["half"]
 
 
@@ -114,15 +114,15 @@ def test_an_interrupted_atomic_write_keeps_the_old_file(tmp_path):
 
 def test_an_error_of_a_full_disk_names_the_file(tmp_path):
     with (
-        pytest.raises(OSError) as refused,
+        pytest.raises(OSError) as error,
         atomic_write(tmp_path / "state.npz"),
         open("/dev/full", "wb", buffering=0) as file,
     ):
         file.write(b"x")
-    assert refused.value.filename == str(tmp_path / "state.npz")
-    with pytest.raises(FileNotFoundError) as refused, atomic_directory(tmp_path / "model"):
+    assert error.value.filename == str(tmp_path / "state.npz")
+    with pytest.raises(FileNotFoundError) as error, atomic_directory(tmp_path / "model"):
         (tmp_path / "not there").read_bytes()
-    assert refused.value.filename == str(tmp_path / "not there")
+    assert error.value.filename == str(tmp_path / "not there")
 
 
 WRITER = """

@@ -1,4 +1,4 @@
-"""Names against contents, in both directions, and what other programs leave beside photographs."""
+"""File names against file contents; files and folders of other programs beside photographs."""
 
 import struct
 
@@ -18,7 +18,7 @@ def isobmff(major: bytes, *compatible: bytes) -> bytes:
 
 
 def tiff(*entries: tuple[int, int, int], order="<") -> bytes:
-    """A TIFF file of one directory; entries: tag, type (3: 16 bits, 4: 32 bits) and value."""
+    """Returns a TIFF file of one directory; entries: tag, type (3: 16 bits, 4: 32 bits) and value."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
     directory = struct.pack(f"{order}H", len(entries))
     for tag, kind, value in entries:
@@ -37,14 +37,14 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
 @pytest.mark.parametrize(
     ("name", "head", "cause"),
     [
-        # Content against a name of a format that is not read.
+        # Readable content under the extension of an unreadable format.
         ("a.heic", JPEG, None),
         ("A.HEIC", PNG, None),
         ("a.avif", WEBP, None),
         ("a.dng", JPEG, None),  # as some telephones name their pictures
         ("a.psd", GIF, None),
         ("a.jxl", SCAN, None),
-        # Names of photographs with a content that is not read.
+        # Unreadable content under the extension of a photograph.
         ("IMG_0001.jpg", HEIC, "HEIC is not read: export it as JPEG"),
         ("a.jpeg", isobmff(b"mif1", b"heic", b"miaf"), "HEIC is not read: export it as JPEG"),
         ("a.png", isobmff(b"avif", b"mif1", b"miaf"), "AVIF is not read: export it as JPEG"),
@@ -57,17 +57,17 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
         ("a.tif", NEF, "camera raw is not read: export it as JPEG"),
         ("a.tif", CR2, "camera raw is not read: export it as JPEG"),
         ("a.jpg", b"FUJIFILMCCD-RAW 0201", "camera raw is not read: export it as JPEG"),
-        # The name decides where the content does not.
+        # The extension decides where the content does not.
         ("a.heic", b"x", ".heic is not read: export it as JPEG"),
         ("a.NEF", NEF, ".nef is not read: export it as JPEG"),
-        ("a.nef", SCAN, ".nef is not read: export it as JPEG"),  # would give its small preview
+        ("a.nef", SCAN, ".nef is not read: export it as JPEG"),  # Pillow would read the small preview
         ("a.3fr", SCAN, ".3fr is not read: export it as JPEG"),
         ("a.svg", b"<svg>", ".svg is not read: export it as JPEG"),
         ("a.tif", SCAN, None),
         ("a.tif", b"MM\0+\0\x08\0\0", None),  # BigTIFF
         ("", JPEG, None),
         ("", HEIC, "HEIC is not read: export it as JPEG"),
-        ("a.jpg", b"<html>", None),  # found out by decoding
+        ("a.jpg", b"<html>", None),  # detected by decoding
     ],
 )
 def test_file_content_overrides_the_extension(name, head, cause):

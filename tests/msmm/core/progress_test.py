@@ -14,7 +14,7 @@ from msmm.core.progress import ProgressBar
 
 @pytest.fixture
 def log(monkeypatch):
-    """Standard error as a service has it, no terminal; called: its lines."""
+    """Standard error that is no terminal, as in a service; calling the fixture returns the lines."""
 
     def lines():
         return stream.getvalue().splitlines()

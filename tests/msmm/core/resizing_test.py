@@ -8,7 +8,7 @@ from tests.conftest import SHARED
 COCO = SHARED / "data/coco_tiny/val2017"
 
 
-@pytest.mark.skipif(not COCO.exists(), reason="the sample photographs are not there")
+@pytest.mark.skipif(not COCO.exists(), reason="the sample photographs are missing")
 @pytest.mark.parametrize("size", [32, 224])
 def test_resizing_without_tensorflow_equals_the_training_pipeline(size):
     for path in sorted(COCO.glob("*.jpg"))[:5]:

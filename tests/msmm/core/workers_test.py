@@ -1,4 +1,4 @@
-"""Worker processes: the same results as without, and nothing left running."""
+"""Worker processes: the same results as without them, and no process left running."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
+def start_workers_at_once(monkeypatch):
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
 
 
@@ -97,24 +97,24 @@ with workers.Workers(2) as pool:
 
 def test_worker_processes_end_when_their_parent_is_killed():
     """The script has no `if __name__ == "__main__"`, and does not need one."""
-    packer = subprocess.Popen(
+    parent = subprocess.Popen(
         [sys.executable, "-c", SLEEPERS], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     groups = set()
-    while (line := packer.stdout.readline().strip()) != "all":
+    while (line := parent.stdout.readline().strip()) != "all":
         groups.add(int(line))
     time.sleep(0.3)
-    packer.kill()
-    packer.wait()
-    packer.stdout.close()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
     groups.discard(os.getpgid(0))
     assert groups
-    give_up = time.monotonic() + 15
+    deadline = time.monotonic() + 15
     while alive := {group for group in groups if _is_alive(group)}:
-        assert time.monotonic() < give_up, alive
+        assert time.monotonic() < deadline, alive
         time.sleep(0.05)
-    with packer.stderr:
-        assert packer.stderr.read() == ""
+    with parent.stderr:
+        assert parent.stderr.read() == ""
 
 
 def _is_alive(group):

@@ -8,7 +8,7 @@ from msmm.data.input_pipeline import Images, Share, batches_of, epoch_flips, epo
 
 
 @pytest.fixture(scope="module")
-def kept(dataset):
+def cached(dataset):
     return Images(dataset, "train", 32, cache_gib=1)
 
 
@@ -45,10 +45,10 @@ def test_epoch_order_and_flips_of_the_published_results_are_unchanged():
 
 
 @pytest.mark.parametrize("share", [Share(), Share(1, 2)])
-def test_cached_and_streamed_images_give_the_same_batches(kept, streamed, share):
+def test_cached_and_streamed_images_give_the_same_batches(cached, streamed, share):
     rows = np.arange(1, 100, 2)
     for epoch in (0, 1):
-        pairs = zip(*(x.epoch(rows, 16, 5, epoch, True, share) for x in (kept, streamed)), strict=True)
+        pairs = zip(*(x.epoch(rows, 16, 5, epoch, True, share) for x in (cached, streamed)), strict=True)
         batches = list(pairs)
         assert len(batches) == 3
         if share == Share():
@@ -67,28 +67,29 @@ def test_a_short_last_batch_is_dropped_unless_it_is_the_only_batch():
     assert [len(b) for b in batches_of(rows, 5, drop_remainder=True)] == [5, 5]
 
 
-def test_streamed_images_equal_cached_images(kept, streamed):
+def test_streamed_images_equal_cached_images(cached, streamed):
     for flip in (False, True):
-        a, b = (np.concatenate(list(images.ordered(16, flip))) for images in (kept, streamed))
+        a, b = (np.concatenate(list(images.ordered(16, flip))) for images in (cached, streamed))
         np.testing.assert_array_equal(a, b)
     rows = np.array([7, 3, 50])
-    np.testing.assert_array_equal(kept.take(rows), streamed.take(rows))
+    np.testing.assert_array_equal(cached.take(rows), streamed.take(rows))
     rows = np.arange(1, 100, 3)
-    for images in (kept, streamed):
+    for images in (cached, streamed):
         some = np.concatenate(list(images.ordered(16, rows=rows)))
-        np.testing.assert_array_equal(some, kept.take(rows))
+        np.testing.assert_array_equal(some, cached.take(rows))
 
 
-def test_ordered_images_equal_the_records_decoded_by_pillow(dataset, kept):
+def test_ordered_images_equal_the_records_decoded_by_pillow(dataset, cached):
     encoded = [example["image"].numpy() for example in dataset.read("train").take(5)]
     pillow = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
-    ours = next(kept.ordered(5))
-    assert np.abs(ours - pillow).max() <= 2  # two versions of one JPEG library
+    ours = next(cached.ordered(5))
+    # Pillow and TensorFlow use different versions of the JPEG library.
+    assert np.abs(ours - pillow).max() <= 2
 
 
-@pytest.mark.parametrize("which", ["kept", "streamed"])
-def test_batches_depend_only_on_seed_and_epoch(which, request):
-    images, plain = request.getfixturevalue(which), request.getfixturevalue("kept")._in_memory()
+@pytest.mark.parametrize("source", ["cached", "streamed"])
+def test_batches_depend_only_on_seed_and_epoch(source, request):
+    images, plain = request.getfixturevalue(source), request.getfixturevalue("cached")._in_memory()
     rows = np.arange(0, 100, 2)
 
     def epoch(number, flip=True):
@@ -146,8 +147,8 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale(height, width, ratio):
     encoded = encoded.getvalue()
     loaded = np.asarray(preprocessing.load(encoded, 32))
     np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
-    whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
-    assert np.abs(loaded.astype(int) - whole).mean() < 3
+    full = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
+    assert np.abs(loaded.astype(int) - full).mean() < 3
 
 
 def test_the_number_of_workers_does_not_change_the_batches(dataset, streamed):
@@ -161,12 +162,12 @@ def test_the_number_of_workers_does_not_change_the_batches(dataset, streamed):
             np.testing.assert_array_equal(x, batches[0][0])
 
 
-@pytest.mark.parametrize("which", ["kept", "streamed"])
-def test_shares_of_all_workers_form_the_whole_batch(which, request):
-    images, rows = request.getfixturevalue(which), np.arange(0, 100, 2)
-    whole = list(images.epoch(rows, 16, 5, 1, True))
+@pytest.mark.parametrize("source", ["cached", "streamed"])
+def test_shares_of_all_workers_form_the_whole_batch(source, request):
+    images, rows = request.getfixturevalue(source), np.arange(0, 100, 2)
+    full = list(images.epoch(rows, 16, 5, 1, True))
     shares = [list(images.epoch(rows, 16, 5, 1, True, Share(i, 4))) for i in range(4)]
-    assert len(whole) == 3 and all(len(share) == 3 for share in shares)
-    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+    assert len(full) == 3 and all(len(share) == 3 for share in shares)
+    for batch, parts in zip(full, zip(*shares, strict=True), strict=True):
         for i in range(2):
             np.testing.assert_array_equal(batch[i], np.concatenate([part[i] for part in parts]))

@@ -24,9 +24,9 @@ def paths(tmp_path):
 
 def test_records_are_read_by_number_in_the_order_given(paths):
     index = RecordIndex(paths, [3, 0, 2])
-    everything = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
+    all_records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
     for rows in ([0, 1, 2, 3, 4], [4, 0, 3, 0], [2], []):
-        assert index.read(np.array(rows, int)) == [everything[row] for row in rows]
+        assert index.read(np.array(rows, int)) == [all_records[row] for row in rows]
 
 
 def test_an_unexpected_number_of_records_is_an_error(paths):

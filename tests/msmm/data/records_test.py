@@ -14,7 +14,7 @@ JPEG = images.encode(images.Image.new("RGB", (8, 6)), 90)
 
 
 class Written(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A data set written by TFDS alone: `examples` maps a split to (id, tags, labels)."""
+    """A data set written with TFDS alone; `examples` maps a split to rows of (id, tags, labels)."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -114,11 +114,11 @@ def test_fingerprint_depends_on_the_content_but_not_on_the_name(data_dir, tmp_pa
 def test_fingerprint_uses_the_checksums_of_the_packing_report(data_dir, tmp_path):
     Written("mine", tmp_path, ROWS)
     dataset = records.open_dataset(tmp_path, "mine")
-    whole = dataset.fingerprint
+    computed = dataset.fingerprint
     (dataset.directory / "report.json").write_text(json.dumps({"checksums": dataset.checksums()}))
-    assert records.open_dataset(tmp_path, "mine").fingerprint == whole
+    assert records.open_dataset(tmp_path, "mine").fingerprint == computed
     (dataset.directory / "report.json").write_text(json.dumps({"checksums": {"train": ["0"]}}))
-    assert records.open_dataset(tmp_path, "mine").fingerprint != whole
+    assert records.open_dataset(tmp_path, "mine").fingerprint != computed
 
 
 def test_the_newest_version_is_opened(tmp_path):
@@ -207,6 +207,6 @@ def test_tfds_opens_a_packed_data_set(data_dir):
 
 def test_a_data_directory_may_be_a_symbolic_link(data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
-    found = records.open_dataset(tmp_path / "data", "mine")
-    assert found.fingerprint == records.open_dataset(data_dir, "mine").fingerprint
-    assert len(found.annotations("test")[0]) == 1
+    dataset = records.open_dataset(tmp_path / "data", "mine")
+    assert dataset.fingerprint == records.open_dataset(data_dir, "mine").fingerprint
+    assert len(dataset.annotations("test")[0]) == 1

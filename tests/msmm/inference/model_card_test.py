@@ -47,7 +47,7 @@ def test_front_matter_follows_hugging_face():
 
 
 @pytest.mark.parametrize(
-    ("licence", "backbone", "weights", "said"),
+    ("licence", "backbone", "weights", "licence_id"),
     [
         ("Apache-2.0, as the program", "resnet-1-1-1-1-w16", "none", "apache-2.0"),
         ("Apache-2.0, as the program", "resnet101", "imagenet", "unknown"),
@@ -56,9 +56,9 @@ def test_front_matter_follows_hugging_face():
         (None, "resnet-1-1-1-1-w16", "none", "unknown"),
     ],
 )
-def test_licence_is_stated_only_where_known(licence, backbone, weights, said):
+def test_licence_is_stated_only_where_known(licence, backbone, weights, licence_id):
     text = card(licence=licence, settings={"backbone": backbone, "weights": weights})
-    assert f"\nlicense: {said}\n" in text
+    assert f"\nlicense: {licence_id}\n" in text
     assert (licence or "not stated where the data were packed") in text
 
 
@@ -70,7 +70,7 @@ def test_card_reports_the_measured_metrics():
     assert "right for 41.2 % of the test images" in text and "error is 1.500" in text
     assert "by its pixels alone: H-F1 5.00, with tags 70.12" in text
     assert "| beach | 800 | 200 | 80.0 |" in text
-    assert "unseen (0.0)" not in text  # no test image has it: its F1 says nothing
+    assert "unseen (0.0)" not in text  # no test image has this label, so its F1 is meaningless
     assert "ImageNet weights" in text
 
 
@@ -103,7 +103,7 @@ def test_card_reports_the_default_counting_rule_beside_the_papers():
 
 
 def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
-    """The model directory, asked image by image without tags, against the parts on stored features."""
+    """Compares the saved model on images without tags with the parts on cached features."""
     import numpy as np
 
     from msmm.scoring.metrics import annotation_metrics
@@ -111,11 +111,11 @@ def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
     model = model_dir.load(table_rows.save_model(trained_run))
     truth = trained_run.split("test").labels
     images = trained_run.images("test").take(np.arange(len(truth)))
-    said = model.annotate(images, quantity="regression")
-    chosen = np.array([[label in a.labels for label in model.labels] for a in said])
+    annotations = model.annotate(images, quantity="regression")
+    chosen = np.array([[label in a.labels for label in model.labels] for a in annotations])
     expected = annotation_metrics(truth, chosen)
     measured = table_rows.measure_row(trained_run, TABLE_ROWS[WITHOUT_TAGS])[1]
-    for name in NAMES:  # features are kept in float16, so an image in forty may differ
+    for name in NAMES:  # cached features are float16, so one image in forty may differ
         assert measured[name] == pytest.approx(expected[name], abs=3)
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)
 

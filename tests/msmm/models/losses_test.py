@@ -65,7 +65,7 @@ def test_joint_loss_equals_a_plain_loop():
     rng = np.random.default_rng(0)
     classes, y = 3, rng.integers(0, 2, (5, 3))
     outputs = rng.normal(size=(5, 2 * classes + 2 + 4)).astype(np.float32)
-    said = losses.multi_task(losses.sigmoid_cross_entropy)(y, outputs)
+    computed = losses.multi_task(losses.sigmoid_cross_entropy)(y, outputs)
     for i in range(5):
         expected = 0.0
         for head in (0, 1):
@@ -75,7 +75,7 @@ def test_joint_loss_equals_a_plain_loop():
             s_labels, s_count = outputs[i, 2 * classes + 2 + 2 * head :][:2].astype(np.float64)
             expected += np.exp(-s_labels) * entropy + s_labels / 2
             expected += np.exp(-s_count) * (own[classes] - y[i].sum()) ** 2 / 2 + s_count / 2
-        assert float(said[i]) == pytest.approx(expected, rel=1e-5)
+        assert float(computed[i]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])

@@ -27,12 +27,12 @@ def load(directory, engine, precision="float32"):
 
 @pytest.fixture
 def directory(saved, tmp_path):
-    """A model directory that OpenVINO's conversion is in."""
+    """A model directory with a cached OpenVINO conversion."""
     load(saved, "openvino")
     return shutil.copytree(saved, tmp_path / "model")
 
 
-def says_what_keras_says(directory, annotations, inputs) -> bool:
+def agrees_with_keras(directory, annotations, inputs) -> bool:
     model = model_dir.load(directory)
     return compare_annotations(model, annotations, model.annotate(*inputs), inputs[1]).is_good
 
@@ -42,23 +42,23 @@ def test_an_engine_predicts_the_labels_of_keras(engine, saved, inputs):
     images, tags = inputs
     expected, model = model_dir.load(saved).annotate(images, tags), load(saved, engine)
     assert (model.network is None) == (engine != "keras") and model.image_size == images.shape[1]
-    said = [a for i in range(0, 50, 7) for a in model.annotate(images[i : i + 7], tags[i : i + 7])]
-    found = compare_annotations(model, said, expected, tags)
-    assert found.is_good and found.borderline <= 2, found
+    annotations = [a for i in range(0, 50, 7) for a in model.annotate(images[i : i + 7], tags[i : i + 7])]
+    agreement = compare_annotations(model, annotations, expected, tags)
+    assert agreement.is_good and agreement.borderline <= 2, agreement
     assert len({len(a.labels) for a in expected}) > 2 and len({a.labels for a in expected}) > 4
 
 
 def test_bfloat16_probabilities_are_close_to_float32(saved, inputs):
     if not engines.has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
-    said, expected = (
+    annotations, expected = (
         load(saved, "openvino", "bfloat16").annotate(*inputs),
         model_dir.load(saved).annotate(*inputs),
     )
     differences = [
-        np.abs(a.probabilities - b.probabilities).max() for a, b in zip(said, expected, strict=True)
+        np.abs(a.probabilities - b.probabilities).max() for a, b in zip(annotations, expected, strict=True)
     ]
-    assert 1e-6 < max(differences) < 0.2  # other numbers, so it is bfloat16 indeed
+    assert 1e-6 < max(differences) < 0.2  # not equal, so bfloat16 was used
 
 
 @pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
@@ -68,7 +68,7 @@ def test_mixed_precision_predicts_the_labels_of_float32(quantity, directory, inp
     rng = np.random.default_rng(2)
     held_out = rng.integers(0, 128, (second_look.IMAGES, *inputs[0].shape[1:]), np.uint8)
     engines.prepare(directory, held_out, rng.random((len(held_out), len(TAGS))) < 0.2)
-    images, tags = (np.tile(inputs[0], (4, 1, 1, 1)) // 2, 4 * inputs[1])  # many between the labels
+    images, tags = (np.tile(inputs[0], (4, 1, 1, 1)) // 2, 4 * inputs[1])  # many close to a decision boundary
     exact, fast, mixed = (load(directory, "openvino", p) for p in ("float32", "bfloat16", "mixed"))
     model, (exact, fast, mixed) = exact, (m.annotate(images, tags, quantity) for m in (exact, fast, mixed))
     labels = ({(i, label) for i, a in enumerate(some) for label in a.labels} for some in (exact, mixed))
@@ -125,7 +125,7 @@ def test_a_runtime_is_imported_only_in_formats(package):
 
 
 def test_onnx_runtime_writes_no_telemetry_files(directory, tmp_path):
-    """… which is in its C++ library, out of sight of an audit hook."""
+    """The telemetry is in its C++ library, which an audit hook cannot observe."""
     load(directory, "onnxruntime")  # converts, if it is installed
     (tmp_path / "home").mkdir()
     environment = process(tmp_path)
@@ -153,26 +153,26 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry.
 
 def test_a_cached_conversion_is_reused_and_repaired_when_damaged(directory, inputs, capfd):
     capfd.readouterr()
-    said = load(directory, "openvino").annotate(*inputs)
+    annotations = load(directory, "openvino").annotate(*inputs)
     assert "converting" not in capfd.readouterr().err
     (weights,) = directory.glob("engines/openvino-*/model.bin")
     content = weights.read_bytes()
     weights.write_bytes(content[:-9] + bytes([content[-9] ^ 64]) + content[-8:])
     again = load(directory, "openvino").annotate(*inputs)
-    assert [a.labels for a in again] == [a.labels for a in said]
+    assert [a.labels for a in again] == [a.labels for a in annotations]
     assert "converting" in capfd.readouterr().err and weights.read_bytes() == content
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "sizes.json", "SHA256SUMS"])
 def test_an_incomplete_or_damaged_conversion_is_not_sound(name, directory):
-    (kept,) = directory.glob("engines/openvino-*")
-    assert cache.is_sound(kept)
-    content = (kept / name).read_bytes()
+    (cached,) = directory.glob("engines/openvino-*")
+    assert cache.is_sound(cached)
+    content = (cached / name).read_bytes()
     for damaged in (content[:-2], b"", bytes([content[0] ^ 1]) + content[1:]):
-        (kept / name).write_bytes(damaged)
-        assert not cache.is_sound(kept)
-    (kept / name).unlink()
-    assert not cache.is_sound(kept)
+        (cached / name).write_bytes(damaged)
+        assert not cache.is_sound(cached)
+    (cached / name).unlink()
+    assert not cache.is_sound(cached)
 
 
 def test_a_changed_network_is_converted_again(directory, network, inputs):
@@ -183,7 +183,7 @@ def test_a_changed_network_is_converted_again(directory, network, inputs):
     other.set_weights([1.1 * w for w in network.get_weights()])
     other.save(directory / "model.keras")
     (directory / checksums.SUMS).unlink()
-    assert says_what_keras_says(directory, load(directory, "openvino").annotate(*inputs), inputs)
+    assert agrees_with_keras(directory, load(directory, "openvino").annotate(*inputs), inputs)
     (after,) = directory.glob("engines/openvino-*")
     assert after != before
 
@@ -192,12 +192,12 @@ def test_an_unwritable_cache_is_reported_and_the_network_converted(directory, in
     shutil.rmtree(directory / "engines")
     (directory / "engines").write_text("in the way")
     capfd.readouterr()
-    said = load(directory, "openvino").annotate(*inputs)
+    annotations = load(directory, "openvino").annotate(*inputs)
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "converting" in line]
     assert (
         f"it cannot be kept in {directory}/engines: File exists, so that the next run converts again" in line
     )
-    assert says_what_keras_says(directory, said, inputs)
+    assert agrees_with_keras(directory, annotations, inputs)
     assert (directory / "engines").read_text() == "in the way"
 
 
@@ -214,7 +214,7 @@ def test_a_cached_conversion_annotates_without_tensorflow(directory, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("installed", "bfloat16", "asked", "meant"),
+    ("installed", "bfloat16", "requested", "expected"),
     [
         ({"openvino", "onnxruntime"}, True, ("auto", "float32"), ("openvino", "float32")),
         ({"openvino", "onnxruntime"}, True, ("auto", "bfloat16"), ("openvino", "bfloat16")),
@@ -232,14 +232,14 @@ def test_a_cached_conversion_annotates_without_tensorflow(directory, tmp_path):
         (set(), True, ("tensorrt", "float32"), "expected an engine of auto, openvino"),
     ],
 )
-def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16, asked, meant):
+def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16, requested, expected):
     monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "keras"} else [e])
     monkeypatch.setattr(engines, "has_bfloat16", lambda: bfloat16)
-    if isinstance(meant, tuple):
-        assert engines.choose(*asked) == meant
+    if isinstance(expected, tuple):
+        assert engines.choose(*requested) == expected
     else:
-        with pytest.raises(UserError, match=meant):
-            engines.choose(*asked)
+        with pytest.raises(UserError, match=expected):
+            engines.choose(*requested)
 
 
 def test_every_precision_has_an_engine():

@@ -46,9 +46,9 @@ def test_exported_regression_handles_ties_halves_and_limits():
     probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
     quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
     scores, count = counting.regression(Regression(), tf.constant(probabilities), tf.constant(quantity))
-    said = Regression().annotate(probabilities, quantity)
-    np.testing.assert_array_equal(count, said.counts)
-    np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose_labels(said))
+    predictions = Regression().annotate(probabilities, quantity)
+    np.testing.assert_array_equal(count, predictions.counts)
+    np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose_labels(predictions))
 
 
 def test_top_k_is_limited_to_the_number_of_labels():
@@ -62,11 +62,11 @@ def test_ties_go_to_the_lower_id():
 
 
 def test_images_with_and_without_tags_use_separate_counting_rules(tying_model, held_out):
-    """By the estimators that were fitted for each, as `annotate` does."""
+    """Each kind of image uses its own fitted rules, as in `annotate`."""
     rng = np.random.default_rng(1)
-    like = rng.uniform(size=(60, len(tying_model.labels)))
+    scores = rng.uniform(size=(60, len(tying_model.labels)))
     fitted = fit_counting_rules(
-        HeldOutPredictions(like, like.sum(axis=1), rng.uniform(size=like.shape) < like)
+        HeldOutPredictions(scores, scores.sum(axis=1), rng.uniform(size=scores.shape) < scores)
     )
     three = dataclasses.replace(fitted, rules={**fitted.rules, "best": TopK(3)})
     network, labels, tags = tying_model.network, tying_model.labels, tying_model.tags
@@ -74,10 +74,10 @@ def test_images_with_and_without_tags_use_separate_counting_rules(tying_model, h
     images = [np.zeros((8, 8, 3), np.uint8)] * 4
     words = [["dog", "x"], [], ["y"], ["no such tag"]]
     multi_hot = np.array([np.isin(tags, w) for w in words], np.float32)
-    said = Graph(model, "best").pixels(tf.constant(np.stack(images), tf.float32), tf.constant(multi_hot))
-    for row, annotation in zip(said["chosen"].numpy(), model.annotate(images, words), strict=True):
+    outputs = Graph(model, "best").pixels(tf.constant(np.stack(images), tf.float32), tf.constant(multi_hot))
+    for row, annotation in zip(outputs["chosen"].numpy(), model.annotate(images, words), strict=True):
         assert {labels[i] for i in np.flatnonzero(row)} == set(annotation.labels)
-    assert said["count"].numpy()[[1, 3]].tolist() == [3, 3]
+    assert outputs["count"].numpy()[[1, 3]].tolist() == [3, 3]
     assert counting.default(model) == "best" and counting.default(tying_model) == "regression"
     model.quantities = dataclasses.replace(fitted, best="expected_f1")
     assert counting.default(model) == "regression"
