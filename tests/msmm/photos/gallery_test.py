@@ -35,22 +35,22 @@ def thumbnail() -> bytes:
     return buffer.getvalue()
 
 
-def annotated(path, labels=("sea",), tags=(), unknown=()):
+def make_annotation(path, labels=("sea",), tags=(), unknown=()):
     probabilities = {"sea": 0.91, "sky": 0.5, "dog": 0.25, "cat": 0.2, "bus": 0.1} | dict.fromkeys(
         labels, 0.9
     )
     return Annotated(str(path), labels, probabilities, 1.26, tags, unknown, (), thumbnail())
 
 
-def fill(folder, paths, overwrite=False, **more):
+def write_gallery(folder, paths, overwrite=False, **more):
     with Gallery(str(folder), "A model", overwrite) as output:
         for path in paths:
             if not output.find_annotator(str(path)):
-                output.write(annotated(path, **more))
+                output.write(make_annotation(path, **more))
 
 
 class Page(html.parser.HTMLParser):
-    """Elements with their attributes, and the text."""
+    """The elements of a page with their attributes, and its text."""
 
     def __init__(self, path):
         super().__init__()
@@ -68,7 +68,7 @@ class Page(html.parser.HTMLParser):
 
 
 def test_a_page_shows_labels_probabilities_and_runners_up(tmp_path):
-    fill(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
+    write_gallery(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
     page = Page(tmp_path / "g" / "page-0001.html")
     assert [re.sub(r"\s", "", t) for t in page.all("rect", "width")] == [
         "90.0",
@@ -85,9 +85,9 @@ def test_a_page_shows_labels_probabilities_and_runners_up(tmp_path):
 
 def test_pages_are_linked_and_a_second_run_adds_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"])
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"])
     pages = [Page(tmp_path / "g" / f"page-000{n}.html") for n in (1, 2, 3)]
     assert [page.all("article", "id") for page in pages] == [
         ["1.jpg", "2.jpg"],
@@ -108,7 +108,7 @@ def test_pages_are_linked_and_a_second_run_adds_pages(tmp_path, monkeypatch):
 def test_pages_name_their_model_and_the_index_names_all_models(tmp_path):
     for name, model in (("1.jpg", "model <1>"), ("2.jpg", "model 2")):
         with Gallery(str(tmp_path / "g"), model, False) as output:
-            output.write(annotated(name))
+            output.write(make_annotation(name))
     output = Gallery(str(tmp_path / "g"), "model 3", False)
     assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
     headings = {
@@ -124,20 +124,20 @@ def test_a_killed_run_repeats_only_the_unfinished_page(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
     with pytest.raises(KeyboardInterrupt), Gallery(str(tmp_path / "g"), "A model", False) as output:
         for name in ("1.jpg", "2.jpg", "3.jpg"):
-            output.write(annotated(name))
+            output.write(make_annotation(name))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "g") == ["page-0001.html"]
     (tmp_path / "g" / "partial-page-0002.html").write_text("<!doc")
     output = Gallery(str(tmp_path / "g"), "A model", False)
     assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
 
 
 def test_overwrite_removes_old_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 1)
-    fill(tmp_path / "g", ["1.jpg", "2.jpg"])
-    fill(tmp_path / "g", ["3.jpg"], overwrite=True)
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg"])
+    write_gallery(tmp_path / "g", ["3.jpg"], overwrite=True)
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html"]
     assert Page(tmp_path / "g" / "page-0001.html").all("article", "id") == ["3.jpg"]
 
@@ -153,7 +153,7 @@ def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
 
 
 def hostile_gallery(folder):
-    fill(folder, HOSTILE, labels=HOSTILE[:2], tags=HOSTILE, unknown=HOSTILE)
+    write_gallery(folder, HOSTILE, labels=HOSTILE[:2], tags=HOSTILE, unknown=HOSTILE)
     return folder / "page-0001.html"
 
 
@@ -183,7 +183,7 @@ def test_no_script_runs_in_a_real_browser(tmp_path):
 
     path = hostile_gallery(tmp_path / "g")
     assert title(path) == "Annotated by A model, page 1"
-    # That it would be seen: the same names, not escaped, without the policy and then with it.
+    # Control: unescaped names run a script without the content policy, and none with it.
     text = path.read_text(encoding="utf-8")
     unescaped = text.replace("</main>", f"{HOSTILE[0]}<script>{RUN}</script></main>")
     path.write_text(re.sub(r"<meta http-equiv=.*\n", "", unescaped), encoding="utf-8")

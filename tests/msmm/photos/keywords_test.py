@@ -23,7 +23,7 @@ VOCABULARY = ("beach", "holidays", "goldengate", "café", "city", "new york", "b
         ("cafe\u0301", "café"),  # decomposed
         ("ＣＡＦÉ", "café"),  # full width
         ("Golden Gate", "goldengate"),
-        ("golden-gates", None),  # both at once would be guessing
+        ("golden-gates", None),  # both changes at once are not tried
         ("New  York", "new york"),
         ("newyork", "new york"),
         ("new_york", "new york"),
@@ -59,8 +59,8 @@ def test_tags_and_unknown_words_are_listed_once():
         (["Nature/beach"], (), ["beach"], []),
         (["Places|Italy|Cafe\u0301"], (), ["café"], []),
         (["AC/DC"], (), [], ["AC/DC"]),
-        (["black/white"], (), ["black/white"], []),  # the whole is a tag
-        (["Animals|Bus"], (), ["animals|bus", "bus"], []),  # both are
+        (["black/white"], (), ["black/white"], []),  # the whole keyword is a tag
+        (["Animals|Bus"], (), ["animals|bus", "bus"], []),  # the path and its last level are tags
         (["bus"], [("Animals", "bus")], ["bus", "animals|bus"], []),
         (["beach"], [("Places", "beach")], ["beach"], []),
         (["sea"], [("Nature", "sea")], [], ["sea"]),
@@ -73,7 +73,7 @@ def test_the_last_level_of_a_path_is_a_keyword_and_a_known_path_is_a_tag(words, 
 
 
 def iptc(*records) -> bytes:
-    """A Photoshop block with IPTC records (record, data set, value), as in a JPEG's APP13 marker."""
+    """Returns a Photoshop block with IPTC records (record, data set, value), as in a JPEG's APP13 marker."""
     data = b"".join(struct.pack(">BBBH", 0x1C, r, d, len(value)) + value for r, d, value in records)
     block = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(data)) + data + b"\0" * (len(data) % 2)
     content = b"Photoshop 3.0\0" + block
@@ -145,12 +145,12 @@ def test_xmp_keywords_are_read_from_every_format(format, tmp_path):
         ("cp1252", ["Straße", "Škoda", "10 €"]),
     ],
 )
-@pytest.mark.parametrize("ended_by", ["\n", "\r\n", "\r", ";"])
-def test_text_files_in_other_encodings_are_read(encoding, words, ended_by, tmp_path):
-    (tmp_path / "a.txt").write_bytes(ended_by.join([*words, ""]).encode(encoding))
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\r", ";"])
+def test_text_files_in_other_encodings_are_read(encoding, words, separator, tmp_path):
+    (tmp_path / "a.txt").write_bytes(separator.join([*words, ""]).encode(encoding))
     assert list(keywords.read_text(str(tmp_path / "a.jpg")).words) == words
     if encoding == "utf-16":
-        (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF16_BE + ended_by.join(words).encode("utf-16-be"))
+        (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF16_BE + separator.join(words).encode("utf-16-be"))
         assert list(keywords.read_text(str(tmp_path / "a.jpg")).words) == words
 
 
@@ -172,8 +172,7 @@ def test_keywords_in_text_files_beside_a_photograph(tmp_path):
     assert list(keywords.read_text(photo).words) == ["beach", "Golden Gate", "sea", "Bäume"]
     (tmp_path / "a.jpg.txt").write_text("dog")
     assert list(keywords.read_text(photo).words) == ["dog", "beach", "Golden Gate", "sea", "Bäume"]
-    (tmp_path / "a.txt").write_bytes(b"word " * 100_000)  # a book
+    (tmp_path / "a.txt").write_bytes(b"word " * 100_000)  # as large as a book
     assert list(keywords.read_text(photo).words) == ["dog"]
-    assert (
-        list(keywords.read_text(str(tmp_path / "a.txt")).words) == []
-    )  # a photograph of that name is no list of tags
+    # A photograph with this name is not read as a text file.
+    assert list(keywords.read_text(str(tmp_path / "a.txt")).words) == []

@@ -10,10 +10,10 @@ from msmm.photos.outputs import DryRun, File
 
 MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
-BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is no UTF-8
+BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is not UTF-8
 
 
-def annotated(path="a/b.jpg", labels=("sea", "sky"), **more):
+def make_annotation(path="a/b.jpg", labels=("sea", "sky"), **more):
     return Annotated(
         path, labels, {"sea": 0.91234, "sky": 0.5, "dog": 0.25}, 1.75, ["beach"], ["Rex"], **more
     )
@@ -29,22 +29,22 @@ def read_csv(path):
 
 
 def test_text_json_and_csv_lines_of_an_annotation():
-    assert text_line(annotated()) == "a/b.jpg: sea (0.91), sky (0.50)"
-    assert text_line(annotated(labels=())) == "a/b.jpg: (none)"
-    assert json.loads(json_line(annotated(), MODEL)) == {
+    assert text_line(make_annotation()) == "a/b.jpg: sea (0.91), sky (0.50)"
+    assert text_line(make_annotation(labels=())) == "a/b.jpg: (none)"
+    assert json.loads(json_line(make_annotation(), MODEL)) == {
         "path": "a/b.jpg", "labels": ["sea", "sky"], "quantity": 1.75,
         "probabilities": {"sea": 0.9123, "sky": 0.5, "dog": 0.25}, "tags": ["beach"], "unknown": ["Rex"],
         "model": MODEL,
     }  # fmt: skip
-    assert csv_line(annotated(), MODEL) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex," + MODEL
+    assert csv_line(make_annotation(), MODEL) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex," + MODEL
 
 
 @pytest.mark.parametrize("path", [HOSTILE, BYTES, "ü b.jpg", "日本.jpg"])
 def test_hostile_file_names_are_escaped_in_every_format(path):
     text, row, line = (
-        text_line(annotated(path)),
-        csv_line(annotated(path), MODEL),
-        json_line(annotated(path), MODEL),
+        text_line(make_annotation(path)),
+        csv_line(make_annotation(path), MODEL),
+        json_line(make_annotation(path), MODEL),
     )
     for printed in (text, row):
         assert printed.isprintable() and printed.encode()
@@ -61,19 +61,19 @@ class TestFile:
     def test_file_appears_when_complete_and_a_second_run_adds_to_it(self, format, read, tmp_path):
         path = tmp_path / "new" / "out"
         with File(path, format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
             assert not path.exists()
         assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
         with File(path, format, MODEL, overwrite=False) as output:
             assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
-            output.write(annotated("b.jpg"))
+            output.write(make_annotation("b.jpg"))
             assert self.paths(read, path) == ["a.jpg"]
         assert self.paths(read, path) == ["a.jpg", "b.jpg"]
 
     @pytest.mark.parametrize("name", [HOSTILE, BYTES, "-x.jpg"])
     def test_any_file_name_is_recognised_in_a_second_run(self, format, read, tmp_path, name):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated(name))
+            output.write(make_annotation(name))
         assert File(tmp_path / "out", format, MODEL, overwrite=False).find_annotator(name)
 
     def test_a_run_without_new_photographs_leaves_the_file_untouched(self, format, read, tmp_path):
@@ -81,7 +81,7 @@ class TestFile:
         for _ in range(2):
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
                 if not output.find_annotator("a.jpg"):
-                    output.write(annotated("a.jpg"))
+                    output.write(make_annotation("a.jpg"))
             stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
         assert stamps[0] == stamps[1] and os.listdir(tmp_path) == ["out"]
 
@@ -92,21 +92,21 @@ class TestFile:
             File(tmp_path / "out", format, MODEL, overwrite=False) as output,
         ):
             for name in ("a.jpg", "b.jpg"):
-                output.write(annotated(name))
+                output.write(make_annotation(name))
             raise KeyboardInterrupt
         partial = tmp_path / "out.partial"
         assert os.listdir(tmp_path) == ["out.partial"]
         partial.write_bytes(partial.read_bytes()[:-cut])
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
             assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
-            output.write(annotated("b.jpg"))
+            output.write(make_annotation("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
     def test_a_damaged_line_is_refused_and_later_lines_are_kept(self, format, read, tmp_path):
         path = tmp_path / "out"
         with File(path, format, MODEL, overwrite=False) as output:
             for name in ("a.jpg", "b.jpg", "c.jpg"):
-                output.write(annotated(name))
+                output.write(make_annotation(name))
         damaged = path.read_bytes().replace(b"b.jpg", b'b,"pg')
         path.write_bytes(damaged)
         number = 2 + bool(format.header)
@@ -120,16 +120,16 @@ class TestFile:
                 continue
             (tmp_path / "out.partial").write_bytes(beginning)
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-                output.write(annotated("a.jpg"))
+                output.write(make_annotation("a.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
             os.remove(tmp_path / "out")
 
     def test_overwrite_keeps_the_old_file_until_the_new_one_is_complete(self, format, read, tmp_path):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
             assert not output.find_annotator("a.jpg")
-            output.write(annotated("b.jpg"))
+            output.write(make_annotation("b.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
@@ -147,7 +147,7 @@ class TestFile:
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
                 if output.find_annotator(name) is None:
-                    output.write(annotated(name))
+                    output.write(make_annotation(name))
         assert [row["model"] for row in read(tmp_path / "out")] == ["model 1", "model 2 top_k=3"]
         assert [output.find_annotator(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == [
             "model 1",
@@ -166,15 +166,15 @@ class TestFile:
             File(tmp_path / "out", format, MODEL, overwrite=False)
         assert (tmp_path / name).read_bytes() == rows[format]
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
-            output.write(annotated("b.jpg"))
+            output.write(make_annotation("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
     def test_a_dry_run_writes_nothing_and_recognises_finished_photographs(self, format, read, tmp_path):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
         before = (tmp_path / "out").read_bytes()
         with DryRun(File(tmp_path / "out", format, MODEL, overwrite=False)) as output:
-            assert output.find_annotator("a.jpg") and output.write(annotated("b.jpg")).startswith(
+            assert output.find_annotator("a.jpg") and output.write(make_annotation("b.jpg")).startswith(
                 "b.jpg: sea"
             )
         assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]

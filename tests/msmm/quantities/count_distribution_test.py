@@ -15,44 +15,44 @@ CASES = {
 }
 
 
-def worlds(p):
-    """Every truth of C labels and its probability, in plain loops."""
+def enumerate_label_sets(p):
+    """Yields every set of C labels and its probability, in plain loops."""
     for truth in itertools.product((0, 1), repeat=len(p)):
-        yield truth, np.prod([q if there else 1 - q for q, there in zip(p, truth, strict=True)])
+        yield truth, np.prod([q if present else 1 - q for q, present in zip(p, truth, strict=True)])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_poisson_binomial_equals_the_sum_over_all_subsets(name):
-    for p, found in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
+    for p, computed in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
         expected = np.zeros(7)
-        for truth, probability in worlds(p):
+        for truth, probability in enumerate_label_sets(p):
             expected[sum(truth)] += probability
-        np.testing.assert_allclose(found, expected, atol=1e-14)
+        np.testing.assert_allclose(computed, expected, atol=1e-14)
 
 
-def brute_force_f1(p, said):
+def brute_force_f1(p, chosen):
     total = 0.0
-    for truth, probability in worlds(p):
-        both = sum(a and b for a, b in zip(truth, said, strict=True))
-        total += probability * 2 * both / (sum(truth) + sum(said))
+    for truth, probability in enumerate_label_sets(p):
+        both = sum(a and b for a, b in zip(truth, chosen, strict=True))
+        total += probability * 2 * both / (sum(truth) + sum(chosen))
     return total
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_best_expected_f1_is_optimal_among_all_label_sets(name):
-    """Against every set, not the k likeliest alone."""
+    """Compares with every set of labels, not only the k likeliest."""
     for p, k in zip(CASES[name][:6], best_expected_f1(CASES[name][:6]), strict=True):
         sets = [s for s in itertools.product((0, 1), repeat=6) if any(s)]
-        best = max(brute_force_f1(p, said) for said in sets)
-        said = np.isin(np.arange(6), np.argsort(-p, kind="stable")[:k])
-        assert brute_force_f1(p, said) == pytest.approx(best, abs=1e-9)
+        best = max(brute_force_f1(p, chosen) for chosen in sets)
+        chosen = np.isin(np.arange(6), np.argsort(-p, kind="stable")[:k])
+        assert brute_force_f1(p, chosen) == pytest.approx(best, abs=1e-9)
 
 
 def test_expected_f1_of_every_k_equals_brute_force():
     p = -np.sort(-CASES["random"][:4], axis=1)
-    for row, found in zip(p, expected_f1(p), strict=True):
+    for row, computed in zip(p, expected_f1(p), strict=True):
         expected = [brute_force_f1(row, np.arange(6) < k) for k in range(1, 7)]
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+        np.testing.assert_allclose(computed, expected, atol=1e-9)
 
 
 def test_expected_f1_of_a_batch_equals_single_images():

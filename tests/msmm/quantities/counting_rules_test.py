@@ -24,25 +24,29 @@ RULES = load_counting_rules()
 
 
 def h_f1(rule, images):
-    said = choose_labels(rule.apply(images.probabilities, images.raw))
-    return annotation_metrics(images.labels, said)["H-F1"]
+    chosen = choose_labels(rule.apply(images.probabilities, images.raw))
+    return annotation_metrics(images.labels, chosen)["H-F1"]
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_ranks_chosen_labels_first(name, draw):
     rule, images = RULES[name].fit(draw(0)), draw(1)
-    said = rule.apply(images.probabilities, images.raw)
-    assert said.counts.dtype == np.int32 and said.counts.min() >= 1 and said.counts.max() <= 8
-    assert said.scores.dtype == np.float32
-    chosen = choose_labels(said)
-    for scores, row in zip(said.scores, chosen, strict=True):
+    predictions = rule.apply(images.probabilities, images.raw)
+    assert (
+        predictions.counts.dtype == np.int32
+        and predictions.counts.min() >= 1
+        and predictions.counts.max() <= 8
+    )
+    assert predictions.scores.dtype == np.float32
+    chosen = choose_labels(predictions)
+    for scores, row in zip(predictions.scores, chosen, strict=True):
         if not row.all():
             assert scores[row].min() >= scores[~row].max()
     one_by_one = [
         choose_labels(rule.apply(images.probabilities[i : i + 1], images.raw[i : i + 1]))[0]
         for i in range(20)
     ]
-    # An image's labels do not depend on the others, except for the order of sums.
+    # The labels of an image do not depend on other images, except for the order of sums.
     exact = predict_range(RULES[name].fit(draw(0)), images.probabilities[:20], images.raw[:20], 1e-9, 1e-9)
     wrong, _ = compare_choices(chosen[:20], np.array(one_by_one), find_borderline(*exact))
     assert not wrong.any()
@@ -61,8 +65,8 @@ def test_every_rule_handles_few_images_and_certain_probabilities(name, draw):
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_fitted_on_a_single_image(name, draw):
     one = draw(2, n=1)
-    said = RULES[name].fit(one).apply(one.probabilities, one.raw)
-    assert choose_labels(said).any(axis=1).all()
+    predictions = RULES[name].fit(one).apply(one.probabilities, one.raw)
+    assert choose_labels(predictions).any(axis=1).all()
 
 
 def test_top_k_is_limited_to_the_number_of_labels(draw):
@@ -74,9 +78,9 @@ def test_rules_without_parameters_follow_their_definition(draw):
     held_out, images = draw(0), draw(1)
     p, raw = images.probabilities, images.raw
     fitted = {name: kind.fit(held_out) for name, kind in RULES.items()}
-    by = fitted["regression"].apply(p, raw)
-    np.testing.assert_array_equal(by.counts, round_counts(raw, 8))
-    assert by.scores is p
+    regression = fitted["regression"].apply(p, raw)
+    np.testing.assert_array_equal(regression.counts, round_counts(raw, 8))
+    assert regression.scores is p
     np.testing.assert_array_equal(fitted["top_k"].apply(p, raw).counts, 3)
     expected = np.clip(np.floor(p.astype(np.float64).sum(axis=1) + 0.5), 1, 8)
     np.testing.assert_array_equal(fitted["expected_count"].apply(p, raw).counts, expected)
@@ -92,7 +96,7 @@ def test_threshold_rule_uses_one_threshold_for_all_images_and_classes(draw):
 
 
 def test_class_thresholds_differ_only_with_enough_images(draw):
-    """A classifier that says two of its classes far too often: few images do not show it, many do."""
+    """A classifier overestimates two classes: few images do not show it, many do."""
 
     def distorted(seed, n):
         images = draw(seed, n=n)
@@ -114,17 +118,17 @@ def test_posterior_equals_the_sum_over_all_subsets():
     expected = np.zeros(5)
     for truth in itertools.product((0, 1), repeat=4):
         m = sum(truth)
-        there = np.prod([q if t else 1 - q for q, t in zip(p, truth, strict=True)])
-        expected[m] += (m > 0) * there * np.exp(-precision * (raw - m) ** 2 / 2)
+        probability = np.prod([q if t else 1 - q for q, t in zip(p, truth, strict=True)])
+        expected[m] += (m > 0) * probability * np.exp(-precision * (raw - m) ** 2 / 2)
     from msmm.quantities.count_distribution import poisson_binomial
 
-    found = posterior(poisson_binomial(p[None]), np.array([raw]), precision)
-    np.testing.assert_allclose(found[0], expected / expected.sum(), rtol=1e-9)
+    computed = posterior(poisson_binomial(p[None]), np.array([raw]), precision)
+    np.testing.assert_allclose(computed[0], expected / expected.sum(), rtol=1e-9)
 
 
 def test_median_of_a_count_distribution():
-    said = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
-    np.testing.assert_array_equal(said, [1, 2, 3, 1])
+    medians = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
+    np.testing.assert_array_equal(medians, [1, 2, 3, 1])
 
 
 def test_posterior_weights_the_regressor_by_its_accuracy(draw):
@@ -133,11 +137,11 @@ def test_posterior_weights_the_regressor_by_its_accuracy(draw):
     images = draw(1, noise=0.3, n=1000)
     true = images.labels.sum(axis=1)
 
-    def right(kind):
-        said = kind.fit(good).apply(images.probabilities, images.raw)
-        return (said.counts == true).mean()
+    def count_accuracy(kind):
+        predictions = kind.fit(good).apply(images.probabilities, images.raw)
+        return (predictions.counts == true).mean()
 
-    assert right(CountPosterior) > right(PoissonBinomial) + 0.1
+    assert count_accuracy(CountPosterior) > count_accuracy(PoissonBinomial) + 0.1
 
 
 def test_guided_threshold_shifts_logits_by_the_regressors_surplus(draw):

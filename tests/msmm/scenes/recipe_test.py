@@ -1,4 +1,4 @@
-"""The drawn scenes keep to their recipe: pure, labelled by what is visible, noisily tagged."""
+"""The drawn scenes: deterministic, labelled by visible concepts, noisily tagged."""
 
 import hashlib
 import itertools
@@ -19,7 +19,7 @@ NUMBER = 2000
 CONCEPTS, TAGS = recipe.CONCEPTS, recipe.TAGS
 
 
-class Drawn:
+class DrawnScenes:
     """The first scenes of seed 0 as arrays: pixels [N, 24, 24, 3], labels [N, C] and tags [N, T] bool."""
 
     def __init__(self):
@@ -37,12 +37,12 @@ class Drawn:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    return Drawn()
+def drawn() -> DrawnScenes:
+    return DrawnScenes()
 
 
 def digest(seed: int, indices, size: int) -> str:
-    """One hash of pixels, labels and tags, whatever the order in which the scenes are drawn."""
+    """Returns one hash of pixels, labels and tags, independent of the drawing order."""
     parts = {}
     for index in indices:
         scene = recipe.draw(seed, index, size)
@@ -100,7 +100,7 @@ def test_frequencies_and_quantities_have_a_long_tail(drawn):
 
 
 def test_the_stated_share_of_labels_is_missing(drawn):
-    """What shows clouds shows sky, and what shows ocean or lake shows water: unless it was dropped."""
+    """Clouds imply sky, and ocean or lake imply water, unless the label was dropped."""
     pairs = [("clouds", "sky"), ("ocean", "water"), ("lake", "water")]
     missing = np.concatenate([~drawn.has(whole)[drawn.has(part)] for part, whole in pairs])
     assert len(missing) > 600 and 0.05 < missing.mean() < 0.115
@@ -155,11 +155,11 @@ def test_camera_and_chatter_tags_are_independent_of_the_labels(drawn):
 
 
 def test_tags_of_absent_concepts_occur(drawn):
-    rare = ["plane", "bridge", "moon"]  # so rarely there that dropped labels cannot explain it
+    rare = ["plane", "bridge", "moon"]  # so rare that dropped labels cannot explain the tags
     words = [word for concept in rare for word in tags.CONCEPT_WORDS[concept].split()]
-    elsewhere = {word for text in tags.EVENT_WORDS.values() for word in text.split()}
-    there = np.any([drawn.has(concept) for concept in rare], axis=0)
-    assert 0.01 < drawn.tagged(set(words) - elsewhere)[~there].mean() < 0.05
+    event_words = {word for text in tags.EVENT_WORDS.values() for word in text.split()}
+    present = np.any([drawn.has(concept) for concept in rare], axis=0)
+    assert 0.01 < drawn.tagged(set(words) - event_words)[~present].mean() < 0.05
 
 
 def test_tags_include_places_and_misspellings(drawn):

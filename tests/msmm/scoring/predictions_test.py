@@ -12,14 +12,14 @@ def annotations(scores, counts=None):
 
 
 def test_the_highest_scores_are_chosen_up_to_the_count():
-    given = annotations([[0.1, 0.9, 0.5, 0.7], [3, 2, 1, 0], [0, 1, 2, 3]], counts=[2, 1, 4])
-    assert choose_labels(given).tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1]]
-    assert choose_labels(given).dtype == bool
+    predictions = annotations([[0.1, 0.9, 0.5, 0.7], [3, 2, 1, 0], [0, 1, 2, 3]], counts=[2, 1, 4])
+    assert choose_labels(predictions).tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1]]
+    assert choose_labels(predictions).dtype == bool
 
 
 def test_k_replaces_the_counts():
-    given = annotations([[0.1, 0.9, 0.5, 0.7]], counts=[1])
-    assert choose_labels(given, k=3).tolist() == [[0, 1, 1, 1]]
+    predictions = annotations([[0.1, 0.9, 0.5, 0.7]], counts=[1])
+    assert choose_labels(predictions, k=3).tolist() == [[0, 1, 1, 1]]
 
 
 def test_ties_go_to_the_lower_class_id():
@@ -43,8 +43,8 @@ def test_choose_labels_equals_sorting_each_image():
     counts = rng.integers(0, 14, 200).astype(np.int32)
     chosen = choose_labels(Predictions(scores, counts))
     for image in range(200):
-        said = [c for c in range(12) if scores[image, c] > NEVER]
-        best = sorted(said, key=lambda c: (-scores[image, c], c))[: counts[image]]
+        allowed = [c for c in range(12) if scores[image, c] > NEVER]
+        best = sorted(allowed, key=lambda c: (-scores[image, c], c))[: counts[image]]
         assert set(chosen[image].nonzero()[0]) == set(best)
 
 
@@ -53,9 +53,9 @@ def test_a_sequence_of_labels_can_be_expressed_as_predictions():
     emitted = [4, 0, 2]
     scores = np.full([1, 6], NEVER, np.float32)
     scores[0, emitted] = -np.arange(3)
-    given = Predictions(scores, np.array([3], np.int32))
-    assert choose_labels(given)[0].nonzero()[0].tolist() == [0, 2, 4]
-    assert choose_labels(given, k=1)[0].nonzero()[0].tolist() == [4]
+    predictions = Predictions(scores, np.array([3], np.int32))
+    assert choose_labels(predictions)[0].nonzero()[0].tolist() == [0, 2, 4]
+    assert choose_labels(predictions, k=1)[0].nonzero()[0].tolist() == [4]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def random_case(seed, levels):
     return truth, scores
 
 
-def by_pairs(truth, scores, ties):
-    """The definition for one class: at each positive, the share of true images among those retrieved."""
+def average_precision_by_pairs(truth, scores, ties):
+    """Computes the definition for one class: the mean over positives of the precision at each positive."""
     precisions = []
     for i in np.flatnonzero(truth):
         if ties == "threshold":
@@ -56,7 +56,7 @@ def test_average_precision_equals_scikit_learn_with_ties():
 def test_average_precision_equals_its_definition(ties, levels):
     for seed in range(20):
         truth, scores = random_case(seed, levels)
-        expected = [by_pairs(t, s, ties) for t, s in zip(truth.T, scores.T, strict=True)]
+        expected = [average_precision_by_pairs(t, s, ties) for t, s in zip(truth.T, scores.T, strict=True)]
         assert average_precision(truth, scores, ties) == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
