@@ -23,7 +23,7 @@ SETTINGS = {"what": "a test"}
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing of ours catches it."""
+    """Simulates kill -9: no code of the project catches it."""
 
 
 def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
@@ -57,7 +57,7 @@ def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
     )
 
 
-def change(task, **fields):
+def replace_fields(task, **fields):
     """Returns a task with other fields of its data, optimisation or evaluation."""
     for part in ("data", "optimisation", "evaluation"):
         names = {f.name for f in dataclasses.fields(getattr(task, part))} & fields.keys()
@@ -80,12 +80,12 @@ def test_training_fits_and_returns_the_best_epoch(tmp_path):
     assert parts["regressor"] is model
 
 
-def averaging(learning_rate, steps):
+def make_averaging_optimizer(learning_rate, steps):
     return keras.optimizers.SGD(learning_rate, use_ema=True, ema_momentum=0.9)
 
 
 def test_averaged_weights_are_evaluated_and_kept(tmp_path):
-    """Against the same steps without means, averaged here; without dropout and BN, which are not averaged."""
+    """Compares with plain steps averaged here, without dropout and BN, which are not averaged."""
 
     def build():
         keras.utils.set_random_seed(1)
@@ -93,39 +93,41 @@ def test_averaged_weights_are_evaluated_and_kept(tmp_path):
         model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
         return model, {"regressor": model}
 
-    task = change(make_task(learning_rate=0.005, epochs=3), build=build, make_optimizer=averaging)
+    task = replace_fields(
+        make_task(learning_rate=0.005, epochs=3), build=build, make_optimizer=make_averaging_optimizer
+    )
     model, _, progress = fit_task(task, CONFIG, tmp_path, SETTINGS)
     plain = build()[0]
     plain.compile("sgd", task.optimisation.loss)
     plain.optimizer.learning_rate = 0.005
-    mean, by_epoch, kept = None, [], []
+    mean, by_epoch, saved = None, [], []
     for number in range(3):
         for x, y in task.data.batches(number):
             plain.train_on_batch(x, y)
             now = weights(plain)[:2]
             mean = now if mean is None else [0.9 * m + 0.1 * w for m, w in zip(mean, now, strict=True)]
-        kept.append(mean)
+        saved.append(mean)
         by_epoch.append(float(((X @ mean[0] + mean[1] - Y[:, None]) ** 2).mean()))
     assert [row["held-out"]["MSE"] for row in progress.history] == pytest.approx(by_epoch, rel=1e-4)
-    for w, m in zip(weights(model)[:2], kept[progress.best_epoch - 1], strict=True):
+    for w, m in zip(weights(model)[:2], saved[progress.best_epoch - 1], strict=True):
         np.testing.assert_allclose(w, m, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("killed_at", "precision", "optimizer"),
-    [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", averaging),
-     ((5, 7), "float32", averaging), ((3, 5), "float16", None)],
+    [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", make_averaging_optimizer),
+     ((5, 7), "float32", make_averaging_optimizer), ((3, 5), "float16", None)],
 )  # fmt: skip
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, killed_at, precision, optimizer):
-    def made(**how):
-        return change(make_task(**how), make_optimizer=optimizer)
+    def make(**options):
+        return replace_fields(make_task(**options), make_optimizer=optimizer)
 
     config = dataclasses.replace(CONFIG, precision=precision)  # float16 brings the state of its loss scaling
-    whole, _, progress = fit_task(made(), config, tmp_path / "whole", SETTINGS)
+    uninterrupted, _, progress = fit_task(make(), config, tmp_path / "uninterrupted", SETTINGS)
     with pytest.raises(Killed):
-        fit_task(made(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
-    resumed, _, again = fit_task(made(), config, tmp_path / "killed", SETTINGS)
-    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        fit_task(make(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
+    resumed, _, again = fit_task(make(), config, tmp_path / "killed", SETTINGS)
+    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch
     assert [r["held-out"] for r in again.history] == [r["held-out"] for r in progress.history]
@@ -134,7 +136,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, killed_at, precision, optimi
 
 def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
     task = make_task(epochs=50)
-    task = change(task, measure=lambda model, raw: {"MSE": 1.0})
+    task = replace_fields(task, measure=lambda model, raw: {"MSE": 1.0})
     progress = fit_task(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
     assert (progress.epoch, progress.best_epoch) == (4, 1)
 
@@ -158,7 +160,7 @@ def test_a_fallback_after_divergence_is_logged_and_survives_a_kill(tmp_path, cap
 def test_the_learning_rate_falls_to_a_third_after_each_divergence(tmp_path, bad):
     """With NaN in y the loss is NaN; with NaN in x the ReLU hides it and only the weights show it."""
     x, y = (X * np.nan, Y) if bad == "x" else (X, Y * np.nan)
-    task = change(make_task(learning_rate=0.1), batches=lambda epoch: [(x, y)])
+    task = replace_fields(make_task(learning_rate=0.1), batches=lambda epoch: [(x, y)])
     with pytest.raises(UserError, match=r"from 0.1 down to"):
         fit_task(task, CONFIG, tmp_path, SETTINGS)
     meta = json.loads(str(np.load(tmp_path / "state.npz")["meta"]))
@@ -175,15 +177,17 @@ def test_unrecoverable_divergence_reports_the_step_and_keeps_the_last_good_weigh
         for step, (x, y) in enumerate(task.data.batches(epoch)):
             yield x, y * (np.nan if (epoch, step) == (2, 4) else 1)
 
-    with pytest.raises(UserError) as refused:
-        fit_task(change(task, batches=batches), CONFIG, tmp_path, {"momentum": 0.9, "seed": 7})
-    said = str(refused.value)
-    assert "stage test" in said and "the loss became nan in epoch 3, step 5 at learning rate 1e-09" in said
-    assert "(momentum=0.9, seed=7)" in said and "from 1e-05 down to 1e-09" in said
-    assert f"the weights of the last good epoch are in {tmp_path / LAST_GOOD}" in said
-    kept = np.load(tmp_path / LAST_GOOD)
-    assert json.loads(str(kept["meta"]))["progress"]["epoch"] == 2
-    arrays = [kept[name] for name in kept.files if name.startswith(("variable", "best"))]
+    with pytest.raises(UserError) as error:
+        fit_task(replace_fields(task, batches=batches), CONFIG, tmp_path, {"momentum": 0.9, "seed": 7})
+    message = str(error.value)
+    assert (
+        "stage test" in message and "the loss became nan in epoch 3, step 5 at learning rate 1e-09" in message
+    )
+    assert "(momentum=0.9, seed=7)" in message and "from 1e-05 down to 1e-09" in message
+    assert f"the weights of the last good epoch are in {tmp_path / LAST_GOOD}" in message
+    saved = np.load(tmp_path / LAST_GOOD)
+    assert json.loads(str(saved["meta"]))["progress"]["epoch"] == 2
+    arrays = [saved[name] for name in saved.files if name.startswith(("variable", "best"))]
     assert len(arrays) == 2 * len(make_task().build()[0].variables)
     assert all(np.isfinite(array).all() for array in arrays)
 
@@ -192,7 +196,7 @@ def test_unrecoverable_divergence_reports_the_step_and_keeps_the_last_good_weigh
 def test_outputs_that_are_not_finite_are_a_divergence(tmp_path, huge):
     """A network with finite weights can still overflow, or its square, on images that it did not train on."""
     predictions = iter([np.full((64, 1), huge), *[np.zeros((64, 1))] * 9])
-    task = change(make_task(epochs=2), predict=lambda model: next(predictions))
+    task = replace_fields(make_task(epochs=2), predict=lambda model: next(predictions))
     progress = fit_task(task, CONFIG, tmp_path, SETTINGS)[2]
     assert len(progress.fallbacks) == 1 and "held-out" in progress.fallbacks[0]
     assert progress.epoch == 2
@@ -266,12 +270,12 @@ def test_a_stage_stopped_by_a_callback_stays_stopped(tmp_path):
 
 
 def test_a_killed_run_with_callbacks_resumes_bit_for_bit(tmp_path):
-    whole, _, progress = fit_task(make_task(), CONFIG, tmp_path / "whole", SETTINGS)
+    uninterrupted, _, progress = fit_task(make_task(), CONFIG, tmp_path / "uninterrupted", SETTINGS)
     with pytest.raises(Killed):
         fit_task(make_task(killed_at=(3, 5)), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[Recorder()])
     recorder = Recorder()
     resumed, _, again = fit_task(make_task(), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[recorder])
-    for a, b in zip(weights(whole), weights(resumed), strict=True):
+    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert recorder.calls[:2] == ["train begins", "epoch 3 begins"]
     assert again.best_epoch == progress.best_epoch

@@ -1,4 +1,4 @@
-"""Algorithm 1 on a small data set: what each stage trains, leaves alone, finds and refuses."""
+"""Algorithm 1 on a small data set: what each stage trains, leaves unchanged, reuses and refuses."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, 
 from msmm.training.state import Progress, load_state, save_state
 
 
-def values(model):
+def read_weights(model):
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
@@ -34,29 +34,36 @@ def test_every_finished_stage_has_a_complete_record(trained_run):
 
 
 @pytest.fixture
-def copy(trained_run, make_run):
-    """A run of its own in which every stage has finished."""
+def copied_run(trained_run, make_run):
+    """A separate run in which every stage has finished."""
     run = make_run()
     shutil.copytree(trained_run.workdir, run.workdir, dirs_exist_ok=True)
     return run
 
 
-def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copy):
+def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copied_run):
     frozen = [part for part, stage in STAGE_OF_PART.items() if stage in ("finetune", "visual", "textual")]
-    before = {part: model_parts.weights_hash(model_parts.load_part(copy, part)) for part in frozen}
-    old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
+    before = {part: model_parts.weights_hash(model_parts.load_part(copied_run, part)) for part in frozen}
+    old = copied_run.stage_record("classifier")["weights"], copied_run.stage_record("quantity")["weights"]
     other = Run(
-        copy.workdir, copy.dataset, replace_flat(copy.config, {"classifier_epochs": 1, "quantity_epochs": 1})
+        copied_run.workdir,
+        copied_run.dataset,
+        replace_flat(copied_run.config, {"classifier_epochs": 1, "quantity_epochs": 1}),
     )
     for stage in ("classifier", "quantity"):
         stages.train(other, stage, restart=True)
-    assert (copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]) != old
-    assert {part: model_parts.weights_hash(model_parts.load_part(copy, part)) for part in frozen} == before
+    assert (
+        copied_run.stage_record("classifier")["weights"],
+        copied_run.stage_record("quantity")["weights"],
+    ) != old
+    assert {
+        part: model_parts.weights_hash(model_parts.load_part(copied_run, part)) for part in frozen
+    } == before
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_stage_visual_leaves_the_trunk_unchanged(copy, make_run, maps_cache_gib, monkeypatch):
-    """Looks at the very model that trains, not at what was saved before."""
+def test_stage_visual_leaves_the_trunk_unchanged(copied_run, make_run, maps_cache_gib, monkeypatch):
+    """Checks the model that trains, not the one saved before."""
     run = make_run(maps_cache_gib=maps_cache_gib)
     digest = run.stage_record("finetune")["weights"]["backbone"]
     loaded = []
@@ -82,16 +89,17 @@ def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     fresh = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
-    assert (
-        "backbone" not in stage_tasks.make_finetune_task(run).build()[1]
-    )  # nor is it written after every epoch
+    # The trunk is not among the trained parts, so it is not saved after every epoch.
+    assert "backbone" not in stage_tasks.make_finetune_task(run).build()[1]
     assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
 
 
 def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
     _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
-        values(trained["visual_head"]), values(model_parts.load_part(trained_run, "cnn_head")), strict=True
+        read_weights(trained["visual_head"]),
+        read_weights(model_parts.load_part(trained_run, "cnn_head")),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -113,7 +121,7 @@ def test_restart_trains_again_to_the_same_weights(make_run):
     stages.train(run, "textual", restart=True)
     again = run.stage_record("textual")
     assert again["weights"] == first["weights"]
-    assert again["seconds"] != first["seconds"]  # it did train
+    assert again["seconds"] != first["seconds"]  # it trained again
 
 
 def test_different_seeds_give_different_weights_and_held_out_rows(make_run):
@@ -140,14 +148,14 @@ def test_changed_settings_are_refused_only_by_dependent_stages(make_run):
         stages.train(make_run(textual_epochs=3), "textual")
 
 
-def test_a_stage_is_trained_again_when_its_inputs_have_changed(copy, make_run, capsys):
-    inputs = copy.stage_record("quantity_visual")["inputs"]
+def test_a_stage_is_trained_again_when_its_inputs_have_changed(copied_run, make_run, capsys):
+    inputs = copied_run.stage_record("quantity_visual")["inputs"]
     changed = make_run(visual_learning_rate=0.0005)
     stages.train(changed, "visual", restart=True)
     capsys.readouterr()
     stages.train(changed, "quantity_visual")
     assert "quantity_visual: what it builds on has been trained anew" in capsys.readouterr().out
-    assert copy.stage_record("quantity_visual")["inputs"] != inputs
+    assert copied_run.stage_record("quantity_visual")["inputs"] != inputs
 
 
 def test_a_work_directory_with_other_labels_is_refused(make_run, dataset):
@@ -168,29 +176,29 @@ def test_too_few_training_images_for_a_held_out_set_are_refused(make_run):
         _ = run.train_rows
 
 
-def test_damaged_weights_are_refused_with_their_file(copy):
-    path = copy.stage_directory("textual") / "textual.weights.h5"
+def test_damaged_weights_are_refused_with_their_file(copied_run):
+    path = copied_run.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
-        model_parts.load_part(copy, "textual")
+        model_parts.load_part(copied_run, "textual")
     (path.parent / "SHA256SUMS").unlink()  # as earlier versions left it
     with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
-        model_parts.load_part(copy, "textual")
+        model_parts.load_part(copied_run, "textual")
 
 
-def test_a_damaged_stage_is_trained_again_with_restart(copy):
-    path = copy.stage_directory("textual") / "stage.json"
-    said = path.read_text()
-    path.write_text(said.replace('"best_epoch"', '"best_epoc"'))
+def test_a_damaged_stage_is_trained_again_with_restart(copied_run):
+    path = copied_run.stage_directory("textual") / "stage.json"
+    text = path.read_text()
+    path.write_text(text.replace('"best_epoch"', '"best_epoc"'))
     with pytest.raises(UserError, match=r"stage\.json is damaged, .* train textual again with --restart"):
-        stages.train(copy, "textual")
-    stages.train(copy, "textual", restart=True)
-    assert copy.stage_record("textual")["weights"] == json.loads(said)["weights"]
+        stages.train(copied_run, "textual")
+    stages.train(copied_run, "textual", restart=True)
+    assert copied_run.stage_record("textual")["weights"] == json.loads(text)["weights"]
 
 
-def test_a_state_of_another_data_set_is_refused(copy):
-    """Same settings, seed and shapes, and other records."""
-    directory, settings = copy.stage_directory("textual"), {"seed": 0}
+def test_a_state_of_another_data_set_is_refused(copied_run):
+    """The same settings, seed and shapes, but other records."""
+    directory, settings = copied_run.stage_directory("textual"), {"seed": 0}
     state = directory / "state.npz"
     owner = {"settings": settings, "inputs": {"dataset": "another"}}
     save_state(state, {}, Progress(0.1), owner)
@@ -303,15 +311,15 @@ def test_stages_with_other_settings_are_not_adopted(trained_run, make_run, setti
     assert not any(run.stage_directory(stage).exists() for stage in set(PAPER_STAGES) - set(adopted))
 
 
-def test_a_stage_killed_during_removal_is_not_finished(copy, monkeypatch):
+def test_a_stage_killed_during_removal_is_not_finished(copied_run, monkeypatch):
     def killed(directory):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "remove", killed)
     with pytest.raises(KeyboardInterrupt):
-        stages.train(copy, "textual", restart=True)
-    assert (copy.stage_directory("textual") / "textual.weights.h5").exists()
-    assert copy.stage_record("textual") is None
+        stages.train(copied_run, "textual", restart=True)
+    assert (copied_run.stage_directory("textual") / "textual.weights.h5").exists()
+    assert copied_run.stage_record("textual") is None
 
 
 def test_callbacks_are_used_only_in_the_named_stage(make_run):
@@ -323,7 +331,7 @@ def test_callbacks_are_used_only_in_the_named_stage(make_run):
 
 
 def rename_part_as_in_version_0_1_0(run):
-    """Writes the part quantity_visual as version 0.1.0 did."""
+    """Renames the files of part quantity_visual as in version 0.1.0."""
     directory = run.stage_directory("quantity_visual")
     (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
     record = json.loads((directory / "stage.json").read_text())
@@ -333,30 +341,30 @@ def rename_part_as_in_version_0_1_0(run):
     checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
 
 
-def test_a_work_directory_of_version_0_1_0_is_read(copy, trained_run, capsys):
-    """There the part of stage quantity_visual was called visual_quantity."""
-    rename_part_as_in_version_0_1_0(copy)
-    stages.train(copy, "quantity_visual")
+def test_a_work_directory_of_version_0_1_0_is_read(copied_run, trained_run, capsys):
+    """In version 0.1.0 the part of stage quantity_visual was called visual_quantity."""
+    rename_part_as_in_version_0_1_0(copied_run)
+    stages.train(copied_run, "quantity_visual")
     assert "quantity_visual: finished earlier" in capsys.readouterr().out
     digest = model_parts.trained_hash(trained_run, "quantity_visual")
-    assert model_parts.trained_hash(copy, "quantity_visual") == digest
-    assert model_parts.weights_hash(model_parts.load_part(copy, "quantity_visual")) == digest
+    assert model_parts.trained_hash(copied_run, "quantity_visual") == digest
+    assert model_parts.weights_hash(model_parts.load_part(copied_run, "quantity_visual")) == digest
     row = TABLE_ROWS["MS-CNN+LQP"]
-    assert table_rows.measure_row(copy, row)[1] == table_rows.measure_row(trained_run, row)[1]
+    assert table_rows.measure_row(copied_run, row)[1] == table_rows.measure_row(trained_run, row)[1]
 
 
-def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copy):
-    rename_part_as_in_version_0_1_0(copy)
-    path = copy.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
+def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run):
+    rename_part_as_in_version_0_1_0(copied_run)
+    path = copied_run.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"visual_quantity\.weights\.h5 is damaged, .* train quantity_visual"):
-        model_parts.load_part(copy, "quantity_visual")
+        model_parts.load_part(copied_run, "quantity_visual")
 
 
 def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
     """Its state has no field `stopped`; settings and inputs are recorded under the same names."""
-    whole = make_run("whole")
-    stages.train(whole, "textual")
+    uninterrupted = make_run("uninterrupted")
+    stages.train(uninterrupted, "textual")
     killed = make_run("killed")
 
     class Killed(BaseException):
@@ -378,4 +386,4 @@ def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
     np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
     stages.train(killed, "textual")
     assert "textual: goes on after epoch 1" in capsys.readouterr().out
-    assert killed.stage_record("textual")["weights"] == whole.stage_record("textual")["weights"]
+    assert killed.stage_record("textual")["weights"] == uninterrupted.stage_record("textual")["weights"]

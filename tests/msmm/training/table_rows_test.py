@@ -53,15 +53,15 @@ def saved(trained_run):
 
 
 def test_a_saved_model_annotates_as_its_run(trained_run, saved):
-    """From pixels and tag names alone, against the stages' parts on stored features."""
+    """Compares annotations of pixels and tag names with the parts on cached features."""
     model, run = model_dir.load(saved), trained_run
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:12]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
-    said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
+    annotations = model.annotate(run.images("test").take(rows), tags, quantity="regression")
     expected = table_rows.predict_row(run, TABLE_ROWS[COMPLETE])
     chosen = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])[0]
     raw = table_rows.predict_raw_quantity(run, TABLE_ROWS[COMPLETE])
-    for i, annotation in zip(rows, said, strict=True):
+    for i, annotation in zip(rows, annotations, strict=True):
         np.testing.assert_allclose(annotation.probabilities, expected.scores[i], atol=5e-3)
         assert annotation.quantity == pytest.approx(raw[i], abs=2e-2)
         assert len(annotation.labels) == chosen[i].sum()
@@ -80,22 +80,22 @@ def test_a_saved_model_takes_images_of_any_size_and_unknown_tags(saved):
 
 
 def test_a_saved_model_uses_its_counting_rules(trained_run, saved):
-    """By default as the one that held-out images chose; images without tags have estimators of their own."""
+    """The default is the rule chosen on held-out images; images without tags have separate rules."""
     model, run = model_dir.load(saved), trained_run
-    of_both = [model.quantities, model.quantities_without_tags]
-    for fitted, name in zip(of_both, (COMPLETE, "MS-CNN+LQP"), strict=True):
+    fitted_rules = [model.quantities, model.quantities_without_tags]
+    for fitted, name in zip(fitted_rules, (COMPLETE, "MS-CNN+LQP"), strict=True):
         assert fitted == fit_counting_rules(table_rows.predict_held_out(run, TABLE_ROWS[name]))
     images = run.images("test").take(np.arange(12))
     tags = [[model.tags[0]], ["no such tag"]] * 6
     for name in (None, BEST, *COUNTING_RULES):
-        said = model.annotate(images, tags, quantity=name)
-        for i, annotation in enumerate(said):
+        annotations = model.annotate(images, tags, quantity=name)
+        for i, annotation in enumerate(annotations):
             p, raw = annotation.probabilities[None], np.array([annotation.quantity], np.float32)
-            row = choose_labels(of_both[i % 2].apply(p, raw, name or BEST))[0]
+            row = choose_labels(fitted_rules[i % 2].apply(p, raw, name or BEST))[0]
             assert set(annotation.labels) == {run.dataset.labels[i] for i in np.flatnonzero(row)}
-        for alike in (0, 1):  # all with tags, or none
-            of_one_kind = model.annotate(images[alike::2], tags[alike::2], quantity=name)
-            assert [a.labels for a in of_one_kind] == [a.labels for a in said[alike::2]]
+        for kind in (0, 1):  # all with tags, or none
+            one_kind = model.annotate(images[kind::2], tags[kind::2], quantity=name)
+            assert [a.labels for a in one_kind] == [a.labels for a in annotations[kind::2]]
     with pytest.raises(UserError, match=r"expected_f1.*Received: 'oracle'"):
         model.annotate(images, quantity="oracle")
 
@@ -115,9 +115,9 @@ def test_damaged_counting_rules_are_refused(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
     (tmp_path / "model" / "SHA256SUMS").unlink()
     path = tmp_path / "model" / "quantities.json"
-    said = json.loads(path.read_text())
-    said["estimators"]["class_thresholds"]["thresholds"].pop()
-    for text in (json.dumps(said), path.read_text()[:-20]):
+    parsed = json.loads(path.read_text())
+    parsed["estimators"]["class_thresholds"]["thresholds"].pop()
+    for text in (json.dumps(parsed), path.read_text()[:-20]):
         path.write_text(text)
         with pytest.raises(UserError, match=r"quantities\.json"):
             model_dir.load(tmp_path / "model")
@@ -125,9 +125,9 @@ def test_damaged_counting_rules_are_refused(saved, tmp_path):
 
 @pytest.mark.parametrize("name", ["MS-CNN", COMPLETE])
 def test_counting_rules_are_fitted_only_on_held_out_images(trained_run, name):
-    """Other labels of all test images, and of the images that train, change nothing."""
+    """Permuting the labels of test and training images changes nothing."""
     before = fit_counting_rules(table_rows.predict_held_out(trained_run, TABLE_ROWS[name]))
-    run = Run(trained_run.workdir, trained_run.dataset, trained_run.config)  # with splits of its own
+    run = Run(trained_run.workdir, trained_run.dataset, trained_run.config)  # with separate splits
     rng = np.random.default_rng(0)
     for labels, rows in (
         (run.split("test").labels, np.arange(len(run.split("test").labels))),
