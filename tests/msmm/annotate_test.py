@@ -116,18 +116,18 @@ def test_photographs_annotated_by_another_model_or_rule_are_reported(tmp_path, p
     info = (other / "model.json").read_text().replace('"seed": 0', '"seed": 1')
     (other / "model.json").write_text(info)
     new, known = "1 photographs annotated", "0 photographs annotated; 1 done before"
-    other_message = "1 of those done before are another {}: --overwrite does them anew"
+    redo_message = "1 of those done before are another {}: --overwrite does them anew"
     runs = [
         (first, "", [new]),
         (first, "", [known]),
-        (other, "", [known, other_message.format("model's")]),
-        (first, "--quantity=top_k --k=2", [known, other_message.format("counting rule's")]),
+        (other, "", [known, redo_message.format("model's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("counting rule's")]),
         (other, "--quantity=top_k --k=2 --overwrite", [new]),
         (other, "--quantity=top_k --k=2", [known]),
-        (other, "--quantity=top_k", [known, other_message.format("counting rule's")]),
-        (other, "--quantity=threshold --threshold=0.5", [known, other_message.format("counting rule's")]),
-        (other, "", [known, other_message.format("counting rule's")]),
-        (first, "--quantity=top_k --k=2", [known, other_message.format("model's")]),
+        (other, "--quantity=top_k", [known, redo_message.format("counting rule's")]),
+        (other, "--quantity=threshold --threshold=0.5", [known, redo_message.format("counting rule's")]),
+        (other, "", [known, redo_message.format("counting rule's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("model's")]),
     ]
     formats = ("json --output=a.jsonl", "csv --output=a.csv", "html --output=gallery", "xmp")
     all_runs = [(to, *run) for to in formats for run in (runs if "json" in to else runs[:5])]

@@ -67,8 +67,8 @@ def test_page_serves_until_interrupted_and_keeps_no_photograph(saved, examples, 
         client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
         photo = gradio_client.handle_file(tmp_path / "photos/a.png")
         assert client.predict(photo, "beach", api_name="/annotate")["labels"]
-        kept = [p for p in (tmp_path / "temporary").rglob("*.*") if p.is_file()]
-        assert any("uploads" in str(p) for p in kept)
+        uploads = [p for p in (tmp_path / "temporary").rglob("*.*") if p.is_file()]
+        assert any("uploads" in str(p) for p in uploads)
         port_in_use = run("msmm.app", f"--model={saved}", f"--port={port}", cwd=tmp_path)
         assert f"cannot listen on 127.0.0.1:{port}: choose another --port" in refused(port_in_use)
     finally:

@@ -38,7 +38,7 @@ def model_directory(tmp_path_factory):
     for colour in range(3):  # a mean of one half over both halves gives a logit of 0
         kernel[[colour, 3 + colour], colour] = 10
     kernel[:3, 3], kernel[3:6, 3] = 20, -20
-    kernel[6 + TAGS.index("beach"), 4] = 30  # a higher probability than that of any colour
+    kernel[6 + TAGS.index("beach"), 4] = 30  # a higher probability than any colour has
     logits.set_weights([kernel, bias])
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
             "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip

@@ -20,7 +20,7 @@ from tests.conftest import TINY
 
 
 class SoftmaxX(Baseline):
-    """Softmax with a temperature, on the features of stage finetune. Its name begins with that of softmax."""
+    """Softmax with a temperature, on the features of stage finetune. Its name begins with softmax."""
 
     title = "CNN+softmax with temperature"
 

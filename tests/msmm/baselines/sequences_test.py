@@ -59,10 +59,10 @@ class SequenceModel:
             for p, t in zip(paths.astype(int), tokens, strict=True)
         ]
         log_p = np.array([self.next(i, p) for i, p in zip(images, paths, strict=True)], np.float32)
-        kept = np.full((len(paths), self.classes + 1), -1)
-        for row, path in zip(kept, paths, strict=True):
+        new_paths = np.full((len(paths), self.classes + 1), -1)
+        for row, path in zip(new_paths, paths, strict=True):
             row[: len(path)] = path
-        return [log_p, images, kept]
+        return [log_p, images, new_paths]
 
     def search(self, **options):
         states = [np.arange(self.images), np.full((self.images, self.classes + 1), -1)]

@@ -241,7 +241,7 @@ def test_tensorflow_decodes_every_accepted_image():
     paths = sorted(SHARED.glob("nus_wide_sample/Flickr/*/*.jpg")) + sorted(SHARED.glob("coco_tiny/*/*.jpg"))
     if not paths:
         pytest.skip("the sample photographs are missing")
-    kept, causes = 0, set()
+    accepted, causes = 0, set()
     for path in paths:
         try:
             data = images.to_jpeg(path)
@@ -250,7 +250,7 @@ def test_tensorflow_decodes_every_accepted_image():
             with pytest.raises(tf.errors.InvalidArgumentError):
                 tf.io.decode_jpeg(path.read_bytes())
             continue
-        kept += 1
+        accepted += 1
         assert tf.io.decode_jpeg(data).shape[-1] == 3
     assert causes == {"empty file", "not an image of a known format", "does not decode"}
-    assert kept == len(paths) - 27
+    assert accepted == len(paths) - 27

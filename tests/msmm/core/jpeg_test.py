@@ -72,7 +72,7 @@ def test_photographs_of_large_cameras_are_read(side):
 
 
 def test_a_tiff_file_of_many_jpeg_tiles_is_read():
-    """Each tile is a stream with a scan of its own."""
+    """Each tile is a JPEG stream with its own scan."""
     tiled = io.BytesIO()
     Image.new("RGB", (6000, 4000), "blue").save(tiled, "TIFF", compression="jpeg")
     data = tiled.getvalue()

@@ -47,13 +47,13 @@ def test_every_bn_layer_has_the_papers_momentum(resnet101):
 
 def test_own_resnet_equals_keras_applications():
     own = backbone.resnet((3, 4, 6, 3), 64, 64)
-    theirs = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
-    by_name = {layer.name: layer for layer in theirs.layers}
+    reference = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    by_name = {layer.name: layer for layer in reference.layers}
     for layer in own.layers:
         if layer.weights:
             layer.set_weights(by_name[layer.name].get_weights())
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
-    outputs, expected = own.predict_on_batch(image), theirs.predict_on_batch(image)
+    outputs, expected = own.predict_on_batch(image), reference.predict_on_batch(image)
     assert np.abs(expected).max() > 0.1  # not a comparison of zeros
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
@@ -63,8 +63,8 @@ def test_preprocessing_equals_keras_applications(mode):
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     x = keras.Input((32, 32, 3))
     ours = keras.Model(x, ready_made.preprocessed(x, mode)).predict_on_batch(image)
-    theirs = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    reference = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
+    np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-4)
 
 
 def test_a_saved_keras_model_can_be_the_backbone(tmp_path, small):
@@ -119,7 +119,7 @@ def test_fusion_has_the_parameter_count_of_the_paper(resnet101):
 
 
 def test_fusion_equals_eq_2_and_3():
-    """Against eq. 2-3 written out with TensorFlow's own convolution and NumPy."""
+    """Compares with eq. 2-3 written with the convolution of TensorFlow and NumPy."""
     import tensorflow as tf
 
     shapes = [(16, 16, 3), (8, 8, 4), (4, 4, 5), (2, 2, 6), (1, 1, 7)]

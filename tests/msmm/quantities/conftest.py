@@ -9,8 +9,8 @@ from msmm.scoring.logits import sigmoid
 def draw():
     """Returns a function that draws the outputs of an informative classifier and regressor, and labels.
 
-    noise: standard deviation of the regressor's error. shift: that of a constant that the classifier adds to
-    all logits of an image, so that its probabilities rank labels and do not count them.
+    noise: standard deviation of the regressor's error. shift: standard deviation of a constant
+    added to all logits of an image, so that its probabilities rank labels and do not count them.
     """
 
     def make(seed, n=200, classes=8, noise=0.7, shift=0.0):

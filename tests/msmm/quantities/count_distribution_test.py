@@ -64,6 +64,6 @@ def test_expected_f1_of_a_batch_equals_single_images():
 
 
 def test_certain_images_get_few_labels_and_uncertain_images_more():
-    """The F1 of one label among ten at p = 0.2 each is lower than that of several."""
+    """The F1 of one label among ten at p = 0.2 each is lower than the F1 of several."""
     assert best_expected_f1(np.array([[0.99, *[0.01] * 9]]))[0] == 1
     assert best_expected_f1(np.full((1, 10), 0.2))[0] > 2

@@ -102,7 +102,7 @@ def test_frequencies_and_quantities_have_a_long_tail(drawn):
 def test_the_stated_share_of_labels_is_missing(drawn):
     """Clouds imply sky, and ocean or lake imply water, unless the label was dropped."""
     pairs = [("clouds", "sky"), ("ocean", "water"), ("lake", "water")]
-    missing = np.concatenate([~drawn.has(whole)[drawn.has(part)] for part, whole in pairs])
+    missing = np.concatenate([~drawn.has(implied)[drawn.has(concept)] for concept, implied in pairs])
     assert len(missing) > 600 and 0.05 < missing.mean() < 0.115
 
 

@@ -118,7 +118,7 @@ def test_unpaired_seeds_and_unknown_metrics_are_errors():
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Two methods whose true H-F1 is known, on images drawn anew each time.
+    """Two methods whose true H-F1 is known, on new images each time.
 
     Class c is true with probability `frequencies[c]`. A method predicts it where a normal variable,
     correlated between methods and seeds, is below a limit, one for true and one for false pairs. A training
@@ -137,14 +137,14 @@ class Simulation:
         return frequencies * 2.25 / frequencies.sum()  # labels per image
 
     def limits(self, gain, num_seeds, rng):
-        """The limits of true and of false pairs, [S, C] each."""
+        """Returns the limits of true and of false pairs, [S, C] each."""
         skill = np.random.default_rng(1).uniform(-0.5, 1.5, self.num_classes)
         shift = rng.normal(0, self.seed_deviation, (num_seeds, 1))
         shift = shift + rng.normal(0, 2 * self.seed_deviation, (num_seeds, self.num_classes))
         return skill + gain + shift, -2.2 + 0.3 * shift
 
     def true_h_f1(self, gain):
-        """The mean over seeds of H-F1 on infinitely many images, by its expected counts."""
+        """Returns the mean over seeds of H-F1 on infinitely many images, by its expected counts."""
         hit, false = map(ndtr, self.limits(gain, 20_000, np.random.default_rng(2)))
         frequencies = self.frequencies
         predicted = frequencies * hit + (1 - frequencies) * false
@@ -153,7 +153,7 @@ class Simulation:
         ].mean()
 
     def draw(self, gains, rng):
-        """The truth of new images, and for each method the labels of each seed."""
+        """Returns the truth of new images, and for each method the labels of each seed."""
         shape = (self.num_images, self.num_classes)
         truth, shared = rng.random(shape) < self.frequencies, rng.standard_normal(shape)
         methods = []
@@ -164,7 +164,7 @@ class Simulation:
         return truth, methods
 
     def coverage(self, repeats, resamples=500):
-        """How often the interval contains the true gain, percent."""
+        """Returns how often the interval contains the true gain, in percent."""
         true_gain = self.true_h_f1(0.15) - self.true_h_f1(0.0)
         hits = 0
         for repeat in range(repeats):

@@ -59,9 +59,9 @@ def history(directory, stage):
 
 def assert_same_training(directory, other, stage, atol=1e-4):
     """Asserts equal losses of every epoch and equal final weights, up to the order of sums."""
-    ours, theirs = history(directory, stage), history(other, stage)
+    actual, expected = history(directory, stage), history(other, stage)
     for part, rel in (("train", 1e-5), ("held-out", 1e-4)):
-        losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (ours, theirs)]
+        losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (actual, expected)]
         assert losses[0] == pytest.approx(losses[1], rel=rel), part
     import h5py
 
@@ -74,11 +74,11 @@ def assert_same_training(directory, other, stage, atol=1e-4):
         return arrays
 
     for path in sorted((directory / f"seed0/{stage}").glob("*.h5")):
-        ours, theirs = values(path), values(other / f"seed0/{stage}" / path.name)
-        assert ours.keys() == theirs.keys() and ours
-        for name, value in ours.items():
-            scale = max(np.abs(theirs[name]).max(), 1e-3)
-            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=atol, err_msg=name)
+        actual, expected = values(path), values(other / f"seed0/{stage}" / path.name)
+        assert actual.keys() == expected.keys() and actual
+        for name, value in actual.items():
+            scale = max(np.abs(expected[name]).max(), 1e-3)
+            np.testing.assert_allclose(value / scale, expected[name] / scale, atol=atol, err_msg=name)
 
 
 # Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5

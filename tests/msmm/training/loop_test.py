@@ -170,7 +170,7 @@ def test_the_learning_rate_falls_to_a_third_after_each_divergence(tmp_path, bad)
 
 
 def test_unrecoverable_divergence_reports_the_step_and_keeps_the_last_good_weights(tmp_path):
-    """The third epoch has a NaN in it, at whatever learning rate."""
+    """The third epoch has a NaN in it, at any learning rate."""
     task = make_task(learning_rate=1e-5)
 
     def batches(epoch):

@@ -79,7 +79,7 @@ def test_a_trained_network_predicts_nearly_the_same_in_bfloat16(trained_run, req
 
 
 def test_bfloat16_training_follows_float32_training(trained_run, make_run, requires_bfloat16):
-    """From the same start in small steps: large ones of an untrained network amplify rounding."""
+    """Both runs start from the same weights with small steps, as large steps would amplify rounding."""
     slow = {"finetune_learning_rate": 1e-4, "visual_learning_rate": 1e-4}
     exact, near = (make_run(p, precision=p, **slow) for p in ("float32", "bfloat16"))
     stages.train(exact, "visual")
