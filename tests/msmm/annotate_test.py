@@ -53,7 +53,7 @@ def test_a_user_error_is_one_line(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
+def test_annotate_prints_text_json_and_csv(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     result = run_annotate(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)

@@ -32,7 +32,7 @@ def test_images_are_laid_out_in_the_given_number_of_columns():
         assert bounding_box(sheet, colour) == (left, top, left + CELL, top + CELL)
 
 
-def test_aspect_is_kept_and_small_images_are_enlarged():
+def test_aspect_ratio_is_kept_and_small_images_are_enlarged():
     sheet = contact_sheet(
         [solid_image(RED, 10, 20), solid_image(GREEN, 400, 100)], [[], []], columns=2, cell=CELL
     )

@@ -73,7 +73,7 @@ def test_no_log_line_follows_an_exception(log, monkeypatch):
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_stream_that_is_missing_or_closed_does_not_end_the_work(monkeypatch, closed):
+def test_a_missing_or_closed_stream_does_not_stop_the_work(monkeypatch, closed):
     stream = io.StringIO() if closed else None
     monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=stream))
     monkeypatch.setattr(progress, "FIRST", 0.001)

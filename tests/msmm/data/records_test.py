@@ -64,7 +64,7 @@ def test_a_written_data_set_is_read_back(data_dir):
     assert (record["labels"].tolist(), record["tags"].tolist()) == ([2], [1])
 
 
-def test_annotations_are_the_records_in_their_order(data_dir):
+def test_annotations_follow_the_order_of_the_records(data_dir):
     dataset = records.open_dataset(data_dir, "mine")
     image_ids, tags, labels = dataset.annotations("train")
     by_id = {name: (t.tolist(), la.tolist()) for name, t, la in zip(image_ids, tags, labels, strict=True)}

@@ -196,7 +196,7 @@ def test_globs_are_expanded(tree):
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
-def test_a_list_on_standard_input(tree, separator):
+def test_a_list_of_paths_on_standard_input_is_read(tree, separator):
     names = [b"b/one.jpg", b"a.png", b"gone.jpg", "b/ü \n.jpg".encode() if separator == b"\0" else b"b/c"]
     tree(**{os.fsdecode(names[3]): JPEG} if separator == b"\0" else {})
     last = os.fsdecode(names[3]) if separator == b"\0" else "b/c/three.tif"

@@ -156,7 +156,7 @@ class TestFile:
         ]
 
     @pytest.mark.parametrize("name", ["out", "out.partial"])
-    def test_a_file_of_an_earlier_version_is_not_added_to(self, format, read, tmp_path, name):
+    def test_a_file_of_an_earlier_version_is_refused(self, format, read, tmp_path, name):
         rows = {
             JSON: b'{"path": "a.jpg", "labels": [], "quantity": 1.0}\n',
             CSV: b"path,labels,probabilities,quantity,tags,unknown\na.jpg,,,1.000,,\n",

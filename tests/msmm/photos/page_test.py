@@ -194,7 +194,7 @@ def multipart(path) -> bytes:
 
 
 def upload_in_chunks(address, path, size=1000):
-    """Sends a form without its length, as curl and proxies do; returns what the page answers."""
+    """Sends a form without its length, as curl and proxies do; returns the response."""
     import httpx
 
     form = multipart(path)
@@ -223,7 +223,7 @@ def test_an_upload_in_chunks_is_annotated(address, model, example):
     assert annotated == page.annotate_upload(model, example[0], "dog")
 
 
-def test_too_large_an_upload_in_chunks_leaves_nothing_behind(address, tmp_path):
+def test_an_upload_in_chunks_beyond_the_limit_leaves_no_file(address, tmp_path):
     folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
     before = sorted(folder.rglob("*"))
     (tmp_path / "large.jpg").write_bytes(bytes((UPLOAD_MB + 2) * 2**20))
@@ -378,7 +378,7 @@ def tab(browser, address):
     tab.close()
 
 
-def test_a_person_annotates_a_photograph(tab, model, tmp_path):
+def test_a_photograph_is_annotated_in_the_browser(tab, model, tmp_path):
     path = tmp_path / "<img src=x onerror=alert(3)>.png"
     photograph().save(path)
     tab.set_input_files("input[type=file]", path)

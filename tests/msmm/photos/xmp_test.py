@@ -129,7 +129,7 @@ def test_own_properties_moved_by_other_programs_are_recognised():
     assert second.count(b"<msmm:added>") == 1
 
 
-def test_keywords_in_other_forms_are_read_but_not_added_to():
+def test_keywords_in_other_xmp_forms_are_read_but_not_extended():
     head = f'<r:RDF xmlns:r="{xmp.RDF}" xmlns:d="{xmp.DC}"><r:Description '
     for packet in (
         f'{head} d:subject="Rome"/></r:RDF>',
@@ -155,7 +155,7 @@ EMPTIES = {
 
 
 @pytest.mark.parametrize("name", EMPTIES)
-def test_empty_keywords_are_added_to(name):
+def test_labels_are_added_to_empty_keyword_lists(name):
     """Packets as programs leave them after the last keyword was removed."""
     old = EMPTIES[name]
     new = merge(old, ["sky"])
@@ -179,7 +179,7 @@ def test_empty_keywords_are_added_to(name):
         '<rdf:RDF xmlns:rdf="{rdf}"><rdf:Description/></rdf:RDF>',
     ],
 )
-def test_a_packet_without_properties_is_added_to(packet):
+def test_labels_are_added_to_a_packet_without_properties(packet):
     new = merge(packet.format(rdf=xmp.RDF), ["sky"], keywords=["existing"])
     assert read_subjects(new) == ["existing", "sky"]
     assert read_subjects(merge(new, [])) == ["existing"]

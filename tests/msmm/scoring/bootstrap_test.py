@@ -21,7 +21,7 @@ TRUTH = random_labels(0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
+def test_interval_of_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
     worse, better = random_labels(1), random_labels(2)
     monkeypatch.setattr(bootstrap, "_WEIGHTS_PER_BLOCK", 60 * 7)  # 1 + 20 rows in blocks of 7
     gain = metric_gain(TRUTH, [worse], [better], metric, resamples=20, seed=5)
@@ -95,7 +95,7 @@ def test_intervals_depend_on_the_seed_and_are_antisymmetric():
     assert metric_gain(TRUTH, worse, worse).interval == (0, 0)
 
 
-def test_means_over_images_use_the_same_draws():
+def test_mean_gain_equals_a_plain_bootstrap_loop():
     gains = np.random.default_rng(3).normal(size=(1, 60))
     rng = np.random.default_rng(0)
     draws = [gains[0][rng.integers(60, size=60)].mean() for _ in range(100)]

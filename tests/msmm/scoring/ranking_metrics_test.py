@@ -81,7 +81,7 @@ def test_f1_at_one_half_equals_eq_6():
     assert set(ranking_metrics(truth, scores, half=None)) == {"mAP"}
 
 
-def test_wrong_arguments_are_errors():
+def test_average_precision_refuses_wrong_arguments():
     truth = np.ones((2, 2), bool)
     for scores in (np.zeros((2, 3)), np.full((2, 2), np.nan)):
         with pytest.raises(ValueError, match="without NaN"):

@@ -70,7 +70,7 @@ def weights(model):
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
-def test_training_fits_and_returns_the_best_epoch(tmp_path):
+def test_training_returns_the_weights_of_the_best_epoch(tmp_path):
     model, parts, progress = fit_task(make_task(epochs=30), CONFIG, tmp_path, SETTINGS)
     by_epoch = [row["held-out"]["MSE"] for row in progress.history]
     assert progress.best_epoch == 1 + int(np.argmin(by_epoch))
@@ -209,7 +209,7 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
         fit_task(make_task(), CONFIG, tmp_path, {"k": 4})
 
 
-def test_a_damaged_state_is_named(tmp_path):
+def test_a_damaged_state_file_is_refused(tmp_path):
     (tmp_path / "state.npz").write_bytes(b"PK not really")
     with pytest.raises(UserError, match=r"state\.npz is damaged"):
         fit_task(make_task(), CONFIG, tmp_path, SETTINGS)

@@ -1,4 +1,4 @@
-"""Layers that compute in 16 bits: what stays float32, what is recorded, how far results move."""
+"""Layers that compute in 16 bits: parts that stay float32, recorded settings, differences of results."""
 
 import keras
 import numpy as np

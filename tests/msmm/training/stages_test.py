@@ -1,4 +1,4 @@
-"""Algorithm 1 on a small data set: what each stage trains, leaves unchanged, reuses and refuses."""
+"""Algorithm 1 on a small data set: training, frozen parts, reuse and refusal of each stage."""
 
 import dataclasses
 import json
@@ -362,7 +362,7 @@ def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run
 
 
 def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
-    """Its state has no field `stopped`; settings and inputs are recorded under the same names."""
+    """A state of version 0.1.0 has no field `stopped`; settings and inputs are recorded under the same names."""
     uninterrupted = make_run("uninterrupted")
     stages.train(uninterrupted, "textual")
     killed = make_run("killed")
