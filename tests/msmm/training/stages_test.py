@@ -362,7 +362,7 @@ def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run
 
 
 def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
-    """A state of version 0.1.0 has no field `stopped`; settings and inputs are recorded under the same names."""
+    """A state of version 0.1.0 has no field `stopped`; settings and inputs have the same names."""
     uninterrupted = make_run("uninterrupted")
     stages.train(uninterrupted, "textual")
     killed = make_run("killed")
