@@ -54,7 +54,7 @@ def main(paths: list[str]) -> None:
     from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
-    model.estimators(_QUANTITY.value)  # raises where it has no such one
+    model.counting_rules(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
     rule = None if _QUANTITY.value == BEST else _QUANTITY.value
     settings = Settings(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import published
-from experiments.reporting.report import LENGTHS, Claim
+from experiments.reporting.claims import Claim
+from experiments.reporting.table import LENGTHS
 from experiments.sections.study import (
     MeasuredRow,
     Section,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from experiments.reporting import published
-from experiments.reporting.report import Row, Table
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import Section, Study
 from msmm.core import checksums
 from msmm.core.errors import UserError

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.reporting.report import Report, Row, Table
+from experiments.reporting.report import Report
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import package_versions
 from msmm import configs
 from msmm.configs import flatten, replace_flat

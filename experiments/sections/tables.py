@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.reporting import published
 from experiments.reporting.claims import measure_quantity_claim
-from experiments.reporting.report import LENGTHS, QUANTITY, Row, Table
+from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.comparison import comparison_section
 from experiments.sections.study import (
     MeasuredRow,

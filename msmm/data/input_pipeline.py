@@ -83,7 +83,7 @@ class Images:
         self.num_rows = dataset.num_examples(split)
         self._fits = self.num_rows * size * size * 3 <= cache_gib * 2**30
         self._workers = workers
-        self._decoded = None
+        self._decoded: np.ndarray | None = None
 
     def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
         """Yields uint8 [B, S, S, 3] in record order.

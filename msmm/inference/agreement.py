@@ -111,11 +111,11 @@ def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw
     probabilities = np.stack([a.probabilities for a in annotations])
     raw = np.array([a.quantity for a in annotations], np.float64)
     tagged, borderline = model.has_tags(tags), np.zeros(probabilities.shape, bool)
-    for has_tags, estimator in model.estimators(quantity).items():
+    for has_tags, rule in model.counting_rules(quantity).items():
         rows = tagged == has_tags
         if rows.any():
             inputs = probabilities[rows], raw[rows]
-            borderline[rows] = find_borderline(*predict_range(estimator, *inputs, tolerance, raw_tolerance))
+            borderline[rows] = find_borderline(*predict_range(rule, *inputs, tolerance, raw_tolerance))
     return borderline
 
 

@@ -23,6 +23,8 @@ from msmm.scoring.predictions import Predictions, round_counts
 class CountingRule(Protocol):
     """A rule that decides how many labels to keep."""
 
+    title: ClassVar[str]
+
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         """Returns scores and counts from probabilities [N, C] and the regressor's raw quantities [N]."""
         ...

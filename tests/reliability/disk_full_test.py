@@ -215,7 +215,8 @@ def test_features_are_refused_before_they_fill_the_disk_or_leave_nothing(small_d
 
 
 def test_a_report_on_a_full_disk_leaves_the_old_one(small_disk, tmp_path):
-    from experiments.reporting.report import Report, Row, Table, write_report
+    from experiments.reporting.report import Report, write_report
+    from experiments.reporting.table import Row, Table
 
     disk = small_disk(tmp_path / "disk", 1)
     page = Report("Old", [Table("A", [Row("x", [{"C-P": 1.0}])])])

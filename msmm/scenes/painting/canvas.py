@@ -81,8 +81,8 @@ class Canvas:
 
     def lit(self, colour, glow: bool = False) -> tuple[int, int, int]:
         r, g, b = (1.0, 1.0, 1.0) if glow else self.light.tint
-        lit = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
-        return lit if min(lit) >= 0 and max(lit) <= 255 else tuple(min(255, max(0, c)) for c in lit)
+        red, green, blue = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
+        return min(255, max(0, red)), min(255, max(0, green)), min(255, max(0, blue))
 
     def polygon(self, points, colour, shows: tuple = (), glow: bool = False):
         self._pen.polygon([v * self.side for point in points for v in point], fill=self.lit(colour, glow))
@@ -113,7 +113,7 @@ class Canvas:
         if box[2] > box[0] and box[3] > box[1]:
             picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
             size = (box[2] - box[0], box[3] - box[1])
-            self.image.paste(picture.resize(size, Image.Resampling.NEAREST), box[:2])
+            self.image.paste(picture.resize(size, Image.Resampling.NEAREST), (box[0], box[1]))
         corners = [v * MAP_SIDE for v in (left, top, right, bottom)]
         self._map_pen.rectangle(corners, fill=self._id(shows))
 

@@ -166,12 +166,11 @@ def paint_landscape(canvas: Canvas, rng, landscape: Landscape, light: str):
 def _heaven(canvas: Canvas, rng, horizon: float, light: str, sun, moon: bool):
     stuff.sky(canvas, rng, horizon, sun)
     if sun and rng.random() < 0.6:
-        Stamp(canvas, *sun, rng.uniform(0.03, 0.12), ("sky",)).blob(
-            0, 0, 0.5, 0.5, (255, 240, 190), glow=True
-        )
+        glow = Stamp(canvas, sun[0], sun[1], rng.uniform(0.03, 0.12), ("sky",))
+        glow.blob(0, 0, 0.5, 0.5, (255, 240, 190), glow=True)
     if moon or (light in ("dusk", "night") and rng.random() < MOONLIT):
-        at = rng.uniform(0.08, 0.92), horizon * rng.uniform(0.08, 0.7)
-        objects.moon(Stamp(canvas, *at, rng.uniform(0.03, 0.16), ("moon",), angle=rng.normal(0, 0.5)), rng)
+        x, y = rng.uniform(0.08, 0.92), horizon * rng.uniform(0.08, 0.7)
+        objects.moon(Stamp(canvas, x, y, rng.uniform(0.03, 0.16), ("moon",), angle=rng.normal(0, 0.5)), rng)
     if rng.random() < (OVERCAST_CLOUDY if light == "overcast" else CLOUDY):
         stuff.clouds(canvas, rng, 0.8 if light == "overcast" else 0.8 * rng.random())
 

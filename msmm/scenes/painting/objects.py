@@ -173,8 +173,8 @@ def vase(s: Stamp, rng):
     glaze = vary(rng, pick(rng, PAINTS), 15)
     s.polygon([(-0.12, 0), (0.12, 0), (0.18, 0.25), (0.09, 0.45), (-0.09, 0.45), (-0.18, 0.25)], glaze)
     for _ in range(int(rng.integers(3, 7))):
-        at = s.place([(rng.uniform(-0.28, 0.28), rng.uniform(0.6, 0.95))])[0]
-        flower(Stamp(s.canvas, *at, s.height * rng.uniform(0.2, 0.32), ("flowers",)), rng)
+        x, y = s.place([(rng.uniform(-0.28, 0.28), rng.uniform(0.6, 0.95))])[0]
+        flower(Stamp(s.canvas, x, y, s.height * rng.uniform(0.2, 0.32), ("flowers",)), rng)
 
 
 def clutter(s: Stamp, rng):

@@ -46,7 +46,7 @@ def test_ties_halves_and_quantities_beyond_both_limits():
     probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
     quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
     scores, count = counting.regression(Regression(), tf.constant(probabilities), tf.constant(quantity))
-    said = Regression().annotate(probabilities, quantity)
+    said = Regression().apply(probabilities, quantity)
     np.testing.assert_array_equal(count, said.counts)
     np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose_labels(said))
 
