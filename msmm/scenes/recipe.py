@@ -99,7 +99,7 @@ def _visible(canvas: Canvas, light: str) -> dict[str, float]:
     """Returns the visible concepts and their shares of the picture."""
     visible = {
         concept: share
-        for concept, share in canvas.shares().items()
+        for concept, share in canvas.measure_shares().items()
         if share >= (LEAST_STUFF if concept in STUFF else LEAST_OBJECT)
     }
     if light == "night" or (light == "sunset" and "sky" in visible):

@@ -180,7 +180,9 @@ def test_export_offers_every_exportable_counting_rule():
     from msmm.quantities.registry import BEST, COUNTING_RULES, EXPORTABLE
 
     assert [name for name in COUNTING_RULES if name in EXPORTABLE] == list(EXPORTABLE)
-    assert f"<{'|'.join([*EXPORTABLE, BEST])}>" in "".join(run("msmm.export", "--help").stdout.split())
+    assert f"<{'|'.join([*EXPORTABLE, BEST])}>" in "".join(
+        run("msmm.export", "--help", cwd=ROOT).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
