@@ -53,7 +53,7 @@ def main() -> None:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)
         write_lines(partial / "tags.txt", model.tags)
-        agreements = check.check(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
+        agreements = check.check_export(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
     for inputs, agreement in zip(("pixels", "encoded images"), agreements, strict=False):
         print(
             f"{inputs}: the model's labels on {agreement.same_labels} of {agreement.images} images"

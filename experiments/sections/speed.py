@@ -90,7 +90,7 @@ def load_or_measure_times(study: Study, again: bool) -> dict:
     weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # a damaged file is measured again
-            checksums.check(path, "")
+            checksums.check_file(path, "")
             times = read_json(path)
             if times.get("weights") == weights:
                 return times

@@ -15,7 +15,7 @@ from msmm.data import preprocessing
 from msmm.data.records import Dataset
 
 
-def held_out(image_ids, size: int, seed: int) -> np.ndarray:
+def choose_held_out(image_ids, size: int, seed: int) -> np.ndarray:
     """Returns bool [N]: which training images are held out for model selection (decision 25).
 
     At most `size` and at most a tenth are held out: the images whose ids have the lowest hashes with the

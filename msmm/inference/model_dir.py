@@ -253,7 +253,7 @@ def add_file(directory, name: str, content: bytes) -> None:
     checksums.add(directory, name)
 
 
-def check(directory) -> pathlib.Path:
+def check_directory(directory) -> pathlib.Path:
     """Returns the path of a model directory. Raises UserError where a file is missing or damaged."""
     directory = pathlib.Path(directory)
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
@@ -277,7 +277,7 @@ def load(directory, engine: Engine | None = None) -> Model:
     Raises:
       UserError: a file is missing or damaged; the message names it.
     """
-    directory = check(directory)
+    directory = check_directory(directory)
     network = engine or _network(directory / "model.keras")
     labels, tags = (_names(directory / name) for name in ("labels.txt", "tags.txt"))
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_write, lock, named
+from msmm.core.files import add_path_to_errors, atomic_write, lock
 from msmm.core.text import normalise_tag
 from msmm.photos import sidecars
 from msmm.photos.formats import MAX_LINE, Annotated, Format, escape_unprintable, text_line
@@ -124,7 +124,7 @@ class File:
             return False
 
     def __exit__(self, failed, *_) -> None:
-        with named(self._partial), self._file:
+        with add_path_to_errors(self._partial), self._file:
             self._file.flush()
             if failed:
                 return
@@ -137,7 +137,7 @@ class File:
         return self._done.get(hash(self._format.key(path)))
 
     def write(self, photo: Annotated) -> None:
-        with named(self._partial):
+        with add_path_to_errors(self._partial):
             self._file.write(self._format.line(photo, self._model).encode() + b"\n")
             self._file.flush()
         self._new += 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from msmm.core import photo_files
-from msmm.core.files import is_at, lock, named
+from msmm.core.files import add_path_to_errors, is_at, lock
 from msmm.photos import xmp, xmp_merging
 from msmm.photos.keywords import Keywords, join_keywords, read_packet
 
@@ -90,7 +90,7 @@ def write_labels(
     path = choose_sidecar(photo)
     real = os.path.realpath(path)  # a link stays one
     try:
-        with named(real), _partial(f"{real}.partial") as partial:
+        with add_path_to_errors(real), _partial(f"{real}.partial") as partial:
             if os.path.lexists(path):
                 old = pathlib.Path(path).read_bytes()
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)

@@ -61,7 +61,7 @@ def _logits(probabilities):
     return tf.math.log(p) - tf.math.log(1 - p)
 
 
-def choose(scores, count):
+def choose_labels(scores, count):
     """Chooses labels as `predictions.choose`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
 
     Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not

@@ -71,7 +71,7 @@ class Graph(tf.Module):
         scores_without, count_without = self._count[1](probabilities, quantity)
         tagged = tf.reduce_sum(tags, axis=1) > 0
         count = tf.where(tagged, count, count_without)
-        chosen = counting.choose(tf.where(tagged[:, None], scores, scores_without), count)
+        chosen = counting.choose_labels(tf.where(tagged[:, None], scores, scores_without), count)
         return {"chosen": chosen, "probabilities": probabilities, "quantity": quantity, "count": count}
 
     def _annotate_encoded(self, image_bytes, tags):

@@ -238,10 +238,10 @@ def test_which_engine_is_meant(monkeypatch, installed, bfloat16, asked, meant):
     monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "keras"} else [e])
     monkeypatch.setattr(engines, "has_bfloat16", lambda: bfloat16)
     if isinstance(meant, tuple):
-        assert engines.choose(*asked) == meant
+        assert engines.choose_engine(*asked) == meant
     else:
         with pytest.raises(UserError, match=meant):
-            engines.choose(*asked)
+            engines.choose_engine(*asked)
 
 
 def test_every_precision_has_an_engine():

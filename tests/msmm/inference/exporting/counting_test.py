@@ -31,7 +31,7 @@ def held_out():
 def test_a_rule_chooses_what_its_estimator_chooses(kind, held_out):
     estimator = kind.fit(held_out)
     probabilities, raw = held_out.probabilities, held_out.raw.astype(np.float32)
-    rule = tf.function(lambda p, q: counting.choose(*counting.RULES[kind](estimator, p, q)))
+    rule = tf.function(lambda p, q: counting.choose_labels(*counting.RULES[kind](estimator, p, q)))
     chosen = rule(tf.constant(probabilities), tf.constant(raw))
     borderline = find_borderline(*predict_range(estimator, probabilities, raw, ROUNDING, ROUNDING))
     wrong, on_border = compare_choices(
@@ -48,7 +48,7 @@ def test_ties_halves_and_quantities_beyond_both_limits():
     scores, count = counting.regression(Regression(), tf.constant(probabilities), tf.constant(quantity))
     said = Regression().apply(probabilities, quantity)
     np.testing.assert_array_equal(count, said.counts)
-    np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose_labels(said))
+    np.testing.assert_array_equal(tf.function(counting.choose_labels)(scores, count), choose_labels(said))
 
 
 def test_a_fixed_number_is_no_more_than_there_are_labels():
@@ -57,7 +57,7 @@ def test_a_fixed_number_is_no_more_than_there_are_labels():
 
 
 def test_ties_go_to_the_lower_id():
-    chosen = counting.choose(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
+    chosen = counting.choose_labels(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
     assert chosen.numpy().tolist() == [[True, True, True, False]]
 
 
