@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.benchmarks import measuring
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations
 from msmm.inference.exporting import formats
@@ -218,7 +218,8 @@ def agreement_table(directory, dataset, limit: int | None, batch_size: int, with
     predictions, seconds = {name: [] for name in models}, {name: [] for name in models}
     images = Images(dataset, "test", first.image_size, cache_gib=0)
     batches = images.ordered(batch_size, rows=np.arange(len(rows)))
-    for batch in tqdm(batches, "comparing labels", -(-len(rows) // batch_size), disable=None):
+    total = -(-len(rows) // batch_size)
+    for batch in ProgressBar(batches, "comparing labels", total=total, unit="batches"):
         for name, annotations in predictions.items():
             some = tags[len(annotations) : len(annotations) + len(batch)]
             if not annotations:

@@ -38,7 +38,7 @@ DRAWS = 5  # of each size and seed
 NOTES = (
     "All but regression, top k, rounded Σp and the upper bound are fitted on the held-out training images. "
     "These trained no weights, but they chose the epoch that each stage keeps. No test image is used.",
-    "MSE is that of the counts as they are used, whole numbers; in Tables V and VI it is that of the "
+    "MSE is measured on the counts as they are used, whole numbers; in Tables V and VI on the "
     "regressor's raw values.",
 )
 

@@ -86,7 +86,7 @@ def quantity_section(study: Study, number: str) -> Section:
 TRIVIAL_NOTES = (
     "The two constants come from the training images; their MSE cannot be below the variance of the "
     "true quantities. Σp and p > 0.5 are over the probabilities of the classifier that is named.",
-    "Accuracy is that of the value rounded as for a regressor (at least 1), MSE that of the value itself.",
+    "Accuracy is measured on the value rounded as for a regressor (at least 1), MSE on the value itself.",
 )
 
 

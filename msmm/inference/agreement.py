@@ -18,7 +18,7 @@ LARGEST = 1e-4  # difference of a probability in float32, and of a quantity rela
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far annotations agree with those of a reference.
+    """The agreement of annotations with a reference.
 
     Attributes:
         images: number of images.
@@ -52,7 +52,7 @@ def compare_annotations(
     tags: Sequence[Sequence[str]],
     quantity: str | CountingRule | None = None,
 ) -> Agreement:
-    """Compares annotations of images with those of a reference.
+    """Compares annotations of images with the annotations of a reference.
 
     The tolerance within which a label is borderline is what the numbers differ by, at least `ROUNDING` and at
     most `LARGEST`: a label that differs by more was decided by another rule or of other numbers.

@@ -18,7 +18,7 @@ from msmm.photos.formats import MAX_LINE, Annotated, Format, escape_unprintable,
 
 
 class Output(Protocol):
-    """Where annotations go: a context.
+    """A destination of annotations, as a context manager.
 
     Leaving it without an exception makes a file appear under its name. Until then, and after a kill, it is
     `<name>.partial`, from which the next run goes on.
@@ -116,7 +116,7 @@ class File:
         return self
 
     def _is_unchanged(self) -> bool:
-        """Whether no other process has ended meanwhile, and taken the file with it."""
+        """Returns whether no other process has ended meanwhile, and taken the file with it."""
         try:
             mine = os.fstat(self._file.fileno())
             return os.path.samestat(mine, os.stat(self._partial)) and mine.st_size >= self._size
@@ -180,7 +180,7 @@ class DryRun(Text):
 
 
 def _is_ours(path: pathlib.Path, format: Format) -> bool:
-    """Whether a file is empty or begins as the format does; a partial one may have half a line."""
+    """Returns whether a file is empty or begins as the format does; a partial one may have half a line."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:

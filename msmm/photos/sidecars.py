@@ -65,7 +65,7 @@ def find_annotator(photo: str) -> str | None:
 
 
 def has_keywords(photo: str) -> bool:
-    """Whether the sidecar to write to has a list of keywords, be it empty."""
+    """Returns whether the sidecar to write to has a list of keywords, be it empty."""
     with contextlib.suppress(OSError, xmp.BadPacket):
         packet = xmp.parse(_read(choose_sidecar(photo)))
         attributes = (name for description in packet.rdf.children for name in description.attributes)
@@ -82,7 +82,7 @@ def write_labels(
 ) -> str:
     """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
 
-    The other arguments are those of `xmp_merging.merge_keywords`.
+    The other arguments are the same as for `xmp_merging.merge_keywords`.
 
     Raises:
       CannotWrite: with the cause. A full disk is an OSError.

@@ -58,7 +58,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class TopK:
-    """The same quantity for every image (decision 24)."""
+    """Keeps the k most probable labels of every image (decision 24)."""
 
     title: ClassVar[str] = "top k"
     k: int

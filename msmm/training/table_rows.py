@@ -101,8 +101,8 @@ def measure_row(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Returns the labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1).
 
-    With a counting rule (see `predict_row`), accuracy and MSE are those of its whole counts; without one,
-    those of the regressor's raw values.
+    With a counting rule (see `predict_row`), accuracy and MSE come from its whole counts; without one, from
+    the regressor's raw values.
     """
     truth = run.split(split)
     predictions = predict_row(run, row, split, counting_rule)

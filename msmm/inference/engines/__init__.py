@@ -39,7 +39,7 @@ class Engine:
     Attributes:
       format: the export format that it reads; "" for the Keras network itself.
       packages: what it needs, and the conversion.
-      precisions: those of PRECISIONS that it has.
+      precisions: the members of PRECISIONS that it supports.
     """
 
     format: str
