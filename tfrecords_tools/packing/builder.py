@@ -218,8 +218,8 @@ def pack(
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
-    Nothing of an unfinished data set stays, not even after a killed run. An old one stays until the new one is
-    complete.
+    Nothing of an unfinished data set stays, not even after a killed run. An old one stays until the new one
+    is complete.
 
     Args:
         kind: the raw data set.
