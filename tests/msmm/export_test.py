@@ -62,7 +62,7 @@ def test_a_saved_model_runs_without_this_package(saved, tmp_path):
     tags, decoded = check.draw_tags(model, NUM_IMAGES), []
     (tmp_path / "images").mkdir()
     for i in range(NUM_IMAGES):
-        data, pixels = check.encode(i, check.draw(i, 48 + i % 3))
+        data, pixels = check.encode(i, check.draw_image(i, 48 + i % 3))
         (tmp_path / f"images/{i:03d}").write_bytes(data)
         decoded.append(pixels)
     command = [sys.executable, "-c", SERVE, json.dumps([";".join(words) for words in tags])]

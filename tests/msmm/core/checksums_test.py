@@ -33,8 +33,8 @@ def test_a_changed_file_is_reported_with_the_advice(directory):
     data[700_000] ^= 1
     (directory / "a.bin").write_bytes(data)
     with pytest.raises(UserError, match=r"a\.bin is damaged, it is not what SHA256SUMS says: fetch it again"):
-        checksums.check(directory / "a.bin", "fetch it again")
-    checksums.check(directory / "ü b.txt", "fetch it again")
+        checksums.check_file(directory / "a.bin", "fetch it again")
+    checksums.check_file(directory / "ü b.txt", "fetch it again")
 
 
 def test_a_missing_or_unlisted_file_is_an_error(directory):
@@ -42,7 +42,7 @@ def test_a_missing_or_unlisted_file_is_an_error(directory):
     with pytest.raises(UserError, match=r"cannot read .*ü b\.txt"):
         checksums.check_directory(directory, "fetch it again")
     with pytest.raises(UserError, match=r"SHA256SUMS is damaged, it does not name README\.md"):
-        checksums.check(directory / "README.md", "fetch it again")
+        checksums.check_file(directory / "README.md", "fetch it again")
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", f"{'0' * 64}  ../a.bin\n", f"{'0' * 64}  a\0.bin\n"])
@@ -56,7 +56,7 @@ def test_a_directory_without_checksums_is_accepted(directory):
     (directory / "SHA256SUMS").unlink()
     (directory / "a.bin").write_bytes(b"")
     checksums.check_directory(directory, "")
-    checksums.check(directory / "a.bin", "")
+    checksums.check_file(directory / "a.bin", "")
 
 
 def test_a_file_is_hashed_again_only_after_a_change(directory, monkeypatch):

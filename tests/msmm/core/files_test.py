@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, atomic_write, locked
+from msmm.core.files import atomic_directory, atomic_write, lock_directory
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from msmm.core.files import locked, atomic_directory, atomic_write
-with locked(sys.argv[1]):
+from msmm.core.files import lock_directory, atomic_directory, atomic_write
+with lock_directory(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -27,22 +27,22 @@ def test_a_lock_is_held_by_a_live_process_and_released_by_a_killed_one(tmp_path)
     assert holder.stdout.readline() == "held\n"
     with (
         pytest.raises(UserError, match=f"process {holder.pid} is at work in .*seed0"),
-        locked(tmp_path / "seed0"),
+        lock_directory(tmp_path / "seed0"),
     ):
         pass
-    with locked(tmp_path / "seed1"):
+    with lock_directory(tmp_path / "seed1"):
         pass
     holder.kill()
     holder.communicate()
-    with locked(tmp_path / "seed0"):
+    with lock_directory(tmp_path / "seed0"):
         pass
 
 
 def test_a_lock_is_released_at_the_end_of_its_block(tmp_path):
     for _ in range(2):
-        with locked(tmp_path):
+        with lock_directory(tmp_path):
             pass
-    with pytest.raises(UserError, match="is at work"), locked(tmp_path), locked(tmp_path):
+    with pytest.raises(UserError, match="is at work"), lock_directory(tmp_path), lock_directory(tmp_path):
         pass
 
 

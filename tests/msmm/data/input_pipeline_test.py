@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.data.input_pipeline import Images, Share, batches_of, epoch_flips, epoch_rows, held_out
+from msmm.data.input_pipeline import Images, Share, batches_of, choose_held_out, epoch_flips, epoch_rows
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,15 @@ def streamed(dataset):
 
 def test_held_out_images_depend_on_id_and_seed_but_not_on_order():
     ids = np.array([f"image{i}" for i in range(200)])
-    mask = held_out(ids, 15, seed=1)
+    mask = choose_held_out(ids, 15, seed=1)
     assert mask.sum() == 15
     shuffled = np.random.default_rng(0).permutation(200)
-    np.testing.assert_array_equal(held_out(ids[shuffled], 15, seed=1), mask[shuffled])
-    assert (held_out(ids, 15, seed=2) != mask).any()
+    np.testing.assert_array_equal(choose_held_out(ids[shuffled], 15, seed=1), mask[shuffled])
+    assert (choose_held_out(ids, 15, seed=2) != mask).any()
 
 
 def test_at_most_a_tenth_of_the_images_is_held_out():
-    assert held_out(np.array([f"{i}" for i in range(55)]), 5000, seed=0).sum() == 5
+    assert choose_held_out(np.array([f"{i}" for i in range(55)]), 5000, seed=0).sum() == 5
 
 
 def test_every_epoch_is_a_permutation_of_the_rows():

@@ -113,7 +113,7 @@ def test_an_unreadable_backbone_file_is_refused(tmp_path):
 
 
 def test_fusion_has_the_parameter_count_of_the_paper(resnet101):
-    model = multi_scale.multi_scale([o.shape[1:] for o in resnet101.outputs])
+    model = multi_scale.build_multi_scale([o.shape[1:] for o in resnet101.outputs])
     assert (model.count_params(), count_trainable(model)) == (15_214_848, 15_203_456)
     assert model.output_shape == (None, 2048)
 
@@ -123,7 +123,7 @@ def test_fusion_equals_eq_2_and_3():
     import tensorflow as tf
 
     shapes = [(16, 16, 3), (8, 8, 4), (4, 4, 5), (2, 2, 6), (1, 1, 7)]
-    model = multi_scale.multi_scale(shapes)
+    model = multi_scale.build_multi_scale(shapes)
     rng = np.random.default_rng(0)
     model.set_weights(
         [
@@ -149,18 +149,18 @@ def test_fusion_accepts_feature_maps_of_odd_size():
     model = backbone.build("resnet-1-1-1-1-w8", image_size=75)
     shapes = [tuple(o.shape[1:]) for o in model.outputs]
     assert [s[0] for s in shapes] == [38, 19, 10, 5, 3]
-    assert multi_scale.multi_scale(shapes).output_shape == (None, 256)
+    assert multi_scale.build_multi_scale(shapes).output_shape == (None, 256)
 
 
 def test_textual_and_heads_have_the_parameter_counts_of_the_paper():
-    assert textual.textual(1000).count_params() == 6_246_400
-    assert heads.classifier(4096, 81).count_params() == 331_857
-    assert heads.quantity(4096).count_params() == 2_229_249
+    assert textual.build_textual(1000).count_params() == 6_246_400
+    assert heads.build_classifier(4096, 81).count_params() == 331_857
+    assert heads.build_quantity(4096).count_params() == 2_229_249
 
 
 def test_a_model_without_tags_trains_and_saves(tmp_path):
-    mlp = textual.textual(0, 4)
-    model = keras.Model(mlp.input, heads.classifier(4, 2)(mlp.output))
+    mlp = textual.build_textual(0, 4)
+    model = keras.Model(mlp.input, heads.build_classifier(4, 2)(mlp.output))
     model.compile("sgd", "mse")
     assert np.isfinite(float(model.train_on_batch(np.zeros((3, 0), np.float32), np.ones((3, 2)))))
     model.save(tmp_path / "m.keras")
@@ -169,12 +169,12 @@ def test_a_model_without_tags_trains_and_saves(tmp_path):
 
 
 def test_initial_quantity_is_the_mean_count():
-    model = heads.quantity(16, mean_count=2.5)
+    model = heads.build_quantity(16, mean_count=2.5)
     assert model.predict_on_batch(np.zeros((1, 16), np.float32)).item() == pytest.approx(2.5)
 
 
 def test_quantity_dropout_is_one_half_in_training_only():
-    model = heads.quantity(16)
+    model = heads.build_quantity(16)
     x = np.ones((4, 16), np.float32)
     assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.5}
     np.testing.assert_array_equal(model.predict_on_batch(x), model.predict_on_batch(x))
@@ -183,13 +183,13 @@ def test_quantity_dropout_is_one_half_in_training_only():
 
 def test_annotator_equals_its_parts(small):
     keras.utils.set_random_seed(0)
-    fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
+    fusion = multi_scale.build_multi_scale([o.shape[1:] for o in small.outputs])
     mlp, visual_heads = (
-        textual.textual(10, 16),
-        (heads.classifier(256, 5, name="a"), heads.quantity(256, name="b")),
+        textual.build_textual(10, 16),
+        (heads.build_classifier(256, 5, name="a"), heads.build_quantity(256, name="b")),
     )
-    classifier, quantity = heads.classifier(256 + 16, 5), heads.quantity(256 + 16)
-    model = annotator.annotator(small, fusion, mlp, classifier, quantity, *visual_heads)
+    classifier, quantity = heads.build_classifier(256 + 16, 5), heads.build_quantity(256 + 16)
+    model = annotator.assemble_annotator(small, fusion, mlp, classifier, quantity, *visual_heads)
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     tags = np.eye(10, dtype=np.float32)[[3, 9]]
@@ -231,7 +231,7 @@ def build_on_fusion():
         x, maps = keras.Input((64, 64, 3)), []
         for width in (4, 4, 8, 8, 8):
             maps.append(keras.layers.Conv2D(width, 3, 2, "same")(maps[-1] if maps else x))
-        fusion = multi_scale.multi_scale([m.shape[1:] for m in maps], bn_momentum=0.5)
+        fusion = multi_scale.build_multi_scale([m.shape[1:] for m in maps], bn_momentum=0.5)
         yield keras.Model(x, (Segments(fusion) if recompute else fusion)(maps)), fusion
 
 

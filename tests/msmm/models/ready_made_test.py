@@ -23,7 +23,7 @@ def check_backbone(name, size):
     built = backbone.build(name, image_size=size)
     sides = [-(-size // stride) for stride in backbone.STRIDES]
     assert [tuple(o.shape[1:3]) for o in built.outputs] == [(s, s) for s in sides]
-    fusion = multi_scale.multi_scale([o.shape[1:] for o in built.outputs])
+    fusion = multi_scale.build_multi_scale([o.shape[1:] for o in built.outputs])
     assert fusion.output_shape == (None, built.outputs[-1].shape[-1])
     pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
     maps = built.predict_on_batch(pixels)

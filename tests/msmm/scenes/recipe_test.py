@@ -184,22 +184,24 @@ def test_tables_of_the_recipe_have_the_same_keys():
 def test_covered_objects_are_not_visible():
     canvas = Canvas(64, LIGHTS["day"])
     square = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)]
-    canvas.polygon(square, (255, 0, 0), ("car",))
-    assert canvas.shares()["car"] == pytest.approx(0.25, abs=0.02)
-    canvas.polygon([(x + 0.25, y) for x, y in square], (0, 255, 0), ("tree",))  # hides half of it
-    assert canvas.shares() == pytest.approx({"car": 0.125, "tree": 0.25}, abs=0.02)
-    canvas.polygon([(0.25, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)], (0, 0, 255))  # without a label
-    assert canvas.shares() == pytest.approx({"car": 0.0625, "tree": 0.25}, abs=0.02)
-    stuff.ground(canvas, np.random.default_rng(0), 0.2, "grass")
-    assert set(canvas.shares()) == {"grass"} and canvas.shares()["grass"] == pytest.approx(0.8, abs=0.02)
+    canvas.draw_polygon(square, (255, 0, 0), ("car",))
+    assert canvas.measure_shares()["car"] == pytest.approx(0.25, abs=0.02)
+    canvas.draw_polygon([(x + 0.25, y) for x, y in square], (0, 255, 0), ("tree",))  # hides half of it
+    assert canvas.measure_shares() == pytest.approx({"car": 0.125, "tree": 0.25}, abs=0.02)
+    canvas.draw_polygon([(0.25, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)], (0, 0, 255))  # without a label
+    assert canvas.measure_shares() == pytest.approx({"car": 0.0625, "tree": 0.25}, abs=0.02)
+    stuff.paint_ground(canvas, np.random.default_rng(0), 0.2, "grass")
+    assert set(canvas.measure_shares()) == {"grass"} and canvas.measure_shares()["grass"] == pytest.approx(
+        0.8, abs=0.02
+    )
 
 
 def test_framing_crops_the_picture_and_the_map_alike():
     rng = np.random.default_rng(0)
     for _ in range(20):
         canvas = Canvas(192, LIGHTS["day"])
-        canvas.polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
-        canvas.polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
+        canvas.draw_polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
+        canvas.draw_polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
         recipe._frame(rng, canvas, 96)
         picture, seen = np.asarray(canvas.image), np.asarray(canvas.map)
         assert picture.shape == (96, 96, 3) and seen.shape == (96, 96)

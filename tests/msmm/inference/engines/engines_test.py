@@ -236,10 +236,10 @@ def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16
     monkeypatch.setattr(engines, "missing", lambda e: [] if e in {*installed, "keras"} else [e])
     monkeypatch.setattr(engines, "has_bfloat16", lambda: bfloat16)
     if isinstance(expected, tuple):
-        assert engines.choose(*requested) == expected
+        assert engines.choose_engine(*requested) == expected
     else:
         with pytest.raises(UserError, match=expected):
-            engines.choose(*requested)
+            engines.choose_engine(*requested)
 
 
 def test_every_precision_has_an_engine():

@@ -31,7 +31,7 @@ def held_out():
 def test_an_exported_rule_chooses_the_labels_of_its_estimator(kind, held_out):
     estimator = kind.fit(held_out)
     probabilities, raw = held_out.probabilities, held_out.raw.astype(np.float32)
-    rule = tf.function(lambda p, q: counting.choose(*counting.RULES[kind](estimator, p, q)))
+    rule = tf.function(lambda p, q: counting.choose_labels(*counting.RULES[kind](estimator, p, q)))
     chosen = rule(tf.constant(probabilities), tf.constant(raw))
     borderline = find_borderline(*predict_range(estimator, probabilities, raw, ROUNDING, ROUNDING))
     wrong, on_border = compare_choices(
@@ -46,9 +46,11 @@ def test_exported_regression_handles_ties_halves_and_limits():
     probabilities = (rng.integers(0, 5, (500, 7)) / 4).astype(np.float32)  # 0 and 1 among them
     quantity = (rng.integers(-4, 40, 500) / 4).astype(np.float32)
     scores, count = counting.regression(Regression(), tf.constant(probabilities), tf.constant(quantity))
-    predictions = Regression().annotate(probabilities, quantity)
+    predictions = Regression().apply(probabilities, quantity)
     np.testing.assert_array_equal(count, predictions.counts)
-    np.testing.assert_array_equal(tf.function(counting.choose)(scores, count), choose_labels(predictions))
+    np.testing.assert_array_equal(
+        tf.function(counting.choose_labels)(scores, count), choose_labels(predictions)
+    )
 
 
 def test_top_k_is_limited_to_the_number_of_labels():
@@ -57,7 +59,7 @@ def test_top_k_is_limited_to_the_number_of_labels():
 
 
 def test_ties_go_to_the_lower_id():
-    chosen = counting.choose(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
+    chosen = counting.choose_labels(tf.constant([[0.5, 0.9, 0.5, 0.5]]), tf.constant([3]))
     assert chosen.numpy().tolist() == [[True, True, True, False]]
 
 

@@ -52,7 +52,7 @@ def test_an_exported_runtime_equals_the_annotations_of_the_model(exported, tying
 
 def test_check_accepts_an_export_of_its_model(exported, tying_model):
     name, directory = exported
-    for agreement in check.check(tying_model, name, directory, 12):
+    for agreement in check.check_export(tying_model, name, directory, 12):
         assert agreement.images == agreement.same_labels == 12
         assert agreement.probability < 1e-6 and agreement.quantity < 1e-6
 
@@ -67,10 +67,10 @@ def test_check_refuses_an_export_of_another_model(exported, tying_model, shift):
     other = Model(network, tying_model.labels, tying_model.tags, {})
     if np.isnan(shift):
         with pytest.raises(ValueError, match="NaN"):
-            check.check(other, name, directory, 12)
+            check.check_export(other, name, directory, 12)
     else:
         with pytest.raises(UserError, match=r"does not annotate as the model does.* a difference of 0.0002"):
-            check.check(other, name, directory, 12)
+            check.check_export(other, name, directory, 12)
 
 
 @pytest.mark.parametrize("column", [0, NUM_LABELS])  # of a probability, of the quantity
@@ -83,7 +83,7 @@ def test_check_refuses_an_export_with_one_weight_changed_by_1_percent(exported, 
     other = Model(keras.models.clone_model(tying_model.network), tying_model.labels, tying_model.tags, {})
     other.network.set_weights(weights)
     with pytest.raises(UserError, match=r"does not annotate as the model does"):
-        check.check(other, name, directory, 12)
+        check.check_export(other, name, directory, 12)
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
