@@ -107,7 +107,7 @@ def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
         (
             "inspect",
             ["--dataset=scenes", "--contact_sheet=/nonexistent/x.png"],
-            "expected a .png file in a folder",
+            "expected a .png file in an existing folder",
         ),
     ],
 )
