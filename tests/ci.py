@@ -1,4 +1,4 @@
-"""Runs a share of the slow tests, which changes with the commit; `.ci/run` calls it after `make test`.
+"""Runs a share of the slow tests, chosen by the commit; `.ci/run` calls it after `make test`.
 
 python tests/ci.py [COMMIT]
 """
@@ -6,7 +6,7 @@ python tests/ci.py [COMMIT]
 import subprocess
 import sys
 
-SHARES = 8  # of the slow tests; as many commits run all of them, on average
+SHARES = 8  # number of shares of the slow tests; each commit runs one
 
 
 def share(commit: str) -> str:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def coco_manifest(directory):
-    """Writes a manifest of 100 COCO photographs: labels are objects, tags the words of captions."""
+def write_coco_manifest(directory):
+    """Writes a manifest of 100 COCO photographs; labels are objects, and tags are words of captions."""
     rows, categories = [], None
     for split, name in (("train", "train2017"), ("test", "val2017")):
         instances = json.loads((COCO / "annotations" / f"instances_{name}.json").read_text())
@@ -40,7 +40,7 @@ def coco_manifest(directory):
 
 
 @pytest.mark.slow
-def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
+def test_model_trained_on_a_coco_manifest_annotates_better_than_chance(tmp_path):
     """Packs, trains every stage with the pretrained backbone at 224 px, and annotates."""
     from PIL import Image
 
@@ -53,7 +53,7 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     from tfrecords_tools.datasets import manifest
     from tfrecords_tools.packing import builder
 
-    rows = coco_manifest(tmp_path)
+    rows = write_coco_manifest(tmp_path)
     builder.pack(
         manifest.Manifest,
         "coco",
@@ -85,4 +85,4 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
         [label in row["labels"] for row, a in zip(test, predictions, strict=True) for label in a.labels]
     )
     prior = np.mean([len(row["labels"]) for row in test]) / 80
-    assert precision > 3 * prior  # of fifty training photographs
+    assert precision > 3 * prior  # with fifty training photographs

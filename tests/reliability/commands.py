@@ -1,7 +1,7 @@
-"""Commands in processes of their own, many of them, without TensorFlow's seconds for each.
+"""Runs many commands as separate processes that import TensorFlow only once.
 
-One process imports TensorFlow, starts nothing with it, and forks for every command, which then runs as
-`python -m` would: its own process group, arguments, directory and exit.
+A server process imports TensorFlow without using it and forks for every command. The fork runs the command as
+`python -m` would: with its own process group, arguments, working directory and exit status.
 """
 
 import contextlib
@@ -18,40 +18,40 @@ from tests.conftest import ROOT
 SERVER = """
 import json, os, resource, runpy, sys
 import absl.app, encodings.cp437, h5py, keras, numpy, PIL.Image, tensorflow, tensorflow_datasets, tqdm
-import xml.parsers.expat  # another user may not read the folder of Python
+import xml.parsers.expat  # users without access to Python's folder cannot import it later
 for line in sys.stdin:
-    asked = json.loads(line)
-    if "wait" in asked:
-        print(os.waitpid(asked["wait"], 0)[1], flush=True)
+    request = json.loads(line)
+    if "wait" in request:
+        print(os.waitpid(request["wait"], 0)[1], flush=True)
         continue
     pid = os.fork()
     if pid:
         print(pid, flush=True)
         continue
     os.setsid()
-    os.chdir(asked["cwd"])
+    os.chdir(request["cwd"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, path in enumerate((asked["out"], asked["err"]), 1):
+    for number, path in enumerate((request["out"], request["err"]), 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
-    if asked["cores"]:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked["cores"]])
-    if asked["largest_file"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest_file"], resource.RLIM_INFINITY))
-    for name in asked["unset"]:
+    if request["cores"]:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["cores"]])
+    if request["largest_file"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
+    for name in request["unset"]:
         os.environ.pop(name, None)
-    if asked["user"]:
+    if request["user"]:
         os.setgroups([])
-        os.setgid(asked["user"])
-        os.setuid(asked["user"])
-    sys.argv = [asked["command"], *asked["arguments"]]
-    runpy.run_module(asked["command"], run_name="__main__", alter_sys=True)
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+    sys.argv = [request["command"], *request["arguments"]]
+    runpy.run_module(request["command"], run_name="__main__", alter_sys=True)
     sys.exit()
 """
 
 
 @dataclasses.dataclass
-class Ended:
-    """The output of an ended command; `status` as of `os.waitpid`, negative where a signal ended it."""
+class CommandResult:
+    """The output of a finished command; `status` is its exit status, or minus the signal that ended it."""
 
     status: int
     stdout: str
@@ -59,7 +59,7 @@ class Ended:
 
 
 class Commands:
-    """A context in which commands are started, waited for and killed."""
+    """A context manager that starts commands and waits for them."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._number = folder, 0
@@ -85,45 +85,50 @@ class Commands:
         Args:
           cores: number of cores that it may use; 0 for all.
           largest_file: limit on the size of files, bytes.
-          user: number of the user that runs it; 0 for this one.
-          stdout: file of its standard output.
-          unset: names of environment variables that it does not have.
+          user: id of the user that runs it; 0 for the current user.
+          stdout: file that receives its standard output.
+          unset: names of environment variables to remove.
         """
         self._number += 1
         output = self._folder / f"{self._number}"
-        asked = {"cwd": str(cwd), "command": command, "arguments": list(map(str, arguments)), "cores": cores}
-        asked |= {
+        request = {
+            "cwd": str(cwd),
+            "command": command,
+            "arguments": list(map(str, arguments)),
+            "cores": cores,
+        }
+        request |= {
             "out": stdout or f"{output}.out",
             "err": f"{output}.err",
             "largest_file": largest_file,
             "user": user,
             "unset": list(unset),
         }
-        return self._ask(asked), output
+        return self._send(request), output
 
-    def wait(self, started: tuple[int, pathlib.Path]) -> Ended:
+    def wait(self, started: tuple[int, pathlib.Path]) -> CommandResult:
         pid, output = started
-        status = os.waitstatus_to_exitcode(self._ask({"wait": pid}))
+        status = os.waitstatus_to_exitcode(self._send({"wait": pid}))
         texts = (pathlib.Path(f"{output}.{end}") for end in ("out", "err"))
-        return Ended(status, *(path.read_text() if path.exists() else "" for path in texts))
+        return CommandResult(status, *(path.read_text() if path.exists() else "" for path in texts))
 
-    def run(self, cwd, command, *arguments, **limits) -> Ended:
+    def run(self, cwd, command, *arguments, **limits) -> CommandResult:
         return self.wait(self.start(cwd, command, *arguments, **limits))
 
-    def _ask(self, what: dict) -> int:
-        print(json.dumps(what), file=self._server.stdin, flush=True)
+    def _send(self, request: dict) -> int:
+        print(json.dumps(request), file=self._server.stdin, flush=True)
         return int(self._server.stdout.readline())
 
 
 def kill(started: tuple[int, pathlib.Path]) -> None:
-    """kill -9 to a command and to all processes that it has started and that share its group."""
-    with contextlib.suppress(ProcessLookupError):  # it had ended before its time
+    """Sends SIGKILL to a command and to all processes in its process group."""
+    with contextlib.suppress(ProcessLookupError):  # it finished before the kill
         os.killpg(started[0], signal.SIGKILL)
 
 
-def error_line(ended: Ended) -> str:
-    """Returns the one line that a user's mistake gets."""
-    assert ended.status == 2, ended
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and "Traceback" not in ended.stderr, ended.stderr
+def error_line(result: CommandResult) -> str:
+    """Returns the single error line of a command that failed with a user error."""
+    assert result.status == 2, result
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in result.stderr, result.stderr
     return lines[0]

@@ -1,8 +1,8 @@
-"""Packing and opening a data set use no network, neither from Python nor from TensorFlow's own file systems.
+"""Packing and opening a data set use no network, neither from Python nor from TensorFlow's file systems.
 
-An audit hook sees Python's sockets. TensorFlow asks buckets (gs://) through libcurl, which no hook sees, but
-which uses a proxy: here a server that records every request. TFDS is told to look into its bucket, as its
-earlier versions do by themselves.
+An audit hook sees Python's sockets. TensorFlow reads buckets (gs://) through libcurl, which no hook sees but
+which uses a proxy: here a server that records every request. The tests turn on TFDS' access to its bucket,
+which earlier versions use by default.
 """
 
 import os
@@ -28,7 +28,7 @@ gcs_utils._is_gcs_disabled = False
 COMMAND = (
     WATCHED + "sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
-# What opening a data set is for training: everything is read.
+# Opens a data set as training does, and reads everything.
 OPEN = (
     WATCHED
     + """
@@ -45,7 +45,7 @@ SOCKET = WATCHED + "import urllib.request; urllib.request.urlopen('http://' + sy
 
 @pytest.fixture
 def proxy():
-    """A proxy that answers nothing: its address, and a list of what it was asked."""
+    """Starts a proxy that never answers; yields its address and the list of received requests."""
     server, requests = socket.create_server(("127.0.0.1", 0)), []
 
     def serve():
@@ -83,15 +83,15 @@ def start(proxy):
         process.communicate()
 
 
-def test_packing_and_opening_use_no_network(start, proxy, write_manifest, tmp_path):
+def test_packing_and_opening_a_data_set_use_no_network(start, proxy, write_manifest, tmp_path):
     rows = [{"image": f"{i}.jpg", "labels": ["a"], "tags": ["t"]} for i in range(12)]
-    where = f"--data_dir={tmp_path / 'data'}"
+    data_dir = f"--data_dir={tmp_path / 'data'}"
     scenes = ["--dataset=scenes", "--num_train=8", "--num_test=4", "--image_size=16"]
     manifest = ["--dataset=manifest", f"--manifest={write_manifest(rows)}", "--workers=2"]
     for code, *arguments in (
-        (COMMAND, "tfrecords_tools.pack", *scenes, where),
-        (COMMAND, "tfrecords_tools.pack", *manifest, where),
-        (COMMAND, "tfrecords_tools.inspect", "--dataset=my_photos", where),
+        (COMMAND, "tfrecords_tools.pack", *scenes, data_dir),
+        (COMMAND, "tfrecords_tools.pack", *manifest, data_dir),
+        (COMMAND, "tfrecords_tools.inspect", "--dataset=my_photos", data_dir),
         (OPEN, tmp_path / "data", "scenes"),
     ):
         process = start(code, *arguments)
@@ -100,7 +100,7 @@ def test_packing_and_opening_use_no_network(start, proxy, write_manifest, tmp_pa
     assert proxy[1] == []
 
 
-def test_a_look_into_a_bucket_would_be_seen(start, proxy):
+def test_proxy_records_requests_of_tensorflow_to_a_bucket(start, proxy):
     process = start(BUCKET)
     deadline = time.monotonic() + 60
     while not proxy[1] and process.poll() is None and time.monotonic() < deadline:
@@ -108,6 +108,6 @@ def test_a_look_into_a_bucket_would_be_seen(start, proxy):
     assert proxy[1]
 
 
-def test_a_connection_of_python_would_be_seen(start, proxy):
+def test_audit_hook_detects_connections_of_python(start, proxy):
     output, _ = start(SOCKET, proxy[0].removeprefix("http://")).communicate(timeout=60)
     assert "network: socket." in output

@@ -1,4 +1,4 @@
-"""A small complete model, as the stages save it, whose batch normalisations are far from doing nothing."""
+"""A small complete model, as the stages save it, with batch normalisation far from the identity."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def saved(network, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def inputs():
-    """Images uint8 [50, S, S, 3] and the names of each one's tags, of which some have none."""
+    """Images uint8 [50, S, S, 3] and the tag names of each; some images have none."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (50, SIZE, SIZE, 3), np.uint8)
     return images, [[tag for tag in TAGS if rng.random() < 0.2] for _ in images]
