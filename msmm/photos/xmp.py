@@ -72,7 +72,7 @@ class Element:
 class Packet:
     """A parsed packet.
 
-    rdf: its rdf:RDF. properties: the elements that describe the photograph; only those of keywords, and this
+    rdf: its rdf:RDF. properties: the elements that describe the photograph; only keywords, and this
     project's own, have children.
     """
 
