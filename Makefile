@@ -1,5 +1,5 @@
 # make demo       Table I on the drawn data set, from nothing, in a few minutes
-# make test       lint, format check and the quick tests
+# make test       lint, format check, type check (mypy) and the quick tests
 # make test-all   the same with every test
 # make docs       the documentation site, into site/
 # Everything goes into .venv; `make PYTHON=python3.12 demo` chooses the Python.

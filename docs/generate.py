@@ -149,7 +149,7 @@ def api_pages() -> dict[str, str]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("--"):
         sys.exit("error: expected the folder to write to: python docs/generate.py docs/reference")
     pages = {"settings.md": settings_page(), "commands.md": commands_page(), **api_pages()}
     for name, text in pages.items():

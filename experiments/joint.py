@@ -28,7 +28,7 @@ CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.reporting.report import Row, Table
+    from experiments.reporting.table import Row, Table
     from experiments.sections.study import Section, train_and_measure
 
     staged = train_and_measure(runs)

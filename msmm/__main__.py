@@ -15,7 +15,7 @@ def main() -> None:
         for path in sorted((root / package).glob("*.py")):
             text = path.read_text(encoding="utf-8")
             if path.stem != "__main__" and '__name__ == "__main__"' in text:
-                summary = ast.get_docstring(ast.parse(text)).splitlines()[0]
+                summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
                 print(f"{f'python -m {package}.{path.stem}':<42}{summary}")
     print("\nMore about each: --help.")
 

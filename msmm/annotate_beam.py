@@ -1,7 +1,7 @@
 """Annotates photographs as msmm.annotate does, in an Apache Beam pipeline: on many machines, or one.
 
-The lines are those of msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl; what was skipped is
-in OUTPUT.skipped-….jsonl. Photographs and model must be under the same paths on every machine.
+The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl; what was
+skipped is in OUTPUT.skipped-….jsonl. Photographs and model must be under the same paths on every machine.
 
   python -m msmm.annotate_beam photos --model=runs/scenes/seed0/model --output=annotations
   python -m msmm.annotate_beam photos --model=MODEL --output=annotations \\
@@ -54,7 +54,7 @@ def main(paths: list[str]) -> None:
     from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
-    model.estimators(_QUANTITY.value)  # raises where it has no such one
+    model.counting_rules(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
     rule = None if _QUANTITY.value == BEST else _QUANTITY.value
     settings = Settings(

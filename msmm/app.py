@@ -111,7 +111,7 @@ def _load_photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str
 
 
 def _draw_scenes(model, scratch: str) -> list[tuple[str, str]]:
-    """Draws a few test scenes, with those of their tags that the model knows."""
+    """Draws a few test scenes, with the tags that the model knows."""
     from msmm.core import images
     from msmm.scenes import recipe
     from tfrecords_tools.datasets import scenes

@@ -3,7 +3,7 @@
     python -m msmm.describe --dataset=nus_wide            the paper's model at a glance
     python -m msmm.describe --dataset=scenes --json
 
-Classes and tags are those of the packed data set, otherwise the paper's (81 or 80 classes,
+Classes and tags come from the packed data set, otherwise from the paper (81 or 80 classes,
 1,000 tags). No weights are downloaded.
 """
 

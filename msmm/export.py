@@ -19,16 +19,14 @@ from absl import flags
 from msmm.core import command_line
 from msmm.core.errors import UserError
 from msmm.inference.exporting import formats
+from msmm.quantities.registry import BEST, EXPORTABLE
 
 _MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
 _FORMAT = flags.DEFINE_enum("format", "saved_model", list(formats.FORMATS), "What to write.")
-QUANTITIES = (
-    "regression", "top_k", "expected_count", "threshold", "class_thresholds", "guided_threshold", "best",
-)  # fmt: skip
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     None,
-    QUANTITIES,
+    [*EXPORTABLE, BEST],
     "The counting rule. [best, as held-out images chose; regression where no graph can hold that]",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to write; it must not exist yet.", required=True)
@@ -55,7 +53,7 @@ def main() -> None:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)
         write_lines(partial / "tags.txt", model.tags)
-        agreements = check.check(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
+        agreements = check.check_export(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
     for inputs, agreement in zip(("pixels", "encoded images"), agreements, strict=False):
         print(
             f"{inputs}: the model's labels on {agreement.same_labels} of {agreement.images} images"
@@ -71,7 +69,7 @@ def _on_border(labels: int) -> str:
 
 
 def _titles(model, quantity: str) -> str:
-    with_tags, without = (model.estimators(quantity)[tagged].title for tagged in (True, False))
+    with_tags, without = (model.counting_rules(quantity)[tagged].title for tagged in (True, False))
     return with_tags if with_tags == without else f"{with_tags}; without tags {without}"
 
 

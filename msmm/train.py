@@ -37,7 +37,7 @@ _DISTRIBUTE = flags.DEFINE_enum(
     DISTRIBUTIONS,
     "Share the steps of the stages that train on images, finetune and visual: mirrored, among this machine's "
     "GPUs; multi_worker, among the machines of TF_CONFIG, of which only the first writes, and all read "
-    "--workdir. Losses equal those of one process with the same --batch_size.",
+    "--workdir. Losses equal the losses of one process with the same --batch_size.",
 )
 run_flags.define_run_flags()
 run_flags.define_setting_flags()

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
-# Settings under which every stage trains in seconds.
+# Settings with which every stage trains in seconds.
 TINY = {
     "backbone": "resnet-1-1-1-1-w4",
     "weights": "none",
@@ -49,8 +49,8 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(left_out)]
 
 
-def _skip_what_no_processor_is():
-    """Skips where OpenVINO's kernels use AVX-512, but ONEDNN_MAX_CPU_ISA keeps its oneDNN from it."""
+def _skip_impossible_instruction_sets():
+    """Skips a test where OpenVINO uses AVX-512, but ONEDNN_MAX_CPU_ISA forbids it to its oneDNN."""
     try:
         return (yield)
     except RuntimeError as error:
@@ -62,12 +62,12 @@ def _skip_what_no_processor_is():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup():
-    return (yield from _skip_what_no_processor_is())
+    return (yield from _skip_impossible_instruction_sets())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call():
-    return (yield from _skip_what_no_processor_is())
+    return (yield from _skip_impossible_instruction_sets())
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def dataset(data_dir):
 
 @pytest.fixture
 def make_run(dataset, tmp_path):
-    """Makes runs of the small data set, by default all in one work directory."""
+    """Returns a function that makes runs of the small data set, by default in one work directory."""
     from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
@@ -116,8 +116,8 @@ def trained_run(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sixteen_bits():
-    """Skips where a setting of oneDNN keeps TensorFlow from bfloat16, which this processor computes in."""
+def requires_bfloat16():
+    """Skips a test where a setting of oneDNN prevents TensorFlow from computing in bfloat16."""
     import tensorflow as tf
 
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
@@ -128,5 +128,5 @@ def sixteen_bits():
         if limit is None:
             raise
         pytest.skip(
-            f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no bfloat16 then, and TensorFlow asks it for that"
+            f"ONEDNN_MAX_CPU_ISA={limit}: TensorFlow computes in bfloat16 with oneDNN, which lacks it then"
         )

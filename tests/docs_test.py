@@ -59,6 +59,14 @@ def test_site_builds_strictly(site):
     assert (site / "reference/api/msmm.models.html").exists() and (site / "search/search_index.json").exists()
 
 
+def test_generator_rejects_options_as_folder(tmp_path):
+    for arguments in ([], ["--help"], ["--output"]):
+        command = [sys.executable, ROOT / "docs/generate.py", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode and "expected the folder to write to" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pages_load_no_outside_resources(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

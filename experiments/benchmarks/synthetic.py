@@ -85,7 +85,7 @@ class SyntheticDataset:
 def fake_stages(run: Run, *stages: str) -> None:
     """Marks stages as finished and saves their parts with initial weights.
 
-    The batch statistics of the backbone are those of its weights; without them, a hundred layers in
+    The batch statistics of the backbone fit its weights; without them, a hundred layers in
     inference mode would multiply the activations without end. Set `bn_momentum` to 0 for that.
     """
     for stage in stages:

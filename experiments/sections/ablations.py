@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.reporting.report import QUANTITY, Row, Table
+from experiments.reporting.table import QUANTITY, Row, Table
 from experiments.sections.study import Section, Study, make_table, measure_row, train_and_measure
 from msmm.configs import base, flatten, group_names, replace_flat
 from msmm.scoring.metrics import METRICS, annotation_metrics

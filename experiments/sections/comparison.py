@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import published
-from experiments.reporting.report import LENGTHS, Claim
+from experiments.reporting.claims import Claim
+from experiments.reporting.table import LENGTHS
 from experiments.sections.study import (
     MeasuredRow,
     Section,
@@ -37,7 +38,7 @@ TRUNKS = {
     "images": "a backbone of its own, trained by its own loss",
 }
 COUNTS_NOTE = (
-    "The quantity is that of MS-CNN+Tags+LQP for a method that reads tags, of MS-CNN+LQP for one that does "
+    "The quantity comes from MS-CNN+Tags+LQP for a method that reads tags, from MS-CNN+LQP for one that does "
     "not. Not in the paper."
 )
 

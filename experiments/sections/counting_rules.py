@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from experiments.reporting.claims import Claim, Outcome
 from experiments.reporting.plots import INK, LINES, SOFT, add_tooltip, render_svg, use_log_scale
 from experiments.reporting.rendering import Picture
-from experiments.reporting.report import LENGTHS, QUANTITY, Claim, Figure, Outcome, Row, Table
+from experiments.reporting.report import Figure
+from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.study import MeasuredRow, Section, Study, make_table, measure_row
 from msmm.data.input_pipeline import batches_of
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
@@ -36,7 +38,7 @@ DRAWS = 5  # of each size and seed
 NOTES = (
     "All but regression, top k, rounded Σp and the upper bound are fitted on the held-out training images. "
     "These trained no weights, but they chose the epoch that each stage keeps. No test image is used.",
-    "MSE is that of the counts as they are used, whole numbers; in Tables V and VI it is that of the "
+    "MSE is measured on the counts as they are used, whole numbers; in Tables V and VI on the "
     "regressor's raw values.",
 )
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from experiments.reporting import published
-from experiments.reporting.report import Row, Table
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import Section, Study
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json, write_json
+from msmm.core.progress import ProgressBar
 from msmm.data import preprocessing
 from msmm.data.records import IMAGE, TAGS
 from msmm.inference import model_dir
@@ -90,7 +90,7 @@ def load_or_measure_times(study: Study, again: bool) -> dict:
     weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # a damaged file is measured again
-            checksums.check(path, "")
+            checksums.check_file(path, "")
             times = read_json(path)
             if times.get("weights") == weights:
                 return times
@@ -126,7 +126,7 @@ def _measure(study: Study) -> dict[str, dict[str, float]]:
         batches = [range(start, start + size) for start in range(0, IMAGES, size)]
         for source, images in sources.items():
             spent = []
-            for rows in tqdm(batches[:WARM_UP] + batches, f"timing {how}", leave=False, disable=None):
+            for rows in ProgressBar(batches[:WARM_UP] + batches, f"timing {how}", unit="batches"):
                 started = time.perf_counter()
                 model.annotate(images(rows), [tags[i] for i in rows])
                 spent.append(1000 * (time.perf_counter() - started) / size)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import report
-from experiments.reporting.claims import measure_claim
-from experiments.reporting.report import VERDICTS, Claim, Figure, Outcome, Report, Row, Table
+from experiments.reporting.claims import VERDICTS, Claim, Outcome, measure_claim
+from experiments.reporting.report import Figure, Report
+from experiments.reporting.table import Row, Table
 from msmm import configs
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
@@ -30,7 +31,7 @@ class MeasuredRow:
 
     chosen: the chosen labels, bool [N, C] each.
     metrics: column -> value, from `annotation_metrics`, `quantity_metrics` and `ranking_metrics`.
-    multi_modal, quantity, upper_bound: as in `report.Row`.
+    multi_modal, quantity, upper_bound: as in `table.Row`.
     """
 
     chosen: Sequence[np.ndarray]
@@ -155,7 +156,7 @@ def measure_row(truth: np.ndarray, chosen: Sequence[np.ndarray], **fields) -> Me
 
 
 def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table:
-    """Makes a table of measured rows; `fields` are more fields of `report.Table`."""
+    """Makes a table of measured rows; `fields` are more fields of `table.Table`."""
     table_rows = [
         Row(name, row.metrics, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
     ]

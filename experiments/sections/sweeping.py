@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.reporting.report import Report, Row, Table
+from experiments.reporting.report import Report
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import package_versions
 from msmm import configs
 from msmm.configs import flatten, replace_flat
@@ -67,7 +68,7 @@ class Trial:
 
     @property
     def fell_back(self) -> bool:
-        """Whether training diverged and restarted at a lower learning rate than the named one."""
+        """Returns whether training diverged and restarted at a lower learning rate than the named one."""
         return any(record["fallbacks"] for record in self.records)
 
     def mean(self, metric: str) -> float:
@@ -138,7 +139,7 @@ def make_report(
     notes = [
         f"Chosen: {flags}, the {order} mean {metric} over seeds"
         + (", as it was set." if chosen.own else f"; the setting so far is {_own_settings(config, chosen)}."),
-        "Values are those of the kept epoch on the held-out training images. No test image was read, so a "
+        "Values come from the kept epoch on the held-out training images. No test image was read, so a "
         "method that draws on test images (tag_neighbour_pool=all) draws on training images alone.",
         *_spread_notes(trials, chosen, metric),
         *(

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.reporting import published
 from experiments.reporting.claims import measure_quantity_claim
-from experiments.reporting.report import LENGTHS, QUANTITY, Row, Table
+from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.comparison import comparison_section
 from experiments.sections.study import (
     MeasuredRow,
@@ -86,7 +86,7 @@ def quantity_section(study: Study, number: str) -> Section:
 TRIVIAL_NOTES = (
     "The two constants come from the training images; their MSE cannot be below the variance of the "
     "true quantities. Σp and p > 0.5 are over the probabilities of the classifier that is named.",
-    "Accuracy is that of the value rounded as for a regressor (at least 1), MSE that of the value itself.",
+    "Accuracy is measured on the value rounded as for a regressor (at least 1), MSE on the value itself.",
 )
 
 

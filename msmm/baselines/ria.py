@@ -12,7 +12,7 @@ of its author's code. Decided: START and END are two ids (in the author's code o
 batches of 128 instead of one image; gradients clipped at a global norm of 5; no class twice; at most as many
 labels as a training image has (in the author's code 20). `ria_beam` searches wider.
 
-The published rows use features of a VGG-16 trained elsewhere; here features are those of the
+The published rows use features of a VGG-16 trained elsewhere; here features come from the
 trunk of stage finetune, as for all recurrent methods. The paper's section II-C says "rare-first [27] or
 frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other way round.
 

@@ -129,7 +129,7 @@ class Recurrent(Baseline):
         return cross_entropy(targets, outputs)
 
     def predict(self, network, split, rows):
-        """Returns scores in the order of emission, then those of the other labels, see `beam_search`."""
+        """Returns scores in the order of emission, then the scores of the other labels, see `beam_search`."""
         start, step = _compile_decoder(network.layers[-1])
         scores, counts = [], []
         for first in range(0, len(rows), _IMAGES):

@@ -22,7 +22,7 @@ tags and ResNet-101's 2,048 features the network has 2,368,578 weights before ma
 would be 6,532,578, and with a W f for the tags as well, which their observation replaces, 8,581,578.
 
 Where our numbers may differ: the published row also uses 698 groups, which NUS-WIDE does not have. It is
-listed with quantity prediction, but its I-P/I-R is that of a fixed number of labels, and the paper compares
+listed with quantity prediction, but its I-P/I-R fits a fixed number of labels, and the paper compares
 top-3: here it predicts none. Its source averages precision and recall per image,
 which raises the bold I-R of 79.12 (by eq. 6 about 71.0); its C-R 60.30 should be 60.63 by its C-F1.
 """
@@ -36,16 +36,21 @@ from msmm.baselines.label_graph import find_relations
 from msmm.core.errors import UserError
 from msmm.models import optimizers
 
-EPSILON = 0.005
-DEVIATION = 0.01
-CLIP_NORM = 5.0
-L2 = 5e-4
+EPSILON = 0.005  # distance of observed tags from 0 and 1
+DEVIATION = 0.01  # standard deviation of fresh weights
+# Settings of SGD, decided here since the source has no code. `--sinn_learning_rate` sets the rate.
+MOMENTUM = 0.9
+CLIP_NORM = 5.0  # largest global norm of the gradient
+L2 = 5e-4  # weight decay of every kernel
+BATCH_SIZE = 50  # images a step
 
 
 class Sinn(Baseline):
+    """SINN, or BINN with `sinn_dense`. The loss is eq. 4 over the labels, `Baseline.loss`."""
+
     title = "SINN [25]"
     multi_modal = True
-    batch_size = 50
+    batch_size = BATCH_SIZE
 
     def build(self) -> keras.Model:
         """Builds features [B, D] and tags [B, T] -> logits of the labels [B, C]."""
@@ -69,7 +74,7 @@ class Sinn(Baseline):
 
     def optimizer(self, learning_rate, steps):
         rate = optimizers.schedule(learning_rate, steps)
-        return optimizers.Momentum(rate, momentum=0.9, l2=L2, global_clipnorm=CLIP_NORM)
+        return optimizers.Momentum(rate, momentum=MOMENTUM, l2=L2, global_clipnorm=CLIP_NORM)
 
     def inputs(self, rows, epoch, rng):
         return self._inputs("train", rows)

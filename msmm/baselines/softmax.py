@@ -5,7 +5,7 @@ p = softmax(W f + b) is trained towards equal shares of the labels, ȳ_c = y_c /
     J = -Σ_c ȳ_c log p_c,    the three best p are the annotation
 
 The loss is the method, so the trunk is trained by it, from the ImageNet weights, with the schedule of
-stage finetune. The published rows are those of an AlexNet-like network of the source; the one on NUS-WIDE was
+stage finetune. The published rows come from an AlexNet-like network of the source; the one on NUS-WIDE was
 measured on another test set (I-P/I-R gives 2.41 labels per image, the paper's own rows 2.55), and precision
 and recall of the row on MSCOCO are probably exchanged.
 

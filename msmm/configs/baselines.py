@@ -14,7 +14,7 @@ ORDERS = ("frequent_first", "rare_first")
 
 @dataclasses.dataclass(frozen=True)
 class Training(Settings):
-    """What every stage and baseline has: the settings of its training."""
+    """The settings that every stage and baseline has for its training."""
 
     learning_rate: float = setting(1e-3, "a step", above=0)
     epochs: int = setting(8, "at most", at_least=1)

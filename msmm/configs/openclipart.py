@@ -1,6 +1,6 @@
 """OpenClipart with an ImageNet-pretrained EfficientNet-Lite0, whose trunk stays frozen.
 
-Give the backbone file with --backbone=PATH. The learning rates are those of `custom`; the trunk is
+Give the backbone file with --backbone=PATH. The learning rates equal the rates of `custom`; the trunk is
 frozen because the data set is small (and two cores are slow).
 """
 

@@ -57,7 +57,7 @@ def listed(directory, remedy: str) -> dict[str, str] | None:
     return sums
 
 
-def check(path, remedy: str) -> None:
+def check_file(path, remedy: str) -> None:
     """Raises UserError where a file differs from its checksum in the SHA256SUMS beside it, if there is one.
 
     Args:

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -42,7 +43,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
         sys.exit(0)
 
 
-def fail(message: str) -> None:
+def fail(message: object) -> NoReturn:
     """Prints one line on standard error and exits with status 2."""
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(2)
@@ -199,5 +200,6 @@ _CHATTER = re.compile(
 def command(module: str | None = None) -> str:
     """Returns the command line that was typed, or the one of another command with the same flags."""
     spec = sys.modules["__main__"].__spec__  # None where a file was run by its path
-    start = ["-m", module or spec.name] if module or spec else [sys.argv[0]]
+    module = module or (spec.name if spec else None)
+    start = ["-m", module] if module else [sys.argv[0]]
     return shlex.join(["python", *start, *sys.argv[1:]])

@@ -58,7 +58,7 @@ def atomic_write(path) -> Iterator[pathlib.Path]:
     partial = path.with_name(PARTIAL + path.name)
     with _alone(partial):
         try:
-            with named(path):
+            with add_path_to_errors(path):
                 yield partial
                 os.replace(partial, path)
         except BaseException:
@@ -78,7 +78,7 @@ def _alone(partial: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def named(path) -> Iterator[None]:
+def add_path_to_errors(path) -> Iterator[None]:
     """Adds `path` to an OSError that names no file, such as the error of a write to a full disk."""
     try:
         yield
@@ -89,7 +89,7 @@ def named(path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(directory) -> Iterator[None]:
+def lock_directory(directory) -> Iterator[None]:
     """Locks a directory against other processes; the lock ends with this process, however that ends.
 
     Raises UserError where another process has locked it.
@@ -151,7 +151,7 @@ def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     clean(directory.parent, directory.name)
     partial, descriptor = _partial(directory)
     try:
-        with named(directory):
+        with add_path_to_errors(directory):
             yield partial
             _put(partial, directory, replace)
     finally:

@@ -1,6 +1,6 @@
-"""Which files are photographs, by name and content, and which folders belong to other programs.
+"""Decides by name and content whether a file is a photograph, and which folders belong to other programs.
 
-`find_photographs`, the packer and the page all ask this module, so that they agree.
+`photos.finding`, the packer and the page use these functions, so their decisions agree.
 """
 
 import contextlib
@@ -141,17 +141,17 @@ def explain_unreadable(name: str, head: bytes) -> str | None:
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether a name alone makes a file a photograph."""
+    """Returns whether a name alone makes a file a photograph."""
     return _extension(name) in PHOTO_EXTENSIONS
 
 
 def needs_content(name: str) -> bool:
-    """Whether the first bytes of a file are needed to decide."""
+    """Returns whether the first bytes of a file are needed to decide."""
     return not is_photo_name(name)
 
 
 def is_photograph(name: str, head: bytes) -> bool:
-    """Whether a file in a folder is a photograph to its owner, readable or not.
+    """Returns whether a file in a folder is a photograph to its owner, readable or not.
 
     TIFF under another program's name (maps, microscopes, fax) is none, unless the file has no extension.
     """
@@ -162,7 +162,7 @@ def is_photograph(name: str, head: bytes) -> bool:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a name is that of a backup, a copy or a download under way."""
+    """Returns whether a name belongs to a backup, a copy or an unfinished download."""
     return bool(_LEFTOVER.fullmatch(unicodedata.normalize("NFC", name).casefold()))
 
 
@@ -197,7 +197,7 @@ def _match_folder(name: str) -> str | None:
 
 
 def _extension(name: str) -> str:
-    """The ending of a name in lower case; unlike `os.path.splitext`, also of `.jpg` and `a. jpg`."""
+    """Returns the ending of a name in lower case; unlike `os.path.splitext`, also of `.jpg` and `a. jpg`."""
     base = re.split(r"[/\\]", name)[-1]
     return ("." + base.rpartition(".")[2]).lower().replace(" ", "") if "." in base else ""
 
@@ -207,7 +207,7 @@ _SENSOR = (32803, 34892)  # photometric interpretations: colour filter array, li
 
 
 def _is_raw_tiff(head: bytes) -> bool:
-    """Whether the first directory of a TIFF file is that of a camera raw file or its preview."""
+    """Returns whether the first directory of a TIFF file belongs to a camera raw file or its preview."""
     if head[8:10] == b"CR":  # Canon's CR2
         return True
     order = "<" if head[:1] == b"I" else ">"

@@ -33,7 +33,8 @@ class Workers:
         self._spent = 0.0
         self._processes: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._threads = None  # one per worker, which feeds it and waits for it
+        # One per worker, which feeds it and waits for it.
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":
         return self

@@ -15,7 +15,7 @@ from msmm.data import preprocessing
 from msmm.data.records import Dataset
 
 
-def held_out(image_ids, size: int, seed: int) -> np.ndarray:
+def choose_held_out(image_ids, size: int, seed: int) -> np.ndarray:
     """Returns bool [N]: which training images are held out for model selection (decision 25).
 
     At most `size` and at most a tenth are held out: the images whose ids have the lowest hashes with the
@@ -83,7 +83,7 @@ class Images:
         self.num_rows = dataset.num_examples(split)
         self._fits = self.num_rows * size * size * 3 <= cache_gib * 2**30
         self._workers = workers
-        self._decoded = None
+        self._decoded: np.ndarray | None = None
 
     def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
         """Yields uint8 [B, S, S, 3] in record order.

@@ -29,7 +29,7 @@ def load(encoded, size: int):
 def decode(encoded, ratio: int = 1):
     """Decodes a JPEG (scalar string) to RGB uint8 [H, W, 3], with the accurate inverse DCT.
 
-    ratio: 1, 2, 4 or 8; the pixels are those of the image that many times smaller, sides rounded up.
+    ratio: 1, 2, 4 or 8; the pixels are the image made that many times smaller, sides rounded up.
     """
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE", ratio=ratio)
 

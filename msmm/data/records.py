@@ -235,7 +235,7 @@ class Dataset:
     def _recorded(self, split: str) -> bool:
         """Returns whether SHA256SUMS covers a split. Raises UserError where a file differs from it."""
         for path in self._files(split):
-            checksums.check(path, _remedy(self.name))
+            checksums.check_file(path, _remedy(self.name))
         return (self.directory / checksums.SUMS).exists()
 
     def _split(self, split: str) -> "tfds.core.SplitInfo":
@@ -276,7 +276,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     remedy = _remedy(name)
     for file in checksums.listed(directory, remedy) or ():
         if ".tfrecord" not in file:  # records are checked as they are first read
-            checksums.check(directory / file, remedy)
+            checksums.check_file(directory / file, remedy)
     try:
         builder = tfds.builder_from_directory(directory)
         present = builder.info.features

@@ -18,7 +18,7 @@ LARGEST = 1e-4  # difference of a probability in float32, and of a quantity rela
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far annotations agree with those of a reference.
+    """The agreement of annotations with a reference.
 
     Attributes:
         images: number of images.
@@ -52,7 +52,7 @@ def compare_annotations(
     tags: Sequence[Sequence[str]],
     quantity: str | CountingRule | None = None,
 ) -> Agreement:
-    """Compares annotations of images with those of a reference.
+    """Compares annotations of images with the annotations of a reference.
 
     The tolerance within which a label is borderline is what the numbers differ by, at least `ROUNDING` and at
     most `LARGEST`: a label that differs by more was decided by another rule or of other numbers.
@@ -111,11 +111,11 @@ def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw
     probabilities = np.stack([a.probabilities for a in annotations])
     raw = np.array([a.quantity for a in annotations], np.float64)
     tagged, borderline = model.has_tags(tags), np.zeros(probabilities.shape, bool)
-    for has_tags, estimator in model.estimators(quantity).items():
+    for has_tags, rule in model.counting_rules(quantity).items():
         rows = tagged == has_tags
         if rows.any():
             inputs = probabilities[rows], raw[rows]
-            borderline[rows] = find_borderline(*predict_range(estimator, *inputs, tolerance, raw_tolerance))
+            borderline[rows] = find_borderline(*predict_range(rule, *inputs, tolerance, raw_tolerance))
     return borderline
 
 

@@ -5,8 +5,8 @@ from keras import layers, ops
 
 from msmm.models import backbone as backbones
 from msmm.models import heads
-from msmm.models.multi_scale import multi_scale as build_multi_scale
-from msmm.models.textual import textual as build_textual
+from msmm.models.multi_scale import build_multi_scale
+from msmm.models.textual import build_textual
 
 
 def build_annotator(
@@ -61,16 +61,16 @@ def build_annotator(
     mlp = build_textual(num_tags, textual_units or fusion.output_shape[1])
     image, tags = _inputs(trunk, mlp)
     joint = layers.Concatenate(name="joint")([fusion(trunk(image)), mlp(tags)])
-    logits = heads.classifier(joint.shape[1], num_classes)(joint)
+    logits = heads.build_classifier(joint.shape[1], num_classes)(joint)
     outputs = {
         "logits": logits,
         "probabilities": layers.Activation("sigmoid", name="probabilities")(logits),
-        "quantity": heads.quantity(joint.shape[1], mean_count)(joint),
+        "quantity": heads.build_quantity(joint.shape[1], mean_count)(joint),
     }
     return keras.Model({"image": image, "tags": tags}, outputs, name="annotator")
 
 
-def annotator(
+def assemble_annotator(
     backbone, multi_scale, textual, classifier, quantity, visual_head, quantity_visual
 ) -> keras.Model:
     """Builds the complete model from trained parts (Algorithm 2, lines 1-5).

@@ -42,7 +42,7 @@ def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Ca
 def multi_task(label_loss: Callable) -> Callable:
     """Returns one loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
 
-    The outputs are those of `models.one_process.network`. Each loss L with a log-variance s counts as
+    The outputs come from `models.one_process.network`. Each loss L with a log-variance s counts as
     exp(-s) L + s / 2, a squared error with half its L: the uncertainty weighting of Kendall, Gal and Cipolla
     (Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 7-10), s being trained too.
     """

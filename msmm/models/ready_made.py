@@ -1,4 +1,4 @@
-"""Ready-made convolutional networks by name: those of keras.applications and the presets of KerasHub."""
+"""Ready-made convolutional networks by name: keras.applications and the presets of KerasHub."""
 
 import functools
 import importlib

@@ -2,7 +2,7 @@
 
 See Chen et al. 2016, "Training deep nets with sublinear memory cost". The network is cut into segments. The
 forward pass keeps only the tensors between segments, and the backward pass computes each segment once more.
-Gradients and batch statistics are those of the unchanged network.
+Gradients and batch statistics equal the gradients and statistics of the unchanged network.
 """
 
 import keras
@@ -44,7 +44,7 @@ def _cut_into_segments(model: keras.Model) -> tuple[list[keras.Model], list[list
     """Cuts a model into consecutive models.
 
     Each segment reads the first output of the segment before and some of `model.inputs`. Its first output is
-    what the next segment reads; then follow those of `model.outputs` that it has computed.
+    what the next segment reads; then follow the outputs of the model that it has computed.
 
     Returns:
         The segments, the indices of `model.inputs` that each reads, and the places of `model.outputs` among

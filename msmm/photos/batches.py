@@ -38,7 +38,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class Counting:
-    """What decides the labels besides the pixels.
+    """The inputs beside the pixels that decide the labels.
 
     words: keywords that every photograph has. quantity: the counting rule, see `Model.annotate`.
     """

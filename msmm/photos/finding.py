@@ -140,7 +140,7 @@ class Finder:
         return False
 
     def _is_left_out(self, path: str, pattern: str) -> bool:
-        """Whether a path of a glob or list is of another program, as it would be in a folder."""
+        """Returns whether a path of a glob or list is of another program, as it would be in a folder."""
         folders = os.path.dirname(path).split(os.sep)
         named = set(os.path.dirname(pattern).split(os.sep))  # by the glob itself
         for parent, name in zip(["", *folders], folders, strict=False):
@@ -234,7 +234,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_cache(folder: str, entries: Sequence[os.DirEntry]) -> bool:
-    """Whether a folder is marked as a cache (https://bford.info/cachedir)."""
+    """Returns whether a folder is marked as a cache (https://bford.info/cachedir)."""
     if not any(entry.name == photo_files.CACHE_TAG for entry in entries):
         return False
     return _read_head(os.path.join(folder, photo_files.CACHE_TAG)).startswith(photo_files.CACHE_SIGNATURE)

@@ -162,7 +162,7 @@ def _decode(word: bytes) -> str:
 
 
 def _is_rendering(raw: bytes, whole: Iterable[str]) -> bool:
-    """Whether an IPTC keyword is only what a program made of one of `whole`.
+    """Returns whether an IPTC keyword is only what a program made of one of `whole`.
 
     It is the same in another encoding, with "?" for what that does not have, or cut at 64 bytes or letters.
     """

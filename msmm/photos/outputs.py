@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_write, lock, named
+from msmm.core.files import add_path_to_errors, atomic_write, lock
 from msmm.core.text import normalise_tag
 from msmm.photos import sidecars
 from msmm.photos.formats import MAX_LINE, Annotated, Format, escape_unprintable, text_line
 
 
 class Output(Protocol):
-    """Where annotations go: a context.
+    """A destination of annotations, as a context manager.
 
     Leaving it without an exception makes a file appear under its name. Until then, and after a kill, it is
     `<name>.partial`, from which the next run goes on.
@@ -116,7 +116,7 @@ class File:
         return self
 
     def _is_unchanged(self) -> bool:
-        """Whether no other process has ended meanwhile, and taken the file with it."""
+        """Returns whether no other process has ended meanwhile, and taken the file with it."""
         try:
             mine = os.fstat(self._file.fileno())
             return os.path.samestat(mine, os.stat(self._partial)) and mine.st_size >= self._size
@@ -124,7 +124,7 @@ class File:
             return False
 
     def __exit__(self, failed, *_) -> None:
-        with named(self._partial), self._file:
+        with add_path_to_errors(self._partial), self._file:
             self._file.flush()
             if failed:
                 return
@@ -137,7 +137,7 @@ class File:
         return self._done.get(hash(self._format.key(path)))
 
     def write(self, photo: Annotated) -> None:
-        with named(self._partial):
+        with add_path_to_errors(self._partial):
             self._file.write(self._format.line(photo, self._model).encode() + b"\n")
             self._file.flush()
         self._new += 1
@@ -180,7 +180,7 @@ class DryRun(Text):
 
 
 def _is_ours(path: pathlib.Path, format: Format) -> bool:
-    """Whether a file is empty or begins as the format does; a partial one may have half a line."""
+    """Returns whether a file is empty or begins as the format does; a partial one may have half a line."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:

@@ -17,7 +17,7 @@ THUMBNAIL_QUALITY = 75
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How photographs are prepared.
+    """The settings of preparing photographs.
 
     image_size: of the model's square input, pixels. thumbnail: whether a small picture is wanted. to_sidecar:
     whether labels go into the sidecar, so that a photograph which was annotated there is skipped. overwrite:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from msmm.core import photo_files
-from msmm.core.files import is_at, lock, named
+from msmm.core.files import add_path_to_errors, is_at, lock
 from msmm.photos import xmp, xmp_merging
 from msmm.photos.keywords import Keywords, join_keywords, read_packet
 
@@ -65,7 +65,7 @@ def find_annotator(photo: str) -> str | None:
 
 
 def has_keywords(photo: str) -> bool:
-    """Whether the sidecar to write to has a list of keywords, be it empty."""
+    """Returns whether the sidecar to write to has a list of keywords, be it empty."""
     with contextlib.suppress(OSError, xmp.BadPacket):
         packet = xmp.parse(_read(choose_sidecar(photo)))
         attributes = (name for description in packet.rdf.children for name in description.attributes)
@@ -82,7 +82,7 @@ def write_labels(
 ) -> str:
     """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
 
-    The other arguments are those of `xmp_merging.merge_keywords`.
+    The other arguments are the same as for `xmp_merging.merge_keywords`.
 
     Raises:
       CannotWrite: with the cause. A full disk is an OSError.
@@ -90,7 +90,7 @@ def write_labels(
     path = choose_sidecar(photo)
     real = os.path.realpath(path)  # a link stays one
     try:
-        with named(real), _partial(f"{real}.partial") as partial:
+        with add_path_to_errors(real), _partial(f"{real}.partial") as partial:
             if os.path.lexists(path):
                 old = pathlib.Path(path).read_bytes()
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)

@@ -47,7 +47,7 @@ class BadPacket(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Element:
-    """An element of a packet: its bytes are [start, end), of which those of its end tag are from `inner`.
+    """An element of a packet: its bytes are [start, end), of which the end tag begins at `inner`.
 
     name: "namespace local". pieces: of its own text. empty: written as <a/>.
     """
@@ -64,7 +64,7 @@ class Element:
 
     @property
     def text(self) -> str:
-        """Its own text, without that of its children."""
+        """Returns its own text, without the text of its children."""
         return "".join(self.pieces).strip()
 
 
@@ -72,7 +72,7 @@ class Element:
 class Packet:
     """A parsed packet.
 
-    rdf: its rdf:RDF. properties: the elements that describe the photograph; only those of keywords, and this
+    rdf: its rdf:RDF. properties: the elements that describe the photograph; only keywords, and this
     project's own, have children.
     """
 
@@ -91,7 +91,7 @@ class Packet:
 
     @property
     def subjects(self) -> list[str]:
-        """The keywords, the model's among them; also those of a dc:subject that is no list."""
+        """The keywords, the model's among them; also the keywords of a dc:subject that is no list."""
         return self._values(SUBJECT)
 
     @property
@@ -129,7 +129,7 @@ def _read_mwg(element: Element, above: tuple[str, ...]) -> Iterator[tuple[str, .
 
 
 def is_blank(data: bytes) -> bool:
-    """Whether a packet holds nothing: padding, the marks of its beginning and end, or an empty x:xmpmeta."""
+    """Returns whether a packet is empty: padding, marks of its beginning and end, or an empty x:xmpmeta."""
     return bool(_EMPTY_META.fullmatch(_INSTRUCTIONS.sub(b"", data).strip(b"\0 \t\r\n\xef\xbb\xbf")))
 
 

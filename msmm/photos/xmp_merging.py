@@ -47,7 +47,7 @@ def merge_keywords(
     Args:
       old: the packet, or None.
       keywords: the photograph's own; a dc:subject that did not exist begins with them, because programs read
-        that of a sidecar instead of the photograph's.
+        the dc:subject of a sidecar instead of the photograph's.
       labels: those that the photographer has among the keywords already are not added.
       model: who chose the labels.
       same: a function of a keyword; two are the same where it returns the same for them.

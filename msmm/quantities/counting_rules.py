@@ -23,6 +23,8 @@ from msmm.scoring.predictions import Predictions, round_counts
 class CountingRule(Protocol):
     """A rule that decides how many labels to keep."""
 
+    title: ClassVar[str]
+
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         """Returns scores and counts from probabilities [N, C] and the regressor's raw quantities [N]."""
         ...
@@ -56,7 +58,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class TopK:
-    """The same quantity for every image (decision 24)."""
+    """Keeps the k most probable labels of every image (decision 24)."""
 
     title: ClassVar[str] = "top k"
     k: int

@@ -14,6 +14,8 @@ COUNTING_RULES = {
     "expected_f1": "ExpectedF1",
     "guided_threshold": "GuidedThreshold",
 }
+# Rules that a graph can hold (`msmm.export`). The others need distributions over counts.
+EXPORTABLE = ("regression", "top_k", "expected_count", "threshold", "class_thresholds", "guided_threshold")
 
 
 def load_counting_rule(name: str):

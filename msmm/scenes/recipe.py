@@ -75,7 +75,7 @@ class Scene:
 def draw(seed: int, index: int, size: int) -> Scene:
     """Draws scene number `index` >= 0 of the data set of `seed` >= 0, `size` pixels on each side."""
     rng = np.random.default_rng((seed, index))
-    labels = ()
+    labels: tuple[str, ...] = ()
     while not labels:
         kind = str(rng.choice(kinds.KINDS, p=list(kinds.KIND_SHARES.values())))
         canvas, light = kinds.paint(rng, kind, size * SUPERSAMPLING)
@@ -99,7 +99,7 @@ def _visible(canvas: Canvas, light: str) -> dict[str, float]:
     """Returns the visible concepts and their shares of the picture."""
     visible = {
         concept: share
-        for concept, share in canvas.shares().items()
+        for concept, share in canvas.measure_shares().items()
         if share >= (LEAST_STUFF if concept in STUFF else LEAST_OBJECT)
     }
     if light == "night" or (light == "sunset" and "sky" in visible):
@@ -109,7 +109,7 @@ def _visible(canvas: Canvas, light: str) -> dict[str, float]:
 
 def _labels(rng, visible: dict[str, float]) -> tuple[str, ...]:
     labels = [c for c in CONCEPTS if c in visible and rng.random() >= DROPPED] or list(visible)
-    largest = sorted(labels, key=visible.get, reverse=True)[:MOST_LABELS]
+    largest = sorted(labels, key=lambda concept: visible[concept], reverse=True)[:MOST_LABELS]
     return tuple(c for c in CONCEPTS if c in largest)
 
 

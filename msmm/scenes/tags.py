@@ -12,7 +12,7 @@ as 1 / its place in it.
 - Correlated with nothing: cameras and lenses (0.45), chatter (1.1), uploaders' own names (0.2).
 
 At most 15 words remain, each once, in random order. The vocabulary is the 1,000 words that are
-expected most often, as that of NUS-WIDE is; a rarer word that was drawn is left out.
+expected most often, as in NUS-WIDE; a rarer word that was drawn is left out.
 """
 
 import bisect

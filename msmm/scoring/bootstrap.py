@@ -52,7 +52,7 @@ def metric_gain(
     seed: int = 0,
     seeds_vary: bool = True,
 ) -> Gain:
-    """Measures the metric of `better` minus that of `worse`.
+    """Measures the metric of `better` minus the metric of `worse`.
 
     Args:
         truth: [N, C] bool, the ground-truth labels.
@@ -147,7 +147,7 @@ def _gain(values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True)
 
 
 def _widening(freedom: float) -> float:
-    """Returns the 97.5 % quantile of Student's t divided by that of the normal distribution."""
+    """Returns the 97.5 % quantile of Student's t divided by the same quantile of the normal distribution."""
     freedom = min(freedom, 1e6)
     x = np.linspace(0, 20, 20_001)
     logarithm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - np.log(freedom * np.pi) / 2

@@ -1,4 +1,4 @@
-"""What the baselines share: the features that they read, their training task, their predictions."""
+"""The common part of the baselines: their features, training task and predictions."""
 
 import dataclasses
 

@@ -21,7 +21,6 @@ from msmm.data.input_pipeline import Share
 from msmm.training.loop import build_optimizer
 from msmm.training.task import Task
 
-MODES = ("mirrored", "multi_worker")
 _DONE = -1
 
 
@@ -29,9 +28,8 @@ class Distribution:
     """The replicas that share a step: the devices of this process, or of every process of a cluster.
 
     Args:
-        mode: of MODES. "mirrored" takes this machine's GPUs, or the logical CPU devices of TensorFlow;
-            "multi_worker" takes the cluster of the environment variable TF_CONFIG, and waits until it is
-            whole.
+        mode: "mirrored" takes this machine's GPUs, or the logical CPU devices of TensorFlow; "multi_worker"
+            takes the cluster of the environment variable TF_CONFIG, and waits until it is whole.
         config: the settings.
 
     Raises:

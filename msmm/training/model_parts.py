@@ -44,19 +44,19 @@ def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_gro
     f_v = maps[-1][-1]
     f_t = config.textual.units or f_v
     if part == "multi_scale":
-        return multi_scale.multi_scale(maps, config.bn_momentum)
+        return multi_scale.build_multi_scale(maps, config.bn_momentum)
     if part == "textual":
-        return textual.textual(num_tags, f_t, config.textual.dropout)
+        return textual.build_textual(num_tags, f_t, config.textual.dropout)
     if part == "groups":
-        return textual.textual(num_groups, f_t, config.textual.dropout, name="groups")
+        return textual.build_textual(num_groups, f_t, config.textual.dropout, name="groups")
     f = f_v + f_t + (f_t if config.groups else 0)
     if part == "quantity":
-        return heads.quantity(f, mean_count)
+        return heads.build_quantity(f, mean_count)
     if part == "quantity_visual":
         # Named as in version 0.1.0: TensorFlow sums gradients in an order that depends on the model's name.
-        return heads.quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
+        return heads.build_quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
     sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t, "classifier": f}
-    return heads.classifier(sizes[part], num_classes, name=part)
+    return heads.build_classifier(sizes[part], num_classes, name=part)
 
 
 def build_backbone(config: Config) -> keras.Model:
@@ -126,7 +126,7 @@ def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) ->
     former = directory / f"{FORMER_PART_NAMES.get(part, part)}.weights.h5"
     if former.exists() and not path.exists():
         path = former
-    checksums.check(path, remedy)
+    checksums.check_file(path, remedy)
     try:
         model.load_weights(path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise

@@ -120,7 +120,7 @@ class Run:
         path, remedy = self.stage_directory(stage) / "stage.json", f"train {stage} again with --restart"
         if not path.exists():
             return None
-        checksums.check(path, remedy)
+        checksums.check_file(path, remedy)
         return read_json(path, remedy)
 
     def finished_record(self, stage: str) -> dict:
@@ -159,7 +159,7 @@ class Run:
 
     @functools.cached_property
     def _is_held_out(self) -> np.ndarray:
-        mask = input_pipeline.held_out(self.split("train").ids, self.config.held_out, self.seed)
+        mask = input_pipeline.choose_held_out(self.split("train").ids, self.config.held_out, self.seed)
         if not mask.any():
             raise UserError(
                 f"{self.dataset.name} has {len(mask)} training images: expected at least 10, "

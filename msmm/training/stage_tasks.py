@@ -102,7 +102,7 @@ def make_textual_task(run: Run) -> Task:
 
 
 def make_groups_task(run: Run) -> Task:
-    """A third branch, beyond the paper: the MLP of groups and its head, built as those of tags."""
+    """A third branch, beyond the paper: the MLP of groups and its head, built like the branch of tags."""
     return _make_branch_task(run, "groups", "groups", "groups_head", run.groups("train"))
 
 

@@ -15,7 +15,15 @@ from msmm.configs import flatten, group_names
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, json_bytes, locked, read_json, remove, write_bytes, write_json
+from msmm.core.files import (
+    atomic_directory,
+    json_bytes,
+    lock_directory,
+    read_json,
+    remove,
+    write_bytes,
+    write_json,
+)
 from msmm.scoring.metrics import per_class_f1
 from msmm.training import baseline_tasks, joint, model_parts, stage_table, stage_tasks
 from msmm.training.distribution import Distribution, Replicas
@@ -48,7 +56,7 @@ def train(
     Raises:
         UserError: another process trains this seed, or the stage was trained with other settings.
     """
-    with locked(run.directory):
+    with lock_directory(run.directory):
         _train_stage(run, stage, restart, True, distribution, callbacks)
 
 

@@ -12,7 +12,7 @@ from msmm import configs
 from msmm.data.input_pipeline import batches_of
 from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
-from msmm.models.annotator import annotator
+from msmm.models.annotator import assemble_annotator
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule
@@ -101,8 +101,8 @@ def measure_row(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Returns the labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1).
 
-    With a counting rule (see `predict_row`), accuracy and MSE are those of its whole counts; without one,
-    those of the regressor's raw values.
+    With a counting rule (see `predict_row`), accuracy and MSE come from its whole counts; without one, from
+    the regressor's raw values.
     """
     truth = run.split(split)
     predictions = predict_row(run, row, split, counting_rule)
@@ -123,7 +123,7 @@ def save_model(run: Run) -> pathlib.Path | None:
     if run.config.groups:
         return None
     parts = ("backbone", "multi_scale", "textual", "classifier", "quantity", "visual_head", "quantity_visual")
-    network = annotator(*(model_parts.load_part(run, part) for part in parts))
+    network = assemble_annotator(*(model_parts.load_part(run, part) for part in parts))
     fitted = {
         name: fit_counting_rules(predict_held_out(run, TABLE_ROWS[name])) for name in (COMPLETE, WITHOUT_TAGS)
     }

@@ -1,4 +1,4 @@
-"""What the training loop needs to know of a stage: its model, data, optimisation and evaluation."""
+"""A training task, the input of the training loop: model, data, optimisation and evaluation."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ class TrainingData:
 
 @dataclasses.dataclass(frozen=True)
 class Optimisation:
-    """How a task is optimised.
+    """The optimisation of a task.
 
     Attributes:
         loss: (y, outputs) -> [B].
@@ -46,7 +46,7 @@ class Optimisation:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How a task is evaluated on the n held-out images.
+    """The evaluation of a task on the n held-out images.
 
     Attributes:
         predict: model -> outputs [n, …].

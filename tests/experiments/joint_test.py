@@ -26,11 +26,11 @@ def test_joint_training_stays_within_the_passes_of_the_stages(trained_run, data_
     staged, *joint = rows.values()
     assert int(float(staged["passes"])) == passes and len(joint) == 2
     assert all(0 < float(row["passes"]) <= passes for row in joint)
-    measured = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE], quantity="best")[1]
+    measured = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE], counting_rule="best")[1]
     assert float(staged["tags, default quantity"]) == pytest.approx(measured["H-F1"], abs=0.01)
     plain = tmp_path / "runs/scenes/joint/joint_dropout=0,joint_ema=0"
-    settings = {"joint_epochs": passes, "joint_dropout": 0.0, "joint_ema": 0.0}
-    config = replace_flat(trained_run.config, settings)
+    joint_settings = {"joint_epochs": passes, "joint_dropout": 0.0, "joint_ema": 0.0}
+    config = replace_flat(trained_run.config, joint_settings)
     assert Run(plain, trained_run.dataset, config).stage_record("joint")
     again = run("experiments.joint", *settings, cwd=tmp_path)
     assert again.returncode == 0 and "joint: finished earlier" in again.stdout

@@ -19,7 +19,7 @@ def run_command(name, *arguments, cwd):
     return subprocess.run(command, capture_output=True, timeout=300, **process(cwd))
 
 
-def lines(*files) -> list[dict]:
+def read_rows(*files) -> list[dict]:
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return sorted(rows, key=lambda line: line["path"])
 
@@ -32,7 +32,7 @@ def lines(*files) -> list[dict]:
         pytest.param("direct_num_workers=2,direct_running_mode=multi_processing", marks=pytest.mark.slow),
     ],
 )
-def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directory):
+def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_directory):
     for i in range(40):
         photo(f"photos/{i}.png", bright_above() if i % 3 == 0 else picture(("red", "blue")[i % 2]))
     (tmp_path / "photos" / "1.png.txt").write_text("beaches, Rex")
@@ -49,15 +49,15 @@ def test_the_lines_are_those_of_annotate(options, tmp_path, photo, model_directo
     assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
     plain = run_command("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)
     assert plain.returncode == 1
-    assert lines(*tmp_path.glob("rows-*.jsonl")) == lines(tmp_path / "plain.jsonl")
-    assert lines(*tmp_path.glob("rows.skipped-*.jsonl")) == [
+    assert read_rows(*tmp_path.glob("rows-*.jsonl")) == read_rows(tmp_path / "plain.jsonl")
+    assert read_rows(*tmp_path.glob("rows.skipped-*.jsonl")) == [
         {"path": "photos/broken.jpg", "cause": "not an image of a known format"}
     ]
     again = run_command("msmm.annotate_beam", *arguments, "--output=rows", cwd=tmp_path)
     assert "exists already" in refused(again)
 
 
-def test_a_mistake_gets_one_line(tmp_path):
+def test_a_user_error_is_one_line(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     assert "expected a PATH" in refused(

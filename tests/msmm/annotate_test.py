@@ -1,4 +1,4 @@
-"""The command as a user runs it, and other programs on the files that it writes."""
+"""The command `annotate` in its own process, and its files as read by exiftool and exiv2."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from tests.msmm.core.command_line_test import process, refused
 TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
 
 
-def needs(tool):
-    return pytest.mark.skipif(not TOOLS[tool], reason=f"{tool} is not installed (Debian has it)")
+def requires(name):
+    return pytest.mark.skipif(not TOOLS[name], reason=f"{name} is not installed (Debian has it)")
 
 
 def run_annotate(*arguments, cwd, **more):
@@ -25,13 +25,13 @@ def run_annotate(*arguments, cwd, **more):
     return subprocess.run(command, capture_output=True, timeout=300, **process(cwd), **more)
 
 
-def tool(name, *arguments) -> str:
+def run_tool(name, *arguments) -> str:
     command = [TOOLS[name], *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ([], "expected a PATH"),
         (["photos"], "expected --model=DIR"),
@@ -48,12 +48,12 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
 )
-def test_a_mistake_gets_one_line(arguments, says, tmp_path):
-    assert says in refused(run_annotate(*arguments, cwd=tmp_path))
+def test_a_user_error_is_one_line(arguments, message, tmp_path):
+    assert message in refused(run_annotate(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
+def test_annotate_prints_text_json_and_csv(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     result = run_annotate(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)
@@ -75,7 +75,7 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
 
 
-def test_what_is_left_out_and_not_read_is_reported(tmp_path, photo, model_directory):
+def test_left_out_files_and_unread_keywords_are_reported(tmp_path, photo, model_directory):
     for name in ("red.png", "@eaDir/red.png", "red.png~", ".hidden.png", "small/red.png"):
         photo(f"photos/{name}", format="PNG")
     (tmp_path / "photos/blue.heic").write_bytes(photo("x.jpg", picture("blue"), xmp=b"<broken").read_bytes())
@@ -109,25 +109,25 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def test_annotations_of_another_model_or_rule_are_reported(tmp_path, photo, model_directory):
+def test_photographs_annotated_by_another_model_or_rule_are_reported(tmp_path, photo, model_directory):
     photo("red.png")
     first, other = model_directory, shutil.copytree(model_directory, tmp_path / "other")
     (other / "SHA256SUMS").unlink()
     info = (other / "model.json").read_text().replace('"seed": 0', '"seed": 1')
     (other / "model.json").write_text(info)
     new, known = "1 photographs annotated", "0 photographs annotated; 1 done before"
-    whose = "1 of those done before are another {}: --overwrite does them anew"
+    redo_message = "1 of those done before are another {}: --overwrite does them anew"
     runs = [
         (first, "", [new]),
         (first, "", [known]),
-        (other, "", [known, whose.format("model's")]),
-        (first, "--quantity=top_k --k=2", [known, whose.format("counting rule's")]),
+        (other, "", [known, redo_message.format("model's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("counting rule's")]),
         (other, "--quantity=top_k --k=2 --overwrite", [new]),
         (other, "--quantity=top_k --k=2", [known]),
-        (other, "--quantity=top_k", [known, whose.format("counting rule's")]),
-        (other, "--quantity=threshold --threshold=0.5", [known, whose.format("counting rule's")]),
-        (other, "", [known, whose.format("counting rule's")]),
-        (first, "--quantity=top_k --k=2", [known, whose.format("model's")]),
+        (other, "--quantity=top_k", [known, redo_message.format("counting rule's")]),
+        (other, "--quantity=threshold --threshold=0.5", [known, redo_message.format("counting rule's")]),
+        (other, "", [known, redo_message.format("counting rule's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("model's")]),
     ]
     formats = ("json --output=a.jsonl", "csv --output=a.csv", "html --output=gallery", "xmp")
     all_runs = [(to, *run) for to in formats for run in (runs if "json" in to else runs[:5])]
@@ -146,8 +146,8 @@ def test_annotations_of_another_model_or_rule_are_reported(tmp_path, photo, mode
     assert (tmp_path / "a.csv").read_text().rstrip().endswith(" top_k=2")
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
-    """kill -9 when some lines are on disk; then nothing is done twice and nothing is missing."""
+def test_a_killed_run_resumes_without_repeating_photographs(tmp_path, model_directory):
+    """Killed when some lines are on disk: afterwards no photograph is annotated twice or missing."""
     (tmp_path / "photos").mkdir()
     for i in range(600):
         picture(("red", "blue")[i % 2], (400, 300)).save(tmp_path / "photos" / f"{i:04d}.jpg")
@@ -173,29 +173,31 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
 
 @pytest.fixture
 def library(tmp_path, photo):
-    """Photographs that other programs have given keywords to."""
+    """A folder of photographs with keywords written by exiftool."""
     for name in ("iptc.jpg", "xmp.png", "both.jpg", "beside.jpg", "bare.jpg"):
         photo(f"photos/{name}", picture("blue"))
     folder = tmp_path / "photos"
-    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Beaches", "-IPTC:Keywords=Käse & <Brot>",
-         "-codedcharacterset=utf8", folder / "iptc.jpg")  # fmt: skip
-    tool("exiftool", "-q", "-overwrite_original", "-XMP-dc:Subject=beach", folder / "xmp.png")
-    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=rex", "-XMP-dc:Subject=Golden Gate",
-         "-XMP-dc:Subject=Rex", folder / "both.jpg")  # fmt: skip
-    tool("exiftool", "-q", "-XMP-dc:Subject=Holiday", "-XMP-dc:Title=A <b> & c", "-XMP-xmp:Rating=4",
-         "-XMP-digiKam:TagsList=Places/Rome", folder / "beside.xmp")  # fmt: skip
+    run_tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Beaches",
+             "-IPTC:Keywords=Käse & <Brot>", "-codedcharacterset=utf8", folder / "iptc.jpg")  # fmt: skip
+    run_tool("exiftool", "-q", "-overwrite_original", "-XMP-dc:Subject=beach", folder / "xmp.png")
+    run_tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=rex", "-XMP-dc:Subject=Golden Gate",
+             "-XMP-dc:Subject=Rex", folder / "both.jpg")  # fmt: skip
+    run_tool("exiftool", "-q", "-XMP-dc:Subject=Holiday", "-XMP-dc:Title=A <b> & c", "-XMP-xmp:Rating=4",
+             "-XMP-digiKam:TagsList=Places/Rome", folder / "beside.xmp")  # fmt: skip
     return folder
 
 
 def read_with_exiftool(path, *tags) -> dict:
-    (outputs,) = json.loads(tool("exiftool", "-json", "-struct", *tags, path))
+    (outputs,) = json.loads(run_tool("exiftool", "-json", "-struct", *tags, path))
     return outputs
 
 
-@needs("exiftool")
-def test_exiftool_and_exiv2_read_the_sidecars_and_their_keywords_are_read(library, model_directory, annotate):
+@requires("exiftool")
+def test_sidecars_are_readable_by_exiftool_and_exiv2_and_their_keywords_become_tags(
+    library, model_directory, annotate
+):
     before = {p.name: p.read_bytes() for p in library.iterdir()}
-    everything = read_with_exiftool(library / "beside.xmp", "-XMP:all")
+    old_properties = read_with_exiftool(library / "beside.xmp", "-XMP:all")
     outputs = {os.path.basename(path): photo for path, photo in annotate(library)[0].items()}
     assert {name: photo.tags for name, photo in outputs.items()} == {
         "iptc.jpg": ["beach"], "xmp.png": ["beach"], "both.jpg": ["goldengate"], "beside.jpg": ["holidays"],
@@ -215,11 +217,13 @@ def test_exiftool_and_exiv2_read_the_sidecars_and_their_keywords_are_read(librar
     for name, expected in subjects.items():
         assert read_with_exiftool(library / name, "-XMP-dc:Subject")["Subject"] == expected
         if TOOLS["exiv2"]:
-            outputs = tool("exiv2", "-g", "Xmp.dc.subject", "-Pv", library / name).strip()
+            outputs = run_tool("exiv2", "-g", "Xmp.dc.subject", "-Pv", library / name).strip()
             assert outputs == ", ".join(expected)
-    now = read_with_exiftool(library / "beside.xmp", "-XMP:all")
-    assert now.pop("Added") == ["blue"] and now.pop("Model")[0].startswith("made by hand ")
-    assert {**now, "Subject": ["Holiday"]} == everything
+    new_properties = read_with_exiftool(library / "beside.xmp", "-XMP:all")
+    assert new_properties.pop("Added") == ["blue"] and new_properties.pop("Model")[0].startswith(
+        "made by hand "
+    )
+    assert {**new_properties, "Subject": ["Holiday"]} == old_properties
     after = {p.name: p.read_bytes() for p in library.iterdir()}
     assert after.keys() == before.keys() | subjects.keys()
     assert {name: after[name] for name in before if name != "beside.xmp"} == {
@@ -227,25 +231,28 @@ def test_exiftool_and_exiv2_read_the_sidecars_and_their_keywords_are_read(librar
     }
 
 
-@needs("exiftool")
-@needs("exiv2")
+@requires("exiftool")
+@requires("exiv2")
 @pytest.mark.parametrize("editor", TOOLS)
-def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
-    """They write the whole packet anew; what we added is known all the same."""
+def test_a_sidecar_edited_by_another_program_is_still_read(library, annotate, editor):
+    """Other programs rewrite the whole packet; the added labels are still recognised."""
     from msmm.photos.outputs import Sidecars
     from msmm.photos.sidecars import read_sidecars
 
     annotate(library / "both.jpg", output=Sidecars("model 1"), words=["beach"])
     sidecar = library / "both.jpg.xmp"
     if editor == "exiv2":
-        tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
+        run_tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
     else:
-        tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
+        run_tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
     keywords, added = read_sidecars(str(library / "both.jpg"))
     assert "Ana" in keywords.words and added == ["seaside", "blue"]
     _, summary = annotate(library / "both.jpg", output=Sidecars("model 1"))
     assert summary.done_before == {"model 1": 1}
     annotate(library / "both.jpg", output=Sidecars("model 2"), overwrite=True)
-    now = read_with_exiftool(sidecar, "-XMP:all")
-    assert now["Subject"] == ["rex", "Golden Gate", "Rex", "blue", "Ana"] and now["Rating"] == 5
-    assert (now["Added"], now["Model"]) == (["blue"], ["model 2"])
+    new_properties = read_with_exiftool(sidecar, "-XMP:all")
+    assert (
+        new_properties["Subject"] == ["rex", "Golden Gate", "Rex", "blue", "Ana"]
+        and new_properties["Rating"] == 5
+    )
+    assert (new_properties["Added"], new_properties["Model"]) == (["blue"], ["model 2"])

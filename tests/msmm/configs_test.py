@@ -20,7 +20,7 @@ def test_every_setting_states_its_source_and_fits_its_type(name):
 
 
 @pytest.mark.parametrize("name", configs.CONFIGS)
-def test_a_changed_default_keeps_the_limits_of_its_setting(name):
+def test_an_overridden_default_keeps_the_limits_of_its_setting(name):
     config, base = configs.get_config(name), flat_settings(Config())
     for flat_name, flat in flat_settings(config).items():
         limits = [
@@ -33,7 +33,7 @@ def test_a_changed_default_keeps_the_limits_of_its_setting(name):
     ("name", "rates"),
     [("nus_wide", (1e-3, 1e-3, 1e-3, 0.1, 0.1)), ("mscoco", (2e-3, 2e-3, 2e-3, 1e-4, 1e-4))],
 )
-def test_the_papers_settings(name, rates):
+def test_settings_of_the_paper(name, rates):
     """Section IV-A3."""
     config = configs.get_config(name)
     groups = (config.finetune, config.visual, config.classifier, config.textual, config.quantity)
@@ -42,8 +42,8 @@ def test_the_papers_settings(name, rates):
     assert (config.backbone, config.weights, config.finetune.trunk) == ("resnet101", "imagenet", True)
 
 
-def test_a_data_set_that_builds_on_another_inherits_its_changes():
-    """OpenClipart changes the epochs of the regressor, and has the learning rate of `custom`."""
+def test_a_derived_config_inherits_overridden_settings():
+    """OpenClipart changes the epochs of the regressor, and inherits the learning rate of `custom`."""
     config = configs.get_config("openclipart")
     assert (config.quantity.learning_rate, config.quantity.epochs) == (1e-3, 80)
     assert config.finetune.trunk is False and config.bn_momentum == 0.9997
@@ -56,7 +56,7 @@ def test_a_data_set_that_builds_on_another_inherits_its_changes():
      {"weight_decay": -1.0}, {"joint_ema": 1.0}, {"precision": "float64"}, {"tag_neighbour_pool": "test"}],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["nus_wide", "scenes"])
-def test_a_setting_out_of_range_is_refused_by_name(name, wrong):
+def test_a_setting_out_of_range_is_refused_with_its_name(name, wrong):
     with pytest.raises(UserError, match=f"expected {next(iter(wrong))} "):
         replace_flat(configs.get_config(name), wrong)
 
@@ -67,7 +67,7 @@ def test_an_unknown_setting_is_refused():
 
 
 @pytest.mark.parametrize("name", configs.CONFIGS)
-def test_flat_names_lead_there_and_back(name):
+def test_flatten_and_replace_flat_are_inverse(name):
     config = configs.get_config(name)
     flat = flatten(config)
     assert flat["visual_epochs"] == config.visual.epochs and flat["sinn_dense"] is config.sinn.dense
@@ -77,7 +77,7 @@ def test_flat_names_lead_there_and_back(name):
     assert replace_flat(again, flat) == config
 
 
-def test_a_group_whose_name_begins_with_another_groups_name_keeps_its_own_settings():
+def test_a_group_name_may_be_a_prefix_of_another_group_name():
     @dataclasses.dataclass(frozen=True)
     class SoftmaxX(Training):
         temperature: float = setting(1.0, "divides the logits; a test", above=0)
@@ -113,7 +113,7 @@ def test_two_settings_with_one_flat_name_are_refused():
 
 
 @pytest.mark.parametrize("name", configs.CONFIGS)
-def test_what_is_beyond_the_paper_is_off(name):
+def test_extensions_beyond_the_paper_are_off_by_default(name):
     config = configs.get_config(name)
     assert not config.asymmetric.loss and not config.groups and config.precision == "float32"
 
@@ -123,7 +123,7 @@ def test_an_unknown_config_is_refused():
         configs.get_config("nuswide")
 
 
-def test_a_value_set_by_hand_is_told_from_the_source():
+def test_describe_config_marks_values_set_by_hand():
     config = replace_flat(Config(), {"batch_size": 64, "visual_epochs": 3})
     rows = {name: (value, source) for name, value, source in configs.describe_config(config, ["ria"])}
     assert rows["batch_size"] == ("64", "set by hand (default 32)")

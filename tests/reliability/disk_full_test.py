@@ -219,7 +219,8 @@ def test_feature_cache_larger_than_the_free_space_is_refused_and_leaves_no_files
 
 
 def test_failed_report_on_a_full_disk_keeps_the_previous_report(small_disk, tmp_path):
-    from experiments.reporting.report import Report, Row, Table, write_report
+    from experiments.reporting.report import Report, write_report
+    from experiments.reporting.table import Row, Table
 
     disk = small_disk(tmp_path / "disk", 1)
     page = Report("Old", [Table("A", [Row("x", [{"C-P": 1.0}])])])

@@ -29,7 +29,7 @@ class Manifest(RawDataset):
         "All labels, one per line, in the order of their class ids.",
         None,
         vocabulary=True,
-        shown="those of the train rows, sorted",
+        shown="the labels of the train rows, sorted",
     )
     tags_file: str | pathlib.Path | None = option(
         "All tags to keep, one per line.",

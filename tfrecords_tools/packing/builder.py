@@ -199,7 +199,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def create_builder(
     kind: type[RawDataset], name: str, data_dir: str | pathlib.Path, **arguments: Any
 ) -> Builder:
-    """Returns a builder that has read all but the images; `arguments` as those of `pack`."""
+    """Returns a builder that has read all but the images; `arguments` as for `pack`."""
     own = {field.name for field in dataclasses.fields(kind)}
     raw = kind(**{key: value for key, value in arguments.items() if key in own})
     settings = Settings(**{key: value for key, value in arguments.items() if key not in own})
@@ -218,8 +218,8 @@ def pack(
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
-    Nothing of an unfinished data set stays, not even that of a killed run, and an old one stays until the new
-    one is complete.
+    Nothing of an unfinished data set stays, not even after a killed run. An old one stays until the new one
+    is complete.
 
     Args:
         kind: the raw data set.
@@ -227,7 +227,7 @@ def pack(
         data_dir: the folder of packed data sets.
         overwrite: pack a finished data set again. Otherwise it is left alone, and the printed line names the
             lists that have changed since.
-        runner, beam_options: as those of `Builder.prepare`.
+        runner, beam_options: as for `Builder.prepare`.
         **arguments: options of `kind`, and `Settings`.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):

@@ -1,4 +1,4 @@
-"""Which pictures are versions of one another: copies, other colours, small changes, mirrored."""
+"""Finds pictures that are versions of one another: copies, other colours, small changes, mirrored."""
 
 import io
 import pathlib

@@ -213,7 +213,7 @@ def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
 
 
 def sheet(dataset: records.Dataset, split: str) -> Image.Image:
-    """Returns a picture of the first records; their order is that of a hash, so they are a fair sample."""
+    """Returns a picture of the first records; their order comes from a hash, so they are a fair sample."""
     images, captions = [], []
     for record in dataset.read(split).take(SHEET_IMAGES).as_numpy_iterator():
         images.append(Image.open(io.BytesIO(record[records.IMAGE])))

@@ -25,7 +25,7 @@ class Metadata:
 
     @property
     def public_domain(self) -> bool:
-        """Whether there are licences and all are of the public domain."""
+        """Returns whether there are licences and all are of the public domain."""
         licences = [licence.lower().replace(" ", "") for licence in self.licences]
         return bool(licences) and all("publicdomain" in licence for licence in licences)
 

@@ -17,7 +17,7 @@ BATCH = 10  # images
 UNKNOWN_TAG = "no such tag"
 
 
-def check(
+def check_export(
     model: Model, name: str, directory: pathlib.Path, num_images: int, quantity: str = "regression"
 ) -> list[Agreement]:
     """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
@@ -32,11 +32,11 @@ def check(
             model, annotations, _expected(model, images, tags, quantity), tags, quantity
         )
 
-    images = [draw(i, model.image_size) for i in range(num_images)]
+    images = [draw_image(i, model.image_size) for i in range(num_images)]
     run = formats.require(name).open(directory)
     agreements = [agreement(annotate_pixels(model, run, images, tags), images)]
     if name == "saved_model":
-        larger = [draw(i, model.image_size * 3 // 2) for i in range(num_images)]
+        larger = [draw_image(i, model.image_size * 3 // 2) for i in range(num_images)]
         encoded, decoded = zip(*map(encode, range(num_images), larger), strict=True)
         serve = formats.load_saved_model(directory).signatures["serving_default"]
         agreements.append(agreement(annotate_encoded(serve, encoded, tags), decoded))
@@ -52,7 +52,7 @@ def check(
     return agreements
 
 
-def draw(index: int, size: int) -> np.ndarray:
+def draw_image(index: int, size: int) -> np.ndarray:
     """Draws a scene, uint8 [size, size, 3]."""
     return np.asarray(recipe.draw(0, index, size).image)
 

@@ -3,53 +3,45 @@
 import tensorflow as tf
 
 from msmm.inference.model_dir import Model
-from msmm.quantities import counting_rules
-from msmm.quantities.registry import BEST
+from msmm.quantities.registry import BEST, EXPORTABLE, load_counting_rule
 from msmm.scoring.logits import NEAREST
 
 
-def regression(estimator, probabilities, quantity):
+def regression(rule, probabilities, quantity):
     return probabilities, _rounded(quantity, probabilities)
 
 
-def top_k(estimator, probabilities, quantity):
-    return probabilities, tf.fill(tf.shape(quantity), min(estimator.k, probabilities.shape[1]))
+def top_k(rule, probabilities, quantity):
+    return probabilities, tf.fill(tf.shape(quantity), min(rule.k, probabilities.shape[1]))
 
 
-def expected_count(estimator, probabilities, quantity):
+def expected_count(rule, probabilities, quantity):
     return probabilities, _rounded(tf.reduce_sum(probabilities, axis=1), probabilities)
 
 
-def threshold(estimator, probabilities, quantity):
-    return _above(_logits(probabilities) - estimator.threshold)
+def threshold(rule, probabilities, quantity):
+    return _above(_logits(probabilities) - rule.threshold)
 
 
-def class_thresholds(estimator, probabilities, quantity):
-    return _above(_logits(probabilities) - tf.constant(estimator.thresholds, tf.float32))
+def class_thresholds(rule, probabilities, quantity):
+    return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32))
 
 
-def guided_threshold(estimator, probabilities, quantity):
-    calibration = estimator.calibration
+def guided_threshold(rule, probabilities, quantity):
+    calibration = rule.calibration
     logits = calibration.slope * _logits(probabilities) + tf.constant(calibration.offsets, tf.float32)
     further = quantity - tf.reduce_sum(tf.sigmoid(logits), axis=1)
-    return _above(logits + estimator.precision * further[:, None] - estimator.threshold)
+    return _above(logits + rule.precision * further[:, None] - rule.threshold)
 
 
 # Counting rule -> function of probabilities [B, C] and raw quantities [B], float32, to scores that rank the
-# labels, float32 [B, C], and numbers of labels, int32 [B]. The other rules need distributions over counts.
-RULES = {
-    counting_rules.Regression: regression,
-    counting_rules.TopK: top_k,
-    counting_rules.ExpectedCount: expected_count,
-    counting_rules.Threshold: threshold,
-    counting_rules.ClassThresholds: class_thresholds,
-    counting_rules.GuidedThreshold: guided_threshold,
-}
+# labels, float32 [B, C], and numbers of labels, int32 [B]. Each function has the name of its rule.
+RULES = {load_counting_rule(name): globals()[name] for name in EXPORTABLE}
 
 
 def default(model: Model) -> str:
     """Returns the default rule of an export: the model's, or the paper's where no graph can hold that."""
-    rules = model.estimators().values()
+    rules = model.counting_rules().values()
     return BEST if model.quantities and all(type(rule) in RULES for rule in rules) else "regression"
 
 
@@ -69,7 +61,7 @@ def _logits(probabilities):
     return tf.math.log(p) - tf.math.log(1 - p)
 
 
-def choose(scores, count):
+def choose_labels(scores, count):
     """Chooses labels as `predictions.choose`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
 
     Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not

@@ -111,7 +111,7 @@ def import_openvino():
     It is the only place that imports OpenVINO.
     """
     if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] - makes its import fail
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail
     import openvino
 
     return openvino

@@ -23,7 +23,7 @@ class Graph(tf.Module):
 
     def __init__(self, model: Model, quantity: str = "regression"):
         super().__init__()
-        self._count = [_rule(model.estimators(quantity)[tagged]) for tagged in (True, False)]
+        self._count = [_bind_rule(model.counting_rules(quantity)[tagged]) for tagged in (True, False)]
         self._network = model.network
         # Listed for the savers: they look for variables in the attributes of a module.
         self._weights = [weight.value for weight in model.network.weights]  # without seeds of dropout
@@ -71,7 +71,7 @@ class Graph(tf.Module):
         scores_without, count_without = self._count[1](probabilities, quantity)
         tagged = tf.reduce_sum(tags, axis=1) > 0
         count = tf.where(tagged, count, count_without)
-        chosen = counting.choose(tf.where(tagged[:, None], scores, scores_without), count)
+        chosen = counting.choose_labels(tf.where(tagged[:, None], scores, scores_without), count)
         return {"chosen": chosen, "probabilities": probabilities, "quantity": quantity, "count": count}
 
     def _annotate_encoded(self, image_bytes, tags):
@@ -112,11 +112,12 @@ class Graph(tf.Module):
         return tf.reduce_max(tf.one_hot(ids, self._num_tags), axis=1)
 
 
-def _rule(estimator):
-    if type(estimator) not in counting.RULES:
+def _bind_rule(rule):
+    """Returns the function of `counting.RULES` with the fitted values of a counting rule."""
+    if type(rule) not in counting.RULES:
         known = ", ".join(kind.title for kind in counting.RULES)
-        raise UserError(f"an export can count by {known}, not by {estimator.title}: name another --quantity")
-    return functools.partial(counting.RULES[type(estimator)], estimator)
+        raise UserError(f"an export can count by {known}, not by {rule.title}: name another --quantity")
+    return functools.partial(counting.RULES[type(rule)], rule)
 
 
 def _png(encoded):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.reporting import published
-from experiments.reporting.claims import measure_quantity_claim
-from experiments.reporting.report import Claim
+from experiments.reporting.claims import Claim, measure_quantity_claim
 from msmm.scoring.bootstrap import mean_gain
 
 TRUTH = np.array([1, 2, 3, 4, 0, 2])

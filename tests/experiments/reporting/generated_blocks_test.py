@@ -3,7 +3,8 @@ import pytest
 from experiments.reporting import report
 from experiments.reporting.generated_blocks import count_blocks, find_edited_blocks, rebuild_page
 from experiments.reporting.rendering import Picture
-from experiments.reporting.report import Figure, Report, Row, Table
+from experiments.reporting.report import Figure, Report
+from experiments.reporting.table import Row, Table
 from msmm.core.errors import UserError
 from tests.conftest import ROOT
 

@@ -13,7 +13,7 @@ from experiments.reporting.published import (
     TEST_IMAGES,
     mean_true_labels,
 )
-from experiments.reporting.report import QUANTITY
+from experiments.reporting.table import QUANTITY
 from msmm.scoring.metrics import METRICS
 
 PAPER = pathlib.Path(__file__).parents[2].parent / "shared" / "design" / "paper.md"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.reporting import published, report
-from experiments.reporting.claims import measure_claim
-from experiments.reporting.report import Claim, Outcome, Report, Row, Table
+from experiments.reporting.claims import Claim, Outcome, measure_claim
+from experiments.reporting.report import Report
+from experiments.reporting.table import LENGTHS, Row, Table
 from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import METRICS, annotation_metrics
 
@@ -139,9 +140,9 @@ def test_missing_value_is_a_dash():
 
 def test_class_counts_are_integers_and_ground_truth_values_have_no_spread():
     measured = [annotation_metrics(TRUTH, CHOSEN), annotation_metrics(TRUTH, TRUTH)]
-    (one,) = markdown_rows(report.as_markdown(one_table(Row("a", measured[:1]), columns=report.LENGTHS)))[2:]
+    (one,) = markdown_rows(report.as_markdown(one_table(Row("a", measured[:1]), columns=LENGTHS)))[2:]
     assert one == ["a", "2.00", "2.00", "2", "1"]
-    (two,) = markdown_rows(report.as_markdown(one_table(Row("a", measured), columns=report.LENGTHS)))[2:]
+    (two,) = markdown_rows(report.as_markdown(one_table(Row("a", measured), columns=LENGTHS)))[2:]
     assert two == ["a", "2.00 ± 0.00", "2.00", "1.5 ± 0.7", "1"]
 
 

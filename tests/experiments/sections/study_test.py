@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from experiments.reporting import published, report
+from experiments.reporting import claims, published, report
 from experiments.sections import study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
@@ -109,12 +109,12 @@ def test_contradicted_claims_are_reported(page):
     }
     assert verdicts["MS-CNN+Tags", "MS-CNN"] != "supported"
     summary = "\n".join(page.summary)
-    counts = {verdict: list(verdicts.values()).count(verdict) for verdict in report.VERDICTS}
+    counts = {verdict: list(verdicts.values()).count(verdict) for verdict in claims.VERDICTS}
     expected = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     assert f"Claims of the paper, of 5 measured: {expected}." in summary
     assert "Tags help, MS-CNN+Tags+LQP over MS-CNN+LQP by H-F1: contradicted." in summary
     assert "contradicted" in report.as_text(page)
-    assert report.ONE_SEED not in report.as_markdown(page).replace("\\", "")
+    assert claims.ONE_SEED not in report.as_markdown(page).replace("\\", "")
 
 
 def test_claim_gains_are_differences_of_the_rows(fabricated, page):

@@ -20,7 +20,7 @@ from tests.conftest import TINY
 
 
 class SoftmaxX(Baseline):
-    """Softmax with a temperature, on the features of stage finetune. Its name begins with another one's."""
+    """Softmax with a temperature, on the features of stage finetune. Its name begins with softmax."""
 
     title = "CNN+softmax with temperature"
 
@@ -45,7 +45,7 @@ def run(trained_run):
     return Run(trained_run.workdir, trained_run.dataset, replace_flat(NinthConfig(), TINY))
 
 
-def test_a_ninth_baseline_trains_through_the_path_of_all_stages(run):
+def test_a_ninth_baseline_trains_as_a_stage(run):
     assert load_baseline("softmax_x", run.config) is SoftmaxX
     stages.train(run, "softmax_x")
     record = run.stage_record("softmax_x")
@@ -57,7 +57,7 @@ def test_a_ninth_baseline_trains_through_the_path_of_all_stages(run):
     assert (chosen.sum(axis=1) == run.config.k).all() and 0 <= figures["H-F1"] <= 100
 
 
-def test_its_settings_reach_it_and_are_guarded(run):
+def test_settings_of_a_ninth_baseline_are_used_and_recorded(run):
     stages.train(run, "softmax_x")
     hotter = Run(run.workdir, run.dataset, replace_flat(run.config, {"softmax_x_temperature": 1.0}))
     with pytest.raises(UserError, match=r"softmax_x_temperature=2\.0, and now softmax_x_temperature=1\.0"):
@@ -71,6 +71,6 @@ def test_its_settings_reach_it_and_are_guarded(run):
     assert (warm != hot).any()
 
 
-def test_the_other_baselines_and_stages_do_not_depend_on_it(run, trained_run):
+def test_other_stages_do_not_depend_on_a_ninth_baseline(run, trained_run):
     assert stages.recorded_settings(run, "softmax") == stages.recorded_settings(trained_run, "softmax")
     assert model_parts.trained_hash(run, "backbone") == model_parts.trained_hash(trained_run, "backbone")

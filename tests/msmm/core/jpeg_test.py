@@ -1,4 +1,4 @@
-"""Scans are those of the photograph, not of what lies in its segments or behind its end."""
+"""Scans are counted in the photograph alone, not in its segments or after its end."""
 
 import io
 
@@ -9,9 +9,9 @@ from msmm.core import images, jpeg
 from tests.tfrecords_tools.conftest import picture
 
 
-def encode(size=(64, 48), format="JPEG", **how) -> bytes:
+def encode(size=(64, 48), format="JPEG", **options) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture(size[1], size[0])).save(buffer, format, **how)
+    Image.fromarray(picture(size[1], size[0])).save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -29,7 +29,7 @@ def with_segment(content: bytes) -> bytes:
         (PLAIN, 1),
         (PROGRESSIVE, SCANS),
         (PLAIN + b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 10_000, 1),  # a motion photo
-        (PLAIN + PROGRESSIVE * 100, 1),  # several pictures in one file
+        (PLAIN + PROGRESSIVE * 100, 1),  # several JPEG images in one file
         (with_segment(b"Exif\0\0" + PROGRESSIVE), 1),  # a thumbnail
         (with_segment(b"\xff\xda" * 100), 1),
         (PLAIN[:2] + b"\xff" * 30 + PLAIN[2:], 1),  # padding before a marker
@@ -38,18 +38,18 @@ def with_segment(content: bytes) -> bytes:
         (b"\xff\xd8\xff\xe1\xff", 0),
     ],
 )
-def test_scans_are_counted_up_to_the_end_of_the_picture(data, scans):
+def test_scans_are_counted_up_to_the_end_of_image_marker(data, scans):
     assert jpeg.count_scans(data) == scans
 
 
-def test_restart_markers_end_no_scan():
+def test_restart_markers_do_not_end_a_scan():
     data = encode(restart_marker_rows=1, quality=95)
     assert data.count(b"\xff\xd0") and jpeg.count_scans(data) == 1
     kinds = [marker for marker, _ in jpeg.find_markers(data)]
     assert kinds[0] == 0xD8 and kinds[-2:] == [jpeg.SOS, jpeg.EOI]
 
 
-def check(data, size):
+def check_loads(data, size):
     assert images.load(data, least=32).size
     assert images.checked(data) is None or isinstance(images.checked(data), bytes)
     assert Image.open(io.BytesIO(data)).size == size
@@ -58,8 +58,8 @@ def check(data, size):
 def test_a_motion_photo_of_50_megapixels_is_read():
     large = io.BytesIO()
     Image.new("RGB", (8165, 6124), "blue").save(large, "JPEG", quality=50)
-    film = b"\0\0\0\x18ftypmp42\0\0\0\0" + (b"\xff\xda\0\x0c" + bytes(8188)) * 1024  # 8 MiB
-    check(large.getvalue() + film, (8165, 6124))
+    video = b"\0\0\0\x18ftypmp42\0\0\0\0" + (b"\xff\xda\0\x0c" + bytes(8188)) * 1024  # 8 MiB
+    check_loads(large.getvalue() + video, (8165, 6124))
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,12 @@ def test_photographs_of_large_cameras_are_read(side):
 
 
 def test_a_tiff_file_of_many_jpeg_tiles_is_read():
-    """Each tile is a stream with a scan of its own."""
+    """Each tile is a JPEG stream with its own scan."""
     tiled = io.BytesIO()
     Image.new("RGB", (6000, 4000), "blue").save(tiled, "TIFF", compression="jpeg")
     data = tiled.getvalue()
-    assert data.count(b"\xff\xda") * 6000 * 4000 > images.MAX_SCANNED  # what was counted before
+    # By this measure, such files were refused before.
+    assert data.count(b"\xff\xda") * 6000 * 4000 > images.MAX_SCANNED
     assert images.load(data).size == (6000, 4000)
 
 

@@ -1,4 +1,4 @@
-"""Names against contents, in both directions, and what other programs leave beside photographs."""
+"""File names against file contents; files and folders of other programs beside photographs."""
 
 import struct
 
@@ -18,7 +18,7 @@ def isobmff(major: bytes, *compatible: bytes) -> bytes:
 
 
 def tiff(*entries: tuple[int, int, int], order="<") -> bytes:
-    """A TIFF file of one directory; entries: tag, type (3: 16 bits, 4: 32 bits) and value."""
+    """Returns a TIFF file of one directory; entries: tag, type (3: 16 bits, 4: 32 bits) and value."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
     directory = struct.pack(f"{order}H", len(entries))
     for tag, kind, value in entries:
@@ -37,14 +37,14 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
 @pytest.mark.parametrize(
     ("name", "head", "cause"),
     [
-        # Content against a name of a format that is not read.
+        # Readable content under the extension of an unreadable format.
         ("a.heic", JPEG, None),
         ("A.HEIC", PNG, None),
         ("a.avif", WEBP, None),
         ("a.dng", JPEG, None),  # as some telephones name their pictures
         ("a.psd", GIF, None),
         ("a.jxl", SCAN, None),
-        # Names of photographs with a content that is not read.
+        # Unreadable content under the extension of a photograph.
         ("IMG_0001.jpg", HEIC, "HEIC is not read: export it as JPEG"),
         ("a.jpeg", isobmff(b"mif1", b"heic", b"miaf"), "HEIC is not read: export it as JPEG"),
         ("a.png", isobmff(b"avif", b"mif1", b"miaf"), "AVIF is not read: export it as JPEG"),
@@ -57,20 +57,20 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
         ("a.tif", NEF, "camera raw is not read: export it as JPEG"),
         ("a.tif", CR2, "camera raw is not read: export it as JPEG"),
         ("a.jpg", b"FUJIFILMCCD-RAW 0201", "camera raw is not read: export it as JPEG"),
-        # The name decides where the content does not.
+        # The extension decides where the content does not.
         ("a.heic", b"x", ".heic is not read: export it as JPEG"),
         ("a.NEF", NEF, ".nef is not read: export it as JPEG"),
-        ("a.nef", SCAN, ".nef is not read: export it as JPEG"),  # would give its small preview
+        ("a.nef", SCAN, ".nef is not read: export it as JPEG"),  # Pillow would read the small preview
         ("a.3fr", SCAN, ".3fr is not read: export it as JPEG"),
         ("a.svg", b"<svg>", ".svg is not read: export it as JPEG"),
         ("a.tif", SCAN, None),
         ("a.tif", b"MM\0+\0\x08\0\0", None),  # BigTIFF
         ("", JPEG, None),
         ("", HEIC, "HEIC is not read: export it as JPEG"),
-        ("a.jpg", b"<html>", None),  # found out by decoding
+        ("a.jpg", b"<html>", None),  # detected by decoding
     ],
 )
-def test_name_against_content(name, head, cause):
+def test_file_content_overrides_the_extension(name, head, cause):
     assert photo_files.explain_unreadable(name, head) == cause
 
 
@@ -92,7 +92,7 @@ def test_name_against_content(name, head, cause):
         ("notes.txt", b"text", False),
     ],
 )
-def test_which_files_of_a_folder_are_photographs(name, head, expected):
+def test_is_photograph_by_extension_and_content(name, head, expected):
     assert photo_files.is_photograph(name, head) == expected
 
 
@@ -103,7 +103,7 @@ def test_which_files_of_a_folder_are_photographs(name, head, expected):
      "a.jpg.part", "a.jpeg.crdownload", "a.jpg.tmp", "a.tif_backup", "SYNOPHOTO_THUMB_XL.jpg",
      "AlbumArt_{1-2}_Large.jpg", "AlbumArtSmall.jpg"],
 )  # fmt: skip
-def test_what_programs_leave_of_a_photograph(name):
+def test_backup_and_temporary_copies_are_leftovers(name):
     assert photo_files.is_leftover(name)
 
 
@@ -113,7 +113,7 @@ def test_what_programs_leave_of_a_photograph(name):
      "Dr.Smith copy", "a.sync-conflict-20240101.jpg", "a (Ana's conflicted copy 2024-01-01).jpg", "old.jpg",
      "backup of a.jpg"],
 )  # fmt: skip
-def test_photographs_of_such_names_are_none_of_these(name):
+def test_photographs_with_similar_names_are_not_leftovers(name):
     assert not photo_files.is_leftover(name)
 
 
@@ -133,7 +133,7 @@ def test_photographs_of_such_names_are_none_of_these(name):
         ("a (copy)", None),
     ],
 )
-def test_of_which_photograph_a_name_is_a_copy(name, original):
+def test_original_of_copy_by_file_name(name, original):
     assert photo_files.original_of_copy(name) == original
 
 
@@ -169,5 +169,5 @@ def test_of_which_photograph_a_name_is_a_copy(name, original):
         ("originals", "", None),
     ],
 )
-def test_folders_of_other_programs(name, parent, owner):
+def test_folders_of_other_programs_are_recognised(name, parent, owner):
     assert photo_files.owner_of_folder(name, parent) == owner

@@ -1,4 +1,4 @@
-"""Keywords where other programs write them, built byte by byte; and by exiftool where that is installed."""
+"""Keywords in every metadata location, built byte by byte, and by exiftool where it is installed."""
 
 import io
 import shutil
@@ -50,7 +50,7 @@ def iptc(*words: bytes) -> bytes:
 
 
 def resources(content: bytes) -> bytes:
-    """Photoshop's blocks: a caption's digest before IPTC."""
+    """Returns Photoshop blocks: the digest of a caption before the IPTC block."""
     digest = b"8BIM\x04\x25\0\0" + struct.pack(">I", 16) + bytes(16)
     return (
         digest + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(content)) + content + b"\0" * (len(content) % 2)
@@ -85,8 +85,8 @@ def extended(guid: bytes, content: bytes, size: int = 60_000, total: int | None 
     ]
 
 
-def number_for_words() -> Image.Exif:
-    """EXIF whose keywords are a number, which is no length of anything."""
+def exif_with_a_number() -> Image.Exif:
+    """Returns EXIF data whose keywords are a number instead of text."""
     exif = Image.Exif()
     exif[0x9C9E] = 4_000_000_000
     return exif
@@ -97,7 +97,7 @@ def read(data: bytes, *others: str) -> Keywords:
 
 
 def raw_profile(kind: str, content: bytes) -> str:
-    """As ImageMagick and exiftool write it: 72 digits a line."""
+    """Returns a raw profile as ImageMagick and exiftool write it: 72 digits per line."""
     digits = content.hex()
     lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
     return f"\n{kind}\n{len(content):8d}\n{lines}\n"
@@ -111,7 +111,7 @@ def png(*texts: tuple[str, str], zip=False) -> bytes:
 
 
 def gif(content: bytes) -> bytes:
-    """XMP lies bare in an application extension; a "magic trailer" leads readers of sub-blocks to its end."""
+    """Returns a GIF file with XMP in an application extension, and the "magic trailer" after it."""
     data = encode("GIF")
     trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
     return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + content + trailer + b";"
@@ -132,7 +132,7 @@ BIG_ENDIAN_IPTC = iptc(b"Rome") + bytes(-len(iptc(b"Rome")) % 4)
     ("data", "words"),
     [
         (jpeg(segment(0xED, b"Photoshop 3.0\0" + resources(iptc(b"Rome", b"sea")))), ("Rome", "sea")),
-        # A block that goes on in a second segment.
+        # A block that is continued in a second segment.
         (
             jpeg(
                 segment(0xED, b"Photoshop 3.0\0" + resources(iptc(b"Rome", b"x" * 9))[:50]),
@@ -160,14 +160,14 @@ BIG_ENDIAN_IPTC = iptc(b"Rome") + bytes(-len(iptc(b"Rome")) % 4)
         (encode("TIFF", tiffinfo={34377: resources(iptc(b"Rome"))}), ("Rome",)),
         (encode(exif=XP), ("Käse", "Rome")),
         (encode("MPO", save_all=True, append_images=[picture("red")], exif=XP), ("Käse", "Rome")),
-        (encode("JPEG", exif=number_for_words()), ()),
+        (encode("JPEG", exif=exif_with_a_number()), ()),
         (encode("PNG", exif=XP), ("Käse", "Rome")),
         (encode("WEBP", exif=XP), ("Käse", "Rome")),
         (jpeg(xmp_segment(SEA.decode().encode("utf-16"))), ("sea",)),
         (jpeg(xmp_segment(SEA.decode().encode("utf-16-be"))), ("sea",)),
     ],
 )  # fmt: skip
-def test_where_keywords_are_read(data, words):
+def test_keywords_are_read_from_every_metadata_location(data, words):
     assert read(data) == Keywords(words)
 
 
@@ -188,7 +188,7 @@ def test_where_keywords_are_read(data, words):
          "more than a million characters of keywords"),
     ],
 )  # fmt: skip
-def test_what_is_not_read_is_reported(data, problem):
+def test_unreadable_metadata_is_reported(data, problem):
     assert read(data).problems == (problem,)
 
 
@@ -200,7 +200,7 @@ def test_what_is_not_read_is_reported(data, problem):
      packet(bag("dc:subject", "", " ")), packet(attributes='dc:subject=""'),
      f'<rdf:RDF xmlns:rdf="{xmp.RDF}"/>'.encode()],
 )  # fmt: skip
-def test_empty_is_not_malformed(content):
+def test_empty_packets_are_not_reported_as_broken(content):
     assert read(jpeg(xmp_segment(content))) == Keywords()
 
 
@@ -213,7 +213,7 @@ assert len(LONG) > 64 and len(GREEK[:34].encode()) < 64 < len(GREEK.encode())
     ("word", "raw"),
     [
         (LONG, LONG.encode()[:64]),
-        (LONG, LONG.encode()[:62]),  # a space at the end was taken away, or a terminator counted
+        (LONG, LONG.encode()[:62]),  # a space at the end was removed, or a terminator counted
         (GREEK, GREEK.encode()[:64]),
         (GREEK, GREEK.encode()[:63]),
         ("é" * 70, ("é" * 64).encode()),  # cut after 64 characters
@@ -227,25 +227,25 @@ assert len(LONG) > 64 and len(GREEK[:34].encode()) < 64 < len(GREEK.encode())
         ("Café", "Cafe\u0301".encode()),
     ],
 )
-def test_what_programs_made_of_a_keyword_in_iptc_is_no_second_one(word, raw):
+def test_truncated_or_re_encoded_iptc_keywords_are_merged_with_xmp(word, raw):
     block = segment(0xED, b"Photoshop 3.0\0" + resources(iptc(raw, b"Rome")))
-    both = Keywords(("Rome", word)) if word != "Café" else Keywords(("Cafe\u0301", "Rome"))
-    assert read(jpeg(block, xmp_segment(packet(bag("dc:subject", word, "Rome"))))) == both
+    expected = Keywords(("Rome", word)) if word != "Café" else Keywords(("Cafe\u0301", "Rome"))
+    assert read(jpeg(block, xmp_segment(packet(bag("dc:subject", word, "Rome"))))) == expected
     if word != "Café":
-        assert read(jpeg(block), word).words == ("Rome",)  # which a sidecar has whole
+        assert read(jpeg(block), word).words == ("Rome",)  # the sidecar has the whole keyword
 
 
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (LONG.encode()[:64], (LONG[:64], "Rome")),  # there is no other
-        (LONG.encode()[:40], (LONG[:40], LONG, "Rome")),  # a keyword of its own
+        (LONG.encode()[:64], (LONG[:64], "Rome")),  # no whole keyword exists
+        (LONG.encode()[:40], (LONG[:40], LONG, "Rome")),  # a separate keyword
         (b"Rom", ("Rom", LONG, "Rome")),
         (GREEK.encode()[:64], (GREEK.encode()[:64].decode(errors="ignore"), "Rome")),
         (b"rome", ("rome", LONG, "Rome")),
     ],
 )
-def test_keywords_in_iptc_alone_stay(raw, words):
+def test_keywords_only_in_iptc_are_kept(raw, words):
     others = [word for word in (LONG, "Rome") if word in words]
     block = segment(0xED, b"Photoshop 3.0\0" + resources(iptc(raw)))
     assert read(jpeg(block, xmp_segment(packet(bag("dc:subject", *others))))).words == words
@@ -285,7 +285,7 @@ FACES = (
         (FACES, (), ()),
     ],
 )  # fmt: skip
-def test_keywords_in_hierarchies(properties, words, paths):
+def test_hierarchical_keywords_are_read(properties, words, paths):
     assert read(jpeg(xmp_segment(packet(properties)))) == Keywords(words, paths)
 
 
@@ -296,7 +296,7 @@ def exiftool(path, *arguments: str) -> None:
 
 @needs_exiftool
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "GIF", "WEBP"])
-def test_what_exiftool_writes(format, tmp_path):
+def test_keywords_written_by_exiftool_are_read(format, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(encode(format))
     in_iptc = ["-IPTC:Keywords=Rome", f"-IPTC:Keywords={LONG}", "-codedcharacterset=utf8"]
@@ -310,15 +310,15 @@ def test_what_exiftool_writes(format, tmp_path):
         "-XMP-microsoft:LastKeywordXMP=Nature/sky",
         *(["-XPKeywords=Rome;Käse"] if format != "GIF" else []),
     )
-    found = read(path.read_bytes())
+    result = read(path.read_bytes())
     expected = {LONG, "Rome", "sky"} | ({"Käse"} if format != "GIF" else set())
-    assert (len(found.words), set(found.words)) == (len(expected), expected)
-    assert found.paths == (("Nature", "sky"),) and found.problems == ()
+    assert (len(result.words), set(result.words)) == (len(expected), expected)
+    assert result.paths == (("Nature", "sky"),) and result.problems == ()
 
 
 @needs_exiftool
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_iptc_that_exiftool_writes_alone(format, tmp_path):
+def test_iptc_written_by_exiftool_is_read(format, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(encode(format))
     exiftool(path, "-IPTC:Keywords=Rome", "-IPTC:Keywords=Käse", "-codedcharacterset=utf8")
@@ -326,7 +326,7 @@ def test_iptc_that_exiftool_writes_alone(format, tmp_path):
 
 
 @needs_exiftool
-def test_a_packet_larger_than_a_segment_that_exiftool_writes(tmp_path):
+def test_extended_xmp_written_by_exiftool_is_read(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(encode())
     lines = "".join(f"-XMP-photoshop:DocumentAncestors=xmp.did:{i:036x}\n" for i in range(3000))

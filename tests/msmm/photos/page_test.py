@@ -1,4 +1,4 @@
-"""The page and its API as people and programs meet them: served, and driven by a real browser."""
+"""The page and its API, served over HTTP and driven by a real browser."""
 
 import dataclasses
 import http.server
@@ -28,21 +28,21 @@ UPLOAD_MB = 1
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def model(tying_model) -> Model:
-    """… with a label that tries to be HTML."""
+    """The tying model, with labels that look like HTML and a template."""
     labels = (HOSTILE, TEMPLATE, *tying_model.labels[2:])
     return Model(tying_model.network, labels, tying_model.tags, {"dataset": HOSTILE})
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """A photograph, and tags for it."""
+    """The path of a photograph, and tags for it."""
     path = tmp_path_factory.mktemp("examples") / "example.jpg"
     photograph().save(path)
     return str(path), "dog, x"
@@ -50,7 +50,7 @@ def example(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(model, example, tmp_path_factory):
-    """The page, served."""
+    """The address of the served page."""
     from msmm.photos import page
 
     with pytest.MonkeyPatch.context() as patch:
@@ -71,20 +71,19 @@ def test_the_page_returns_the_annotation_of_the_model(model, example):
     annotation = page.annotate_upload(model, example[0], " DOGS,x; Un heard\nx,  New   York,")
     pixels = np.asarray(Image.open(example[0]).convert("RGB"))
     expected = model.annotate([pixels], [["dog", "x", "new york"]])[0]
-    assert (
-        tuple(annotation["labels"]) == expected.labels and len(expected.labels) == 5
-    )  # 3 tags of 1.5, halves up
+    # 3 tags of 1.5 each, rounded up.
+    assert tuple(annotation["labels"]) == expected.labels and len(expected.labels) == 5
     assert annotation["quantity"] == pytest.approx(4.5) and annotation["rule"] == "regression"
     assert annotation["unknown_tags"] == ["Un heard"]
     by_class = [annotation["probabilities"][label] for label in model.labels]
     np.testing.assert_allclose(by_class, expected.probabilities, atol=1e-6)
-    falling = list(annotation["probabilities"].values())
-    assert falling == sorted(falling, reverse=True)
+    descending = list(annotation["probabilities"].values())
+    assert descending == sorted(descending, reverse=True)
     assert annotation["top_3"] == list(annotation["probabilities"])[:3]
     json.dumps(annotation)
 
 
-def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, example):
+def test_page_uses_the_counting_rules_of_the_model(tying_model, example):
     from msmm.photos import page
     from msmm.quantities.fitting import fit_counting_rules
     from msmm.quantities.held_out_predictions import HeldOutPredictions
@@ -97,7 +96,7 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
     model = Model(tying_model.network, tying_model.labels, tying_model.tags, {}, fitted)
     annotation = page.annotate_upload(model, example[0], "x, dog")
     assert annotation["rule"] == fitted.best != "regression"
-    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)  # this model does not look at them
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)  # this model ignores the pixels
     assert tuple(annotation["labels"]) == model.annotate([pixels], [["x", "dog"]])[0].labels
     assert f"by {fitted.best}." in page.format_html(annotation)
     pixels_alone = dataclasses.replace(fitted, best="expected_f1")
@@ -106,7 +105,7 @@ def test_a_model_with_estimators_keeps_as_many_as_annotate_does(tying_model, exa
     assert page.annotate_upload(model, example[0], "x")["rule"] == fitted.best
 
 
-def test_the_photograph_is_looked_at_upright(model_directory, photo):
+def test_page_applies_the_exif_orientation(model_directory, photo):
     from msmm.inference import model_dir
     from msmm.photos import page
 
@@ -117,7 +116,7 @@ def test_the_photograph_is_looked_at_upright(model_directory, photo):
     assert annotation["labels"][0] == "bright above" and annotation["probabilities"]["bright above"] > 0.99
 
 
-def test_text_that_tries_to_be_something_else_stays_text(model, example):
+def test_hostile_labels_and_tags_are_escaped(model, example):
     from msmm.photos import page
 
     shown = page.format_html(page.annotate_upload(model, example[0], f"{HOSTILE},{TEMPLATE}"))
@@ -126,7 +125,7 @@ def test_text_that_tries_to_be_something_else_stays_text(model, example):
 
 
 def png(width: int, height: int) -> bytes:
-    """A file that says it is so large, with little in it."""
+    """Returns a PNG file whose header states a size, with little data."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -163,12 +162,12 @@ def test_the_api_returns_the_same_as_the_page(client, model, example):
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/annotate"]
 
 
-@pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[name for name, _, _ in REFUSED])
-def test_files_that_are_no_photographs_are_refused_with_a_cause(client, tmp_path, name, data, says):
+@pytest.mark.parametrize(("name", "data", "message"), REFUSED, ids=[name for name, _, _ in REFUSED])
+def test_uploads_that_are_not_photographs_are_refused_with_a_cause(client, tmp_path, name, data, message):
     from gradio_client import handle_file
 
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(Exception, match=says):
+    with pytest.raises(Exception, match=message):
         client.predict(handle_file(tmp_path / name), "", api_name="/annotate")
 
 
@@ -189,13 +188,13 @@ def test_too_large_a_file_or_text_is_refused(client, address, example, tmp_path)
 
 
 def multipart(path) -> bytes:
-    """A form with a file, as a browser sends it."""
+    """Returns a form with a file, as a browser sends it."""
     head = f'Content-Disposition: form-data; name="files"; filename="{pathlib.Path(path).name}"'
     return f"--x\r\n{head}\r\n\r\n".encode() + pathlib.Path(path).read_bytes() + b"\r\n--x--\r\n"
 
 
 def upload_in_chunks(address, path, size=1000):
-    """Sends a form without its length, as curl and proxies do; returns what the page answers."""
+    """Sends a form without its length, as curl and proxies do; returns the response."""
     import httpx
 
     form = multipart(path)
@@ -224,7 +223,7 @@ def test_an_upload_in_chunks_is_annotated(address, model, example):
     assert annotated == page.annotate_upload(model, example[0], "dog")
 
 
-def test_too_large_an_upload_in_chunks_leaves_nothing_behind(address, tmp_path):
+def test_an_upload_in_chunks_beyond_the_limit_leaves_no_file(address, tmp_path):
     folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
     before = sorted(folder.rglob("*"))
     (tmp_path / "large.jpg").write_bytes(bytes((UPLOAD_MB + 2) * 2**20))
@@ -232,20 +231,20 @@ def test_too_large_an_upload_in_chunks_leaves_nothing_behind(address, tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_no_more_than_the_limit_reaches_the_page_from_an_endless_upload():
+def test_an_endless_upload_is_cut_off_at_the_limit():
     import asyncio
 
     from msmm.photos import page
 
-    taken, sent = [], []
+    received, sent = [], []
 
     async def reads_all(scope, receive, send):
         while (message := await receive())["type"] == "http.request":
-            taken.append(len(message["body"]))
+            received.append(len(message["body"]))
         raise ConnectionError("the client has left")
 
     async def receive():
-        if len(taken) == 50:  # where nothing stops it
+        if len(received) == 50:  # in case nothing stops the upload
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": bytes(100), "more_body": True}
 
@@ -254,11 +253,11 @@ def test_no_more_than_the_limit_reaches_the_page_from_an_endless_upload():
 
     scope = {"type": "http", "method": "POST", "headers": [(b"transfer-encoding", b"chunked")]}
     asyncio.run(page.BodyLimit(reads_all, 1000)(scope, receive, send))
-    assert sum(taken) == 1000 and sent[0]["status"] == 413
+    assert sum(received) == 1000 and sent[0]["status"] == 413
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """Shows another server under /photos, as nginx does with `location /photos/`."""
+    """Serves another server under the path /photos, as nginx does with `location /photos/`."""
 
     behind = ""
 
@@ -284,7 +283,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_behind_a_proxy_every_address_has_its_path(model, example):
+def test_every_address_of_the_page_has_the_path_of_the_proxy(model, example):
     import re
 
     import httpx
@@ -317,13 +316,13 @@ def test_behind_a_proxy_every_address_has_its_path(model, example):
 
 
 @pytest.fixture
-def elsewhere():
-    """Another server on this machine, and what it was asked for."""
-    asked = []
+def other_server():
+    """Another server on this machine, and the paths requested from it."""
+    requested = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_error(404)
 
         def log_message(self, *_):
@@ -331,23 +330,23 @@ def elsewhere():
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/photo.jpg", asked
+    yield f"http://127.0.0.1:{server.server_port}/photo.jpg", requested
     server.shutdown()
 
 
 @pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}])
 @pytest.mark.parametrize("stream", [{}, {"is_stream": True}])
-def test_the_api_reads_no_files_and_addresses_of_the_server(address, example, elsewhere, meta, stream):
+def test_the_api_reads_no_files_and_addresses_of_the_server(address, example, other_server, meta, stream):
     import httpx
 
-    url, asked = elsewhere
+    url, requested = other_server
     for path in (example[0], f"{pathlib.Path(example[0]).parent}/../{example[0]}", url):
         photo = {"path": path, **meta, **stream}
         started = httpx.post(f"{address}/gradio_api/call/annotate", json={"data": [photo, ""]}).json()
         answer = httpx.get(f"{address}/gradio_api/call/annotate/{started['event_id']}", timeout=30).text
         assert answer.startswith("event: error") and "labels" not in answer
         assert path != url or meta == {} or stream or "Received: an address" in answer
-    assert asked == []
+    assert requested == []
 
 
 @pytest.fixture(scope="module")
@@ -365,21 +364,21 @@ def browser():
 
 @pytest.fixture
 def tab(browser, address):
-    """The page in a browser; it must have asked no other server for anything and run no text."""
-    tab, dialogs, elsewhere = browser.new_page(viewport={"width": 1100, "height": 900}), [], []
+    """The page in a browser; checks that it requests no other server and runs no injected script."""
+    tab, dialogs, other_requests = browser.new_page(viewport={"width": 1100, "height": 900}), [], []
     tab.set_default_timeout(30_000)
     tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     tab.on(
         "request",
-        lambda r: None if r.url.startswith((address, "data:", "blob:")) else elsewhere.append(r.url),
+        lambda r: None if r.url.startswith((address, "data:", "blob:")) else other_requests.append(r.url),
     )
     tab.goto(address)
     yield tab
-    assert dialogs == [] and elsewhere == []
+    assert dialogs == [] and other_requests == []
     tab.close()
 
 
-def test_a_person_annotates_a_photograph(tab, model, tmp_path):
+def test_a_photograph_is_annotated_in_the_browser(tab, model, tmp_path):
     path = tmp_path / "<img src=x onerror=alert(3)>.png"
     photograph().save(path)
     tab.set_input_files("input[type=file]", path)
@@ -398,7 +397,7 @@ def test_a_person_annotates_a_photograph(tab, model, tmp_path):
     assert tab.inner_text(".result .top") == f"A fixed top 3 would be: {', '.join(names[:3])}."
     assert tab.locator(".result .row.chosen .name").all_inner_texts() == names[:3]
     assert tab.inner_text(".result .unknown").endswith(f"{HOSTILE}, {TEMPLATE}")
-    tab.wait_for_timeout(300)  # for what an inserted image would do
+    tab.wait_for_timeout(300)  # time in which an inserted image would run its script
 
 
 def test_an_example_is_annotated_by_a_click(tab, model, example):

@@ -1,4 +1,4 @@
-"""Real photographs beside all that can be wrong with a file; every one is named right or skipped in words."""
+"""Real photographs and unusual files: each is annotated correctly or skipped with a cause."""
 
 import contextlib
 import hashlib
@@ -20,11 +20,11 @@ from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
 
 COCO = SHARED / "data/coco_tiny/val2017"
-needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are not there")
+needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are missing")
 
 
 def png_header(width, height) -> bytes:
-    """A PNG that says it is as large as that, and has almost nothing in it."""
+    """Returns a PNG whose header states a size, with little data."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -35,7 +35,7 @@ def png_header(width, height) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A PNG with 200 MB of compressed text."""
+    """Returns a PNG with 200 MB of compressed text."""
     data = png_header(8, 8)
     text = b"Comment\0\0" + zlib.compress(b" " * 200_000_000, 9)
     chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
@@ -49,7 +49,7 @@ def rotated(image, orientation) -> Image.Exif:
 
 
 def digests(folder) -> dict:
-    """Of every file below a folder but the endless ones."""
+    """Returns the digest of every file below a folder, except for the endless files."""
     return {
         p: hashlib.sha256(p.read_bytes()).hexdigest()
         for p in sorted(folder.rglob("*"))
@@ -58,18 +58,18 @@ def digests(folder) -> dict:
 
 
 def make_odd_files(folder, photo) -> dict:
-    """Odd files below folder `odd`: name to the expected label or to the cause."""
-    lying = bright_above((90, 120)).transpose(Image.Transpose.ROTATE_90)  # on its side, and says so
+    """Writes unusual files below folder `odd`; returns path -> expected label or cause."""
+    sideways = bright_above((90, 120)).transpose(Image.Transpose.ROTATE_90)
     cmyk = picture("red", (50, 50)).convert("CMYK")
     frames = [picture("blue"), picture("red")]
     moving = {"save_all": True, "append_images": frames[1:]}
     expected = {
-        "rotated.jpg": (photo("odd/rotated.jpg", lying, exif=rotated(lying, 6)), "bright above"),
+        "rotated.jpg": (photo("odd/rotated.jpg", sideways, exif=rotated(sideways, 6)), "bright above"),
         "cmyk.jpg": (photo("odd/cmyk.jpg", cmyk), "red"),
         "animated.gif": (photo("odd/animated.gif", frames[0], **moving), "blue"),
         "animated.webp": (photo("odd/animated.webp", frames[0], **moving), "blue"),
         "animated.png": (photo("odd/animated.png", frames[0], **moving), "blue"),
-        "16 bit.png": (photo("odd/16 bit.png", Image.new("I;16", (9, 9), 65535)), "red"),  # white: all three
+        "16 bit.png": (photo("odd/16 bit.png", Image.new("I;16", (9, 9), 65535)), "red"),  # white
         "see-through.png": (photo("odd/see-through.png", Image.new("RGBA", (9, 9), (0, 0, 0, 0))), "red"),
         "palette.gif": (photo("odd/palette.gif", picture("blue").quantize(4)), "blue"),
         "grey.jpg": (photo("odd/grey.jpg", Image.new("L", (30, 30), 255)), "red"),
@@ -85,8 +85,8 @@ def make_odd_files(folder, photo) -> dict:
         "no extension": (photo("odd/no extension", picture("blue"), format="JPEG"), "blue"),
     }  # fmt: skip
     expected = {str(path): label for path, label in expected.values()}
-    whole = photo("odd/cut off.jpg", picture(size=(800, 600)))
-    whole.write_bytes(whole.read_bytes()[:-2000])
+    truncated = photo("odd/cut off.jpg", picture(size=(800, 600)))
+    truncated.write_bytes(truncated.read_bytes()[:-2000])
     broken = {
         "zero bytes.jpg": (b"", "empty file"),
         "a page.jpg": (b"<!doctype html><title>404</title>", "not an image of a known format"),
@@ -101,7 +101,7 @@ def make_odd_files(folder, photo) -> dict:
     for name, (content, cause) in broken.items():
         (folder / "odd" / name).write_bytes(content)
         expected[str(folder / "odd" / name)] = cause
-    expected[str(whole)] = "does not decode"
+    expected[str(truncated)] = "does not decode"
     with open(folder / "odd/endless.jpg", "wb") as file:
         file.truncate(images.MAX_BYTES + 1)  # a hole, which takes no disk
     expected[str(folder / "odd/endless.jpg")] = "file too large"
@@ -112,9 +112,7 @@ def make_odd_files(folder, photo) -> dict:
     return expected
 
 
-def test_odd_files_are_annotated_or_skipped_with_a_cause_and_none_is_touched(
-    tmp_path, photo, annotate, capsys
-):
+def test_unusual_files_are_annotated_or_skipped_with_a_cause(tmp_path, photo, annotate, capsys):
     expected = make_odd_files(tmp_path, photo)
     before = digests(tmp_path)
     annotated, summary = annotate(tmp_path / "odd")
@@ -124,8 +122,8 @@ def test_odd_files_are_annotated_or_skipped_with_a_cause_and_none_is_touched(
         else line.removeprefix("skipped ").split(": ", 1)
         for line in capsys.readouterr().err.splitlines() if line.startswith("skipped ")
     )  # fmt: skip
-    found = {path: a.labels[0] for path, a in annotated.items()} | causes
-    assert found == expected
+    results = {path: a.labels[0] for path, a in annotated.items()} | causes
+    assert results == expected
     assert summary.annotated == len(annotated) and summary.skipped.total() == len(causes)
 
 
@@ -150,7 +148,7 @@ def test_a_file_and_a_folder_without_permission_are_reported(annotate):
 
 @needs_coco
 def test_real_photographs_get_the_annotations_of_the_model(model, annotate):
-    """Against `Model.annotate` on the pixels that Pillow decodes in full; most are read at a half."""
+    """Compares with `Model.annotate` on full-size pixels; most photographs are decoded at half size."""
     paths = sorted(COCO.glob("*.jpg"))
     annotated, _ = annotate(COCO, workers=2)
     assert list(annotated) == [str(path) for path in paths]
@@ -161,8 +159,8 @@ def test_real_photographs_get_the_annotations_of_the_model(model, annotate):
         assert read.quantity == pytest.approx(annotation.quantity, abs=0.03)
 
 
-def test_processes_batches_and_python_give_the_same_labels(tmp_path, photo, annotate, model_directory):
-    """Of one process or two, in one batch or several, the Python way or the door's."""
+def test_workers_and_batches_give_the_labels_of_the_python_api(tmp_path, photo, annotate, model_directory):
+    """Compares one process with two, one batch with several, and the Python API with the command."""
     colours = ["red", "green", "blue", "black", "white", "#f0f", "#7f7f7f"]
     paths = [photo(f"{i:03d}.png", picture(colours[i % 7], (7 + i % 11, 9))) for i in range(70)]
     one, _ = annotate(tmp_path)
@@ -175,18 +173,18 @@ def test_processes_batches_and_python_give_the_same_labels(tmp_path, photo, anno
         assert one[str(path)].labels == annotation.labels
 
 
-def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo, annotate, model):
+def test_keywords_of_the_photographer_are_tags_but_added_labels_are_not(tmp_path, photo, annotate, model):
     from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"))
     (tmp_path / "a.txt").write_text("Beaches, Rex")
-    sidecars_ = Sidecars("model 1")
+    output = Sidecars("model 1")
     annotated, _ = annotate(path)
     assert annotated[str(path)].tags == ["beach"] and annotated[str(path)].unknown == ["Rex"]
     assert annotated[str(path)].labels == ("seaside", "blue")
-    # "beach" from --tags; what is written then is no tag of the next run.
+    # "beach" comes from --tags; the labels written then are no tags of the next run.
     (tmp_path / "a.txt").unlink()
-    annotate(path, output=sidecars_, words=["beach"])
+    annotate(path, output=output, words=["beach"])
     assert "seaside" in (tmp_path / "a.jpg.xmp").read_text()
     annotated, _ = annotate(path)
     assert annotated[str(path)].tags == [] and annotated[str(path)].unknown == []
@@ -197,7 +195,7 @@ def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo
     assert annotate(path)[0][str(path)].unknown == []
 
 
-def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
+def test_sidecars_are_written_once_unless_overwritten(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     photo("a.jpg"), photo("b.jpg")
@@ -222,7 +220,7 @@ def test_a_broken_sidecar_is_reported_before_the_photograph_is_decoded(tmp_path,
         _, summary = annotate(tmp_path, output=Sidecars("m"), overwrite=overwrite)
         assert summary.skipped == {"broken XMP in its sidecar": 1}
     assert (tmp_path / "a.jpg.xmp").read_text() == "<broken"
-    assert len(annotate(tmp_path)[0]) == 1  # it has nothing to say, the photograph has
+    assert len(annotate(tmp_path)[0]) == 1  # without keywords from the sidecar
 
 
 @pytest.mark.parametrize(
@@ -233,9 +231,7 @@ def test_a_broken_sidecar_is_reported_before_the_photograph_is_decoded(tmp_path,
         ({"xmp": b"<!DOCTYPE x []><x/>"}, "XMP that declares entities"),
     ],
 )
-def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
-    tmp_path, photo, annotate, capsys, damage, cause
-):
+def test_a_photograph_with_unreadable_keywords_is_reported(tmp_path, photo, annotate, capsys, damage, cause):
     from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"), **damage)
@@ -246,7 +242,7 @@ def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
     _, summary = annotate(path, output=Sidecars("m"))
     assert summary.skipped == {f"{cause} in it: keywords in a sidecar would hide its own": 1}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg"]
-    # One that has a list of keywords hides them already.
+    # A sidecar with a list of keywords hides them already.
     packet = xmp_merging.merge_keywords(None, ["Rex"], [], "", str).replace(b"urn:x-msmm", b"urn:other")
     (tmp_path / "a.jpg.xmp").write_bytes(packet)
     _, summary = annotate(path, output=Sidecars("m"))
@@ -254,7 +250,7 @@ def test_a_photograph_whose_own_keywords_are_not_read_is_reported(
     assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["Rex", "blue"]
 
 
-def test_sidecars_and_text_files_that_are_not_read_are_reported(tmp_path, photo, annotate):
+def test_unreadable_sidecars_and_text_files_are_reported(tmp_path, photo, annotate):
     photo("a.jpg"), photo("b.jpg"), photo("c.jpg")
     (tmp_path / "a.jpg.xmp").write_text("<broken")
     (tmp_path / "b.txt").write_bytes(b"word " * 100_000)
@@ -268,7 +264,7 @@ def test_sidecars_and_text_files_that_are_not_read_are_reported(tmp_path, photo,
     }
 
 
-def test_no_keyword_is_cut_or_doubled_in_a_new_sidecar(tmp_path, photo, annotate):
+def test_keywords_are_neither_truncated_nor_repeated_in_a_new_sidecar(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     long = "x" * 70 + " and more"
@@ -289,8 +285,8 @@ def test_no_keyword_is_cut_or_doubled_in_a_new_sidecar(tmp_path, photo, annotate
     assert path.read_bytes() == before
 
 
-def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, annotate, model):
-    """Name and content decide alike for all three."""
+def test_annotate_pack_and_page_accept_the_same_files(tmp_path, photo, annotate, model):
+    """All three decide by name and content in the same way."""
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     tiff = photo("scan.tif", picture("blue")).read_bytes()
     cases = {
@@ -314,9 +310,9 @@ def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, a
             assert page.annotate_upload(model, str(path), "")["labels"] == ["blue"]
         else:
             assert summary.skipped == {cause: 1} and packed == cause
-            with pytest.raises(gradio.Error) as refused:
+            with pytest.raises(gradio.Error) as error:
                 page.annotate_upload(model, str(path), "")
-            assert refused.value.message == page.REASONS.get(cause, cause)
+            assert error.value.message == page.REASONS.get(cause, cause)
         path.unlink()
 
 
@@ -324,26 +320,26 @@ def test_the_same_photograph_is_one_to_annotate_pack_and_page(tmp_path, photo, a
     ("quantity", "labels"),
     [("predicted", ("seaside", "red")), ("threshold", ("seaside",)), ("top_k", ("seaside", "red"))],
 )
-def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
-    """Red and green are just under a half, blue and "bright above" nothing: 1.98 labels are predicted."""
+def test_number_of_labels_follows_the_counting_rule(tmp_path, photo, annotate, quantity, labels):
+    """Red and green are just under a half, blue and "bright above" near 0: 1.98 labels are predicted."""
     path = photo("a.png", picture((127, 127, 0)))
     annotated, _ = annotate(path, words=["beach"], quantity=quantity)
     assert annotated[str(path)].labels == labels
     dark, _ = annotate(photo("b.png", picture("black")), quantity=quantity)
-    (answer,) = dark.values()
-    assert len(answer.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
+    (annotation,) = dark.values()
+    assert len(annotation.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
 
 
-def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
-    lying = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
-    path = photo("a.jpg", lying, exif=rotated(lying, 6))
+def test_thumbnails_are_small_and_follow_the_exif_orientation(tmp_path, photo, model):
+    sideways = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
+    path = photo("a.jpg", sideways, exif=rotated(sideways, 6))
     prepared = reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
     small = images.upright(images.load(prepared.thumbnail))
     assert small.size == (192, 256) and not small.getexif()
     assert small.getpixel((96, 10))[0] > 200 > 60 > small.getpixel((96, 245))[0]
 
 
-def test_a_model_directory_is_complete_in_itself(model_directory, tmp_path):
-    """A copy of the model directory, elsewhere, without the directory it was made in."""
+def test_a_copied_model_directory_can_be_loaded(model_directory, tmp_path):
+    """Loads a copy of the model directory in another folder."""
     shutil.copytree(model_directory, tmp_path / "copied")
     assert model_dir.load(tmp_path / "copied").annotate([np.zeros((5, 5, 3), np.uint8)])[0].labels

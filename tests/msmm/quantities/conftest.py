@@ -7,10 +7,10 @@ from msmm.scoring.logits import sigmoid
 
 @pytest.fixture
 def draw():
-    """Makes images of a classifier and a regressor that know something, and their labels.
+    """Returns a function that draws the outputs of an informative classifier and regressor, and labels.
 
-    noise: standard deviation of the regressor's error. shift: of a constant that the classifier adds to all
-    logits of an image, so that its probabilities rank labels and do not count them.
+    noise: standard deviation of the regressor's error. shift: standard deviation of a constant
+    added to all logits of an image, so that its probabilities rank labels and do not count them.
     """
 
     def make(seed, n=200, classes=8, noise=0.7, shift=0.0):

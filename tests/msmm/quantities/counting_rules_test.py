@@ -24,32 +24,36 @@ RULES = load_counting_rules()
 
 
 def h_f1(rule, images):
-    said = choose_labels(rule.apply(images.probabilities, images.raw))
-    return annotation_metrics(images.labels, said)["H-F1"]
+    chosen = choose_labels(rule.apply(images.probabilities, images.raw))
+    return annotation_metrics(images.labels, chosen)["H-F1"]
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_says_labels_and_ranks_them_as_it_chooses(name, draw):
+def test_every_rule_ranks_chosen_labels_first(name, draw):
     rule, images = RULES[name].fit(draw(0)), draw(1)
-    said = rule.apply(images.probabilities, images.raw)
-    assert said.counts.dtype == np.int32 and said.counts.min() >= 1 and said.counts.max() <= 8
-    assert said.scores.dtype == np.float32
-    chosen = choose_labels(said)
-    for scores, row in zip(said.scores, chosen, strict=True):
+    predictions = rule.apply(images.probabilities, images.raw)
+    assert (
+        predictions.counts.dtype == np.int32
+        and predictions.counts.min() >= 1
+        and predictions.counts.max() <= 8
+    )
+    assert predictions.scores.dtype == np.float32
+    chosen = choose_labels(predictions)
+    for scores, row in zip(predictions.scores, chosen, strict=True):
         if not row.all():
             assert scores[row].min() >= scores[~row].max()
     one_by_one = [
         choose_labels(rule.apply(images.probabilities[i : i + 1], images.raw[i : i + 1]))[0]
         for i in range(20)
     ]
-    # An image's labels do not depend on the others, except for the order of sums.
+    # The labels of an image do not depend on other images, except for the order of sums.
     exact = predict_range(RULES[name].fit(draw(0)), images.probabilities[:20], images.raw[:20], 1e-9, 1e-9)
     wrong, _ = compare_choices(chosen[:20], np.array(one_by_one), find_borderline(*exact))
     assert not wrong.any()
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_no_rule_breaks_on_very_few_images_or_certain_probabilities(name, draw):
+def test_every_rule_handles_few_images_and_certain_probabilities(name, draw):
     few = draw(2, n=2)
     p = np.array([[0.0, 1.0] * 4, [1.0] * 8, [0.0] * 8], np.float32)
     for labels in (few.labels, np.ones_like(few.labels), np.zeros_like(few.labels)):
@@ -61,28 +65,28 @@ def test_no_rule_breaks_on_very_few_images_or_certain_probabilities(name, draw):
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_fitted_on_a_single_image(name, draw):
     one = draw(2, n=1)
-    said = RULES[name].fit(one).apply(one.probabilities, one.raw)
-    assert choose_labels(said).any(axis=1).all()
+    predictions = RULES[name].fit(one).apply(one.probabilities, one.raw)
+    assert choose_labels(predictions).any(axis=1).all()
 
 
-def test_a_fixed_number_is_no_more_than_there_are_labels(draw):
+def test_top_k_is_limited_to_the_number_of_labels(draw):
     p = draw(0).probabilities[:, :2]
     assert RULES["top_k"](3).apply(p, p[:, 0]).counts.tolist() == [2] * len(p)
 
 
-def test_what_is_not_fitted_is_what_it_says(draw):
+def test_rules_without_parameters_follow_their_definition(draw):
     held_out, images = draw(0), draw(1)
     p, raw = images.probabilities, images.raw
     fitted = {name: kind.fit(held_out) for name, kind in RULES.items()}
-    by = fitted["regression"].apply(p, raw)
-    np.testing.assert_array_equal(by.counts, round_counts(raw, 8))
-    assert by.scores is p
+    regression = fitted["regression"].apply(p, raw)
+    np.testing.assert_array_equal(regression.counts, round_counts(raw, 8))
+    assert regression.scores is p
     np.testing.assert_array_equal(fitted["top_k"].apply(p, raw).counts, 3)
     expected = np.clip(np.floor(p.astype(np.float64).sum(axis=1) + 0.5), 1, 8)
     np.testing.assert_array_equal(fitted["expected_count"].apply(p, raw).counts, expected)
 
 
-def test_one_threshold_is_the_same_for_all_images_and_classes(draw):
+def test_threshold_rule_uses_one_threshold_for_all_images_and_classes(draw):
     rule, images = Threshold.fit(draw(0)), draw(1)
     z = to_logits(images.probabilities)
     chosen = choose_labels(rule.apply(images.probabilities, images.raw))
@@ -91,8 +95,8 @@ def test_one_threshold_is_the_same_for_all_images_and_classes(draw):
     assert (chosen[~some].sum(axis=1) == 1).all()
 
 
-def test_class_thresholds_stay_with_the_one_threshold_unless_images_speak_for_more(draw):
-    """A classifier that says two of its classes far too often: few images do not show it, many do."""
+def test_class_thresholds_differ_only_with_enough_images(draw):
+    """A classifier overestimates two classes: few images do not show it, many do."""
 
     def distorted(seed, n):
         images = draw(seed, n=n)
@@ -108,39 +112,39 @@ def test_class_thresholds_stay_with_the_one_threshold_unless_images_speak_for_mo
     assert ClassThresholds._fit(few, np.inf).thresholds[0] == Threshold.fit(few).threshold
 
 
-def test_the_posterior_is_that_of_all_subsets():
+def test_posterior_equals_the_sum_over_all_subsets():
     """Bernoulli labels and a normal measurement of their number, in plain loops."""
     p, raw, precision = np.array([0.7, 0.2, 0.5, 0.9]), 2.6, 1.3
     expected = np.zeros(5)
     for truth in itertools.product((0, 1), repeat=4):
         m = sum(truth)
-        there = np.prod([q if t else 1 - q for q, t in zip(p, truth, strict=True)])
-        expected[m] += (m > 0) * there * np.exp(-precision * (raw - m) ** 2 / 2)
+        probability = np.prod([q if t else 1 - q for q, t in zip(p, truth, strict=True)])
+        expected[m] += (m > 0) * probability * np.exp(-precision * (raw - m) ** 2 / 2)
     from msmm.quantities.count_distribution import poisson_binomial
 
-    found = posterior(poisson_binomial(p[None]), np.array([raw]), precision)
-    np.testing.assert_allclose(found[0], expected / expected.sum(), rtol=1e-9)
+    computed = posterior(poisson_binomial(p[None]), np.array([raw]), precision)
+    np.testing.assert_allclose(computed[0], expected / expected.sum(), rtol=1e-9)
 
 
-def test_the_median_splits_a_distribution():
-    said = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
-    np.testing.assert_array_equal(said, [1, 2, 3, 1])
+def test_median_of_a_count_distribution():
+    medians = median(np.array([[0.9, 0.1, 0, 0], [0, 0.2, 0.7, 0.1], [0, 0, 0, 1.0], [0, 0.5, 0.5, 0]]))
+    np.testing.assert_array_equal(medians, [1, 2, 3, 1])
 
 
-def test_a_posterior_trusts_a_good_regressor_and_not_a_bad_one(draw):
+def test_posterior_weights_the_regressor_by_its_accuracy(draw):
     good, bad = draw(0, noise=0.3), draw(0, noise=6.0)
     assert CountPosterior.fit(good).precision > 2 and CountPosterior.fit(bad).precision < 0.2
     images = draw(1, noise=0.3, n=1000)
     true = images.labels.sum(axis=1)
 
-    def right(kind):
-        said = kind.fit(good).apply(images.probabilities, images.raw)
-        return (said.counts == true).mean()
+    def count_accuracy(kind):
+        predictions = kind.fit(good).apply(images.probabilities, images.raw)
+        return (predictions.counts == true).mean()
 
-    assert right(CountPosterior) > right(PoissonBinomial) + 0.1
+    assert count_accuracy(CountPosterior) > count_accuracy(PoissonBinomial) + 0.1
 
 
-def test_a_guided_threshold_moves_by_what_the_regressor_adds(draw):
+def test_guided_threshold_shifts_logits_by_the_regressors_surplus(draw):
     rule = GuidedThreshold.fit(draw(0))
     images = draw(1, n=50)
     p = rule.calibration.probabilities(to_logits(images.probabilities))
@@ -151,14 +155,14 @@ def test_a_guided_threshold_moves_by_what_the_regressor_adds(draw):
         assert (chosen[i] == passes).all() or (not passes.any() and chosen[i].sum() == 1)
 
 
-def test_a_guided_threshold_is_better_than_either_where_both_know_something(draw):
+def test_guided_threshold_beats_threshold_and_regression(draw):
     held_out, images = draw(0, n=400), draw(1, n=3000)
     guided = h_f1(GuidedThreshold.fit(held_out), images)
     assert guided > h_f1(Threshold.fit(held_out), images) + 1
     assert guided > h_f1(RULES["regression"].fit(held_out), images) + 1
 
 
-def test_a_guided_threshold_leaves_a_regressor_that_knows_nothing_alone(draw):
+def test_guided_threshold_ignores_an_uninformative_regressor(draw):
     held_out, images = draw(0, n=400, noise=8.0), draw(1, n=3000, noise=8.0)
     rule = GuidedThreshold.fit(held_out)
     assert rule.precision < 0.1

@@ -1,4 +1,4 @@
-"""The choice among the estimators, and their way through JSON."""
+"""The choice among counting rules, and their conversion to and from JSON."""
 
 import dataclasses
 import json
@@ -16,25 +16,25 @@ from msmm.scoring.predictions import Predictions, choose_labels
 
 @pytest.fixture(scope="module")
 def fitted_on():
-    """Fits once a module what tests only look at."""
-    found = {}
+    """Returns a function that fits rules once per module; tests must not change the result."""
+    cache = {}
 
-    def once(name, held_out):
-        if name not in found:
-            found[name] = fit_counting_rules(held_out)
-        return found[name]
+    def fit_once(name, held_out):
+        if name not in cache:
+            cache[name] = fit_counting_rules(held_out)
+        return cache[name]
 
-    return once
+    return fit_once
 
 
-def test_the_preferred_one_is_chosen_where_none_is_clearly_better(draw, fitted_on):
+def test_preferred_rule_is_chosen_unless_another_is_clearly_better(draw, fitted_on):
     fitted = fitted_on("usual", draw(0))
     assert fitted.best == fitting.PREFERRED and fitted.images == 200
     assert fitted.held_out_h_f1.keys() == COUNTING_RULES.keys()
 
 
-def test_another_is_chosen_where_it_is_clearly_better(draw):
-    """The regressor is right and the probabilities cannot count."""
+def test_a_clearly_better_rule_is_chosen(draw):
+    """The regressor is accurate and the probabilities are uncalibrated."""
     held_out = draw(0, n=150, noise=0.05, shift=4.0)
     fitted = fit_counting_rules(held_out)
     assert fitted.best == "regression"
@@ -49,7 +49,7 @@ def test_another_is_chosen_where_it_is_clearly_better(draw):
 
 
 class Memory:
-    """Says label 0 of an image that it was fitted on, known by its raw quantity, and label 1 of another."""
+    """Predicts label 0 for images that it was fitted on, identified by raw quantity, else label 1."""
 
     def __init__(self, held_out):
         self.seen = held_out.raw
@@ -61,49 +61,49 @@ class Memory:
 
 
 @pytest.mark.parametrize("n", [2, 7, 53])
-def test_cross_validation_is_about_images_that_an_estimator_was_not_fitted_on(draw, n):
+def test_cross_validation_predicts_images_outside_the_fitted_fold(draw, n):
     held_out = dataclasses.replace(draw(0, n=n), raw=np.arange(n, dtype=np.float32))
-    parts = []
+    fold_sizes = []
 
     def remember(part):
-        parts.append(len(part.raw))
+        fold_sizes.append(len(part.raw))
         return Memory(part)
 
     chosen = choose_out_of_fold(remember, held_out)
     assert chosen[:, 1].all() and chosen.sum() == n
-    assert sum(n - size for size in parts) == n and max(parts) - min(parts) <= 1
+    assert sum(n - size for size in fold_sizes) == n and max(fold_sizes) - min(fold_sizes) <= 1
 
 
-def test_few_images_choose_what_needs_few(draw):
+def test_few_images_choose_the_rule_for_few_images(draw):
     fitted = fit_counting_rules(draw(0, n=fitting.ENOUGH - 1))
     assert fitted.best == fitting.PREFERRED_OF_FEW and fitted.held_out_h_f1 == {}
     assert fit_counting_rules(draw(0, n=fitting.ENOUGH)).held_out_h_f1
 
 
-def test_the_same_images_give_the_same_whatever_their_type(draw, fitted_on):
+def test_fitting_does_not_depend_on_the_dtype_of_labels(draw, fitted_on):
     held_out = draw(0)
     labels = held_out.labels.astype(np.uint8).astype(bool)
     assert fit_counting_rules(dataclasses.replace(held_out, labels=labels)) == fitted_on("usual", held_out)
 
 
-def test_json_holds_all_of_it(draw, fitted_on):
+def test_fitted_rules_survive_json(draw, fitted_on):
     fitted, images = fitted_on("usual", draw(0)), draw(1)
-    again = FittedCountingRules.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)), 8)
-    assert again == fitted
+    restored = FittedCountingRules.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)), 8)
+    assert restored == fitted
     for name in (BEST, *COUNTING_RULES):
-        a, b = (f.apply(images.probabilities, images.raw, name) for f in (fitted, again))
+        a, b = (f.apply(images.probabilities, images.raw, name) for f in (fitted, restored))
         np.testing.assert_array_equal(a.counts, b.counts)
         np.testing.assert_array_equal(a.scores, b.scores)
 
 
 @pytest.mark.parametrize("damage", ["estimators", "best", "calibration", "classes", "unknown"])
 def test_damaged_json_is_refused(draw, fitted_on, damage):
-    said = json.loads(json.dumps(fitted_on("usual", draw(0)).to_json()))
+    parsed = json.loads(json.dumps(fitted_on("usual", draw(0)).to_json()))
     if damage in ("estimators", "best"):
-        del said[damage]
+        del parsed[damage]
     elif damage == "calibration":
-        del said["estimators"]["expected_f1"]["calibration"]["slope"]
+        del parsed["estimators"]["expected_f1"]["calibration"]["slope"]
     elif damage == "unknown":
-        said["estimators"]["oracle"] = {}
+        parsed["estimators"]["oracle"] = {}
     with pytest.raises((KeyError, TypeError, ValueError)):
-        FittedCountingRules.from_json(said, 7 if damage == "classes" else 8)
+        FittedCountingRules.from_json(parsed, 7 if damage == "classes" else 8)

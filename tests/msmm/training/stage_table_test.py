@@ -13,7 +13,7 @@ from msmm.training.row_table import COUNTERS, TABLE_ROWS, TAGS_ONLY
 from msmm.training.stage_table import JOINT, PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES, resolve_stage
 
 
-def test_every_stage_has_a_task_settings_and_needs_of_the_table():
+def test_every_stage_has_a_task_known_settings_and_known_needs():
     known = configs.flat_settings(configs.get_config("nus_wide"))
     assert {*stage_tasks.MAKE_TASK, JOINT} == STAGES.keys()
     for name, stage in STAGES.items():
@@ -22,13 +22,13 @@ def test_every_stage_has_a_task_settings_and_needs_of_the_table():
         assert f"{stage.group}_learning_rate" in known and f"{stage.group}_epochs" in known, name
 
 
-def test_stages_come_after_the_stages_that_they_need():
+def test_stages_are_listed_after_the_stages_that_they_need():
     order = list(STAGES)
     for name, stage in STAGES.items():
         assert all(order.index(needed) < order.index(name) for needed in stage.needs)
 
 
-def test_every_part_is_trained_by_one_stage_and_all_of_the_model_by_joint():
+def test_every_part_is_trained_by_one_stage_and_stage_joint_trains_the_model():
     parts = [part for name in STAGES if name != JOINT for part in STAGES[name].parts]
     assert len(parts) == len(set(parts)) == len(STAGE_OF_PART)
     heads_of_single_branches = {"cnn_head", "textual_head"}
@@ -36,12 +36,12 @@ def test_every_part_is_trained_by_one_stage_and_all_of_the_model_by_joint():
     assert set(PAPER_STAGES) == STAGES.keys() - {"groups", JOINT}
 
 
-def test_rows_consist_of_known_parts():
+def test_table_rows_consist_of_known_parts():
     for row in (TABLE_ROWS | TAGS_ONLY).values():
         assert row.scorer in STAGE_OF_PART and row.counter in {None, "truth", *COUNTERS.values()}
 
 
-def test_needs_follow_the_settings():
+def test_needs_of_a_stage_follow_the_settings():
     config = configs.get_config("nus_wide")
     grouped = configs.replace_flat(config, {"groups": True})
     assert resolve_stage("classifier", config).needs == ("visual", "textual")
@@ -52,7 +52,7 @@ def test_needs_follow_the_settings():
     assert resolve_stage(JOINT, frozen).needs == ("finetune",)
 
 
-def test_registries_name_what_there_is():
+def test_registries_list_existing_classes():
     for name, baseline in load_baselines().items():
         assert baseline.title and baseline.__module__ == f"msmm.baselines.{name}"
     rules = load_counting_rules()
@@ -68,7 +68,7 @@ def test_registries_name_what_there_is():
         "msmm.configs.baselines",
     ],
 )
-def test_commands_read_the_tables_without_keras_or_numpy(module):
+def test_tables_are_imported_without_keras_or_numpy(module):
     code = f"import sys, {module}; print(*({{'keras', 'tensorflow', 'numpy'}} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""

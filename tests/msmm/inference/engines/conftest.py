@@ -1,4 +1,4 @@
-"""A small complete model, as the stages save it, whose batch normalisations are far from doing nothing."""
+"""A small complete model, as the stages save it, with batch normalisation far from the identity."""
 
 import numpy as np
 import pytest
@@ -12,20 +12,20 @@ def small_network():
     import keras
 
     from msmm.models import backbone, heads, multi_scale, textual
-    from msmm.models.annotator import annotator
+    from msmm.models.annotator import assemble_annotator
 
     keras.utils.set_random_seed(0)
     trunk = backbone.build("resnet-1-2-1-1-w4", image_size=SIZE)
-    fusion = multi_scale.multi_scale([o.shape[1:] for o in trunk.outputs])
+    fusion = multi_scale.build_multi_scale([o.shape[1:] for o in trunk.outputs])
     f_v, f_t = fusion.output.shape[1], 16
-    network = annotator(
+    network = assemble_annotator(
         trunk,
         fusion,
-        textual.textual(len(TAGS), f_t),
-        heads.classifier(f_v + f_t, len(LABELS)),
-        heads.quantity(f_v + f_t, 2.5),
-        heads.classifier(f_v, len(LABELS), "visual_head"),
-        heads.quantity(f_v, 2.5, "quantity_visual"),
+        textual.build_textual(len(TAGS), f_t),
+        heads.build_classifier(f_v + f_t, len(LABELS)),
+        heads.build_quantity(f_v + f_t, 2.5),
+        heads.build_classifier(f_v, len(LABELS), "visual_head"),
+        heads.build_quantity(f_v, 2.5, "quantity_visual"),
     )
     rng = np.random.default_rng(0)
     for layer in network._flatten_layers():
@@ -57,7 +57,7 @@ def saved(network, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def inputs():
-    """Images uint8 [50, S, S, 3] and the names of each one's tags, of which some have none."""
+    """Images uint8 [50, S, S, 3] and the tag names of each; some images have none."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (50, SIZE, SIZE, 3), np.uint8)
     return images, [[tag for tag in TAGS if rng.random() < 0.2] for _ in images]
