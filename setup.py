@@ -17,7 +17,7 @@ EXTRAS = {
 
 setup(
     name="msmm",
-    version="0.1.0",
+    version="0.2.0.dev0",
     description="Multi-modal multi-scale deep learning for large-scale image annotation, in Keras",
     long_description=pathlib.Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import time
 import zlib
 
 import pytest
@@ -32,6 +33,9 @@ TINY = {
 
 def pytest_addoption(parser):
     parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
+    parser.addoption(
+        "--budget", type=float, help="Seconds after which no further test starts; the rest is deselected"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -47,6 +51,20 @@ def pytest_collection_modifyitems(config, items):
         left_out = [i for i in items if zlib.crc32(i.nodeid.partition("[")[0].encode()) % shares != index]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_sessionstart(session):
+    session.started_at = time.monotonic()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Deselects a test that would start after --budget."""
+    budget = item.config.getoption("budget")
+    if budget is None or time.monotonic() - item.session.started_at < budget:
+        return None
+    item.config.hook.pytest_deselected(items=[item])
+    return True
 
 
 def _skip_impossible_instruction_sets():
