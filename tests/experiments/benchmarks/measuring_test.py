@@ -52,11 +52,11 @@ def test_own_memory_excludes_mapped_files(tmp_path):
     with measuring.Memory() as before:
         pass
     with measuring.Memory() as memory:
-        held = np.ones(8 * 2**20, np.float32)  # 32 MiB
+        held = np.ones(10 * 2**20, np.float32)  # 40 MiB: more than malloc takes from freed memory
         mapped = np.load(tmp_path / "a.npy", mmap_mode="r").sum()
         time.sleep(0.1)
     assert mapped == 16 * 2**20 and len(held)
-    assert 25 < memory.own - before.own < 60
+    assert 33 < memory.own - before.own < 68
     assert memory.peak >= memory.own
 
 
