@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 
 SERVER = """
 import json, os, resource, runpy, sys
-import absl.app, encodings.cp437, filecmp, h5py, keras, numpy, PIL.Image, tensorflow, tensorflow_datasets, tqdm
+import absl.app, encodings.cp437, filecmp, h5py, keras, numpy, PIL.Image
+import tensorflow, tensorflow_datasets, tqdm
 import xml.parsers.expat  # users without access to Python's folder cannot import it later
 for line in sys.stdin:
     request = json.loads(line)

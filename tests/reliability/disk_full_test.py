@@ -175,7 +175,7 @@ def test_directory_without_write_permission_is_one_error_line(commands, tmp_path
 
 def test_photographs_whose_sidecar_cannot_be_written_are_skipped_and_counted(commands, tmp_path, inputs):
     """One folder belongs to another user; the photographs elsewhere are annotated."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # so that another user can enter
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):  # so that another user can enter
         folder.chmod(0o755)
     directory = shutil.copytree(inputs, tmp_path / "work")
     (directory / "photos" / "theirs").mkdir()
