@@ -1,5 +1,5 @@
 # make demo       Table I on the drawn data set, from nothing, in a few minutes
-# make test       lint, format check and the quick tests
+# make test       lint, format check, type check (mypy) and the quick tests
 # make test-all   the same with every test
 # make docs       the documentation site, into site/
 # Everything goes into .venv; `make PYTHON=python3.12 demo` chooses the Python.
@@ -17,11 +17,13 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -m ''
 
 # The tests that compare numbers, as other processors compute them; `make SETTINGS="AVX2 one_core" test-processors`.

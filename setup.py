@@ -17,7 +17,7 @@ EXTRAS = {
 
 setup(
     name="msmm",
-    version="0.1.0",
+    version="0.2.0.dev0",
     description="Multi-modal multi-scale deep learning for large-scale image annotation, in Keras",
     long_description=pathlib.Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -32,7 +32,6 @@ setup(
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
         "pillow>=11",
-        "matplotlib>=3.9",  # plots of reports
         "absl-py>=2.1",
         "tqdm>=4.66",
         "matplotlib>=3.8",
@@ -45,7 +44,8 @@ setup(
         "hub": ["keras-hub>=0.20"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
-            *("pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6", "scikit-learn>=1.4"),
+            *("mypy>=1.15", "pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6"),
+            "scikit-learn>=1.4",
             "pyyaml>=6",
             *(package for packages in EXTRAS.values() for package in packages),
         ],

@@ -104,19 +104,20 @@ def _row(*cells: str) -> str:
 
 def settings_page() -> str:
     """Returns the page with every setting, and the values that data sets change."""
-    from msmm.configs.settings import flat_settings
-
-    from msmm.configs import CONFIGS
+    from msmm.configs import CONFIGS, baselines, settings
 
     base = CONFIGS["nus_wide"]()
-    defaults = flat_settings(base)
+    defaults = settings.flat_settings(base)
     groups: dict[str | None, list[str]] = {}
     for name, setting in defaults.items():
         metadata = setting.field.metadata
         row = _row(f"`--{name}`", _value(setting.value(base)), _limits(metadata), metadata["help"])
         groups.setdefault(setting.group, []).append(row)
     lines = [SETTINGS]
-    for group, rows in groups.items():
+    implementations = baselines.baseline_implementations(base)
+    for group, rows in sorted(
+        groups.items(), key=lambda item: (item[0] in implementations, item[0] is not None)
+    ):
         title = f"`--{group}_…`" if group else "Shared settings"
         lines += [f"## {title} {{ #group-{group or 'shared'} }}", ""]
         lines += ["| flag | default | allowed | unit; source |", "| --- | --- | --- | --- |", *rows, ""]
@@ -125,7 +126,7 @@ def settings_page() -> str:
         config = kind()
         rows = [
             _row(f"`--{flag}`", _value(setting.value(config)), setting.field.metadata["help"])
-            for flag, setting in flat_settings(config).items()
+            for flag, setting in settings.flat_settings(config).items()
             if setting.value(config) != defaults[flag].value(base)
         ]
         if rows:
@@ -148,7 +149,7 @@ def api_pages() -> dict[str, str]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("--"):
         sys.exit("error: expected the folder to write to: python docs/generate.py docs/reference")
     pages = {"settings.md": settings_page(), "commands.md": commands_page(), **api_pages()}
     for name, text in pages.items():

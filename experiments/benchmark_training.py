@@ -103,8 +103,9 @@ def _work(run) -> dict[str, float]:
     """Counts the floating-point operations per image of each candidate."""
     from experiments.benchmarks import measuring
     from msmm.training import model_parts
+    from msmm.training.stage_table import PAPER_PARTS
 
-    built = {part: model_parts.build(part, run.config, CLASSES, TAGS) for part in model_parts.STAGE_OF}
+    built = {part: model_parts.build_part(part, run.config, CLASSES, TAGS) for part in PAPER_PARTS}
     once = {part: measuring.forward_operations(model) for part, model in built.items()}
     step = {part: measuring.training_operations(model) for part, model in built.items()}
     branches = ("backbone", "multi_scale", "textual")
@@ -117,7 +118,7 @@ def _work(run) -> dict[str, float]:
         "textual": step["textual"] + step["textual_head"],
         "classifier": step["classifier"],
         "quantity": step["quantity"],
-        "quantity_visual": step["visual_quantity"],
+        "quantity_visual": step["quantity_visual"],
     }
 
 
@@ -125,9 +126,10 @@ def _stage(run, stage: str, steps: int):
     """Returns a turn of steps of a stage as `stages.train` takes them, reading included."""
     from msmm.training import loop, stages
 
-    task = stages.STAGES[stage].task(run)
-    model, _ = loop.compiled(task, run.config, task.learning_rate / 1000)  # no matter what it learns
-    batches = itertools.chain.from_iterable(task.epoch(number) for number in itertools.count())
+    task = stages.make_task(run, stage)
+    rate = task.optimisation.learning_rate / 1000
+    model, _ = loop.build_compiled(task, run.config, rate)  # no matter what it learns
+    batches = itertools.chain.from_iterable(task.data.batches(number) for number in itertools.count())
 
     def turn() -> int:
         images = 0
@@ -148,12 +150,12 @@ def _network(run, trainable: bool):
 
     inputs = keras.Input((_SIZE.value, _SIZE.value, 3)), keras.Input((TAGS,))
     backbone, fusion, textual = (
-        model_parts.load(run, part) for part in ("backbone", "multi_scale", "textual")
+        model_parts.load_part(run, part) for part in ("backbone", "multi_scale", "textual")
     )
     for part in (backbone, fusion, textual):
         part.trainable = trainable
     joint = keras.layers.Concatenate()([fusion(backbone(inputs[0])), textual(inputs[1])])
-    model = keras.Model(inputs, model_parts.build("classifier", run.config, CLASSES, TAGS)(joint))
+    model = keras.Model(inputs, model_parts.build_part("classifier", run.config, CLASSES, TAGS)(joint))
     model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), losses.sigmoid_cross_entropy, jit_compile=False)
     return model
 

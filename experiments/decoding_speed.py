@@ -47,23 +47,24 @@ def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_si
     command_line.import_tensorflow()
     import numpy as np
 
-    from msmm.baselines.method import Examples
-    from msmm.baselines.registry import METHODS
+    from msmm.baselines.baseline import Examples
+    from msmm.baselines.registry import load_baseline
+    from msmm.configs import replace_flat
     from msmm.configs.base import Config
 
     rng = np.random.default_rng(0)
     features = rng.random((num_images, feature_size), np.float32)
     labels = rng.random((num_images, num_classes)) < LABELS / num_classes
     examples = Examples(features, np.zeros((num_images, 0), bool), labels)
-    config = Config(**{f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
-    method = METHODS[name](config, {"train": examples, "test": examples}, feature_size, None)
+    config = replace_flat(Config(), {f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
+    method = load_baseline(name)(config, {"train": examples, "test": examples}, feature_size, None)
     method.exact = LABELS
     network = method.build()
-    method.annotate(network, "test", np.arange(min(16, num_images)))  # compiles
+    method.predict(network, "test", np.arange(min(16, num_images)))  # compiles
     before, start = _peak(), time.perf_counter()
-    method.annotate(network, "test", np.arange(num_images))
+    method.predict(network, "test", np.arange(num_images))
     speed = num_images / (time.perf_counter() - start)
-    title, growth = METHODS[name].title, _peak() - before
+    title, growth = method.title, _peak() - before
     return (
         f"| {title} | {network.count_params():,} | {beam} | {speed:,.0f} | {growth:,.0f} | {_peak():,.0f} |"
     )

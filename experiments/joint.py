@@ -10,8 +10,6 @@ once without dropout of features and moving average of weights. It trains in run
 finished stages.
 """
 
-import dataclasses
-
 from msmm import run_flags
 from msmm.core import command_line
 
@@ -30,7 +28,7 @@ CHOICES = {"Joint": {}, "Joint, no dropout, last weights": {"joint_dropout": 0.0
 
 def main() -> None:
     runs = run_flags.open_runs()
-    from experiments.reporting.report import Row, Table
+    from experiments.reporting.table import Row, Table
     from experiments.sections.study import Section, train_and_measure
 
     staged = train_and_measure(runs)
@@ -53,45 +51,47 @@ def main() -> None:
 
 def _measure_staged(run) -> dict:
     """Measures the model of the stages of a run."""
-    from msmm.training.stages import STAGES
+    from msmm.training.stage_table import PAPER_STAGES
 
-    seconds = sum(run.stage_record(stage)["seconds"] for stage in STAGES)
+    seconds = sum(run.stage_record(stage)["seconds"] for stage in PAPER_STAGES)
     return _measure_rows(run) | {"passes": _staged_passes(run), "seconds": seconds}
 
 
 def _train_joint(run, fields: dict) -> dict:
     """Trains stage joint for as many passes as the run's stages had, and measures its model."""
+    from msmm.configs import replace_flat
     from msmm.training import frozen_features
     from msmm.training.run import Run
-    from msmm.training.stages import adopt, train
+    from msmm.training.stages import adopt_stages, train
 
-    config = dataclasses.replace(run.config, joint_epochs=_staged_passes(run), **fields)
+    config = replace_flat(run.config, {"joint_epochs": _staged_passes(run), **fields})
     name = ",".join(f"{field}={value:g}" for field, value in fields.items()) or "as set"
     other = Run(run.workdir / "joint" / name, run.dataset, config, run.seed, run.features_directory)
-    adopt(other, run)
+    adopt_stages(other, run)
     train(other, "joint")
     record = other.stage_record("joint")
-    row = _measure_rows(other.of_joint())
-    if config.finetune_trunk:
-        frozen_features.discard_maps(other.of_joint())
+    row = _measure_rows(other.with_joint_parts())
+    if config.finetune.trunk:
+        frozen_features.discard_maps(other.with_joint_parts())
     return row | {"passes": len(record["history"]), "seconds": record["seconds"]}
 
 
 def _staged_passes(run) -> int:
     """Returns the passes over the training images by stages finetune and visual."""
-    stages = ("finetune", "visual") if run.config.finetune_trunk else ("visual",)
+    stages = ("finetune", "visual") if run.config.finetune.trunk else ("visual",)
     return sum(len(run.stage_record(stage)["history"]) for stage in stages)
 
 
 def _measure_rows(run) -> dict:
     """Returns H-F1 of the rows of Table I and of the defaults of `annotate`, column -> percent."""
-    from msmm.quantities import BEST
-    from msmm.training.table_rows import COMPLETE, VARIANTS, measure
+    from msmm.quantities.registry import BEST
+    from msmm.training.row_table import COMPLETE, TABLE_ROWS
+    from msmm.training.table_rows import measure_row
 
-    measured = {name: measure(run, VARIANTS[name])[1] for name in COLUMNS}
+    measured = {name: measure_row(run, TABLE_ROWS[name])[1] for name in COLUMNS}
     values = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}
     for name, column in AS_ANNOTATE.items():
-        values[column] = measure(run, VARIANTS[name], quantity=BEST)[1]["H-F1"]
+        values[column] = measure_row(run, TABLE_ROWS[name], counting_rule=BEST)[1]["H-F1"]
     return values | {"quantity accuracy": measured[COMPLETE]["Accuracy"]}
 
 

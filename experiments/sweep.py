@@ -9,26 +9,26 @@ settings of --of are written without its name. Prints the table and the chosen v
 image. Trains in runs/<dataset>/sweep/; an interrupted sweep continues when the command is repeated.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
 
 from msmm import run_flags
-from msmm.configs import base
+from msmm.configs import base, flat_settings, replace_flat
 from msmm.core import command_line
 from msmm.core.command_line import FLAGS
 from msmm.core.errors import UserError
 
-_FIELDS = {field.name: field for field in dataclasses.fields(base.Config)}
+_SETTINGS = flat_settings(base.Config)
+_FIELDS = {name: setting.field for name, setting in _SETTINGS.items()}
 # Every stage and method has a learning rate.
-_NAMES = tuple(name.removesuffix("_learning_rate") for name in _FIELDS if name.endswith("_learning_rate"))
+_NAMES = tuple(s.group for s in _SETTINGS.values() if s.group and s.field.name == "learning_rate")
 
 
 def _short_name(name: str) -> str | None:
     """Returns the name of a setting without the stage or method that it belongs to; None for a shared one."""
-    owners = [owner for owner in _NAMES if name.startswith(f"{owner}_")]
-    return name.removeprefix(max(owners, key=len) + "_") if owners else None
+    setting = _SETTINGS[name]
+    return setting.field.name if setting.group in _NAMES else None
 
 
 _SHORT_NAMES = sorted({short for name in _FIELDS if (short := _short_name(name)) and short not in _FIELDS})
@@ -59,7 +59,7 @@ def main() -> None:
             "expected a setting with several values, as --learning_rate=0.001,0.01 is. Received: "
             f"--of={name} and {len(fixed)} settings with one value"
         )
-    config = dataclasses.replace(run_flags.base_config(), **{flat: value for flat, (value,) in fixed.items()})
+    config = replace_flat(run_flags.base_config(), {flat: value for flat, (value,) in fixed.items()})
     metric = _BY.value or ("MSE" if name == "quantity" else "H-F1")
     dataset = run_flags.open_dataset()
     from experiments.sections import sweeping

@@ -12,7 +12,7 @@ Everything is imported when it is first used, so that `import msmm` takes no tim
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Annotation",
     "PhotoModel",

@@ -1,9 +1,14 @@
-"""Gives photographs keywords, as many as each deserves (Algorithm 2); the photographs are not touched.
+"""Annotates photographs with keywords, as many as each needs (Algorithm 2); the photographs are not touched.
 
 PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input.
-The tags that the model looks at are the keywords that a photograph has: IPTC and XMP keywords in it, its
-XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
---tags for all of them. A keyword that was added here before is not taken for one of the photographer's.
+The tags that the model reads are a photograph's keywords: IPTC, XMP and Windows keywords in it,
+its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
+--tags for all of them. Of a keyword in a hierarchy (Nature|sky) the last level counts, and the whole if it is
+a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
+be read are reported.
+
+Folders of other programs (@eaDir, .thumbnails, Lightroom's caches …), backup copies (a.jpg~) and hidden files
+are left out and counted; name a file or folder itself to annotate it all the same. --exclude leaves out more.
 
   text   lines on standard output
   json   JSON lines, csv a table: on standard output, or in the file --output
@@ -11,18 +16,18 @@ XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated 
   html   a gallery with probabilities in the folder --output
 
 What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on; what
-another model or counting rule has done there is said. --overwrite does all of it anew. Exit status: 0 done,
-1 done but for what was skipped, 2 a mistake.
+another model or counting rule has done there is reported. --overwrite does all of it anew. Exit status:
+0 done, 1 done but for what was skipped, 2 a mistake.
 
   python -m msmm.annotate photos --model=runs/scenes/seed0/model
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
   python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
   python -m msmm.annotate new.jpg --model=MODEL --tags=beach,holiday --quantity=top_k --k=5
   python -m msmm.annotate photos --model=MODEL --engine=openvino --precision=mixed
+  python -m msmm.annotate photos --model=MODEL --exclude='*_small.jpg' --exclude=screenshots/
   find . -newer last_time -print0 | python -m msmm.annotate - --model=MODEL --format=html --output=gallery
 """
 
-import functools
 import sys
 
 from absl import flags
@@ -30,30 +35,26 @@ from absl import flags
 from msmm.core import command_line
 from msmm.core.errors import UserError
 from msmm.inference import engines
+from msmm.quantities.registry import COUNTING_RULES
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
-QUANTITIES = (
-    "predicted", "regression", "top_k", "expected_count", "threshold", "class_thresholds",
-    "poisson_binomial", "count_posterior", "expected_f1", "guided_threshold",
-)  # fmt: skip
+QUANTITIES = ("predicted", *COUNTING_RULES)
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
-_NEAREST_TAGS = flags.DEFINE_float(
-    "nearest_tags",
-    None,
-    "Read a keyword that the model does not know as the tag whose word vector is nearest, if their cosine is "
-    "at least this, 0.6 say; needs wordllama. See docs/beyond_the_paper.md. [such keywords are left out]",
-    lower_bound=0,
-    upper_bound=1,
+_EXCLUDE = flags.DEFINE_multi_string(
+    "exclude",
+    [],
+    "A glob of files and folders to leave out: of their names, or with / of their paths or ends of paths. "
+    "May be given several times.",
 )
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     "predicted",
     QUANTITIES,
     "How many labels: predicted as held-out images chose when the model was trained, regression as in the "
-    "paper, or another of docs/how_many_labels.md.",
+    "paper, or another of docs/research/how_many_labels.md.",
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold",
@@ -83,38 +84,38 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photograph
 
 
 def main(paths: list[str]) -> None:
-    _check(paths)
-    from msmm.photos import finding, word_vectors
+    _check_flags(paths)
+    from msmm.photos import finding
 
-    if _NEAREST_TAGS.value is not None:
-        word_vectors.require()
-
-    found = list(finding.find(paths, sys.stdin.buffer))
+    finder = finding.Finder(paths, getattr(sys.stdin, "buffer", None), _EXCLUDE.value)
+    found = list(finder)
     if not found:
-        raise UserError(f"no photographs in {', '.join(map(repr, paths))}")
-    from msmm.photos import batches, keywords
+        left_out = finder.describe_left_out(" (", ")")
+        raise UserError(f"no photographs in {', '.join(map(repr, paths))}{left_out}")
+    from msmm.photos import batches, keywords, reading
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     to_sidecar = _FORMAT.value == "xmp"
-    quantity, rule = _quantity()
-    name = batches.name(model, rule)
-    summary = batches.annotate(
+    quantity, rule = _choose_rule()
+    name = batches.name_annotator(model, rule)
+    summary = batches.annotate_photographs(
         model,
         found,
-        _output(name),
-        prepare=(model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value),
-        words=keywords.separated(_TAGS.value),
-        quantity=quantity,
-        nearest=_NEAREST_TAGS.value,
+        _open_output(name),
+        preparation=reading.Preparation(
+            model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value
+        ),
+        counting=batches.Counting(tuple(keywords.separate(_TAGS.value)), quantity),
         num_workers=_WORKERS.value,
     )
-    _report(summary, batches.name(model), name)
+    print(finder.describe_left_out(end="\n"), end="", file=sys.stderr)
+    _report(summary, batches.name_annotator(model), name)
     if summary.skipped:
         sys.exit(1)
 
 
-def _check(paths: list[str]) -> None:
-    """What can be said before TensorFlow takes its seconds."""
+def _check_flags(paths: list[str]) -> None:
+    """Raises what can be raised before TensorFlow takes its seconds."""
     if not paths:
         raise UserError("expected a PATH: a photograph, a folder, or - for a list on standard input")
     if not _MODEL.value:
@@ -132,41 +133,50 @@ def _check(paths: list[str]) -> None:
         raise UserError(f"expected --workers of 1 or more, got {_WORKERS.value}")
 
 
-def _quantity():
-    """What `Model.annotate` counts by, and what it is called where it is not the model's own."""
-    from msmm.quantities import estimators
+def _choose_rule():
+    """Returns the counting rule for `Model.annotate`, and its name where it is not the model's own."""
+    from msmm.quantities import counting_rules
 
     name = _QUANTITY.value
     if name == "predicted":
         return None, None
     if name == "top_k":
-        return estimators.TopK(_K.value), f"{name}={_K.value}"
+        return counting_rules.TopK(_K.value), f"{name}={_K.value}"
     if _THRESHOLD.value is not None:
-        return estimators.AtLeast(_THRESHOLD.value), f"{name}={_THRESHOLD.value}"
+        return counting_rules.AtLeast(_THRESHOLD.value), f"{name}={_THRESHOLD.value}"
     return name, name
 
 
-def _output(model: str):
-    from msmm.photos import gallery, outputs
+def _open_output(model: str):
+    """Returns the `outputs.Output` of the flags."""
+    from msmm.photos import formats, gallery, outputs
 
-    path, name = _OUTPUT.value, _FORMAT.value
+    path, name = _OUTPUT.value or "", _FORMAT.value
+    output: outputs.Output
     if name == "html":
         output = gallery.Gallery(path, model, _OVERWRITE.value)
     elif name == "xmp":
         output = outputs.Sidecars(model)
     elif path:
-        form = outputs.JSON if name == "json" else outputs.CSV
+        form = formats.JSON if name == "json" else formats.CSV
         output = outputs.File(path, form, model, _OVERWRITE.value)
+    elif name == "text":
+        output = outputs.Text()
     else:
-        form = {"json": outputs.JSON, "csv": outputs.CSV}.get(name)
-        line = form and functools.partial(form.line, model=model)
-        output = outputs.Text(line, form.header) if form else outputs.Text()
+        form = formats.JSON if name == "json" else formats.CSV
+        output = outputs.Text(lambda photo: form.line(photo, model), form.header)
     return outputs.DryRun(output) if _DRY_RUN.value else output
 
 
 def _report(summary, model: str, name: str) -> None:
-    """model: what it is called without its counting rule; name: with it."""
-    from msmm.photos.outputs import shown
+    """Prints what was done.
+
+    Args:
+      summary: counts of photographs.
+      model: the annotator's name without its counting rule.
+      name: its name with it.
+    """
+    from msmm.photos.formats import escape_unprintable
 
     words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
     if before := summary.done_before.total():
@@ -179,21 +189,19 @@ def _report(summary, model: str, name: str) -> None:
     rules = sum(n for by, n in others.items() if f"{by} ".startswith(f"{model} "))
     for n, whose in (sum(others.values()) - rules, "model's"), (rules, "counting rule's"):
         if n:
-            said = f"{n:,} of those done before are another {whose}: --overwrite does them anew"
-            print(said, file=sys.stderr)
-    if _NEAREST_TAGS.value is not None and (summary.near or summary.unknown):
-        read = summary.near.total()
-        most = (f"{shown(word)} as {shown(tag)} ({n})" for (word, tag), n in summary.near.most_common(10))
-        print(
-            f"{read + summary.unknown.total():,} keywords outside the model's tags: {read:,} read as their "
-            f"nearest tag{': ' * bool(read)}{', '.join(most)}",
-            file=sys.stderr,
-        )
+            print(
+                f"{n:,} of those done before are another {whose}: --overwrite does them anew", file=sys.stderr
+            )
+    if summary.unread:
+        causes = ", ".join(f"{cause}: {count}" for cause, count in summary.unread.most_common())
+        print(f"keywords not read in {summary.unread.total():,} places ({causes})", file=sys.stderr)
     if summary.unknown:
-        most = ", ".join(f"{shown(word)} ({count})" for word, count in summary.unknown.most_common(10))
+        most = ", ".join(
+            f"{escape_unprintable(word)} ({count})" for word, count in summary.unknown.most_common(10)
+        )
         print(f"keywords that the model does not know: {most}", file=sys.stderr)
     if _FORMAT.value == "html" and not _DRY_RUN.value:
-        print(f"gallery: {shown(_OUTPUT.value)}/index.html", file=sys.stderr)
+        print(f"gallery: {escape_unprintable(str(_OUTPUT.value))}/index.html", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from msmm.core import images as image_files
-from msmm.core import workers
+from msmm.core import resizing, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.photos import keywords, reading
-from msmm.quantities.estimators import Estimator
+from msmm.quantities.counting_rules import CountingRule
 
 Photo = str | os.PathLike | np.ndarray
 
@@ -50,7 +50,8 @@ def read_photo(path) -> np.ndarray:
       UserError: the file is missing, damaged or no photograph.
     """
     try:
-        return np.asarray(image_files.upright(image_files.load(pathlib.Path(path))))
+        data = image_files.read_bytes(pathlib.Path(path))
+        return np.asarray(image_files.upright(image_files.load(data, os.fspath(path))))
     except image_files.BrokenImage as error:
         raise UserError(f"cannot read the photograph {path}: {error}") from error
 
@@ -82,7 +83,7 @@ class PhotoModel:
         photos: Iterable[Photo],
         tags: Iterable[Sequence[str]] | None = None,
         batch_size: int = 32,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
     ) -> list[model_dir.Annotation]:
         """Annotates photographs, batch by batch, so that memory does not grow with their pixels.
 
@@ -115,13 +116,14 @@ class PhotoModel:
     def _prepare(self, photo: Photo, tags: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str]]:
         """Returns the network's pixels of a photograph, and its known tags."""
         if isinstance(photo, str | os.PathLike):
-            prepared = reading.prepare(os.fspath(photo), self.image_size, False, False, False)
+            prepared = reading.prepare_photo(os.fspath(photo), reading.Preparation(self.image_size))
             if not isinstance(prepared, reading.Photo):
                 raise UserError(f"cannot read the photograph {photo}: {prepared.cause}")
-            pixels, own = prepared.pixels, prepared.words
+            pixels, own = prepared.pixels, prepared.keywords
         else:
-            pixels, own = reading.resized(Image.fromarray(_checked(photo)), self.image_size), []
-        return pixels, self._vocabulary.split(own if tags is None else tags)[0]
+            pixels = resizing.resize_picture(Image.fromarray(_checked(photo)), self.image_size)
+            own = keywords.Keywords()
+        return pixels, self._vocabulary.split(*((own.words, own.paths) if tags is None else (tags,)))[0]
 
 
 def _checked(image) -> np.ndarray:

@@ -4,12 +4,16 @@
     python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
 
 Drop a photograph, type its tags, and see the chosen labels, the probability of each, the predicted quantity,
-and what a fixed top 3 would have said. The page needs no network. It asks for no password: --host=0.0.0.0
+and what a fixed top 3 would have been. The page needs no network. It asks for no password: --host=0.0.0.0
 shows it to everyone who reaches this machine.
+
+Behind a proxy that shows it under a path, name that path, and let the proxy take it off:
+
+    python -m msmm.app --model=MODEL --root_path=/photos
+    location /photos/ { proxy_pass http://127.0.0.1:7860/; proxy_buffering off; client_max_body_size 33m; }
 """
 
 import contextlib
-import io
 import os
 import pathlib
 import signal
@@ -29,6 +33,9 @@ _EXAMPLES = flags.DEFINE_string(
 )
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_ROOT_PATH = flags.DEFINE_string(
+    "root_path", "", "Path, as /photos, or address under which a proxy shows the page."
+)
 _MAX_UPLOAD_MB = flags.DEFINE_integer("max_upload_mb", 32, "Largest photograph taken, MiB.", lower_bound=1)
 
 NUM_EXAMPLES = 6
@@ -39,11 +46,12 @@ def main() -> None:
     folder = pathlib.Path(_EXAMPLES.value) if _EXAMPLES.value else None
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what follows is cleaned up then, too
-    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _ended_by_interrupt():
+    root_path = _check_root_path()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that temporary files are deleted then, too
+    with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _end_at_interrupt():
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
-        # It would sum up the last 10,000 requests after each one, for a dashboard that is not served.
+        # Else it analyses the last 10,000 requests after each one, for a dashboard that is not served.
         os.environ.update(GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=f"{10**9}")
         command_line.import_tensorflow()
         try:
@@ -54,10 +62,10 @@ def main() -> None:
         from msmm.photos import page
 
         model = engines.load(_MODEL.value)
-        examples = _photographs(folder, scratch) if folder else _scenes(model, scratch)
+        examples = _load_photographs(folder, scratch) if folder else _draw_scenes(model, scratch)
         built = page.build(model, examples)
         try:
-            page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value)
+            page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value, root_path)
         except OSError as error:
             raise UserError(f"cannot listen on {_HOST.value}:{_PORT.value}: choose another --port") from error
         print(f"http://{_HOST.value}:{_PORT.value} (Ctrl+C ends it)", flush=True)
@@ -67,9 +75,16 @@ def main() -> None:
             built.close(verbose=False)
 
 
+def _check_root_path() -> str:
+    path = _ROOT_PATH.value.rstrip("/")
+    if path and not path.startswith(("/", "http://", "https://")):
+        raise UserError(f"expected --root_path to begin with /, or an address. Received: {path!r}")
+    return path
+
+
 @contextlib.contextmanager
-def _ended_by_interrupt() -> Iterator[None]:
-    """Ctrl+C is how the page ends; there is nothing to go on with."""
+def _end_at_interrupt() -> Iterator[None]:
+    """Ends the page at Ctrl+C: unlike other commands, it has nothing to resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -77,17 +92,17 @@ def _ended_by_interrupt() -> Iterator[None]:
         print("\nthe page has ended", file=sys.stderr)
 
 
-def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
-    """The first few photographs of a folder and those below it, upright."""
+def _load_photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
+    """Returns the first few photographs of a folder and those below it, upright, without tags."""
     from msmm.core import images
     from msmm.photos import finding
 
-    examples = []
-    for name, cause in finding.find([str(folder.absolute())], io.BytesIO()):
+    examples: list[tuple[str, str]] = []
+    for name, cause in finding.Finder([str(folder.absolute())]):
         path = pathlib.Path(name)
         jpeg = cause or images.checked(path)
         if not isinstance(jpeg, str):
-            examples.append((_save(scratch, len(examples), jpeg or path.read_bytes()), ""))
+            examples.append((_write_example(scratch, len(examples), jpeg or path.read_bytes()), ""))
         if len(examples) == NUM_EXAMPLES:
             break
     if not examples:
@@ -95,7 +110,8 @@ def _photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str]]:
     return examples
 
 
-def _scenes(model, scratch: str) -> list[tuple[str, str]]:
+def _draw_scenes(model, scratch: str) -> list[tuple[str, str]]:
+    """Draws a few test scenes, with the tags that the model knows."""
     from msmm.core import images
     from msmm.scenes import recipe
     from tfrecords_tools.datasets import scenes
@@ -103,12 +119,12 @@ def _scenes(model, scratch: str) -> list[tuple[str, str]]:
     examples = []
     for i in range(NUM_EXAMPLES):
         scene = recipe.draw(0, scenes.FIRST_INDEX["test"] + i, EXAMPLE_SIZE)
-        path = _save(scratch, i, images.encode(scene.image, scenes.QUALITY))
+        path = _write_example(scratch, i, images.encode(scene.image, scenes.QUALITY))
         examples.append((path, ", ".join(tag for tag in scene.tags if tag in model.tags)))
     return examples
 
 
-def _save(scratch: str, index: int, jpeg: bytes) -> str:
+def _write_example(scratch: str, index: int, jpeg: bytes) -> str:
     path = pathlib.Path(scratch, f"example{index}.jpg")
     path.write_bytes(jpeg)
     return str(path)

@@ -1,9 +1,9 @@
-"""Shows the model of a data set, part by part: shapes, parameters, and what each stage trains, and how.
+"""Describes the model of a data set: shapes and parameters of its parts, and the stages that train them.
 
     python -m msmm.describe --dataset=nus_wide            the paper's model at a glance
     python -m msmm.describe --dataset=scenes --json
 
-Of a packed data set it counts the classes and tags; otherwise it takes the paper's (81 or 80 classes,
+Classes and tags come from the packed data set, otherwise from the paper (81 or 80 classes,
 1,000 tags). No weights are downloaded.
 """
 
@@ -14,23 +14,24 @@ import pathlib
 from absl import flags
 
 from msmm import run_flags
-from msmm.configs import base
+from msmm.configs.base import Config
 from msmm.core import command_line
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGES
 
 _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of tables.")
 _CLASSES = flags.DEFINE_integer("classes", None, "C, instead of the data set's.", lower_bound=1)
 _TAGS = flags.DEFINE_integer("tags", None, "T, instead of the data set's.", lower_bound=1)
 run_flags.define_run_flags()
-command_line.define_dataclass_flags(base.Config)
+run_flags.define_setting_flags()
 
 _PAPER_SIZES = {"nus_wide": (81, 1000), "mscoco": (80, 1000)}  # IV-A1
 
 
 def main() -> None:
-    name, config = command_line.FLAGS.dataset, run_flags.config()
+    name, config = command_line.FLAGS.dataset, run_flags.read_config()
     classes, tags = _sizes(name)
     command_line.import_tensorflow()
-    description = describe(name, config, _CLASSES.value or classes, _TAGS.value or tags)
+    description = describe_model(name, config, _CLASSES.value or classes, _TAGS.value or tags)
     print(json.dumps(description, indent=1) if _JSON.value else as_text(description))
 
 
@@ -53,15 +54,14 @@ def _sizes(name: str) -> tuple[int, int]:
     )
 
 
-def describe(name: str, config: base.Config, num_classes: int, num_tags: int) -> dict:
-    """The model of a data set as plain data: its maps, its parts and its stages."""
+def describe_model(name: str, config: Config, num_classes: int, num_tags: int) -> dict:
+    """Returns the model of a data set as plain data: its maps, its parts and its stages."""
     import keras
 
     from msmm.training import model_parts
-    from msmm.training.stages import STAGES
 
     config = dataclasses.replace(config, weights="none")
-    models = {part: model_parts.build(part, config, num_classes, num_tags) for part in model_parts.STAGE_OF}
+    models = {part: model_parts.build_part(part, config, num_classes, num_tags) for part in PAPER_PARTS}
     described = {}
     for part, model in models.items():
         norms = [x for x in _layers(model) if isinstance(x, keras.layers.BatchNormalization)]
@@ -74,19 +74,18 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
             "BN momentum": sorted({layer.momentum for layer in norms}),
         }
     stages = {}
-    for stage, specification in STAGES.items():
-        trained = [part for part, trainer in model_parts.STAGE_OF.items() if trainer == stage]
-        if stage == "finetune" and not config.finetune_trunk:
-            trained.remove("backbone")
-        base_name = "quantity" if stage == "quantity_visual" else stage
-        stages[stage] = {
-            "needs": list(specification.needs),
+    for stage_name in PAPER_STAGES:
+        stage = STAGES[stage_name]
+        trained = [p for p in stage.parts if p != "backbone" or config.finetune.trunk]
+        settings = getattr(config, stage.group)
+        stages[stage_name] = {
+            "needs": list(stage.needs),
             "trains": trained,
             "trainable parameters": sum(described[part]["trainable"] for part in trained),
-            "loss": "eq. 5" if base_name == "quantity" else "eq. 4",
+            "loss": stage.loss,
             "optimiser": f"SGD, momentum {config.momentum:g}, L2 {config.weight_decay:g}",
-            "learning rate": getattr(config, f"{base_name}_learning_rate"),
-            "epochs at most": getattr(config, f"{base_name}_epochs"),
+            "learning rate": settings.learning_rate,
+            "epochs at most": settings.epochs,
             "batch": config.batch_size,
         }
     return {
@@ -102,7 +101,7 @@ def describe(name: str, config: base.Config, num_classes: int, num_tags: int) ->
 
 
 def _layers(model):
-    """The layers of a model and of the models in it."""
+    """Yields the layers of a model and of the models in it."""
     for layer in model.layers:
         yield from _layers(layer) if hasattr(layer, "layers") else [layer]
 
@@ -112,7 +111,7 @@ def _shapes(tensors) -> list[list[int]]:
 
 
 def as_text(description: dict) -> str:
-    """`describe`'s data as tables for a terminal."""
+    """Formats the data of `describe_model` as tables for a terminal."""
     d = description
     lines = [
         f"{d['data set']}: {d['classes']} classes, {d['tags']} tags, {d['backbone']} at {d['image size']} px",

@@ -2,94 +2,89 @@
 
 python -m msmm.evaluate                                the complete model on the test split of `scenes`
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
-python -m msmm.evaluate --method=warp                  a method of Tables III and IV
-python -m msmm.evaluate --quantity=best                how many labels says the best on held-out images
-python -m msmm.evaluate --engine=auto                  the finished model, run as msmm.annotate runs it
+python -m msmm.evaluate --method=warp                  a baseline of Tables III and IV
+python -m msmm.evaluate --quantity=best                the counting rule that held-out images choose
+python -m msmm.evaluate --engine=auto                  the finished model, run as by msmm.annotate
 python -m msmm.evaluate --joint                        the model that stage joint trained
 python -m msmm.evaluate --dataset=my_photos --csv=annotations.csv --sheet=annotations.png
 
-Settings are those that the stages were trained with, unless a flag says otherwise.
+Settings are those that the stages were trained with, unless a flag changes them.
 """
 
 import csv
-import dataclasses
 
 from absl import flags
 
 from msmm import run_flags
-from msmm.configs import base
+from msmm.configs.baselines import baseline_implementations
 from msmm.core import command_line, files
+from msmm.core.errors import UserError
 from msmm.inference import engines
+from msmm.quantities.registry import BEST, COUNTING_RULES
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, add_counter
+from msmm.training.stage_table import JOINT, STAGES
 
-MODELS = ("Upper bound", "MS-CNN+Tags+LQP", "MS-CNN+LQP", "MS-CNN+Tags", "MS-CNN", "CNN")
-_MODEL = flags.DEFINE_enum("model", "MS-CNN+Tags+LQP", MODELS, "Which row of Table I.")
-METHODS = (
-    "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
-)  # fmt: skip
-_METHOD = flags.DEFINE_enum("method", None, METHODS, "A compared method instead.")
-QUANTITIES = ("regression", "top_k", "expected_count", "threshold", "class_thresholds", "poisson_binomial",
-              "count_posterior", "expected_f1", "guided_threshold", "best")  # fmt: skip
-_JOINT = flags.DEFINE_boolean("joint", False, "The rows of Table I, but CNN, of the model of stage joint.")
+_MODEL = flags.DEFINE_enum("model", COMPLETE, TABLE_ROWS, "Which row of Table I.")
+_METHOD = flags.DEFINE_enum("method", None, [*baseline_implementations()], "A baseline instead.")
+_JOINT = flags.DEFINE_boolean("joint", False, "The rows of Table I, except CNN, of the model of stage joint.")
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     None,
-    QUANTITIES,
-    "Who says how many labels; fitted on held-out images. [as in the paper's row]",
+    [*COUNTING_RULES, BEST],
+    "The counting rule; fitted on held-out images. [as in the paper's row]",
 )
 _ENGINE = flags.DEFINE_enum(
     "engine",
     None,
     [engines.AUTO, *engines.ENGINES],
-    "Measure the finished model as this engine runs it. [trained parts, in float32]",
+    "Measure the finished model run by this engine. [trained parts, in float32]",
 )
 _ENGINE_PRECISION = flags.DEFINE_enum(
-    "engine_precision", "float32", engines.PRECISIONS, "What the engine computes in."
+    "engine_precision", "float32", engines.PRECISIONS, "The engine's precision."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Which split.")
 _CSV = flags.DEFINE_string("csv", None, "Also write image id, chosen labels and true labels to this file.")
 _SHEET = flags.DEFINE_string("sheet", None, "Also draw the first images with their labels to this PNG file.")
 run_flags.define_run_flags()
-command_line.define_dataclass_flags(base.Config)
+run_flags.define_setting_flags()
 
 
 def main() -> None:
     run = run_flags.open_run()
-    from msmm.core.errors import UserError
-    from msmm.training import baseline_tasks, stages, table_rows
+    from msmm.training import baseline_tasks, table_rows
 
-    method, variant, quantity = _METHOD.value, table_rows.VARIANTS[_MODEL.value], _QUANTITY.value
-    if quantity:
-        if method or variant.counter == "truth" or variant.scorer == "cnn_head":
+    method, row, counting_rule = _METHOD.value, TABLE_ROWS[_MODEL.value], _QUANTITY.value
+    if counting_rule:
+        if method or row.counter == "truth" or row.scorer == "cnn_head":
             name = f"--method={method}" if method else f"--model={_MODEL.value!r}"
             raise UserError(
                 f"--quantity needs a model with a regressor, as MS-CNN or MS-CNN+Tags, not {name}"
             )
-        variant = table_rows.counting(variant)
-    if _ENGINE.value and (method or _MODEL.value != table_rows.COMPLETE):
-        raise UserError(f"--engine runs the finished model, which is --model={table_rows.COMPLETE}")
-    needed = (method,) if method else variant.stages
+        row = add_counter(row)
+    if _ENGINE.value and (method or _MODEL.value != COMPLETE):
+        raise UserError(f"--engine runs the finished model, which is --model={COMPLETE}")
+    needed = (method,) if method else row.stages
     if _JOINT.value:
-        if method or variant.scorer == "cnn_head":
+        if method or row.scorer == "cnn_head":
             raise UserError("--joint has the rows of Table I but CNN, and no compared methods")
-        needed, run = ("joint",), run.of_joint()
+        needed, run = (JOINT,), run.with_joint_parts()
     for stage in needed:
         if not run.stage_record(stage):
             flag = "method" if method else "stage"
             raise UserError(
                 f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
-    given = [field.name for field in dataclasses.fields(base.Config) if flags.FLAGS[field.name].present]
-    if not (method or _JOINT.value):  # with those that they build on
-        needed = [stage for stage in stages.STAGES if run.stage_record(stage)]
-    run = run.as_trained(needed, given)
+    if not (method or _JOINT.value):  # with the stages that they build on
+        needed = tuple(stage for stage in STAGES if stage != JOINT and run.stage_record(stage))
+    run = run.with_recorded_settings(needed, run_flags.given_settings())
     truth = run.split(_SPLIT.value)
     if _ENGINE.value:
-        chosen, figures = _by_engine(run, truth, quantity)
+        chosen, figures = _measure_engine(run, truth, counting_rule)
     elif method:
-        chosen, figures = baseline_tasks.measure(run, method, _SPLIT.value)
+        chosen, figures = baseline_tasks.measure_baseline(run, method, _SPLIT.value)
     else:
-        chosen, figures = table_rows.measure(run, variant, _SPLIT.value, quantity)
-    name = (method or _MODEL.value) + (f", quantity {quantity}" if quantity else "")
+        chosen, figures = table_rows.measure_row(run, row, _SPLIT.value, counting_rule)
+    name = (method or _MODEL.value) + (f", quantity {counting_rule}" if counting_rule else "")
     split = f"{run.dataset.name}/{_SPLIT.value}"
     print(f"{name} on {split}, {len(chosen)} images, seed {run.seed}")
     for name, value in figures.items():
@@ -100,38 +95,43 @@ def main() -> None:
         _write_sheet(_SHEET.value, run, truth, chosen)
 
 
-def _by_engine(run, truth, quantity: str | None):
-    """What the model directory says of a split by an engine: labels, bool [N, C], and the figures."""
+def _measure_engine(run, truth, counting_rule: str | None):
+    """Returns the labels that an engine chooses with the finished model, bool [N, C], and the figures."""
     import numpy as np
 
     from msmm.inference.agreement import count_borderline
     from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 
-    model, said = engines.load(run.model_directory, _ENGINE.value, _ENGINE_PRECISION.value), []
-    tags = [[t for t, there in zip(run.dataset.tags, row, strict=True) if there] for row in truth.tags]
+    model = engines.load(run.model_directory, str(_ENGINE.value), _ENGINE_PRECISION.value)
+    outputs: list = []
+    tags = [_names(run.dataset.tags, row) for row in truth.tags]
     for images in run.images(_SPLIT.value).ordered(32):
-        said += model.annotate(images, tags[len(said) : len(said) + len(images)], quantity or "regression")
-    chosen = np.array([np.isin(run.dataset.labels, annotation.labels) for annotation in said])
-    counts = chosen.sum(axis=1) if quantity else np.array([annotation.quantity for annotation in said])
+        batch_tags = tags[len(outputs) : len(outputs) + len(images)]
+        outputs += model.annotate(images, batch_tags, counting_rule or "regression")
+    chosen = np.array([np.isin(run.dataset.labels, output.labels) for output in outputs])
+    counts = chosen.sum(axis=1) if counting_rule else np.array([output.quantity for output in outputs])
     figures = annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
     tolerance = BFLOAT16_ROUNDING if _ENGINE_PRECISION.value == "bfloat16" else ROUNDING
-    borderline = count_borderline(model, said, tags, quantity or "regression", tolerance)
+    borderline = count_borderline(model, outputs, tags, counting_rule or "regression", tolerance)
     return chosen, figures | {"labels on the border": borderline}
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
-    from msmm.photos.outputs import no_formula
-
-    def names(row):
-        return ";".join(label for label, there in zip(run.dataset.labels, row, strict=True) if there)
+    from msmm.photos.formats import no_formula
 
     with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "labels", "ground_truth"])
-        for image_id, said, true in zip(truth.ids, chosen, truth.labels, strict=True):
-            writer.writerow([no_formula(cell) for cell in (image_id, names(said), names(true))])
+        for image_id, *rows in zip(truth.ids, chosen, truth.labels, strict=True):
+            cells = [image_id, *(";".join(_names(run.dataset.labels, row)) for row in rows)]
+            writer.writerow([no_formula(cell) for cell in cells])
     print(f"wrote {path}")
+
+
+def _names(vocabulary, row) -> list[str]:
+    """Returns the names of a vocabulary that a row [C] bool contains."""
+    return [name for name, present in zip(vocabulary, row, strict=True) if present]
 
 
 def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:

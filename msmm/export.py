@@ -3,10 +3,10 @@
     python -m msmm.export --model=runs/scenes/seed0/model --format=saved_model --output=exported
     python -m msmm.export --model=runs/scenes/seed0/model --format=onnx --output=exported_onnx
 
-saved_model takes encoded images and names of tags, and names labels; TensorFlow Serving reads it. onnx,
-openvino and litert take pixels and a 0/1 vector of tags, and say which labels are chosen. All give the
-probability of every label, the predicted quantity, and the number of labels that are chosen: as many as
-msmm.annotate chooses, where a graph can say it, else as the paper does. labels.txt and tags.txt lie beside.
+saved_model takes encoded images and names of tags, and returns names of labels; TensorFlow Serving reads it.
+onnx, openvino and litert take pixels and a 0/1 vector of tags, and return a 0/1 vector of chosen labels. All
+return the probability of every label, the predicted quantity, and the number of chosen labels: by the rule of
+msmm.annotate, where a graph can hold it, else by the paper's. labels.txt and tags.txt lie beside.
 
 Nothing is written unless the export, run by its own runtime, gives the labels that the model gives. A label
 on the border, whose decision rounding can reverse, is no disagreement; it is counted.
@@ -18,20 +18,18 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.inference.exporting import formats
+from msmm.quantities.registry import BEST, EXPORTABLE
 
-FORMATS = ("saved_model", "onnx", "openvino", "litert")
 _MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
-_FORMAT = flags.DEFINE_enum("format", "saved_model", FORMATS, "What to write.")
-QUANTITIES = (
-    "regression", "top_k", "expected_count", "threshold", "class_thresholds", "guided_threshold", "best",
-)  # fmt: skip
+_FORMAT = flags.DEFINE_enum("format", "saved_model", list(formats.FORMATS), "What to write.")
 _QUANTITY = flags.DEFINE_enum(
     "quantity",
     None,
-    QUANTITIES,
-    "Who says how many labels. [best, what held-out images chose; regression where no graph can hold that]",
+    [*EXPORTABLE, BEST],
+    "The counting rule. [best, as held-out images chose; regression where no graph can hold that]",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to write; it must not be there yet.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to write; it must not exist yet.", required=True)
 _CHECK_IMAGES = flags.DEFINE_integer(
     "check_images", 100, "Number of drawn images to compare the export with the model on.", lower_bound=1
 )
@@ -40,11 +38,11 @@ _CHECK_IMAGES = flags.DEFINE_integer(
 def main() -> None:
     output = pathlib.Path(_OUTPUT.value)
     if output.exists():
-        raise UserError(f"{output} is there already: name another directory with --output, or delete it")
+        raise UserError(f"{output} exists already: name another directory with --output, or delete it")
     command_line.import_tensorflow()
     from msmm.core.files import atomic_directory, write_lines
     from msmm.inference import model_dir
-    from msmm.inference.exporting import check, counting, formats
+    from msmm.inference.exporting import check, counting
     from msmm.inference.exporting.graph import Graph
 
     target = formats.require(_FORMAT.value)
@@ -55,12 +53,13 @@ def main() -> None:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)
         write_lines(partial / "tags.txt", model.tags)
-        agreements = check.check(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
-    for inputs, found in zip(("pixels", "encoded images"), agreements, strict=False):
+        agreements = check.check_export(model, _FORMAT.value, partial, _CHECK_IMAGES.value, quantity)
+    for inputs, agreement in zip(("pixels", "encoded images"), agreements, strict=False):
         print(
-            f"{inputs}: the model's labels on {found.same_labels} of {found.images} images"
-            f"{_on_border(found.borderline)}; largest "
-            f"difference of a probability {found.probability:.1e}, of the quantity {found.quantity:.1e}"
+            f"{inputs}: the model's labels on {agreement.same_labels} of {agreement.images} images"
+            f"{_on_border(agreement.borderline)}; largest "
+            f"difference of a probability {agreement.probability:.1e}, "
+            f"of the quantity {agreement.quantity:.1e}"
         )
     print(f"wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
 
@@ -70,8 +69,8 @@ def _on_border(labels: int) -> str:
 
 
 def _titles(model, quantity: str) -> str:
-    of_both = [model.estimators(quantity)[tagged].title for tagged in (True, False)]
-    return of_both[0] if of_both[0] == of_both[1] else f"{of_both[0]}; without tags {of_both[1]}"
+    with_tags, without = (model.counting_rules(quantity)[tagged].title for tagged in (True, False))
+    return with_tags if with_tags == without else f"{with_tags}; without tags {without}"
 
 
 if __name__ == "__main__":

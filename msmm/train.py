@@ -6,32 +6,30 @@
     python -m msmm.train --stage=textual --textual_epochs=40 --restart
 
     python -m msmm.train --stage=joint                    beyond the paper: all parts at once, by one loss
-    python -m msmm.train --method=warp                    a method of Tables III and IV
+    python -m msmm.train --method=warp                    a baseline of Tables III and IV
 
     python -m msmm.train --stage=all --distribute=mirrored        on every GPU of this machine
     python -m msmm.train --stage=all --distribute=multi_worker    on every machine of TF_CONFIG's cluster
 
-Stages: finetune, visual, textual, classifier, quantity (and quantity_visual, the regressor without tags of
-Tables I and V); with --groups also a third branch, of the data set's groups. A finished stage is left alone,
-an interrupted one goes on. Watch it with `tensorboard --logdir=runs`.
+`--stage=all` trains the stages of Algorithm 1 and quantity_visual, the regressor without tags of Tables I and
+V; with --groups also a third branch, of the data set's groups. A finished stage is kept, an interrupted stage
+continues. Watch it with `tensorboard --logdir=runs`.
 """
 
 from absl import flags
 
 from msmm import run_flags
-from msmm.configs import base
+from msmm.configs.baselines import baseline_implementations
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.training.stage_table import JOINT, PAPER_STAGES, STAGES
 
-STAGES = ("finetune", "visual", "textual", "classifier", "quantity", "quantity_visual")
-METHODS = (
-    "logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn",
-)  # fmt: skip
+BASELINES = tuple(baseline_implementations())
 DISTRIBUTIONS = ("mirrored", "multi_worker")
-_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all", "joint"], "The stage to train.")
-_METHOD = flags.DEFINE_enum("method", None, METHODS, "The compared method to train, instead of a stage.")
+_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
+_METHOD = flags.DEFINE_enum("method", None, BASELINES, "The baseline to train, instead of a stage.")
 _RESTART = flags.DEFINE_boolean(
-    "restart", False, "Discard what the stage has done before; with all, every stage."
+    "restart", False, "Discard earlier results of the stage; with all, of every stage."
 )
 _DISTRIBUTE = flags.DEFINE_enum(
     "distribute",
@@ -39,21 +37,21 @@ _DISTRIBUTE = flags.DEFINE_enum(
     DISTRIBUTIONS,
     "Share the steps of the stages that train on images, finetune and visual: mirrored, among this machine's "
     "GPUs; multi_worker, among the machines of TF_CONFIG, of which only the first writes, and all read "
-    "--workdir. Losses are those of one process with the same --batch_size.",
+    "--workdir. Losses equal the losses of one process with the same --batch_size.",
 )
 run_flags.define_run_flags()
-command_line.define_dataclass_flags(base.Config)
+run_flags.define_setting_flags()
 
 
 def main() -> None:
     if bool(_STAGE.value) == bool(_METHOD.value):
         raise UserError(
-            f"expected --stage, one of all, {', '.join(STAGES)}, joint; or else --method, one of "
-            f"{', '.join(METHODS)}"
+            f"expected --stage, one of all, {', '.join(STAGES)}; or else --method, one of "
+            f"{', '.join(BASELINES)}"
         )
     if not _DISTRIBUTE.value:
         return _train()
-    settings = run_flags.config()
+    settings = run_flags.read_config()
     command_line.import_tensorflow()
     from msmm.training import stages
     from msmm.training.distribution import Distribution, cluster_errors
@@ -61,15 +59,15 @@ def main() -> None:
     with cluster_errors():
         distribution = Distribution(_DISTRIBUTE.value, settings)
         if not distribution.is_chief:
-            stages.follow(run_flags.open_run, distribution)
+            stages.follow_chief(run_flags.open_run, distribution)
             print(f"worker {distribution.share.index}: done")
             return None
         try:
             _train(distribution)
         except UserError:
-            distribution.tell_done()
+            distribution.broadcast_done()
             raise
-        distribution.tell_done()
+        distribution.broadcast_done()
 
 
 def _train(distribution=None) -> None:
@@ -81,7 +79,7 @@ def _train(distribution=None) -> None:
         )
     from msmm.training import stages
 
-    wanted = STAGES if _STAGE.value == "all" else (_STAGE.value or _METHOD.value,)
+    wanted = PAPER_STAGES if _STAGE.value == "all" else (str(_STAGE.value or _METHOD.value),)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value, distribution)
     if _STAGE.value:
@@ -91,14 +89,14 @@ def _train(distribution=None) -> None:
 
 
 def _save_model(run):
-    """Writes the finished model, ready to annotate, and returns its path; or why there is none."""
+    """Writes the finished model, ready to annotate, and returns its path, or the reason why there is none."""
     from msmm.training import table_rows
 
-    joint = _STAGE.value == "joint"
-    missing = [stage for stage in STAGES if not joint and not run.stage_record(stage)]
+    joint = _STAGE.value == JOINT
+    missing = [stage for stage in PAPER_STAGES if not joint and not run.stage_record(stage)]
     if missing:
         return f"not before {', '.join(missing)} have finished"
-    model = table_rows.save_model(run.of_joint() if joint else run)
+    model = table_rows.save_model(run.with_joint_parts() if joint else run)
     if not model:
         return "none with --groups: msmm.annotate knows no groups"
     return model

@@ -1,4 +1,4 @@
-"""The rules of the layout that a machine can check (WORKSPACE.md, "Rules")."""
+"""Checks the rules of the layout (WORKSPACE.md, "Rules")."""
 
 import ast
 import re
@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-# From the ground up: a module imports from its own folder and from the rows below it.
-FLOORS = (
+# From the lowest layer up: a module imports from its own folder and from lower layers.
+LAYERS = (
     ("msmm", "msmm.core"),
     ("msmm.configs", "msmm.data", "msmm.scenes", "msmm.scoring"),
     ("msmm.models", "msmm.quantities"),
@@ -33,7 +33,6 @@ COMMANDS = {
         "decoding_speed",
         "ablation",
         "joint",
-        "nearest_tags",
         "quantity",
         "results_pages",
         "sweep",
@@ -46,13 +45,13 @@ COMMANDS = {
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }
-# What may be imported from other packages. Of msmm, only commands may open data sets of tfrecords_tools.
+# The packages that each package may import. Of msmm, only commands may open data sets of tfrecords_tools.
 PACKAGES = {
     "msmm": {"msmm"},
     "tfrecords_tools": {"msmm", "tfrecords_tools"},
     "experiments": {"msmm", "tfrecords_tools", "experiments"},
 }
-# Run on any Keras backend.
+# These folders run on any Keras backend.
 PURE = ("msmm/models", "msmm/baselines", "msmm/scoring", "msmm/quantities")
 
 FILES = [p for package in COMMANDS for p in sorted((ROOT / package).rglob("*.py"))]
@@ -63,7 +62,7 @@ IMPORTS: dict = {}
 
 
 def imports(path):
-    """Modules of this project that a file imports, at its top or within a function."""
+    """Returns the modules of this project that a file imports, at its top or within a function."""
     if path not in IMPORTS:
         imported = set()
         for node in ast.walk(ast.parse(path.read_text())):
@@ -76,17 +75,17 @@ def imports(path):
     return IMPORTS[path]
 
 
-def floor(module):
-    """The row of a module: that of the longest name in FLOORS which it begins with; commands stand on top."""
+def layer(module):
+    """Returns the layer of a module, by its longest prefix in LAYERS; commands are the highest layer."""
     if module in IS_COMMAND or module == "msmm.__main__" or module in ("experiments", "tfrecords_tools"):
-        return len(FLOORS)
+        return len(LAYERS)
     fits = [
         (len(name), i)
-        for i, names in enumerate(FLOORS)
+        for i, names in enumerate(LAYERS)
         for name in names
         if module == name or (name != "msmm" and module.startswith(f"{name}."))
     ]
-    assert fits, f"{module} is in no folder of FLOORS"
+    assert fits, f"{module} is in no layer of LAYERS"
     return max(fits)[1]
 
 
@@ -95,13 +94,13 @@ def folder(module):
 
 
 @pytest.mark.parametrize("module", sorted(SOURCE))
-def test_a_module_imports_only_from_its_folder_and_from_floors_below(module):
+def test_a_module_imports_only_from_its_folder_and_lower_layers(module):
     for imported in imports(SOURCE[module]):
         assert imported not in IS_COMMAND, f"{module} imports the command {imported}"
-        within = floor(imported) == floor(module) and folder(imported).startswith(
+        within = layer(imported) == layer(module) and folder(imported).startswith(
             ".".join(folder(module).split(".")[:2])
         )
-        assert floor(imported) < floor(module) or within, f"{module} imports {imported} from above"
+        assert layer(imported) < layer(module) or within, f"{module} imports {imported} from a higher layer"
 
 
 @pytest.mark.parametrize("module", sorted(SOURCE))
@@ -112,13 +111,13 @@ def test_packages_import_strictly_downwards(module):
     assert {m.partition(".")[0] for m in imports(SOURCE[module])} <= allowed
 
 
-def test_there_is_no_circle():
+def test_imports_have_no_cycle():
     graph = {module: imports(path) for module, path in SOURCE.items()}
 
     def reach(start, seen):
-        for after in graph[start] - seen:
-            seen.add(after)
-            reach(after, seen)
+        for following in graph[start] - seen:
+            seen.add(following)
+            reach(following, seen)
         return seen
 
     assert [m for m in graph if m in reach(m, set())] == []
@@ -130,7 +129,7 @@ def test_flags_and_the_environment_are_read_in_commands_only(module):
     assert not re.search(r"absl|sys\.argv|os\.environ|getenv", text)
 
 
-def test_run_flags_are_for_commands():
+def test_run_flags_are_imported_only_by_commands():
     users = {m for m, path in SOURCE.items() if "msmm.run_flags" in imports(path)}
     assert users <= IS_COMMAND
 
@@ -140,6 +139,6 @@ def test_models_losses_and_metrics_run_on_any_keras_backend(path):
     assert not re.search(r"^\s*(import|from) (tensorflow|tf)\b", path.read_text(), re.MULTILINE)
 
 
-def test_every_command_is_known():
+def test_every_command_is_listed():
     commands = {m for m, p in SOURCE.items() if "command_line.run(main" in p.read_text()}
     assert commands == IS_COMMAND

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import time
 import zlib
 
 import pytest
@@ -11,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
-# Settings under which every stage trains in seconds.
+# Settings with which every stage trains in seconds.
 TINY = {
     "backbone": "resnet-1-1-1-1-w4",
     "weights": "none",
@@ -32,6 +33,9 @@ TINY = {
 
 def pytest_addoption(parser):
     parser.addoption("--share", help="I/N: one of N shares of the tests, by a hash of their names")
+    parser.addoption(
+        "--budget", type=float, help="Seconds after which no further test starts; the rest is deselected"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -49,8 +53,22 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(left_out)]
 
 
-def _skip_what_no_processor_is():
-    """Skips where OpenVINO's kernels use AVX-512, but ONEDNN_MAX_CPU_ISA keeps its oneDNN from it."""
+def pytest_sessionstart(session):
+    session.started_at = time.monotonic()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Deselects a test that would start after --budget."""
+    budget = item.config.getoption("budget")
+    if budget is None or time.monotonic() - item.session.started_at < budget:
+        return None
+    item.config.hook.pytest_deselected(items=[item])
+    return True
+
+
+def _skip_impossible_instruction_sets():
+    """Skips a test where OpenVINO uses AVX-512, but ONEDNN_MAX_CPU_ISA forbids it to its oneDNN."""
     try:
         return (yield)
     except RuntimeError as error:
@@ -62,12 +80,12 @@ def _skip_what_no_processor_is():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup():
-    return (yield from _skip_what_no_processor_is())
+    return (yield from _skip_impossible_instruction_sets())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call():
-    return (yield from _skip_what_no_processor_is())
+    return (yield from _skip_impossible_instruction_sets())
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +107,13 @@ def dataset(data_dir):
 
 @pytest.fixture
 def make_run(dataset, tmp_path):
-    """Makes runs of the small data set, by default all in one work directory."""
+    """Returns a function that makes runs of the small data set, by default in one work directory."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
 
     def make(workdir="run", seed=0, **settings):
-        return Run(tmp_path / workdir, dataset, Config(**{**TINY, **settings}), seed)
+        return Run(tmp_path / workdir, dataset, replace_flat(Config(), {**TINY, **settings}), seed)
 
     return make
 
@@ -102,19 +121,21 @@ def make_run(dataset, tmp_path):
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
     """A run with every stage finished. Tests must not change it."""
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training import stages
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
 
-    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, Config(**TINY))
-    for stage in stages.STAGES:
+    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, replace_flat(Config(), TINY))
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     return run
 
 
 @pytest.fixture(scope="session")
-def sixteen_bits():
-    """Skips where a setting of oneDNN keeps TensorFlow from bfloat16, which this processor computes in."""
+def requires_bfloat16():
+    """Skips a test where a setting of oneDNN prevents TensorFlow from computing in bfloat16."""
     import tensorflow as tf
 
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
@@ -125,5 +146,5 @@ def sixteen_bits():
         if limit is None:
             raise
         pytest.skip(
-            f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no bfloat16 then, and TensorFlow asks it for that"
+            f"ONEDNN_MAX_CPU_ISA={limit}: TensorFlow computes in bfloat16 with oneDNN, which lacks it then"
         )

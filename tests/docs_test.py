@@ -1,4 +1,4 @@
-"""The documentation: the site builds strictly and loads nothing from elsewhere, and agrees with the code."""
+"""The documentation: the site builds strictly, loads no outside resources and agrees with the code."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ DOCUMENTS = [
 ]
 
 
-def generator():
+def load_generator():
     """Returns the module docs/generate.py, which belongs to no package."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
     module = importlib.util.module_from_spec(spec)
@@ -27,33 +27,47 @@ def generator():
 
 @pytest.fixture(scope="module")
 def generate():
-    return generator()
+    return load_generator()
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Builds the site strictly in a folder of its own, as `make docs` does in the repository."""
-    home = tmp_path_factory.mktemp("site")
-    shutil.copytree(ROOT / "docs", home / "docs", ignore=shutil.ignore_patterns("reference", "__pycache__"))
+    """Builds the site strictly in a temporary folder, as `make docs` does in the repository."""
+    directory = tmp_path_factory.mktemp("site")
+    shutil.copytree(
+        ROOT / "docs", directory / "docs", ignore=shutil.ignore_patterns("reference", "__pycache__")
+    )
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").replace("paths: [.]", f"paths: [{ROOT}]")
-    (home / "mkdocs.yml").write_text(settings, encoding="utf-8")
+    (directory / "mkdocs.yml").write_text(settings, encoding="utf-8")
     for command in (
-        [ROOT / "docs/generate.py", home / "docs/reference"],
+        [ROOT / "docs/generate.py", directory / "docs/reference"],
         ["-m", "mkdocs", "build", "--strict", "--quiet"],
     ):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
-        done = subprocess.run(
-            [sys.executable, *map(str, command)], cwd=home, env=environment, capture_output=True, text=True
+        result = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-    return home / "site"
+        assert result.returncode == 0, result.stdout + result.stderr
+    return directory / "site"
 
 
-def test_the_site_builds_strictly(site):
+def test_site_builds_strictly(site):
     assert (site / "reference/api/msmm.models.html").exists() and (site / "search/search_index.json").exists()
 
 
-def test_pages_load_nothing_from_elsewhere(site):
+def test_generator_rejects_options_as_folder(tmp_path):
+    for arguments in ([], ["--help"], ["--output"]):
+        command = [sys.executable, ROOT / "docs/generate.py", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode and "expected the folder to write to" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pages_load_no_outside_resources(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=\"?([^\"\s>]+)", text)
@@ -62,14 +76,12 @@ def test_pages_load_nothing_from_elsewhere(site):
         assert not re.search(r"url\(\"?(https?:)?//", style.read_text(encoding="utf-8")), style
 
 
-def test_every_setting_and_command_has_its_entry(site, generate):
-    from msmm.configs.settings import flat_settings
+def test_reference_pages_list_every_setting_and_command(site, generate):
+    from msmm.configs import CONFIGS, settings
 
-    from msmm.configs import CONFIGS
-
-    settings = (site / "reference/settings.html").read_text(encoding="utf-8")
+    page = (site / "reference/settings.html").read_text(encoding="utf-8")
     assert [
-        name for name in flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in settings
+        name for name in settings.flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in page
     ] == []
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert [name for name in generate.commands() if f"python -m {name}" not in commands] == []
@@ -83,7 +95,7 @@ def shell_commands(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_name_commands_and_flags_that_exist(path, generate):
+def test_commands_and_flags_in_documents_exist(path, generate):
     for command, flags in shell_commands(path):
         assert command in generate.commands(), command
         known = {"help"} | set(
@@ -94,7 +106,7 @@ def test_documents_name_commands_and_flags_that_exist(path, generate):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_name_files_that_exist(path):
+def test_files_named_in_documents_exist(path):
     text = path.read_text(encoding="utf-8")
     named = re.findall(r"`((?:msmm|tfrecords_tools|experiments|tests|docs)/[\w/.]+?)/?`", text)
     made = {"msmm/baselines/my_method.py", "tfrecords_tools/datasets/my_set.py", "msmm/configs/my_set.py"}
@@ -105,12 +117,19 @@ def test_documents_name_files_that_exist(path):
     assert sorted(set(missing) - set(generated)) == []
 
 
+def test_documents_named_in_code_exist():
+    for package in ("msmm", "tfrecords_tools", "experiments"):
+        for path in (ROOT / package).rglob("*.py"):
+            named = re.findall(r"docs/[\w/]+\.md|\b[A-Z]{4,}\.md", path.read_text(encoding="utf-8"))
+            assert [name for name in named if not (ROOT / name).exists()] == [], path
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorials/library.md"])
-def test_the_example_of_the_library_is_the_tested_one(name):
+def test_library_example_in_documents_is_the_tested_example(name):
     from tests.msmm.api_test import EXAMPLE
 
     assert f"```python{EXAMPLE}```" in (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_the_readme_is_short():
+def test_readme_has_at_most_200_lines():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200

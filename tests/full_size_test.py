@@ -1,14 +1,16 @@
-"""The paper's own sizes on this machine: ResNet-101 at 224 pixels, 81 classes, 1,000 tags."""
+"""Training at the sizes of the paper: ResNet-101 at 224 pixels, 81 classes, 1,000 tags."""
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.configs import get_config
+from msmm.configs import get_config, replace_flat
 from msmm.data.input_pipeline import Images
 from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
+from msmm.training.stage_table import PAPER_STAGES, STAGES
 
 
 @pytest.fixture(scope="module")
@@ -20,26 +22,26 @@ def dataset(tmp_path_factory):
     from tfrecords_tools.datasets import manifest
     from tfrecords_tools.packing import builder
 
-    home = tmp_path_factory.mktemp("full_size")
+    directory = tmp_path_factory.mktemp("full_size")
     rng = np.random.default_rng(0)
     labels, tags = [f"class{i}" for i in range(81)], [f"tag{i}" for i in range(1000)]
     lines = []
     for i in range(44):
-        Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(home / f"{i}.jpg")
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(directory / f"{i}.jpg")
         row = {"image": f"{i}.jpg", "split": "train" if i < 36 else "test"}
         row |= {"labels": list(rng.choice(labels, 3, False)), "tags": list(rng.choice(tags, 5, False))}
         lines.append(json.dumps(row))
     for name, words in (("labels.txt", labels), ("tags.txt", tags), ("manifest.jsonl", lines)):
-        (home / name).write_text("\n".join(words))
+        (directory / name).write_text("\n".join(words))
     builder.pack(
         manifest.Manifest,
         "noise",
-        home / "data",
-        manifest=home / "manifest.jsonl",
-        labels_file=home / "labels.txt",
-        tags_file=home / "tags.txt",
+        directory / "data",
+        manifest=directory / "manifest.jsonl",
+        labels_file=directory / "labels.txt",
+        tags_file=directory / "tags.txt",
     )
-    return records.open_dataset(home / "data", "noise")
+    return records.open_dataset(directory / "data", "noise")
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +60,17 @@ def weights(dataset, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_every_stage_runs_a_few_steps(dataset, weights, tmp_path, maps_cache_gib):
-    import dataclasses
-
-    config = dataclasses.replace(
-        get_config("nus_wide"),
-        weights=weights,
-        batch_size=8,
-        bn_batches=2,
-        maps_cache_gib=maps_cache_gib,
-        # Four steps do not move the BN averages at 0.9997, so they must not move the weights far either.
-        finetune_learning_rate=1e-6,
-        visual_learning_rate=1e-6,
-        **{f"{stage}_epochs": 1 for stage in ("finetune", "visual", "textual", "classifier", "quantity")},
-    )
+def test_every_stage_trains_a_few_steps_at_full_size(dataset, weights, tmp_path, maps_cache_gib):
+    settings = {"weights": weights, "batch_size": 8, "bn_batches": 2, "maps_cache_gib": maps_cache_gib}
+    # Four steps do not move the BN averages at 0.9997, so they must not move the weights far either.
+    settings |= {"finetune_learning_rate": 1e-6, "visual_learning_rate": 1e-6}
+    settings |= {f"{STAGES[stage].group}_epochs": 1 for stage in PAPER_STAGES}
+    config = replace_flat(get_config("nus_wide"), settings)
     run = Run(tmp_path / "run", dataset, config)
-    for stage in stages.STAGES:
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
-    assert model_parts.load(run, "multi_scale").count_params() == 15_214_848
-    chosen, _ = table_rows.measure(run, table_rows.VARIANTS[table_rows.COMPLETE])
+    assert model_parts.load_part(run, "multi_scale").count_params() == 15_214_848
+    chosen, _ = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])
     assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

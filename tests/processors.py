@@ -1,11 +1,11 @@
-"""Runs the tests that compare numbers as other processors, runtimes and surroundings would compute them.
+"""Runs the numeric tests as on other processors, runtimes and environments.
 
     python -m tests.processors                          every setting
     python -m tests.processors AVX2 one_core            some settings
     python -m tests.processors --turn=COMMIT            one setting, chosen by the hash of a commit: for CI
     python -m tests.processors AVX2 -- tests/msmm -x    with other arguments of pytest
 
-A setting that this processor cannot take, as its instructions are missing, is reported as left out.
+A setting whose instructions this processor lacks is reported as left out.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = tuple(f"tests/msmm/{name}" for name in
                 ("baselines", "inference", "models", "quantities", "scoring", "training"))  # fmt: skip
 NUMERIC = ("-m", "numeric and not slow")
-# In turn, after all quick tests: files whose numbers come from the most runtimes, a few minutes.
+# Files for --turn: their numbers come from the most runtimes, and they take a few minutes.
 IN_TURN = (
     "tests/msmm/inference/exporting",
     "tests/msmm/inference/agreement_test.py",
@@ -33,7 +33,8 @@ IN_TURN = (
     "tests/msmm/scoring",
     "tests/msmm/training/precision_test.py",
 )
-# What a command that a test starts must be given too.
+
+# Environment variables that commands started by tests must receive too.
 OF_PROCESSORS = (
     "ONEDNN_MAX_CPU_ISA",
     "TF_ENABLE_ONEDNN_OPTS",
@@ -49,9 +50,9 @@ class Setting:
 
     Attributes:
         env: environment variables.
-        flags: what /proc/cpuinfo must list, as the setting asks for these instructions.
+        flags: instruction sets that the setting needs, as /proc/cpuinfo lists them.
         cores: number of cores that the process may use, None for all.
-        arguments: of pytest.
+        arguments: additional arguments of pytest.
     """
 
     env: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -61,7 +62,7 @@ class Setting:
 
 
 def make_settings(seed: int) -> dict[str, Setting]:
-    """Returns the settings by name; seed: of the order of tests."""
+    """Returns the settings by name; `seed` determines the random order of tests."""
 
     def threads(number):
         return {f"{name}_NUM_{kind}THREADS": str(number)
@@ -84,7 +85,7 @@ def make_settings(seed: int) -> dict[str, Setting]:
 
 
 def _other_locale() -> str:
-    """Turkish, whose i and I are of different letters, or another that is installed, or plain ASCII."""
+    """Returns Turkish, where i and I are different letters, else another installed locale, else POSIX."""
     listed = []
     if shutil.which("locale"):
         listed = subprocess.run(["locale", "-a"], capture_output=True, text=True).stdout.split()
@@ -93,7 +94,7 @@ def _other_locale() -> str:
 
 
 def missing_flags(setting: Setting) -> list[str]:
-    """Returns the instruction sets that a setting asks for and the processor lacks."""
+    """Returns the instruction sets that a setting needs and the processor lacks."""
     info = pathlib.Path("/proc/cpuinfo")
     listed = set(info.read_text().split()) if info.is_file() else set()
     return [flag for flag in setting.flags if flag not in listed]
@@ -101,9 +102,9 @@ def missing_flags(setting: Setting) -> list[str]:
 
 def run_setting(name: str, setting: Setting, arguments: list[str]) -> tuple[int, str]:
     """Runs pytest under a setting; returns its exit status and its summary line."""
-    told = [f"{key}={value}" for key, value in setting.env.items()] + list(setting.arguments)
-    told += [f"{setting.cores} core"] if setting.cores else []
-    print(f"\n== {name}: {' '.join(told) or 'nothing changed'}", flush=True)
+    changes = [f"{key}={value}" for key, value in setting.env.items()] + list(setting.arguments)
+    changes += [f"{setting.cores} core"] if setting.cores else []
+    print(f"\n== {name}: {' '.join(changes) or 'nothing changed'}", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "--durations=0", "--durations-min=60", "-rs"]
     command += ["-o", "faulthandler_timeout=300"]  # a test that hangs shows where
     allowed = sorted(os.sched_getaffinity(0)) if setting.cores else []
@@ -128,7 +129,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", help="settings; all if none is named")
     parser.add_argument("--turn", help="hash of a commit, which chooses one setting that is possible here")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the order of tests")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10**6), help="seed of the random order of tests"
+    )
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, arguments = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     settings = make_settings(options.seed)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def coco_manifest(directory):
-    """Writes a manifest of 100 COCO photographs: labels are objects, tags the words of captions."""
+def write_coco_manifest(directory):
+    """Writes a manifest of 100 COCO photographs; labels are objects, and tags are words of captions."""
     rows, categories = [], None
     for split, name in (("train", "train2017"), ("test", "val2017")):
         instances = json.loads((COCO / "annotations" / f"instances_{name}.json").read_text())
@@ -40,19 +40,20 @@ def coco_manifest(directory):
 
 
 @pytest.mark.slow
-def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
+def test_model_trained_on_a_coco_manifest_annotates_better_than_chance(tmp_path):
     """Packs, trains every stage with the pretrained backbone at 224 px, and annotates."""
     from PIL import Image
 
-    from msmm.configs import custom, openclipart
+    from msmm.configs import custom, openclipart, replace_flat
     from msmm.data import records
     from msmm.inference import model_dir
     from msmm.training import stages, table_rows
     from msmm.training.run import Run
+    from msmm.training.stage_table import PAPER_STAGES
     from tfrecords_tools.datasets import manifest
     from tfrecords_tools.packing import builder
 
-    rows = coco_manifest(tmp_path)
+    rows = write_coco_manifest(tmp_path)
     builder.pack(
         manifest.Manifest,
         "coco",
@@ -64,16 +65,11 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
     assert len(dataset.labels) == 80
     assert sum(dataset.num_examples(s) for s in dataset.splits) == len(rows)
     taps = openclipart.Config().backbone_taps
-    config = custom.Config(
-        backbone=str(WEIGHTS),
-        backbone_taps=taps,
-        batch_size=8,
-        bn_batches=5,
-        finetune_epochs=4,
-        visual_epochs=4,
-    )
+    settings = {"backbone": str(WEIGHTS), "backbone_taps": taps, "batch_size": 8, "bn_batches": 5}
+    settings |= {"finetune_epochs": 4, "visual_epochs": 4}
+    config = replace_flat(custom.Config(), settings)
     run = Run(tmp_path / "run", dataset, config)
-    for stage in stages.STAGES:
+    for stage in PAPER_STAGES:
         stages.train(run, stage)
     model = model_dir.load(table_rows.save_model(run))
     test = [row for row in rows if row["split"] == "test"]
@@ -89,4 +85,4 @@ def test_coco_photographs_from_a_manifest_to_annotations(tmp_path):
         [label in row["labels"] for row, a in zip(test, predictions, strict=True) for label in a.labels]
     )
     prior = np.mean([len(row["labels"]) for row in test]) / 80
-    assert precision > 3 * prior  # of fifty training photographs
+    assert precision > 3 * prior  # with fifty training photographs

@@ -1,4 +1,4 @@
-"""Runs the commands of the tutorial: sixty photographs in folders, to keywords for new ones."""
+"""Runs the commands of the tutorial, from sixty labelled photographs to keywords for new ones."""
 
 import csv
 import importlib.util
@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+
+import pytest
 
 from msmm.photos import xmp
 from tests.conftest import ROOT
@@ -32,7 +34,8 @@ def draw(folder, index):
     return scene
 
 
-def test_the_tutorial(tmp_path):
+@pytest.mark.slow
+def test_commands_of_the_tutorial_run(tmp_path):
     rows = []
     for i in range(60):
         folder = FOLDERS[i % 3]
@@ -63,5 +66,5 @@ def test_the_tutorial(tmp_path):
     assert pages.count("<article") == 5
     for name in names:
         (first, *_) = [line for line in text.splitlines() if line.startswith(name)]
-        surest = first.partition(": ")[2].split(" (")[0]
-        assert surest in xmp.parse((tmp_path / f"{name}.xmp").read_bytes()).subjects
+        best_label = first.partition(": ")[2].split(" (")[0]
+        assert best_label in xmp.parse((tmp_path / f"{name}.xmp").read_bytes()).subjects

@@ -1,4 +1,4 @@
-"""Says what is in a packed data set: counts, labels, how many labels an image, tags.
+"""Describes a packed data set: counts, labels, labels per image, tags.
 
 python -m tfrecords_tools.inspect --dataset=scenes
 python -m tfrecords_tools.inspect --dataset=scenes --split=test --contact_sheet=scenes.png
@@ -16,9 +16,9 @@ from msmm.core.errors import UserError
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the packed data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the packed data sets.")
 _SPLIT = flags.DEFINE_string("split", "train", "The split to look at.")
-_RECORD = flags.DEFINE_string("record", None, "Say one record in words: its id, or its number from 0 on.")
+_RECORD = flags.DEFINE_string("record", None, "Describe one record: its id, or its number from 0 on.")
 _SHEET = flags.DEFINE_string(
-    "contact_sheet", None, "Write the first images and their words to this PNG file."
+    "contact_sheet", None, "Write the first images with their labels and tags to this PNG file."
 )
 
 
@@ -30,7 +30,9 @@ def main() -> None:
     from msmm.data import records
     from tfrecords_tools.packing import report
 
-    records.find_dataset(_DATA_DIR.value, _DATASET.value)  # before TensorFlow takes its seconds
+    records.find_dataset(
+        _DATA_DIR.value, _DATASET.value
+    )  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     dataset = records.open_dataset(_DATA_DIR.value, _DATASET.value)
     dataset.num_examples(_SPLIT.value)  # an unknown split ends here
@@ -45,7 +47,7 @@ def main() -> None:
 
 def _check_writable(path: pathlib.Path) -> None:
     if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
-        raise UserError(f"expected a .png file in a folder that is there, got --contact_sheet={path}")
+        raise UserError(f"expected a .png file in an existing folder, got --contact_sheet={path}")
 
 
 if __name__ == "__main__":

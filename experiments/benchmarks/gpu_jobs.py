@@ -11,7 +11,7 @@ import numpy as np
 from experiments.benchmarks import measuring
 from experiments.benchmarks.measuring import forward_operations, training_operations
 from msmm.models import backbone, heads, losses, multi_scale, optimizers, textual
-from msmm.models.annotator import annotator
+from msmm.models.annotator import assemble_annotator
 from msmm.models.precision import IN_PRECISION, set_precision
 
 CLASSES, TAGS = 81, 1000
@@ -73,12 +73,12 @@ def _parts(setup: Setup) -> dict:
     width = maps[-1][-1]
     built = {
         "backbone": trunk,
-        "multi_scale": multi_scale.multi_scale(maps),
-        "textual": textual.textual(TAGS, width),
-        "visual_head": heads.classifier(width, CLASSES, "visual_head"),
-        "classifier": heads.classifier(2 * width, CLASSES),
-        "quantity": heads.quantity(2 * width),
-        "visual_quantity": heads.quantity(width, name="visual_quantity"),
+        "multi_scale": multi_scale.build_multi_scale(maps),
+        "textual": textual.build_textual(TAGS, width),
+        "visual_head": heads.build_classifier(width, CLASSES, "visual_head"),
+        "classifier": heads.build_classifier(2 * width, CLASSES),
+        "quantity": heads.build_quantity(2 * width),
+        "quantity_visual": heads.build_quantity(width, name="quantity_visual"),
     }
     return {n: set_precision(p, setup.precision) if n in IN_PRECISION else p for n, p in built.items()}
 
@@ -96,7 +96,7 @@ def count_operations(job: str, part: dict) -> int:
         "textual": step["textual"] + step["visual_head"],
         "classifier": step["classifier"],
         "quantity": step["quantity"],
-        "quantity_visual": step["visual_quantity"],
+        "quantity_visual": step["quantity_visual"],
     }[job]
 
 
@@ -112,11 +112,11 @@ def keras_step(setup: Setup):
         "finetune": lambda: (keras.Model(trunk.input, head(pooled(trunk.output[-1]))), "image", "labels"),
         "visual": lambda: (keras.Model(trunk.input, head(fusion(trunk.output))), "image", "labels"),
         "features": lambda: (keras.Model(trunk.input, fusion(trunk.output)), "image", None),
-        "annotate": lambda: (annotator(**part), None, None),
+        "annotate": lambda: (assemble_annotator(**part), None, None),
         "textual": lambda: (keras.Model(tags.input, head(tags.output)), "tags", "labels"),
         "classifier": lambda: (part["classifier"], "joint", "labels"),
         "quantity": lambda: (part["quantity"], "joint", "counts"),
-        "quantity_visual": lambda: (part["visual_quantity"], "f_v", "counts"),
+        "quantity_visual": lambda: (part["quantity_visual"], "f_v", "counts"),
     }[setup.job]()
     work = count_operations(setup.job, part)
     if setup.job == "annotate":

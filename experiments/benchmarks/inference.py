@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.benchmarks import measuring
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import Graph
 from msmm.models import backbone, heads, multi_scale, textual
-from msmm.models.annotator import annotator
+from msmm.models.annotator import assemble_annotator
 
 # image [B, S, S, 3] and tags [B, T], float32, to any outputs.
 Candidate = Callable[[np.ndarray, np.ndarray], object]
@@ -27,16 +27,16 @@ KERAS = "Keras, model.predict"
 def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pathlib.Path:
     """Writes a model directory with ResNet-101 at 224 pixels and random weights."""
     trunk = backbone.build("resnet101", image_size=224)
-    fusion = multi_scale.multi_scale([output.shape[1:] for output in trunk.outputs])
+    fusion = multi_scale.build_multi_scale([output.shape[1:] for output in trunk.outputs])
     size = fusion.output.shape[1]
-    network = annotator(
+    network = assemble_annotator(
         trunk,
         fusion,
-        textual.textual(num_tags, size),
-        heads.classifier(2 * size, num_labels),
-        heads.quantity(2 * size),
-        heads.classifier(size, num_labels, "visual_head"),
-        heads.quantity(size, name="visual_quantity"),
+        textual.build_textual(num_tags, size),
+        heads.build_classifier(2 * size, num_labels),
+        heads.build_quantity(2 * size),
+        heads.build_classifier(size, num_labels, "visual_head"),
+        heads.build_quantity(size, name="quantity_visual"),
     )
     figures = dict.fromkeys(("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1", "mean true"), 0.0)
     info = {
@@ -78,7 +78,7 @@ def list_engines() -> list[tuple[str, str]]:
     for engine in engines.ENGINES:
         for precision in engines.PRECISIONS:
             try:
-                available.append(engines.choose(engine, precision))
+                available.append(engines.choose_engine(engine, precision))
             except UserError as error:
                 print(f"left out: {error}")
     return available
@@ -110,9 +110,7 @@ def peer_candidates(directory, model: model_dir.Model) -> dict[str, Candidate]:
 
 
 def _onnx(directory: pathlib.Path) -> dict[str, Candidate]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(directory / "model.onnx")
+    session = formats.import_onnxruntime().InferenceSession(directory / "model.onnx")
     return {"ONNX Runtime, float32": lambda image, tags: session.run(None, {"image": image, "tags": tags})}
 
 
@@ -220,7 +218,8 @@ def agreement_table(directory, dataset, limit: int | None, batch_size: int, with
     predictions, seconds = {name: [] for name in models}, {name: [] for name in models}
     images = Images(dataset, "test", first.image_size, cache_gib=0)
     batches = images.ordered(batch_size, rows=np.arange(len(rows)))
-    for batch in tqdm(batches, "comparing labels", -(-len(rows) // batch_size), disable=None):
+    total = -(-len(rows) // batch_size)
+    for batch in ProgressBar(batches, "comparing labels", total=total, unit="batches"):
         for name, annotations in predictions.items():
             some = tags[len(annotations) : len(annotations) + len(batch)]
             if not annotations:

@@ -4,6 +4,7 @@ Runs on any Keras backend, which is chosen when a function first needs it.
 """
 
 import importlib.metadata
+import itertools
 import os
 import pathlib
 import platform
@@ -15,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
+
+from msmm.core.progress import ProgressBar
 
 if TYPE_CHECKING:
     import keras
@@ -27,16 +29,15 @@ def measure_in_turn(candidates: Mapping[str, Callable[[], int]], repeats: int) -
     A candidate does its work and returns its number of images. The first call of each does not count.
     """
     spent = {name: [] for name in candidates}
-    bar = tqdm(total=(1 + repeats) * len(candidates), unit="turn", leave=False, disable=None)
-    for turn in range(1 + repeats):
-        for name, candidate in candidates.items():
-            bar.set_description(name)
+    turns = list(itertools.product(range(1 + repeats), candidates))
+    with ProgressBar(description="measuring", total=len(turns), unit="turns") as bar:
+        for turn, name in turns:
+            bar.note(name)
             started = time.perf_counter()
-            images = candidate()
+            images = candidates[name]()
             if turn:
                 spent[name].append((time.perf_counter() - started) / images)
             bar.update()
-    bar.close()
     return {name: 1 / statistics.median(seconds) for name, seconds in spent.items()}
 
 

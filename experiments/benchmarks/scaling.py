@@ -85,6 +85,7 @@ def _run(case: Case, folder: str):
     """A run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments.benchmarks import synthetic
+    from msmm.configs import replace_flat
     from msmm.configs.base import Config
     from msmm.training.run import Run
 
@@ -97,7 +98,8 @@ def _run(case: Case, folder: str):
         width = case.feature_size // 32  # of the first block, which makes f_v as wide as wanted
         settings = {"backbone": f"resnet-1-1-1-1-w{width}", "image_size": 32, "sr_cnn_rnn_tags": False}
     settings |= {name: getattr(case, name) for name in ("precision", "batch_size", "recompute")}
-    config = Config(**settings, weights="none", textual_units=case.feature_size)
+    settings |= {"weights": "none", "textual_units": case.feature_size}
+    config = replace_flat(Config(), settings)
     return Run(pathlib.Path(folder), dataset, config)
 
 
@@ -124,15 +126,15 @@ def measure_case(case: Case, folder: str) -> Cost:
 
     with Memory() as memory:
         distribution = _distribution(case, run)  # before TensorFlow computes anything
-        task = stages.stage_of(run, case.of).task(run)
+        task = stages.make_task(run, case.of)
         model, taken = _steps(task, run.config, distribution)
-        steps = min(case.steps or task.steps_per_epoch, task.steps_per_epoch)
+        steps = min(case.steps or task.data.steps_per_epoch, task.data.steps_per_epoch)
         loss, _ = next(taken)  # the first step compiles
         clocks = time.perf_counter, time.process_time
         before = [clock() for clock in clocks]
         for loss, _ in itertools.islice(taken, steps - 1):  # noqa: B007 - the last one counts
             pass
-        whole = task.steps_per_epoch / max(1, steps - 1)
+        whole = task.data.steps_per_epoch / max(1, steps - 1)
         spent = [(clock() - then) * whole for clock, then in zip(clocks, before, strict=True)]
         if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
             task.evaluate(model)
@@ -152,16 +154,18 @@ def _steps(task, config, distribution):
     from msmm.training import loop
     from msmm.training.distribution import Replicas
 
-    rate = task.learning_rate / 1000  # no matter what it learns; and losses of others stay comparable
-    if distribution and not distribution.is_chief:  # what `stages.follow` does
-        distribution.told()
+    rate = (
+        task.optimisation.learning_rate / 1000
+    )  # no matter what it learns; and losses of others stay comparable
+    if distribution and not distribution.is_chief:  # what `stages.follow_chief` does
+        distribution.receive_epoch()
         replicas = Replicas(distribution, task, config, rate)
         replicas.assign()
         return None, replicas.steps(0)
-    model, _ = loop.compiled(task, config, rate)
+    model, _ = loop.build_compiled(task, config, rate)
     if distribution:
         return model, distribution.steps(task, config, 0, rate, model)(0)
-    return model, loop.steps_alone(task, model)(0)
+    return model, loop.local_steps(task, model)(0)
 
 
 def table_row(case: Case, costs: Sequence[Cost]) -> list[str]:

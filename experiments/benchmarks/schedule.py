@@ -13,15 +13,15 @@ def images_to_process(config: Config) -> dict[str, int]:
     the batches of decision 8 after each of stage visual, and at the end every image of both splits once.
     """
     training = TRAIN - HELD_OUT
-    epochs = {"finetune": config.finetune_epochs, "visual": config.visual_epochs}
-    statistics = min(config.bn_batches * config.batch_size, training) * config.visual_epochs
+    epochs = {"finetune": config.finetune.epochs, "visual": config.visual.epochs}
+    statistics = min(config.bn_batches * config.batch_size, training) * config.visual.epochs
     return {
         **{stage: epochs[stage] * training for stage in epochs},
         "features": sum(epochs.values()) * HELD_OUT + statistics + TRAIN + TEST,
-        "textual": config.textual_epochs * training,
-        "classifier": config.classifier_epochs * training,
-        "quantity": config.quantity_epochs * training,
-        "quantity_visual": config.quantity_epochs * training,
+        "textual": config.textual.epochs * training,
+        "classifier": config.classifier.epochs * training,
+        "quantity": config.quantity.epochs * training,
+        "quantity_visual": config.quantity.epochs * training,
     }
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from msmm.core.files import write_json
 from msmm.training import frozen_features, model_parts, stage_tasks
 from msmm.training.run import Run
+from msmm.training.stage_table import STAGES
 
 LABELS_PER_IMAGE, TAGS_PER_IMAGE = 2.5, 8  # NUS-WIDE's, nearly
 _PICTURES = 16  # different ones
@@ -84,14 +85,14 @@ class SyntheticDataset:
 def fake_stages(run: Run, *stages: str) -> None:
     """Marks stages as finished and saves their parts with initial weights.
 
-    The batch statistics of the backbone are those of its weights; without them, a hundred layers in
+    The batch statistics of the backbone fit its weights; without them, a hundred layers in
     inference mode would multiply the activations without end. Set `bn_momentum` to 0 for that.
     """
     for stage in stages:
         directory, hashes = run.stage_directory(stage), {}
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (part for part, trainer in model_parts.STAGE_OF.items() if trainer == stage):
-            (model,) = stage_tasks.fresh_parts(run, stage, name)
+        for name in STAGES[stage].parts:
+            (model,) = stage_tasks.build_fresh_parts(run, stage, name)
             if name == "backbone":
                 model(next(run.images("train").ordered(8)), training=True)
             model.save_weights(directory / f"{name}.weights.h5")
@@ -102,7 +103,7 @@ def fake_stages(run: Run, *stages: str) -> None:
 def fake_stages_without_parts(run: Run) -> None:
     """Marks stages as finished without saving parts, for stages that read `fill_features` alone."""
     for stage in ("finetune", "visual", "textual"):
-        hashes = {part: "none" for part, trainer in model_parts.STAGE_OF.items() if trainer == stage}
+        hashes = dict.fromkeys(STAGES[stage].parts, "none")
         write_json(run.stage_directory(stage) / "stage.json", {"settings": {}, "weights": hashes})
 
 
@@ -112,11 +113,13 @@ def fill_features(run: Run, split: str, kind: str, width: int) -> None:
     kind: "cnn" (pooled M_5), "visual" (f_v) or "textual" (f_t).
     """
     needed = {"cnn": ("backbone",), "visual": ("backbone", "multi_scale"), "textual": ("textual",)}[kind]
-    key = frozen_features.key_of(run, split, **{part: model_parts.trained_hash(run, part) for part in needed})
+    key = frozen_features.cache_key(
+        run, split, **{part: model_parts.trained_hash(run, part) for part in needed}
+    )
     count, rng = run.dataset.num_examples(split), np.random.default_rng(0)
 
     def batches():
         for rows in np.array_split(np.arange(count), max(1, count // 1024)):
             yield [rng.random((len(rows), width), np.float32)]
 
-    frozen_features.cached(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)
+    frozen_features.cache_arrays(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)

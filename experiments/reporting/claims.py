@@ -1,12 +1,53 @@
-"""Measures the paper's claims: the gain of each training seed and its 95 % interval over seeds and images."""
+"""The paper's claims: gains by training seed, 95 % intervals over seeds and images, and verdicts."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.reporting.report import LOWER_IS_BETTER, Claim, Outcome, Table
+from experiments.reporting.table import LOWER_IS_BETTER, Table
 from msmm.scoring.bootstrap import RESAMPLES, Gain, mean_gain, metric_gain
 from msmm.scoring.predictions import round_counts
+
+VERDICTS = ("supported", "contradicted", "undecided")
+VERDICT_RULE = (
+    "A claim is supported where the 95 % interval of the gain is above 0, contradicted where it is below 0, "
+    "and undecided otherwise. The interval is a bootstrap over test images and training seeds, with its bias "
+    "subtracted; ± is the standard deviation of the gain over training seeds."
+)
+ONE_SEED = "One training seed was run, so the intervals contain no training noise."
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, in section `source`: row `better` is better than row `worse` by `metric`."""
+
+    name: str
+    source: str
+    better: str
+    worse: str
+    metric: str = "H-F1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A measured claim. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
+
+    gains: one per training seed; percentage points, or labels² for MSE.
+    interval: 95 % of their mean, over training seeds and test images (`msmm.scoring.bootstrap`).
+    published: the gain as printed in the paper, or None.
+    """
+
+    claim: Claim
+    gains: Sequence[float]
+    interval: tuple[float, float]
+    published: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`, see `VERDICT_RULE`."""
+        low, high = self.interval
+        return VERDICTS[0] if low > 0 else VERDICTS[1] if high < 0 else VERDICTS[2]
 
 
 def measure_claim(

@@ -5,7 +5,8 @@ The printed column "Quality Prediction" is read as quantity prediction. Flags ar
 
 import dataclasses
 
-from experiments.reporting.report import QUANTITY, Claim, Row, Table
+from experiments.reporting.claims import Claim
+from experiments.reporting.table import QUANTITY, Row, Table
 from msmm.scoring.metrics import METRICS
 
 K = 3  # length of the lists without quantity prediction (decision 24)

@@ -11,96 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import rendering
+from experiments.reporting.claims import ONE_SEED, VERDICT_RULE, Outcome
 from experiments.reporting.rendering import Block, Cell, Picture
+from experiments.reporting.table import LOWER_IS_BETTER, QUANTITY, Row, Table
 from msmm.core.files import write_bytes
 from msmm.scoring.metrics import METRICS
 from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 
-QUANTITY = ("Accuracy", "MSE")  # columns of Tables V and VI
-LENGTHS = ("mean predicted", "mean true", "classes never predicted", "classes without positives")
-LOWER_IS_BETTER = ("MSE",)
 _OF_THE_TRUTH = ("mean true", "classes without positives", "variance of true")  # equal in every run
 _DECIMALS = {"MSE": 3, "quantity MSE": 3, "variance of true": 3, "classes never predicted": 1}
 _FLAGS = {True: "yes", False: "no", None: ""}
 _MARKS = "†‡§¶"
 _NONE = "—"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One method in a table.
-
-    seeds: column -> value, for each training seed; one entry for a published row.
-    multi_modal, quantity: the paper's yes/no columns; None where a table has none.
-    upper_bound: the row uses the true quantities, so it is never marked as best.
-    """
-
-    name: str
-    seeds: Sequence[Mapping[str, float]]
-    multi_modal: bool | None = None
-    quantity: bool | None = None
-    upper_bound: bool = False
-
-    def values(self, column: str) -> list[float]:
-        """Returns the values of one column, one per seed; empty where the row has no such column."""
-        return [seed[column] for seed in self.seeds if column in seed]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Rows under a heading that names their source ("Measured" or "Published") and the data set.
-
-    columns: names of the shown columns. first: the heading of the column of row names.
-    marks: (row name, column), or (row name, "") for a whole row -> footnote.
-    """
-
-    heading: str
-    rows: Sequence[Row]
-    columns: Sequence[str] = METRICS
-    first: str = "Models"
-    marks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    notes: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, in section `source`: row `better` is better than row `worse` by `metric`."""
-
-    name: str
-    source: str
-    better: str
-    worse: str
-    metric: str = "H-F1"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """A measured claim. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
-
-    gains: one per training seed; percentage points, or labels² for MSE.
-    interval: 95 % of their mean, over training seeds and test images (`msmm.scoring.bootstrap`).
-    published: the gain as printed in the paper, or None.
-    """
-
-    claim: Claim
-    gains: Sequence[float]
-    interval: tuple[float, float]
-    published: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """One of `VERDICTS`, see `VERDICT_RULE`."""
-        low, high = self.interval
-        return VERDICTS[0] if low > 0 else VERDICTS[1] if high < 0 else VERDICTS[2]
-
-
-VERDICTS = ("supported", "contradicted", "undecided")
-VERDICT_RULE = (
-    "A claim is supported where the 95 % interval of the gain is above 0, contradicted where it is below 0, "
-    "and undecided otherwise. The interval is a bootstrap over test images and training seeds, with its bias "
-    "subtracted; ± is the standard deviation of the gain over training seeds."
-)
-ONE_SEED = "One training seed was run, so the intervals contain no training noise."
 
 
 @dataclasses.dataclass(frozen=True)

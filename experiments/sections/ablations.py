@@ -5,15 +5,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.reporting.report import QUANTITY, Row, Table
+from experiments.reporting.table import QUANTITY, Row, Table
 from experiments.sections.study import Section, Study, make_table, measure_row, train_and_measure
-from msmm.configs import base, settings_of
+from msmm.configs import base, flatten, group_names, replace_flat
 from msmm.scoring.metrics import METRICS, annotation_metrics
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.stages import adopt
-from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.training.stages import adopt_stages
+from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
 
 LONGEST = 8  # fixed list that is tried
 LQP = ("quantity accuracy", "quantity MSE")
@@ -29,12 +30,12 @@ ROUNDING = {
 
 def fixed_length_section(study: Study) -> Section:
     """Measures lists of fixed length (decision 24) with the trained classifier."""
-    scores = [probabilities(run, VARIANTS[COMPLETE], "test") for run in study.runs]
+    scores = [predict_probabilities(run, TABLE_ROWS[COMPLETE], "test") for run in study.runs]
     longest = min(LONGEST, study.truth.shape[1])
     rows = {}
     for k in sorted({*range(1, longest + 1), study.run.config.k}):
         name = f"k = {k}" + " (as set)" * (k == study.run.config.k)
-        rows[name] = measure_row(study.truth, [choose(Annotations(s), k) for s in scores])
+        rows[name] = measure_row(study.truth, [choose_labels(Predictions(s), k) for s in scores])
     rows[f"{COMPLETE}, predicted"] = measure_row(study.truth, study.rows[COMPLETE].chosen)
     heading = f"Measured: lists of k labels of MS-CNN+Tags, {study.description}"
     note = "The classifier is the same in all rows: its best epoch was chosen at the k that is set."
@@ -45,13 +46,16 @@ def rounding_section(study: Study) -> Section:
     """Measures other roundings of the predicted quantity (decision 21) with the trained networks."""
     truth = study.run.split("test").counts
     outputs = [
-        (probabilities(r, VARIANTS[COMPLETE], "test"), raw_quantity(r, VARIANTS[COMPLETE]))
+        (
+            predict_probabilities(r, TABLE_ROWS[COMPLETE], "test"),
+            predict_raw_quantity(r, TABLE_ROWS[COMPLETE]),
+        )
         for r in study.runs
     ]
     rows = {}
     for name, rule in ROUNDING.items():
         counts = [np.minimum(rule(raw.astype(np.float64)), s.shape[1]).astype(np.int32) for s, raw in outputs]
-        chosen = [choose(Annotations(s, c)) for (s, _), c in zip(outputs, counts, strict=True)]
+        chosen = [choose_labels(Predictions(s, c)) for (s, _), c in zip(outputs, counts, strict=True)]
         row = measure_row(study.truth, chosen)
         accuracy = [{QUANTITY[0]: float(100 * (c == truth).mean())} for c in counts]
         rows[name] = dataclasses.replace(
@@ -85,11 +89,12 @@ def list_settings(choice: str, config: base.Config) -> dict[str, dict]:
         "weight_decay": {f"{value:g}": {"weight_decay": value} for value in (0.0, 1e-4, 3e-4, 0.9997)},
         "textual_dropout": {f"{value:g}": {"textual_dropout": value} for value in (0.0, 0.5)},
         "classifier_loss": {
-            name: dict(zip(settings_of("asymmetric"), fields, strict=True))
+            name: dict(zip(group_names(config, "asymmetric"), fields, strict=True))
             for name, fields in _LOSSES.items()
         },
     }[choice]
-    own = {name: getattr(config, name) for name in next(iter(compared.values()))}
+    values = flatten(config)
+    own = {name: values[name] for name in next(iter(compared.values()))}
     if own not in compared.values():
         compared[", ".join(f"{name} {value:g}" for name, value in own.items())] = own
     return compared
@@ -102,7 +107,8 @@ def settings_section(choice: str, study: Study) -> Section:
     """
     rows = []
     for name, fields in list_settings(choice, study.run.config).items():
-        own = all(getattr(study.run.config, field) == value for field, value in fields.items())
+        values = flatten(study.run.config)
+        own = all(values[field] == value for field, value in fields.items())
         if not own:
             print(f"\n{choice}: {name}", flush=True)
         other = study if own else train_and_measure([make_variant(choice, run, fields) for run in study.runs])
@@ -118,9 +124,9 @@ def make_variant(choice: str, run: Run, fields: Mapping) -> Run:
     """Returns the run with other settings, with copies of the finished stages that they do not change."""
     name = ",".join(f"{field}={value:g}" for field, value in fields.items())
     workdir = run.workdir / "ablation" / choice / name
-    config = dataclasses.replace(run.config, **fields)
+    config = replace_flat(run.config, fields)
     variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)
-    if copied := adopt(variant, run):
+    if copied := adopt_stages(variant, run):
         print(f"seed {run.seed}: copied from {run.directory}: {', '.join(copied)}", flush=True)
     return variant
 
@@ -130,7 +136,7 @@ def _add_ranking(row: Row, study: Study) -> Row:
 
     A loss that changes the probabilities need not change the order of the labels.
     """
-    best = [table_rows.measure(run, VARIANTS[COMPLETE], quantity="best")[1] for run in study.runs]
+    best = [table_rows.measure_row(run, TABLE_ROWS[COMPLETE], counting_rule="best")[1] for run in study.runs]
     true = study.rows["Upper bound"].metrics
     return Row(
         row.name,
@@ -187,7 +193,7 @@ def _shared_rows(study: Study, without: Study) -> list[Row]:
 
 _NOTE = "H-F1 (%) of each model; accuracy (%) and MSE (labels²) of the label quantities of " + COMPLETE + "."
 # Row -> the heading of its column, in two lines.
-_MODELS = {n: n.replace("MS-CNN+", "MS-CNN +") for n in (*VARIANTS, *TAGS_ONLY) if n != "Upper bound"}
+_MODELS = {n: n.replace("MS-CNN+", "MS-CNN +") for n in (*TABLE_ROWS, *TAGS_ONLY) if n != "Upper bound"}
 
 
 def _columns() -> tuple[str, ...]:

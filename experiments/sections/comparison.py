@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import published
-from experiments.reporting.report import LENGTHS, Claim
+from experiments.reporting.claims import Claim
+from experiments.reporting.table import LENGTHS
 from experiments.sections.study import (
     MeasuredRow,
     Section,
@@ -20,13 +21,16 @@ from experiments.sections.study import (
     measure_row,
     ranking_table,
 )
-from msmm.baselines.registry import METHODS
-from msmm.scoring.predictions import Annotations, round_counts
+from msmm.baselines.registry import load_baselines
+from msmm.baselines.sequences import Recurrent
+from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import train
-from msmm.training.table_rows import COMPLETE, VARIANTS, raw_quantity
+from msmm.training.table_rows import predict_raw_quantity
 
+BASELINES = load_baselines()
 OURS, UPPER_BOUND = "Ours", "Upper bound (Ours)"
 TRUNKS = {
     "pretrained": "the backbone with its pretrained weights",
@@ -34,7 +38,7 @@ TRUNKS = {
     "images": "a backbone of its own, trained by its own loss",
 }
 COUNTS_NOTE = (
-    "The quantity is that of MS-CNN+Tags+LQP for a method that reads tags, of MS-CNN+LQP for one that does "
+    "The quantity comes from MS-CNN+Tags+LQP for a method that reads tags, from MS-CNN+LQP for one that does "
     "not. Not in the paper."
 )
 
@@ -46,21 +50,21 @@ DECODERS_NOTE = "Recurrent methods score only the labels that they emit, so they
 def comparison_section(study: Study, number: str) -> Section:
     """Trains every compared method on every run of a study and makes the section of Table III or IV."""
     predictions = _train_and_predict(study.runs)
-    reads_tags = {name: baseline_tasks.create(study.run, name).multi_modal for name in METHODS}
+    reads_tags = {name: baseline_tasks.create_baseline(study.run, name).multi_modal for name in BASELINES}
 
     def row(name: str, counts: Callable | None = None) -> MeasuredRow:
         return _measure(study.runs, predictions[name], reads_tags[name], counts)
 
     ours = {UPPER_BOUND: study.rows["Upper bound"], OURS: study.rows[COMPLETE]}
-    own_counts = {METHODS[name].title: row(name) for name in reversed(METHODS)}
-    rankers = [name for name in reversed(METHODS) if predictions[name][0].counts is None]
-    our_counts = {f"{METHODS[n].title} + our quantity": row(n, _our_counts) for n in rankers}
-    true_counts = {f"{METHODS[n].title}, true quantity": row(n, _true_counts) for n in rankers}
+    own_counts = {BASELINES[name].title: row(name) for name in reversed(BASELINES)}
+    rankers = [name for name in reversed(BASELINES) if predictions[name][0].counts is None]
+    our_counts = {f"{BASELINES[n].title} + our quantity": row(n, _our_counts) for n in rankers}
+    true_counts = {f"{BASELINES[n].title}, true quantity": row(n, _true_counts) for n in rankers}
     rows = ours | own_counts
     ranked = {OURS: ours[OURS]}
     for name in rankers:
-        if all(np.isfinite(p.scores).all() for p in predictions[name]):
-            title, half = METHODS[name].title, HALF.get(name)
+        if not issubclass(BASELINES[name], Recurrent):
+            title, half = BASELINES[name].title, HALF.get(name)
             ranked[title] = add_ranking_metrics(own_counts[title], study.truth, predictions[name], half)
     return Section(
         tables=[
@@ -83,20 +87,20 @@ def comparison_section(study: Study, number: str) -> Section:
         ],
         outcomes=study.measure_claims(comparison_claims(list(own_counts)), published.TABLES[number], rows),
         notes=[
-            f"{method.title} reads {TRUNKS[baseline_tasks.trunk(study.run, name)]}."
-            for name, method in METHODS.items()
+            f"{method.title} reads {TRUNKS[baseline_tasks.choose_trunk(study.run, name)]}."
+            for name, method in BASELINES.items()
         ],
-        baselines=tuple(METHODS),
+        baselines=tuple(BASELINES),
     )
 
 
-def _train_and_predict(runs: Sequence[Run]) -> Mapping[str, list[Annotations]]:
+def _train_and_predict(runs: Sequence[Run]) -> Mapping[str, list[Predictions]]:
     """Trains every method and returns its predictions for the test split, one entry per run."""
-    predictions = {name: [] for name in METHODS}
+    predictions = {name: [] for name in BASELINES}
     for run in runs:
-        for name in METHODS:
+        for name in BASELINES:
             train(run, name)
-            predictions[name].append(baseline_tasks.annotate(run, name))
+            predictions[name].append(baseline_tasks.predict_baseline(run, name))
         Run.images.cache_clear()
     return predictions
 
@@ -107,14 +111,14 @@ def comparison_claims(titles: Sequence[str]) -> list[Claim]:
 
 
 def _measure(
-    runs: Sequence[Run], predictions: Sequence[Annotations], reads_tags: bool, counts: Callable | None
+    runs: Sequence[Run], predictions: Sequence[Predictions], reads_tags: bool, counts: Callable | None
 ) -> MeasuredRow:
     """Measures a method; `counts` (run, reads_tags -> [N]) replaces its own counts or k."""
     chosen = []
     for run, ranked in zip(runs, predictions, strict=True):
         if counts:
             ranked = dataclasses.replace(ranked, counts=counts(run, reads_tags))
-        chosen.append(baseline_tasks.chosen(run, ranked))
+        chosen.append(baseline_tasks.choose_baseline_labels(run, ranked))
     return measure_row(
         runs[0].split("test").labels,
         chosen,
@@ -126,7 +130,7 @@ def _measure(
 
 def _our_counts(run: Run, reads_tags: bool) -> np.ndarray:
     row = COMPLETE if reads_tags else "MS-CNN+LQP"
-    return round_counts(raw_quantity(run, VARIANTS[row]), len(run.dataset.labels))
+    return round_counts(predict_raw_quantity(run, TABLE_ROWS[row]), len(run.dataset.labels))
 
 
 def _true_counts(run: Run, reads_tags: bool) -> np.ndarray:

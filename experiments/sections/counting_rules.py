@@ -6,21 +6,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from experiments.reporting.claims import Claim, Outcome
 from experiments.reporting.plots import INK, LINES, SOFT, add_tooltip, render_svg, use_log_scale
 from experiments.reporting.rendering import Picture
-from experiments.reporting.report import LENGTHS, QUANTITY, Claim, Figure, Outcome, Row, Table
+from experiments.reporting.report import Figure
+from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.study import MeasuredRow, Section, Study, make_table, measure_row
 from msmm.data.input_pipeline import batches_of
-from msmm.quantities import BEST, ESTIMATORS, Fitted, HeldOut, fit
-from msmm.quantities.held_out import sigmoid
+from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
+from msmm.scoring.logits import sigmoid
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
-from msmm.scoring.predictions import Annotations, choose
-from msmm.training import frozen_features, model_parts, table_rows
+from msmm.scoring.predictions import Predictions, choose_labels
+from msmm.training import frozen_features, model_parts, row_table, table_rows
+from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import VARIANTS
 
 CLASSIFIERS = ("MS-CNN", "MS-CNN+Tags")
-TITLES = {name: kind.title for name, kind in ESTIMATORS.items()} | {BEST: "chosen on held-out images"}
+TITLES = {name: kind.title for name, kind in load_counting_rules().items()} | {
+    BEST: "chosen on held-out images"
+}
 HIGHEST = "highest in cross-validation"  # the choice without a preference
 BOUND = "upper bound: true m"
 SIMPLE = ("expected_count", "threshold", "class_thresholds")
@@ -32,7 +38,7 @@ DRAWS = 5  # of each size and seed
 NOTES = (
     "All but regression, top k, rounded Σp and the upper bound are fitted on the held-out training images. "
     "These trained no weights, but they chose the epoch that each stage keeps. No test image is used.",
-    "MSE is that of the counts as they are used, whole numbers; in Tables V and VI it is that of the "
+    "MSE is measured on the counts as they are used, whole numbers; in Tables V and VI on the "
     "regressor's raw values.",
 )
 
@@ -47,20 +53,24 @@ class ClassifierOutputs:
 
     probabilities: np.ndarray
     raw: np.ndarray
-    held_out: HeldOut
+    held_out: HeldOutPredictions
 
     @classmethod
     def compute(cls, run: Run, classifier: str) -> "ClassifierOutputs":
         """Computes the outputs of a trained run; classifier: one of `CLASSIFIERS`."""
-        variant = table_rows.counting(VARIANTS[classifier])
-        raw = table_rows.raw_quantity(run, variant)
-        return cls(table_rows.probabilities(run, variant, "test"), raw, table_rows.held_out(run, variant))
+        variant = row_table.add_counter(TABLE_ROWS[classifier])
+        raw = table_rows.predict_raw_quantity(run, variant)
+        return cls(
+            table_rows.predict_probabilities(run, variant, "test"),
+            raw,
+            table_rows.predict_held_out(run, variant),
+        )
 
 
 def counting_rules_section(study: Study) -> Section:
     """Measures all rules for each classifier, their gains, and the effect of fewer held-out images."""
     outputs = {name: [ClassifierOutputs.compute(run, name) for run in study.runs] for name in CLASSIFIERS}
-    fitted = {name: [fit(seed.held_out) for seed in seeds] for name, seeds in outputs.items()}
+    fitted = {name: [fit_counting_rules(seed.held_out) for seed in seeds] for name, seeds in outputs.items()}
     parts = [_classifier_section(study, name, outputs[name], fitted[name]) for name in CLASSIFIERS]
     tables = [table for part in parts for table in part.tables]
     # With groups, heads read more features than `predict_without_tags` gives them.
@@ -75,14 +85,13 @@ def counting_rules_section(study: Study) -> Section:
 
 
 def _classifier_section(
-    study: Study, classifier: str, outputs: Sequence[ClassifierOutputs], fitted: Sequence[Fitted]
+    study: Study, classifier: str, outputs: Sequence[ClassifierOutputs], fitted: Sequence[FittedCountingRules]
 ) -> Section:
     rows = _measure_rules(study, fitted, [(seed.probabilities, seed.raw) for seed in outputs])
-    if all(f.held_out for f in fitted):
-        highest = [max(f.held_out, key=f.held_out.get) for f in fitted]
+    if all(f.held_out_h_f1 for f in fitted):
+        highest = [max(f.held_out_h_f1, key=f.held_out_h_f1.get) for f in fitted]
         predictions = [
-            f.annotate(o.probabilities, o.raw, name)
-            for f, o, name in zip(fitted, outputs, highest, strict=True)
+            f.apply(o.probabilities, o.raw, name) for f, o, name in zip(fitted, outputs, highest, strict=True)
         ]
         rows[HIGHEST] = _measure(study.truth, predictions)
     rows[BOUND] = _measure_true_counts(study, [seed.probabilities for seed in outputs])
@@ -132,9 +141,9 @@ def predict_without_tags(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Returns probabilities [N, C] and raw quantities [N] of the heads on [f_v, f_t] for test images without
     tags."""
     no_tags = np.zeros((1, len(run.dataset.tags)), np.float32)
-    f_t = np.asarray(model_parts.load(run, "textual").predict_on_batch(no_tags))
-    f_v = frozen_features.visual(run, "test")
-    classifier, quantity = (model_parts.load(run, part) for part in ("classifier", "quantity"))
+    f_t = np.asarray(model_parts.load_part(run, "textual").predict_on_batch(no_tags))
+    f_v = frozen_features.visual_features(run, "test")
+    classifier, quantity = (model_parts.load_part(run, part) for part in ("classifier", "quantity"))
     logits, raw = [], []
     for rows in batches_of(np.arange(len(f_v)), 256):
         feature = np.concatenate([f_v[rows], np.repeat(f_t, len(rows), axis=0)], axis=1)
@@ -144,23 +153,23 @@ def predict_without_tags(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measure_rules(
-    study: Study, fitted: Sequence[Fitted], outputs: Sequence[tuple]
+    study: Study, fitted: Sequence[FittedCountingRules], outputs: Sequence[tuple]
 ) -> dict[str, MeasuredRow]:
     """Measures every rule and the chosen one, by title; outputs: probabilities and raw counts per seed."""
     return {
-        title: _measure(study.truth, [f.annotate(*o, name) for f, o in zip(fitted, outputs, strict=True)])
+        title: _measure(study.truth, [f.apply(*o, name) for f, o in zip(fitted, outputs, strict=True)])
         for name, title in TITLES.items()
     }
 
 
 def _measure_true_counts(study: Study, scores: Sequence[np.ndarray]) -> MeasuredRow:
     true = study.truth.sum(axis=1).astype(np.int32)
-    row = _measure(study.truth, [Annotations(s, true) for s in scores])
+    row = _measure(study.truth, [Predictions(s, true) for s in scores])
     return dataclasses.replace(row, upper_bound=True)
 
 
-def _measure(truth: np.ndarray, predictions: Sequence[Annotations]) -> MeasuredRow:
-    row, counts = measure_row(truth, [choose(p) for p in predictions]), truth.sum(axis=1)
+def _measure(truth: np.ndarray, predictions: Sequence[Predictions]) -> MeasuredRow:
+    row, counts = measure_row(truth, [choose_labels(p) for p in predictions]), truth.sum(axis=1)
     metrics = [quantity_metrics(counts, p.counts) | m for p, m in zip(predictions, row.metrics, strict=True)]
     return dataclasses.replace(row, metrics=metrics)
 
@@ -192,8 +201,8 @@ def _h_f1_by_size(truth: np.ndarray, outputs: ClassifierOutputs, name: str, size
     values = []
     for draw in range(DRAWS if size < images else 1):
         rows = np.sort(np.random.default_rng(draw).permutation(images)[:size])
-        rule = ESTIMATORS[name].fit(outputs.held_out.take(rows))
-        chosen = choose(rule.annotate(outputs.probabilities, outputs.raw))
+        rule = load_counting_rule(name).fit(outputs.held_out.take(rows))
+        chosen = choose_labels(rule.apply(outputs.probabilities, outputs.raw))
         values.append(annotation_metrics(truth, chosen)["H-F1"])
     return float(np.mean(values))
 

@@ -13,8 +13,9 @@ from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
 from msmm.scoring.metrics import per_class_f1
-from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import predict_probabilities
 
 BINS = 10  # of probability, equally wide
 _COLUMNS = 3  # of learning curves
@@ -29,11 +30,14 @@ def diagnostics_section(study: Study) -> Section:
 def learning_curves(study: Study) -> list[Figure]:
     """Returns the losses and the held-out metrics by stage and epoch, a line per seed."""
     kept = "A dot marks the epoch that is kept. One colour per seed."
-    metrics = {stage: "H-F1" for stage in STAGES} | {"quantity": "Accuracy", "quantity_visual": "Accuracy"}
+    metrics = {stage: "H-F1" for stage in PAPER_STAGES} | {
+        "quantity": "Accuracy",
+        "quantity_visual": "Accuracy",
+    }
     return [
         Figure(
             "Learning curves: loss",
-            _curves_picture(study, {stage: "loss" for stage in STAGES}, "loss_curves"),
+            _curves_picture(study, {stage: "loss" for stage in PAPER_STAGES}, "loss_curves"),
             [
                 f"Solid: held-out images; dashed: training images, with dropout where it is used. {kept}",
                 "Classification stages: eq. 4, summed over classes; quantity stages: eq. 5, labels².",
@@ -228,7 +232,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 def reliability_figure(study: Study) -> Figure:
     """Draws the reliability diagram of the complete model's probabilities, a line per seed."""
     bins = {
-        run.seed: reliability_bins(study.truth, probabilities(run, VARIANTS[COMPLETE], "test"))
+        run.seed: reliability_bins(study.truth, predict_probabilities(run, TABLE_ROWS[COMPLETE], "test"))
         for run in study.runs
     }
     alt = f"Reliability diagram of {COMPLETE}: share of true labels by probability"

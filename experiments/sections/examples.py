@@ -16,7 +16,8 @@ from msmm.core.contact_sheet import contact_sheet
 from msmm.core.errors import UserError
 from msmm.data.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
 from msmm.training.log import BLUE, GREEN, GREY
-from msmm.training.table_rows import COMPLETE, VARIANTS, probabilities
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.table_rows import predict_probabilities
 
 CELL = 200  # pixels of each image
 MOST_WORDS = 12  # of the labels, and of the tags, of an image
@@ -112,7 +113,7 @@ def make_figure6(study: Study, count: int = 5) -> Figure:
     """
     run = study.run
     split, chosen = run.split("test"), study.rows[COMPLETE].chosen[0]
-    scores = probabilities(run, VARIANTS[COMPLETE], "test")
+    scores = predict_probabilities(run, TABLE_ROWS[COMPLETE], "test")
     f1 = image_f1(split.labels, chosen)
     rows = select_images(f1, split.ids, count)
     kinds = [(kind, row) for kind in KINDS for row in rows[kind]]

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from experiments.reporting import published
-from experiments.reporting.report import Row, Table
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import Section, Study
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json, write_json
+from msmm.core.progress import ProgressBar
 from msmm.data import preprocessing
 from msmm.data.records import IMAGE, TAGS
 from msmm.inference import model_dir
 from msmm.training import model_parts
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES
 
 IMAGES, BATCH, WARM_UP = 192, 32, 3  # images timed, images of a batch, calls that do not count
 
@@ -60,7 +60,7 @@ def speed_section(study: Study, again: bool = False) -> Section:
 
 def training_table(study: Study) -> Table:
     """Makes a table of the seconds and epochs of every stage."""
-    records = [{stage: run.stage_record(stage) for stage in STAGES} for run in study.runs]
+    records = [{stage: run.stage_record(stage) for stage in PAPER_STAGES} for run in study.runs]
 
     def row_values(record: dict) -> dict[str, float]:
         speed = [epoch["train"]["images per second"] for epoch in record["history"]]
@@ -70,7 +70,7 @@ def training_table(study: Study) -> Table:
             "images per second": float(np.median(speed)),
         }
 
-    rows = [Row(stage, [row_values(seed[stage]) for seed in records]) for stage in STAGES]
+    rows = [Row(stage, [row_values(seed[stage]) for seed in records]) for stage in PAPER_STAGES]
     rows.append(Row("all", [{"seconds": sum(r["seconds"] for r in seed.values())} for seed in records]))
     return Table(
         f"Measured: training time, {study.description}",
@@ -87,10 +87,10 @@ def training_table(study: Study) -> Table:
 def load_or_measure_times(study: Study, again: bool) -> dict:
     """Returns milliseconds per test image by way of annotating, and the machine; cached in timing.json."""
     path = study.run.workdir / "timing" / "timing.json"
-    weights = {part: model_parts.trained_hash(study.run, part) for part in model_parts.STAGE_OF}
+    weights = {part: model_parts.trained_hash(study.run, part) for part in PAPER_PARTS}
     if path.exists() and not again:
         with contextlib.suppress(UserError):  # a damaged file is measured again
-            checksums.check(path, "")
+            checksums.check_file(path, "")
             times = read_json(path)
             if times.get("weights") == weights:
                 return times
@@ -126,7 +126,7 @@ def _measure(study: Study) -> dict[str, dict[str, float]]:
         batches = [range(start, start + size) for start in range(0, IMAGES, size)]
         for source, images in sources.items():
             spent = []
-            for rows in tqdm(batches[:WARM_UP] + batches, f"timing {how}", leave=False, disable=None):
+            for rows in ProgressBar(batches[:WARM_UP] + batches, f"timing {how}", unit="batches"):
                 started = time.perf_counter()
                 model.annotate(images(rows), [tags[i] for i in rows])
                 spent.append(1000 * (time.perf_counter() - started) / size)

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import report
-from experiments.reporting.claims import measure_claim
-from experiments.reporting.report import VERDICTS, Claim, Figure, Outcome, Report, Row, Table
+from experiments.reporting.claims import VERDICTS, Claim, Outcome, measure_claim
+from experiments.reporting.report import Figure, Report
+from experiments.reporting.table import Row, Table
 from msmm import configs
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import Annotations
+from msmm.scoring.predictions import Predictions
 from msmm.scoring.ranking_metrics import RANKING_METRICS, ranking_metrics
-from msmm.training import frozen_features, table_rows
+from msmm.training import frozen_features, row_table, table_rows
 from msmm.training.run import Run
-from msmm.training.stages import STAGES, train
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.stages import train
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
 
@@ -29,7 +31,7 @@ class MeasuredRow:
 
     chosen: the chosen labels, bool [N, C] each.
     metrics: column -> value, from `annotation_metrics`, `quantity_metrics` and `ranking_metrics`.
-    multi_modal, quantity, upper_bound: as in `report.Row`.
+    multi_modal, quantity, upper_bound: as in `table.Row`.
     """
 
     chosen: Sequence[np.ndarray]
@@ -98,7 +100,7 @@ class Study:
             tables=[table for section in sections for table in section.tables],
             outcomes=[outcome for section in sections for outcome in section.outcomes],
             figures=[figure for section in sections for figure in section.figures],
-            settings=configs.describe(self.run.config, baselines),
+            settings=configs.describe_config(self.run.config, baselines),
             notes=[note for section in sections for note in section.notes] + self._fallback_notes(baselines),
             versions=package_versions(),
             command=command,
@@ -113,7 +115,7 @@ class Study:
         """Returns a note per stage that restarted at a lower learning rate (decision 5)."""
         notes = []
         for run in self.runs:
-            for stage in (*STAGES, *baselines):
+            for stage in (*PAPER_STAGES, *baselines):
                 fallbacks = run.stage_record(stage)["fallbacks"]
                 if fallbacks:
                     before = f", after {len(fallbacks) - 1} earlier ones" if len(fallbacks) > 1 else ""
@@ -124,23 +126,25 @@ class Study:
 def train_and_measure(runs: Sequence[Run]) -> Study:
     """Trains every unfinished stage, measures the rows of the paper's model, and saves the complete model of
     each run in the run's directory."""
-    variants = table_rows.VARIANTS | table_rows.TAGS_ONLY
+    variants = row_table.TABLE_ROWS | row_table.TAGS_ONLY
     measured = {name: ([], []) for name in variants}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
-        for stage in STAGES:
+        for stage in PAPER_STAGES:
             train(run, stage)
         for name, variant in variants.items():
-            chosen, metrics = table_rows.measure(run, variant)
-            scores = table_rows.probabilities(run, variant, "test")
+            chosen, metrics = table_rows.measure_row(run, variant)
+            scores = table_rows.predict_probabilities(run, variant, "test")
             measured[name][0].append(chosen)
             measured[name][1].append(metrics | ranking_metrics(run.split("test").labels, scores))
         table_rows.save_model(run)
-        if run.config.finetune_trunk:  # another seed has another trunk
+        if run.config.finetune.trunk:  # another seed has another trunk
             frozen_features.discard_maps(run)
         Run.images.cache_clear()  # gigabytes on real data, and not needed again
     rows = {
-        name: MeasuredRow(*measured[name], variant.tags, variant.quantity, variant.counter == "truth")
+        name: MeasuredRow(
+            *measured[name], variant.reads_tags, variant.predicts_quantity, variant.counter == "truth"
+        )
         for name, variant in variants.items()
     }
     return Study(runs, rows)
@@ -152,7 +156,7 @@ def measure_row(truth: np.ndarray, chosen: Sequence[np.ndarray], **fields) -> Me
 
 
 def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table:
-    """Makes a table of measured rows; `fields` are more fields of `report.Table`."""
+    """Makes a table of measured rows; `fields` are more fields of `table.Table`."""
     table_rows = [
         Row(name, row.metrics, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
     ]
@@ -160,7 +164,7 @@ def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table
 
 
 def add_ranking_metrics(
-    row: MeasuredRow, truth: np.ndarray, predictions: Sequence[Annotations], half: float | None
+    row: MeasuredRow, truth: np.ndarray, predictions: Sequence[Predictions], half: float | None
 ) -> MeasuredRow:
     """Adds `ranking_metrics` to a row, from predictions per seed; `half` is the score of probability 0.5."""
     rankings = [ranking_metrics(truth, p.scores, half) for p in predictions]

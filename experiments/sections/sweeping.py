@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.reporting.report import Report, Row, Table
+from experiments.reporting.report import Report
+from experiments.reporting.table import Row, Table
 from experiments.sections.study import package_versions
 from msmm import configs
+from msmm.configs import flatten, replace_flat
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.records import Dataset
 from msmm.training.run import Run
-from msmm.training.stages import adopt, stage_of, train
+from msmm.training.stages import adopt_stages, stage_of, train
 
 LOWER_IS_BETTER = ("loss", "MSE")
 
@@ -66,7 +68,7 @@ class Trial:
 
     @property
     def fell_back(self) -> bool:
-        """Whether training diverged and restarted at a lower learning rate than the named one."""
+        """Returns whether training diverged and restarted at a lower learning rate than the named one."""
         return any(record["fallbacks"] for record in self.records)
 
     def mean(self, metric: str) -> float:
@@ -98,16 +100,12 @@ def run_trials(
                 train(base, needed)
             directory = pathlib.Path(workdir) / "sweep" / stage / _name(settings)
             run = Run(directory, dataset, changed, seed, base.features_directory)
-            adopt(run, base)
+            adopt_stages(run, base)
             train(run, stage)
             records.append(run.stage_record(stage))
+            Run.images.cache_clear()  # gigabytes on real data
         trials.append(Trial(settings, records, changed == config))
     return trials
-
-
-def replace_flat(config: Config, settings: Mapping[str, object]) -> Config:
-    """Returns the configuration with other values of some settings, by flat name."""
-    return dataclasses.replace(config, **settings)
 
 
 def choose_trial(trials: Sequence[Trial], metric: str) -> Trial:
@@ -141,7 +139,7 @@ def make_report(
     notes = [
         f"Chosen: {flags}, the {order} mean {metric} over seeds"
         + (", as it was set." if chosen.own else f"; the setting so far is {_own_settings(config, chosen)}."),
-        "Values are those of the kept epoch on the held-out training images. No test image was read, so a "
+        "Values come from the kept epoch on the held-out training images. No test image was read, so a "
         "method that draws on test images (tag_neighbour_pool=all) draws on training images alone.",
         *_spread_notes(trials, chosen, metric),
         *(
@@ -153,7 +151,7 @@ def make_report(
     return Report(
         title=f"Sweep of {stage} on {dataset.name}",
         tables=[Table(heading, rows, (*columns, "best epoch", "seconds"), "Settings", notes=notes)],
-        settings=configs.describe(config, [stage]),
+        settings=configs.describe_config(config, [stage]),
         versions=package_versions(),
         command=command,
     )
@@ -183,7 +181,8 @@ def _row_values(record: Mapping) -> dict[str, float]:
 
 
 def _own_settings(config: Config, trial: Trial) -> str:
-    return ", ".join(f"{name}={_text(getattr(config, name))}" for name in trial.settings)
+    values = flatten(config)
+    return ", ".join(f"{name}={_text(values[name])}" for name in trial.settings)
 
 
 def _name(settings: Mapping[str, object]) -> str:

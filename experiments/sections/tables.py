@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.reporting import published
 from experiments.reporting.claims import measure_quantity_claim
-from experiments.reporting.report import LENGTHS, QUANTITY, Row, Table
+from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.comparison import comparison_section
 from experiments.sections.study import (
     MeasuredRow,
@@ -18,8 +18,9 @@ from experiments.sections.study import (
 )
 from msmm.configs import mscoco
 from msmm.scoring.metrics import quantity_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, TAGS_ONLY, VARIANTS, probabilities, raw_quantity
+from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
@@ -27,7 +28,7 @@ REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
 
 def components_section(study: Study, number: str) -> Section:
     """Makes the section of Table I or II: the contribution of each component of the model."""
-    own = {name: study.rows[name] for name in VARIANTS}
+    own = {name: study.rows[name] for name in TABLE_ROWS}
     return Section(
         tables=[
             make_table(f"Measured: the rows of Table {number}, {study.description}", own),
@@ -49,7 +50,10 @@ def quantity_section(study: Study, number: str) -> Section:
     """Makes the section of Table V or VI: predicted label quantities, with and without a regressor."""
     columns = (*QUANTITY, "variance of true", "mean predicted", "mean true")
     truth = study.run.split("test").counts
-    raw = [{name: raw_quantity(run, VARIANTS[row]) for name, row in REGRESSORS.items()} for run in study.runs]
+    raw = [
+        {name: predict_raw_quantity(run, TABLE_ROWS[row]) for name, row in REGRESSORS.items()}
+        for run in study.runs
+    ]
     regressors = {name: study.rows[row] for name, row in REGRESSORS.items()}
     constants = constant_counts(study.run)
     by_seed = [counts_from_probabilities(run) for run in study.runs]
@@ -82,7 +86,7 @@ def quantity_section(study: Study, number: str) -> Section:
 TRIVIAL_NOTES = (
     "The two constants come from the training images; their MSE cannot be below the variance of the "
     "true quantities. Σp and p > 0.5 are over the probabilities of the classifier that is named.",
-    "Accuracy is that of the value rounded as for a regressor (at least 1), MSE that of the value itself.",
+    "Accuracy is measured on the value rounded as for a regressor (at least 1), MSE on the value itself.",
 )
 
 
@@ -99,7 +103,7 @@ def counts_from_probabilities(run: Run) -> dict[str, np.ndarray]:
     """Returns label quantities of the test split computed from probabilities, name -> float [N]."""
     counts = {}
     for name in REGRESSORS:  # the classifiers' rows have the same names
-        p = probabilities(run, VARIANTS[name], "test").astype(np.float64)
+        p = predict_probabilities(run, TABLE_ROWS[name], "test").astype(np.float64)
         counts[f"Σp, {name}"] = p.sum(axis=1)
         counts[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
     return counts

@@ -1,6 +1,7 @@
-"""The eight methods that the paper compares itself with (Tables III and IV), one room each.
+"""The eight methods that the paper compares itself with (Tables III and IV), one file each.
 
-A room holds a method, and nothing else: its network, its loss, how it decodes. `method.Method` says
-what it gets and gives; training loop, data, features and metrics are those of the paper's own model.
-`sequences` is what the recurrent ones share.
+A file holds a method's network, loss and decoding, and nothing else. `baseline.Baseline` is their interface;
+training loop, data, features and metrics are the same as for the paper's own model. `sequences` is the common
+part of the recurrent methods. A new baseline is a file here, a settings dataclass and a line of the
+registry, both in `msmm.configs.baselines`.
 """

@@ -1,24 +1,24 @@
 """CNN-RNN: Wang, Yang, Mao et al., "CNN-RNN: A Unified Framework for Multi-label Image Classification".
 
-Labels, the most frequent first, from an LSTM that does not see the image; what it says and what the image
-says are added at every step, in the space of the label embeddings:
+An LSTM that does not see the image emits labels, the most frequent first; its output and the image's
+projection are added at every step, in the space of the label embeddings:
 
     o(t), r(t) = LSTM(r(t-1), U_l l_{t-1}), with ReLU for tanh,    r(0) = 0
     x_t = ReLU(U_o o(t) + U_I f + b),    s(t) = U_lᵀ x_t over C classes and END,    p = softmax(s)
     L = mean over an image's n + 1 steps of -log p(l_t)
 
 One matrix U_l reads and scores labels. Its sizes (64; 512 units), RMSProp at 1e-4 with momentum 0.9, weight
-decay 1e-4 and dropout 0.5 are remembered, not printed in what we could read. Decided: h(·) = ReLU with a
+decay 1e-4 and dropout 0.5 are from memory, not from a text that could be read. Decided: h(·) = ReLU with a
 bias, dropout on x_t, the decay as L2 on the LSTM's and the projections' kernels, gradients clipped at a
 global norm of 5 (a ReLU LSTM is not bounded), 5 paths in the search, START as the first input.
 
-Length: on NUS-WIDE its source asks for exactly k labels, which is the default here; END has no part then,
-and the classes that were not said are ranked after the k, so that other numbers of labels can be asked for.
-On MSCOCO it stops at END (`cnn_rnn_free_length`): the published I-P/I-R of that row gives 2.8 labels an image
-where 2.92 are true, so the paper's "quantity prediction: no" is wrong there. The row on NUS-WIDE was measured
-on another test set than the paper's own (2.42 labels an image, not 2.55), and with VGG-16. The paper's
-section II-C exchanges the orders of CNN-RNN and RIA; the source says "more frequent labels appear earlier".
-Public code under its name are captioning decoders that give the image as a first word.
+Length: on NUS-WIDE its source emits exactly k labels, which is the default here; END plays no part then,
+and the classes that were not emitted are ranked after the k, so that other numbers of labels can be kept.
+On MSCOCO it stops at END (`cnn_rnn_free_length`): the published I-P/I-R of that row gives 2.8 labels per
+image where 2.92 are true, so the paper's "quantity prediction: no" is wrong there. The row on NUS-WIDE was
+measured on another test set than the paper's own (2.42 labels an image, not 2.55), and with VGG-16. The
+paper's section II-C exchanges the orders of CNN-RNN and RIA; the source says "more frequent labels appear
+earlier". Public code under its name consists of captioning decoders that feed the image as a first word.
 
 1,350,912 parameters for f of 2,048 numbers and 81 classes.
 """
@@ -26,7 +26,7 @@ Public code under its name are captioning decoders that give the image as a firs
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, Recurrent, Speaker
+from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent
 from msmm.models import optimizers
 
 EMBEDDING, UNITS = 64, 512
@@ -35,21 +35,22 @@ L2 = 1e-4
 
 class CnnRnn(Recurrent):
     title = "CNN-RNN [27]"
-    quantity = False  # unless cnn_rnn_free_length
+    predicts_quantity = False  # unless cnn_rnn_free_length
 
     def __init__(self, config, *given):
-        exact = None if config.cnn_rnn_free_length else config.k
-        super().__init__(config, *given, rule=config.cnn_rnn_order, beam=config.cnn_rnn_beam, exact=exact)
+        settings = config.cnn_rnn
+        exact = None if settings.free_length else config.k
+        super().__init__(config, *given, order=settings.order, beam=settings.beam, exact=exact)
 
-    def speaker(self):
-        return _Fusion(self.num_classes, name="speaker")
+    def build_decoder(self):
+        return _Fusion(self.num_classes, name="decoder")
 
     def optimizer(self, learning_rate, steps):
         rate = optimizers.schedule(learning_rate, steps)
         return keras.optimizers.RMSprop(rate, momentum=0.9, global_clipnorm=CLIP)
 
 
-class _Fusion(Speaker):
+class _Fusion(LabelDecoder):
     def __init__(self, num_classes: int, **options):
         super().__init__(**options)
         decay = {"kernel_regularizer": keras.regularizers.L2(L2 / 2)}
@@ -66,10 +67,10 @@ class _Fusion(Speaker):
         self.image_projection = keras.layers.Dense(EMBEDDING, name="image", **decay)
         self.dropout = keras.layers.Dropout(0.5, name="dropout")
 
-    def start(self, read):
-        image = self.image_projection(read)
-        nothing = ops.zeros((ops.shape(read)[0], UNITS), image.dtype)
-        return [nothing, nothing, image]
+    def start(self, features):
+        image = self.image_projection(features)
+        zeros = ops.zeros((ops.shape(features)[0], UNITS), image.dtype)
+        return [zeros, zeros, image]
 
     def step(self, tokens, states):
         *states, image = states

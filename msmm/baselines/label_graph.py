@@ -1,4 +1,4 @@
-"""Which concepts go together and which exclude each other, counted in training images.
+"""Positive and negative relations between concepts, counted in training images.
 
 Of concepts a and b in n_a and n_b of N images, n_ab of them with both:
 
@@ -9,20 +9,20 @@ z² is the χ² statistic of their 2x2 table; z is 0 where one of them is in no 
 
 import numpy as np
 
-SURE = 4.0  # |z| above which a relation is believed
+SURE = 4.0  # |z| above which a relation is significant
 SHARE = 0.1  # of a row: the highest PMI that may be positive relations
 MOST = 50  # positive relations of a row
-BLOCK = 4096  # images that are counted at a time, as floats of four bytes a concept
+BLOCK = 4096  # images counted at a time, as four bytes per concept
 
 
-def relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (positive, negative), bool [R, S], of R concepts and the S that may say something of them.
+def find_relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns masks (positive, negative), bool [R, S], of relations between R concepts and S others.
 
     positive: z > 4 and PMI among the highest tenth of the row (at most 50; the lower id first of
     equals). negative: z < -4. A concept with itself is in neither.
 
     Args:
-        rows: bool [N, R], which images have each concept.
+        rows: bool [N, R], the images of each concept.
         columns: bool [N, S]; the same array for relations within one layer.
     """
     pmi, z = _statistics(rows, columns)
@@ -37,12 +37,12 @@ def relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _statistics(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """PMI (-inf where n_ab is 0) and z, float64 [R, S] each."""
+    """Returns PMI (-inf where n_ab is 0) and z, float64 [R, S] each."""
     total = len(rows)
     both = np.zeros((rows.shape[1], columns.shape[1]))
     for first in range(0, total, BLOCK):
-        here, there = (part[first : first + BLOCK].astype(np.float32) for part in (rows, columns))
-        both += here.T @ there
+        a, b = (part[first : first + BLOCK].astype(np.float32) for part in (rows, columns))
+        both += a.T @ b
     n_a, n_b = rows.sum(axis=0, dtype=np.float64)[:, None], columns.sum(axis=0, dtype=np.float64)[None]
     spread = np.sqrt(n_a * n_b * (total - n_a) * (total - n_b) / total)
     z = np.divide(total * both - n_a * n_b, spread, out=np.zeros_like(both), where=spread > 0)

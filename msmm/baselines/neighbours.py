@@ -1,11 +1,11 @@
-"""Which images carry nearly the same tags: nearest neighbours by the Jaccard index, exactly.
+"""Images with nearly the same tags: exact nearest neighbours by the Jaccard index.
 
     J(a, b) = |t_a ∩ t_b| / |t_a ∪ t_b|
 
-One image is compared with the whole pool at a time. Its tags' columns are added up, a byte for each
-image of the pool, and as many maxima are taken as neighbours are wanted; so memory is one byte for each
-image and tag of the pool and a few vectors, and time has no sorting in it. A matrix product would pass
-over the (mostly) zeros, and the selection from its rows would cost several times the product.
+One image is compared with the whole pool at a time. The columns of its tags are added up, one byte per
+image of the pool, and the maximum is taken once per neighbour. So memory is one byte per image and tag of the
+pool and a few vectors, and nothing is sorted. A matrix product would multiply the (mostly) zeros, and the
+selection from its rows would cost several times the product.
 """
 
 from collections.abc import Iterator
@@ -15,32 +15,34 @@ import numpy as np
 _PIECE = 4096  # images
 
 
-def nearest(tags: np.ndarray, pool: np.ndarray, own: np.ndarray, num: int, seed: int) -> Iterator[np.ndarray]:
-    """The `num` nearest images of a pool for each image, nearest first, int64 [some, num] at a time.
+def find_nearest(
+    tags: np.ndarray, pool: np.ndarray, own: np.ndarray, num: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Yields the `num` nearest images of a pool for each image, nearest first, int64 [some, num] at a time.
 
-    Of equally near ones the lower row comes first. Only images that share a tag are near; where they
-    are fewer than `num`, images drawn uniformly from the rest of the pool fill up.
+    Of equally near images the lower row comes first. Only images that share a tag are near; if they
+    are fewer than `num`, images drawn uniformly from the rest of the pool are added.
 
     Args:
         tags: bool [N, T].
         pool: bool [P, T], P > num.
-        own: [N], the row of the pool that is the image itself, never its neighbour; -1 where it is none.
-        num: neighbours of an image.
-        seed: of the images that fill up.
+        own: [N], the row of the pool that is the image itself, never its neighbour; -1 if there is none.
+        num: neighbours per image.
+        seed: of the added images.
     """
     sizes = pool.sum(axis=1, dtype=np.float32)
     columns = np.ascontiguousarray(pool.T, np.min_scalar_type(int(sizes.max())))
     rng = np.random.default_rng(seed)
     for start in range(0, len(tags), _PIECE):
         rows = range(start, min(start + _PIECE, len(tags)))
-        found = (_best(_jaccard(tags[row], columns, sizes), own[row], num) for row in rows)
+        nearest = (_best(_jaccard(tags[row], columns, sizes), own[row], num) for row in rows)
         yield np.stack(
-            [_filled(near, own[row], num, len(pool), rng) for near, row in zip(found, rows, strict=True)]
+            [_filled(near, own[row], num, len(pool), rng) for near, row in zip(nearest, rows, strict=True)]
         )
 
 
 def _jaccard(tags: np.ndarray, columns: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """J of one image with each of the pool, float32 [P]. Equal fractions give equal numbers."""
+    """Returns J of one image with each of the pool, float32 [P]. Equal fractions give equal numbers."""
     shared = np.zeros(columns.shape[1], columns.dtype)
     for column in np.flatnonzero(tags):
         shared += columns[column]
@@ -52,7 +54,7 @@ def _jaccard(tags: np.ndarray, columns: np.ndarray, sizes: np.ndarray) -> np.nda
 
 
 def _best(similarity: np.ndarray, own: int, num: int) -> list[int]:
-    """Up to `num` rows of the highest similarity above 0; argmax takes the lowest of equals."""
+    """Returns up to `num` rows of the highest similarity above 0; argmax takes the lowest of equals."""
     if own >= 0:
         similarity[own] = 0
     near = []
@@ -68,6 +70,8 @@ def _best(similarity: np.ndarray, own: int, num: int) -> list[int]:
 def _filled(near: list[int], own: int, num: int, size: int, rng: np.random.Generator) -> np.ndarray:
     if len(near) == num:
         return np.array(near)
-    drawn = rng.choice(size, min(size, 2 * num), replace=False)  # enough, whatever of it is taken already
+    drawn = rng.choice(
+        size, min(size, 2 * num), replace=False
+    )  # enough, however many of them are near already
     others = [row for row in drawn if row != own and row not in near]
     return np.array([*near, *others][:num])

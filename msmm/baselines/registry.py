@@ -1,22 +1,18 @@
-"""The compared methods by name, in the order of Table III from its last row up."""
+"""Loads baselines by name from the registry `msmm.configs.baselines.Baselines`, which imports no Keras."""
 
-from msmm.baselines.cnn_rnn import CnnRnn
-from msmm.baselines.logistic import Logistic
-from msmm.baselines.method import Method
-from msmm.baselines.ria import Ria
-from msmm.baselines.sinn import Sinn
-from msmm.baselines.softmax import Softmax
-from msmm.baselines.sr_cnn_rnn import SrCnnRnn
-from msmm.baselines.tag_neighbour import TagNeighbour
-from msmm.baselines.warp import Warp
+import importlib
+from typing import Any
 
-METHODS: dict[str, type[Method]] = {
-    "logistic": Logistic,
-    "softmax": Softmax,
-    "warp": Warp,
-    "cnn_rnn": CnnRnn,
-    "ria": Ria,
-    "tag_neighbour": TagNeighbour,
-    "sinn": Sinn,
-    "sr_cnn_rnn": SrCnnRnn,
-}
+from msmm.baselines.baseline import Baseline
+from msmm.configs.baselines import Baselines, baseline_implementations
+
+
+def load_baseline(name: str, config: Any = Baselines) -> type[Baseline]:
+    """Returns the class of a baseline that the registry of a `Config` (class or instance) names."""
+    module, _, cls = baseline_implementations(config)[name].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def load_baselines(config: Any = Baselines) -> dict[str, type[Baseline]]:
+    """Returns name -> class of every baseline, in the order of Table III from its last row up."""
+    return {name: load_baseline(name, config) for name in baseline_implementations(config)}

@@ -1,18 +1,18 @@
 """RIA: Jin, Nakayama, "Annotation Order Matters: Recurrent Image Annotator for Arbitrary Length Image
 Tagging".
 
-The image is the first state of an LSTM, which then says the labels, the rarest first, until END:
+The image is the initial state of an LSTM, which then emits the labels, the rarest first, until END:
 
     h_0 = W_I f + b_I,  c_0 = 0,    x_t = E l_{t-1},    h_t, c_t = LSTM(x_t, h_{t-1}, c_{t-1})
     s(t) = W_2 dropout(ReLU(W_1 h_t + b_1)) + b_2 over C classes and END,    p = softmax(s)
     L = mean over an image's n + 1 steps of -log p(l_t)
 
 Sizes (1,024 everywhere), the linear h_0, forget biases of 1, dropout 0.5, Adam and greedy decoding are those
-of its author's code. Decided: START and END are two ids (there one, 0, which is the same); batches of
-128 instead of one image; gradients clipped at a global norm of 5; no class twice; at most as many
-labels as a training image has (there 20). `ria_beam` searches wider.
+of its author's code. Decided: START and END are two ids (in the author's code one, 0, which is equivalent);
+batches of 128 instead of one image; gradients clipped at a global norm of 5; no class twice; at most as many
+labels as a training image has (in the author's code 20). `ria_beam` searches wider.
 
-The published rows are with features of VGG-16 trained elsewhere; here they are those of the
+The published rows use features of a VGG-16 trained elsewhere; here features come from the
 trunk of stage finetune, as for all recurrent methods. The paper's section II-C says "rare-first [27] or
 frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other way round.
 
@@ -22,7 +22,7 @@ frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other wa
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, Recurrent, Speaker
+from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent
 from msmm.models import optimizers
 
 UNITS = 1024
@@ -32,16 +32,16 @@ class Ria(Recurrent):
     title = "RIA [26]"
 
     def __init__(self, config, *given):
-        super().__init__(config, *given, rule=config.ria_order, beam=config.ria_beam)
+        super().__init__(config, *given, order=config.ria.order, beam=config.ria.beam)
 
-    def speaker(self):
-        return _Annotator(self.num_classes, name="speaker")
+    def build_decoder(self):
+        return _Annotator(self.num_classes, name="decoder")
 
     def optimizer(self, learning_rate, steps):
         return keras.optimizers.Adam(optimizers.schedule(learning_rate, steps), global_clipnorm=CLIP)
 
 
-class _Annotator(Speaker):
+class _Annotator(LabelDecoder):
     def __init__(self, num_classes: int, **options):
         super().__init__(**options)
         self.image = keras.layers.Dense(UNITS, name="image")
@@ -51,8 +51,8 @@ class _Annotator(Speaker):
         self.dropout = keras.layers.Dropout(0.5, name="dropout")
         self.logits = keras.layers.Dense(num_classes + 1, name="logits")
 
-    def start(self, read):
-        state = self.image(read)
+    def start(self, features):
+        state = self.image(features)
         return [state, ops.zeros_like(state)]
 
     def step(self, tokens, states):

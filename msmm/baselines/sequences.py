@@ -1,9 +1,9 @@
-"""What the recurrent methods share: labels as a sequence, teacher forcing, beam search.
+"""The common part of the recurrent methods: labels as a sequence, teacher forcing, beam search.
 
-A network says one label after another, then that it is done. Ids 0 … C-1 are the classes, END = C and
-START = C + 1. An image with labels l_1 … l_n, put into one order for all images, is the target
-l_1 … l_n, END after the inputs START, l_1 … l_n; the loss is the mean of its n + 1 cross-entropies.
-Said labels are a set, so the search says no class twice, and at least one, as every image has a label.
+A network emits one label after another, then END. Ids 0 … C-1 are the classes, END = C and
+START = C + 1. The labels l_1 … l_n of an image, put into one order for all images, give the targets
+l_1 … l_n, END for the inputs START, l_1 … l_n; the loss is the mean of the n + 1 cross-entropies.
+Labels are a set, so the search emits no class twice, and at least one class, as every image has a label.
 """
 
 import functools
@@ -13,27 +13,33 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.method import Method
-from msmm.scoring.predictions import Annotations
+from msmm.baselines.baseline import Baseline
+from msmm.scoring.predictions import Predictions
 
 CLIP = 5.0  # global norm of a gradient
-_IMAGES = 256  # searched at once
+_IMAGES = 256  # searched at a time
 
 
-def label_order(labels: np.ndarray, rule: str) -> np.ndarray:
-    """Class ids in the order in which they are said, int64 [C].
+def order_classes(labels: np.ndarray, order: str) -> np.ndarray:
+    """Returns class ids in the order in which they are emitted, int64 [C].
 
-    labels: those of the training images, bool [N, C]. rule: "rare_first" or "frequent_first"; classes
-    of one frequency go by id.
+    Args:
+        labels: of the training images, bool [N, C].
+        order: "rare_first" or "frequent_first"; classes of equal frequency are ordered by id.
     """
     frequency = labels.sum(axis=0)
-    return np.argsort({"rare_first": frequency, "frequent_first": -frequency}[rule], kind="stable")
+    return np.argsort({"rare_first": frequency, "frequent_first": -frequency}[order], kind="stable")
 
 
-def teacher(labels: np.ndarray, order: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Input and target ids, int32 [B, longest + 1] each; after END a target is -1, which has no loss.
+def make_sequences(labels: np.ndarray, order: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns input and target ids for teacher forcing, int32 [B, longest + 1] each.
 
-    labels: bool [B, C], at most `longest` an image. order: see `label_order`.
+    After END a target is -1, which has no loss.
+
+    Args:
+        labels: bool [B, C], at most `longest` per image.
+        order: see `order_classes`.
+        longest: the largest number of labels.
     """
     classes = labels.shape[1]
     ordered = labels[:, order]
@@ -47,80 +53,88 @@ def teacher(labels: np.ndarray, order: np.ndarray, longest: int) -> tuple[np.nda
 
 
 def cross_entropy(targets, logits):
-    """Targets [B, S] (-1: none) and logits [B, S, C + 1] -> the mean over an image's steps, [B] (nats)."""
+    """Returns the mean over an image's steps, [B] (nats): targets [B, S] (-1: none), logits [B, S, C + 1]."""
     targets = ops.cast(targets, "int32")
     counted = ops.cast(targets >= 0, logits.dtype)
     steps = ops.sparse_categorical_crossentropy(ops.maximum(targets, 0), logits, from_logits=True)
     return ops.sum(steps * counted, axis=-1) / ops.sum(counted, axis=-1)
 
 
-class Speaker(keras.layers.Layer):
-    """A recurrent network; a room gives the two functions of which training and search are made.
+class LabelDecoder(keras.layers.Layer):
+    """A recurrent network; subclasses define `start` and `step`, which training and search share."""
 
-    start(read [B, …]) -> states, a list of [B, …]: what is known before the first step.
-    step(tokens [B], states) -> (logits [B, C + 1] over classes and END, states).
-    """
+    def start(self, features) -> list:
+        """Returns the states before the first step, a list of [B, …], from features [B, …]."""
+        raise NotImplementedError
 
-    def call(self, read, tokens):
-        """What the method reads [B, …], input tokens [B, S] -> logits [B, S, C + 1]."""
-        return self.unroll(self.start(read), tokens)
+    def step(self, tokens, states) -> tuple:
+        """Returns (logits [B, C + 1] over classes and END, states) from tokens [B] and states."""
+        raise NotImplementedError
+
+    def call(self, features, tokens):
+        """Returns logits [B, S, C + 1] from features [B, …] and input tokens [B, S]."""
+        return self.unroll(self.start(features), tokens)
 
     def unroll(self, states, tokens):
-        """The logits after every input token, [B, S, C + 1]."""
-        said = []
+        """Returns the logits after every input token, [B, S, C + 1]."""
+        outputs = []
         for place in range(tokens.shape[1]):
             logits, states = self.step(tokens[:, place], states)
-            said.append(logits)
-        return ops.stack(said, axis=1)
+            outputs.append(logits)
+        return ops.stack(outputs, axis=1)
 
 
-class Recurrent(Method):
-    """A method that says one label after another. A room gives `speaker`.
+class Recurrent(Baseline):
+    """A baseline that emits one label after another. A subclass defines `build_decoder`.
 
-    Args of its own:
-        rule: the order of labels, see `label_order`.
+    Args:
+        config, given: see `Baseline`.
+        order: of labels, see `order_classes`.
         beam: paths that the search keeps.
-        exact: labels that every image gets; None: as many as the network says.
+        exact: labels that every image gets; None: as many as the network emits.
     """
 
-    speaker: Callable[[], Speaker]
-    quantity = True
+    predicts_quantity = True
 
-    def __init__(self, config, *given, rule: str, beam: int, exact: int | None = None):
+    def __init__(self, config, *given, order: str, beam: int, exact: int | None = None):
         super().__init__(config, *given)
         labels = self.splits["train"].labels
-        self.order, self.longest = label_order(labels, rule), int(labels.sum(axis=1).max())
-        self.beam, self.exact, self.quantity = beam, exact, exact is None
+        self.order, self.longest = order_classes(labels, order), int(labels.sum(axis=1).max())
+        self.beam, self.exact, self.predicts_quantity = beam, exact, exact is None
+
+    def build_decoder(self) -> LabelDecoder:
+        """Builds the recurrent network with fresh weights."""
+        raise NotImplementedError
 
     def build(self):
-        read = keras.Input((self.feature_size,), name="feature")
+        features = keras.Input((self.feature_size,), name="feature")
         tokens = keras.Input((self.longest + 1,), dtype="int32", name="tokens")
-        return keras.Model([read, tokens], self.speaker()(read, tokens))
+        return keras.Model([features, tokens], self.build_decoder()(features, tokens))
 
-    def read(self, split: str, rows: np.ndarray) -> np.ndarray:
-        """What the network starts from, [B, …]."""
-        return self.splits[split].features[rows]
+    def decoder_features(self, split: str, rows: np.ndarray) -> np.ndarray:
+        """Returns the features that the decoder starts from, [B, …]."""
+        return self.features(split)[rows]
 
-    def teacher(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Input and target ids of training rows."""
-        return teacher(self.splits["train"].labels[rows], self.order, self.longest)
+    def sequences(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns input and target ids of training rows."""
+        return make_sequences(self.splits["train"].labels[rows], self.order, self.longest)
 
     def inputs(self, rows, epoch, rng):
-        return [self.read("train", rows), self.teacher(rows)[0]]
+        return [self.decoder_features("train", rows), self.sequences(rows)[0]]
 
     def targets(self, rows, rng):
-        return self.teacher(rows)[1]
+        return self.sequences(rows)[1]
 
     def loss(self, targets, outputs):
         return cross_entropy(targets, outputs)
 
-    def annotate(self, network, split, rows):
-        """The order in which labels are said, best first; then all others, see `search`."""
-        start, step = _compiled(network.layers[-1])
+    def predict(self, network, split, rows):
+        """Returns scores in the order of emission, then the scores of the other labels, see `beam_search`."""
+        start, step = _compile_decoder(network.layers[-1])
         scores, counts = [], []
         for first in range(0, len(rows), _IMAGES):
-            states = start.predict_on_batch([self.read(split, rows[first : first + _IMAGES])])
-            found = search(
+            states = start.predict_on_batch([self.decoder_features(split, rows[first : first + _IMAGES])])
+            batch_scores, lengths = beam_search(
                 lambda tokens, states: step.predict_on_batch([tokens, *states]),
                 states,
                 self.num_classes,
@@ -128,12 +142,12 @@ class Recurrent(Method):
                 exact=self.exact,
                 longest=self.longest,
             )
-            scores.append(found[0])
-            counts.append(found[1])
-        return Annotations(np.concatenate(scores), np.concatenate(counts) if self.quantity else None)
+            scores.append(batch_scores)
+            counts.append(lengths)
+        return Predictions(np.concatenate(scores), np.concatenate(counts) if self.predicts_quantity else None)
 
 
-def search(
+def beam_search(
     step: Callable,
     states: Sequence[np.ndarray],
     num_classes: int,
@@ -141,64 +155,64 @@ def search(
     exact: int | None = None,
     longest: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest label sequence of each image, by beam search; width 1 is greedy.
+    """Finds the likeliest label sequence of each image by beam search; width 1 is greedy.
 
-    Every path goes on with its `width` best ids. Those that say END are done; of the others the
-    `width` best stay. An image is done when its best path under way is no likelier than its best
-    finished one: a path only loses by going on, so waiting for it to be below all finished ones, as in
-    the source of CNN-RNN, would find the same.
+    Every path continues with its `width` best ids. Paths that emit END are finished; of the others the
+    `width` best stay. An image is finished when its best open path is no likelier than its best
+    finished path: a path only loses likelihood, so waiting until it is below all finished paths, as in
+    the source of CNN-RNN, would give the same result.
 
     Args:
         step: (ids int32 [R], states of R paths) -> [log-probabilities [R, C + 1], *states].
         states: of the images, [B, …] each.
         exact: labels of every image (at most C); END is then no part of the likelihood.
-        longest: labels of an image at most, C if None; the path then ends, by its probability of END.
+        longest: labels of an image at most, C if None; the path then ends, with its probability of END.
 
     Returns:
-        scores: float32 [B, C]. The first label said has C, the next C - 1, …; a class that was not
-            said has its log-probability at the end of the path, so that any number can be asked for.
-        lengths: int32 [B], labels said.
+        scores: float32 [B, C]. The first emitted label has C, the next C - 1, …; a class that was not
+            emitted has its log-probability at the end of the path, so that any number can be kept.
+        lengths: int32 [B], labels emitted.
     """
     images, end = len(states[0]), num_classes
     most = min(exact or longest or num_classes, num_classes)
-    done = _Done(images, num_classes)
-    rows = np.arange(images)  # images under way
+    finished = _FinishedPaths(images, num_classes)
+    rows = np.arange(images)  # images with open paths
     paths, likelihood = np.zeros((images, 1, 0), np.int64), np.zeros((images, 1))
     tokens = np.full((images, 1), end + 1)
-    for said in range(most + 1):
-        if exact and said == most:  # the best path is known, only the other classes' scores are not
+    for length in range(most + 1):
+        if exact and length == most:  # the best path is known, only the other classes' scores are not
             paths, likelihood, tokens = paths[:, :1], likelihood[:, :1], tokens[:, :1]
             states = [state.reshape(len(rows), -1, *state.shape[1:])[:, 0] for state in states]
         log_p, *states = step(tokens.reshape(-1).astype(np.int32), states)
         log_p = log_p.reshape(*tokens.shape, num_classes + 1).astype(np.float64)
         np.put_along_axis(log_p, paths, -np.inf, axis=2)
         allowed = log_p.copy()
-        if said < (most if exact else 1):
+        if length < (most if exact else 1):
             allowed[:, :, end] = -np.inf
-        if said == most:
+        if length == most:
             allowed[:, :, :end] = -np.inf
         total, best = _best(likelihood[:, :, None] + allowed, width)
-        done.keep(rows, paths, np.where(best == end, total, -np.inf).max(axis=2), log_p[:, :, :end])
-        likelihood, going = _best(np.where(best == end, -np.inf, total).reshape(len(rows), -1), width)
-        live = np.flatnonzero(likelihood[:, 0] > done.likelihood[rows])
+        finished.keep(rows, paths, np.where(best == end, total, -np.inf).max(axis=2), log_p[:, :, :end])
+        likelihood, kept = _best(np.where(best == end, -np.inf, total).reshape(len(rows), -1), width)
+        live = np.flatnonzero(likelihood[:, 0] > finished.likelihood[rows])
         if not len(live):
             break
-        rows, likelihood, going, best, paths = (
+        rows, likelihood, kept, best, paths = (
             rows[live],
             likelihood[live],
-            going[live],
+            kept[live],
             best[live],
             paths[live],
         )
-        tokens = np.take_along_axis(best.reshape(len(rows), -1), going, axis=1)
-        parents = going // best.shape[2]
+        tokens = np.take_along_axis(best.reshape(len(rows), -1), kept, axis=1)
+        parents = kept // best.shape[2]
         states = [state[(live[:, None] * best.shape[1] + parents).reshape(-1)] for state in states]
         paths = np.take_along_axis(paths, parents[:, :, None], axis=1)
         paths = np.concatenate([paths, tokens[:, :, None]], axis=2)
-    return done.scores, done.lengths
+    return finished.scores, finished.lengths
 
 
-class _Done:
+class _FinishedPaths:
     """The best finished path of every image."""
 
     def __init__(self, images: int, num_classes: int):
@@ -207,41 +221,42 @@ class _Done:
         self.lengths = np.zeros(images, np.int32)
 
     def keep(self, rows: np.ndarray, paths: np.ndarray, likelihood: np.ndarray, others: np.ndarray) -> None:
-        """Paths [A, W, n] of images `rows` [A] that end with `likelihood` [A, W] (-inf: go on), where better.
+        """Keeps paths [A, W, n] of images `rows` [A] that end with `likelihood` [A, W] (-inf: open), if
+        better.
 
         others: log-probabilities of the classes after each path, [A, W, C].
         """
         best = likelihood.argmax(axis=1)
         images = np.flatnonzero(likelihood.max(axis=1) > self.likelihood[rows])
         best, rows = best[images], rows[images]
-        said, classes = paths[images, best], self.scores.shape[1]
+        emitted, classes = paths[images, best], self.scores.shape[1]
         self.likelihood[rows] = likelihood[images, best]
-        self.lengths[rows] = said.shape[1]
+        self.lengths[rows] = emitted.shape[1]
         self.scores[rows] = others[images, best]
-        self.scores[rows[:, None], said] = classes - np.arange(said.shape[1])
+        self.scores[rows[:, None], emitted] = classes - np.arange(emitted.shape[1])
 
 
 def _best(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest along the last axis and their places, the largest first; ties by place."""
+    """Returns the `count` largest along the last axis and their places, the largest first; ties by place."""
     places = np.argsort(-values, axis=-1, kind="stable")[..., :count]
     return np.take_along_axis(values, places, axis=-1), places
 
 
 @functools.lru_cache(maxsize=1)  # of the network that is being trained
-def _compiled(speaker: Speaker) -> tuple[keras.Model, keras.Model]:
-    """`start` and `step`, compiled, of lists of arrays; a step gives [log-probabilities, *states]."""
+def _compile_decoder(decoder: LabelDecoder) -> tuple[keras.Model, keras.Model]:
+    """Returns compiled `start` and `step` on lists of arrays; a step returns [log-probabilities, *states]."""
 
     def step(tokens, *states):
-        logits, states = speaker.step(tokens, states)
+        logits, states = decoder.step(tokens, states)
         return [ops.log_softmax(logits), *states]
 
-    return _Function(speaker, speaker.start), _Function(speaker, step)
+    return _Function(decoder, decoder.start), _Function(decoder, step)
 
 
 class _Function(keras.Model):
-    def __init__(self, speaker: Speaker, function: Callable):
+    def __init__(self, decoder: LabelDecoder, function: Callable):
         super().__init__(name="search")
-        self.speaker, self.function = speaker, function
+        self.decoder, self.function = decoder, function
         self.compile(jit_compile=False)  # or every number of paths would be compiled anew
 
     def call(self, inputs):

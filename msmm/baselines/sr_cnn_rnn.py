@@ -1,20 +1,20 @@
 """SR-CNN-RNN: Liu, Xiang, Hospedales, Yang, Sun, "Semantic Regularisation for Recurrent Image Annotation".
 
-Between the image and the LSTM stand concepts s, which have a loss of their own; the LSTM sees nothing else:
+Between the image and the LSTM are concepts s, which have a loss of their own; the LSTM sees nothing else:
 
     s = [σ(W_s f + b_s); t'],    h_0 = tanh(W_h s + b_h),  c_0 = tanh(W_c s + b_c)
     h_t, c_t = LSTM(E l_{t-1}, h_{t-1}, c_{t-1}),    p = softmax(W_o h_t + b_o) over C classes and END
     L = L_u + L_r,    L_u = Σ_c BCE(y_c, σ(W_s f)_c),    L_r = mean over an image's n + 1 steps of -log p(l_t)
 
-Labels go the rarest first, until END; decoding is greedy (`sr_cnn_rnn_beam` searches wider). For two epochs
-the LSTM gets the true y in place of σ(W_s f), as its source does, while W_s learns by L_u; then all is
-trained together, the gradient of L_r going through s. (With the true y the LSTM only learns to sort: two
-epochs are enough.) Both losses weigh the same; sizes 256 and 512; Adam, gradients
+Labels are emitted the rarest first, until END; decoding is greedy (`sr_cnn_rnn_beam` searches wider). For two
+epochs the LSTM gets the true y in place of σ(W_s f), as in its source, while W_s learns by L_u; then
+everything is trained together, with the gradient of L_r through s. (With the true y the LSTM only learns to
+sort: two epochs are enough.) Both losses weigh the same; sizes 256 and 512; Adam, gradients
 clipped at a global norm of 5.
 
 t' are the "true tags" of the paper's section II-B, whose filter is not stated. Here a tag is true if
 it can be seen in the image: given 50 times or more in training (or in 1 % of the images of a set under
-5,000), and told by a ridge regression from f, fitted on half of the training images, with an area under
+5,000), and predicted by a ridge regression from f, fitted on half of the training images, with an area under
 the ROC curve of 0.7 or more on the other half. Without tags (`sr_cnn_rnn_tags=false`) s = σ(W_s f + b_s).
 The published row on NUS-WIDE (H-F1 far above what later papers report for images alone) must have used
 tags at test time; the one on MSCOCO probably did not, whatever its column says. Its I-P of 77.41 is the
@@ -29,13 +29,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, Recurrent, Speaker, cross_entropy
+from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent, cross_entropy
 from msmm.models import losses, optimizers
 
 EMBEDDING, UNITS = 256, 512
 TRUE_EPOCHS = 2  # in which the LSTM gets the true labels
 OCCURRENCES, SHARE, AREA = 50, 0.01, 0.7
-RIDGE = 1e-2  # of the features' mean square
+RIDGE = 1e-2  # times the features' mean square
 
 
 class SrCnnRnn(Recurrent):
@@ -43,35 +43,35 @@ class SrCnnRnn(Recurrent):
     multi_modal = True  # unless not sr_cnn_rnn_tags
 
     def __init__(self, config, *given):
-        super().__init__(config, *given, rule="rare_first", beam=config.sr_cnn_rnn_beam)
-        self.multi_modal = config.sr_cnn_rnn_tags
+        super().__init__(config, *given, order="rare_first", beam=config.sr_cnn_rnn.beam)
+        self.multi_modal = config.sr_cnn_rnn.tags
         self.true_tags = self._true_tags() if self.multi_modal else np.zeros(0, int)
 
-    def speaker(self):
-        return _Interface(self.num_classes, self.feature_size, name="speaker")
+    def build_decoder(self):
+        return _Interface(self.num_classes, self.feature_size, name="decoder")
 
     def build(self):
-        read = keras.Input((self.feature_size + len(self.true_tags),), name="feature_and_tags")
+        features = keras.Input((self.feature_size + len(self.true_tags),), name="feature_and_tags")
         given = keras.Input((self.num_classes,), name="given")
         tokens = keras.Input((self.longest + 1,), dtype="int32", name="tokens")
-        return keras.Model([read, given, tokens], self.speaker()(read, given, tokens))
+        return keras.Model([features, given, tokens], self.build_decoder()(features, given, tokens))
 
     def optimizer(self, learning_rate, steps):
         return keras.optimizers.Adam(optimizers.schedule(learning_rate, steps), global_clipnorm=CLIP)
 
-    def read(self, split, rows):
+    def decoder_features(self, split, rows):
         tags = self.splits[split].tags[rows][:, self.true_tags]
-        return np.concatenate([self.splits[split].features[rows], tags], axis=1, dtype=np.float32)
+        return np.concatenate([self.features(split)[rows], tags], axis=1, dtype=np.float32)
 
     def inputs(self, rows, epoch, rng):
-        """What it reads, the labels in place of σ(W_s f) (-1: none), the tokens."""
+        """Returns features, the labels in place of σ(W_s f) (-1: none), and tokens."""
         labels = self.splits["train"].labels[rows].astype(np.float32)
         given = labels if epoch is not None and epoch < TRUE_EPOCHS else np.full_like(labels, -1)
-        return [self.read("train", rows), given, self.teacher(rows)[0]]
+        return [self.decoder_features("train", rows), given, self.sequences(rows)[0]]
 
     def targets(self, rows, rng):
-        """The labels, then the target ids: int32 [B, C + S]."""
-        return np.concatenate([self.splits["train"].labels[rows], self.teacher(rows)[1]], axis=1)
+        """Returns the labels, then the target ids: int32 [B, C + S]."""
+        return np.concatenate([self.splits["train"].labels[rows], self.sequences(rows)[1]], axis=1)
 
     def loss(self, targets, outputs):
         classes = self.num_classes
@@ -80,18 +80,18 @@ class SrCnnRnn(Recurrent):
         return unary + cross_entropy(targets[:, classes:], logits)
 
     def _true_tags(self) -> np.ndarray:
-        """Ids of t', int64 [T']; kept on disk."""
-        train = self.splits["train"]
+        """Returns the ids of t', int64 [T'], cached on disk."""
+        train, features = self.splits["train"], self.features("train")
         if not train.tags.size:
             return np.zeros(0, np.int64)
         digest = hashlib.sha256(train.tags.tobytes())
-        digest.update(np.ascontiguousarray(train.features))
+        digest.update(np.ascontiguousarray(features).data)
         key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
-        kept = self.cached("true-tags", key, 1, lambda: [[true_tags(train.features, train.tags)[None]]], bool)
-        return np.flatnonzero(kept[0][0])
+        mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, train.tags)[None]]], bool)
+        return np.flatnonzero(mask[0][0])
 
 
-class _Interface(Speaker):
+class _Interface(LabelDecoder):
     def __init__(self, num_classes: int, feature_size: int, **options):
         super().__init__(**options)
         self.num_classes, self.feature_size = num_classes, feature_size
@@ -102,17 +102,18 @@ class _Interface(Speaker):
         self.cell = keras.layers.LSTMCell(UNITS, name="lstm")
         self.logits = keras.layers.Dense(num_classes + 1, name="logits")
 
-    def call(self, read, given, tokens):
-        """Logits of the concepts, then those of every step in a row: [B, C + S (C + 1)]."""
-        concepts = self.concepts(read[:, : self.feature_size])
-        said = self.unroll(self._states(read, ops.where(given < 0, ops.sigmoid(concepts), given)), tokens)
-        return ops.concatenate([concepts, ops.reshape(said, (-1, said.shape[1] * said.shape[2]))], axis=1)
+    def call(self, features, given, tokens):
+        """Returns the logits of the concepts, then of every step: [B, C + S (C + 1)]."""
+        concepts = self.concepts(features[:, : self.feature_size])
+        states = self._states(features, ops.where(given < 0, ops.sigmoid(concepts), given))
+        steps = self.unroll(states, tokens)
+        return ops.concatenate([concepts, ops.reshape(steps, (-1, steps.shape[1] * steps.shape[2]))], axis=1)
 
-    def start(self, read):
-        return self._states(read, ops.sigmoid(self.concepts(read[:, : self.feature_size])))
+    def start(self, features):
+        return self._states(features, ops.sigmoid(self.concepts(features[:, : self.feature_size])))
 
-    def _states(self, read, concepts):
-        interface = ops.concatenate([concepts, read[:, self.feature_size :]], axis=1)
+    def _states(self, features, concepts):
+        interface = ops.concatenate([concepts, features[:, self.feature_size :]], axis=1)
         return [self.hidden(interface), self.memory(interface)]
 
     def step(self, tokens, states):
@@ -120,10 +121,10 @@ class _Interface(Speaker):
         return self.logits(output), states
 
 
-def true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Which tags can be seen in the features of the training images: bool [T].
+def find_true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
+    """Returns a mask of the tags that can be predicted from the training images' features, bool [T].
 
-    features: float32 [N, D]. tags: bool [N, T].
+    features: float32 [N, D]; tags: bool [N, T].
     """
     frequent = tags.sum(axis=0) >= min(OCCURRENCES, SHARE * len(tags))
     mixed = np.random.default_rng(0).permutation(len(tags))
@@ -134,11 +135,13 @@ def true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
     ridge = RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float32).tiny
     weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ (tags[fitted] - mean_tags))
     scores = (features[scored] - mean) @ weights
-    return frequent & np.array([area(s, t) >= AREA for s, t in zip(scores.T, tags[scored].T, strict=True)])
+    return frequent & np.array(
+        [roc_area(s, t) >= AREA for s, t in zip(scores.T, tags[scored].T, strict=True)]
+    )
 
 
-def area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve of scores [N] for positive [N] bool; 0 where one kind is missing."""
+def roc_area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Returns the area under the ROC curve of scores [N] for positive [N] bool; 0 if one class is missing."""
     others = np.sort(scores[~positive])
     if not others.size or len(others) == len(scores):
         return 0.0

@@ -1,39 +1,40 @@
 """TagNeighbour.
 
 Johnson, Ballan, Fei-Fei, "Love Thy Neighbors: Image Annotation by Exploiting Image Metadata". An image
-is seen together with images that carry nearly the same tags. z_1 … z_m are m of its M = 6 nearest by the
+is classified together with images that have nearly the same tags. z_1 … z_m are m of its M = 6 nearest by the
 Jaccard index (`neighbours`), f their features, t its own tags:
 
     v_x = ReLU(W_x [f_x; t_x] + b_x)          v_z = max_i ReLU(W_z f_z_i + b_z)
     a = W_y [v_x; v_z] + b_y,  p = σ(a),      the three best p are the annotation
 
 500 hidden units each, dropout 0.5 on both. An epoch sees m = 3 of the 6 at random; a test image is
-annotated by the mean p over all 20 choices (the source: over 10 random ones; the mean of all needs no
-dice). Trained by eq. 4 and (λ/2)‖W‖², with RMSProp.
+annotated by the mean p over all 20 choices (the source: over 10 random ones; the mean of all is
+deterministic). Trained by eq. 4 and (λ/2)‖W‖², with RMSProp.
 
-What the neighbours are drawn from: with `tag_neighbour_pool=all` the training and the test images
+The pool of neighbours: with `tag_neighbour_pool=all` the training and the test images
 together, as in the source. No label of a test image is used, but its pixels and tags are, as a neighbour of
 others: the method is transductive. `train` draws from the training images alone.
 
 The published row is the variant that also reads the image's own tags; `tag_neighbour_own_tags=false` is
 the one without ("ltn" in its re-implementation), some 10 points of C-F1 lower in the source. Where our
-numbers may differ: the source takes precision and recall of an image and averages over images, which
+numbers may differ: the source averages precision and recall per image, which
 raises its I-R (75.10; by eq. 6 about 66.5); its neighbours come from the 5,000 most frequent tags, ours
-from the T that all methods see; its network was AlexNet's. A re-implementation calls dropout without
-saying that it trains, so has none. Equally near images are many with 1,000 tags; the lower row is taken.
+from the T tags of all methods; its network was AlexNet's. A re-implementation calls dropout
+in inference mode, so it has none. With 1,000 tags many images are equally near; the lower row is taken.
 
 2,630,081 parameters with 81 classes, 1,000 tags and ResNet-101's 2,048 features.
 """
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.method import Method
-from msmm.baselines.neighbours import nearest
+from msmm.baselines.baseline import Baseline
+from msmm.baselines.neighbours import find_nearest
 from msmm.models import optimizers
 
 NUM_NEIGHBOURS = 6  # M
@@ -41,28 +42,28 @@ SAMPLED = 3  # m
 UNITS = 500
 DROPOUT = 0.5
 L2 = 3e-5  # λ
-_SEED = 0  # of the images that stand in for neighbours; the runs' seeds share the neighbours
+_SEED = 0  # of the images that fill up neighbours, shared by all runs' seeds
 _PIECE = 1024  # images
 
 
-class TagNeighbour(Method):
+class TagNeighbour(Baseline):
     title = "TagNeighbor [23]"  # as the paper spells it
     multi_modal = True
     batch_size = 64
 
-    def __init__(self, config, splits, feature_size, cached):
-        super().__init__(config, splits, feature_size, cached)
+    def __init__(self, config, splits, feature_size, cache):
+        super().__init__(config, splits, feature_size, cache)
         self.starts = _starts(splits)
-        self.pool = tuple(splits) if config.tag_neighbour_pool == "all" else ("train",)
+        self.pool = tuple(splits) if config.tag_neighbour.pool == "all" else ("train",)
         self.neighbours = {split: self._neighbours(split) for split in splits}
 
     def build(self) -> keras.Model:
-        """Features [B, D], own tags [B, T] if they are read, neighbours' features [B, m, D] -> logits."""
+        """Builds features [B, D], own tags [B, T] if used, neighbours' features [B, m, D] -> logits."""
         num_tags = self.splits["train"].tags.shape[1]
         feature = keras.Input((self.feature_size,), name="feature")
         tags = keras.Input((num_tags,), name="tags")
         near = keras.Input((SAMPLED, self.feature_size), name="neighbours")
-        if self.config.tag_neighbour_own_tags:
+        if self.config.tag_neighbour.own_tags:
             inputs, own = [feature, tags, near], keras.layers.Concatenate()([feature, tags])
         else:
             inputs, own = [feature, near], feature
@@ -75,58 +76,61 @@ class TagNeighbour(Method):
         return keras.optimizers.RMSprop(optimizers.schedule(learning_rate, steps), rho=0.9)
 
     def inputs(self, rows, epoch, rng):
-        """Each image with m of its M neighbours at random."""
+        """Returns each image with m of its M neighbours at random."""
         sampled = rng.random((len(rows), NUM_NEIGHBOURS)).argsort(axis=1)[:, :SAMPLED]
         near = np.take_along_axis(self.neighbours["train"][rows], sampled, axis=1)
         own = self._own("train", rows)
-        return [*own, self._features(near.ravel()).reshape(*near.shape, -1)]
+        return [*own, self._pool_features(near.ravel()).reshape(*near.shape, -1)]
 
-    def annotate(self, network, split, rows):
-        """p averaged over every choice of m neighbours; no image's hidden vector is computed twice."""
+    def predict(self, network, split, rows):
+        """Returns p averaged over every choice of m neighbours; each hidden vector is computed once."""
         near, where = np.unique(self.neighbours[split][rows], return_inverse=True)
         layer = network.get_layer("neighbour")
-        hidden = np.concatenate([_call(layer, self._features(piece)) for piece in _pieces(near)])
+        hidden = np.concatenate([_call(layer, self._pool_features(piece)) for piece in _pieces(near)])
         where = where.reshape(len(rows), NUM_NEIGHBOURS)
-        said = []
+        probabilities = []
         for piece in _pieces(np.arange(len(rows))):
             v_x = _call(network.get_layer("own"), np.concatenate(self._own(split, rows[piece]), axis=1))
-            said.append(mean_over_choices(network.get_layer("logits"), v_x, hidden[where[piece]]))
-        return self.decode(np.concatenate(said))
+            probabilities.append(average_over_choices(network.get_layer("logits"), v_x, hidden[where[piece]]))
+        return self.decode(np.concatenate(probabilities))
 
     def _own(self, split: str, rows: np.ndarray) -> list[np.ndarray]:
-        examples = self.splits[split]
-        tags = [examples.tags[rows].astype(np.float32)] if self.config.tag_neighbour_own_tags else []
-        return [examples.features[rows], *tags]
+        tags = self.splits[split].tags[rows].astype(np.float32)
+        own_tags = [tags] if self.config.tag_neighbour.own_tags else []
+        return [self.features(split)[rows], *own_tags]
 
-    def _features(self, positions: np.ndarray) -> np.ndarray:
-        """Features [n, D] of images of the pool, whose splits lie one after the other."""
+    def _pool_features(self, positions: np.ndarray) -> np.ndarray:
+        """Returns features [n, D] of images of the pool, whose splits lie one after the other."""
         taken = np.empty((len(positions), self.feature_size), np.float32)
         for split in self.pool:
             rows = positions - self.starts[split]
-            there = (rows >= 0) & (rows < len(self.splits[split].tags))
-            taken[there] = self.splits[split].features[rows[there]]
+            inside = (rows >= 0) & (rows < len(self.splits[split].tags))
+            taken[inside] = self.features(split)[rows[inside]]
         return taken
 
     def _neighbours(self, split: str) -> np.ndarray:
-        """Positions in the pool [N, M] of each image's neighbours, computed once and kept."""
+        """Returns positions in the pool [N, M] of each image's neighbours, cached on disk."""
 
         def compute():
             pool = np.concatenate([self.splits[name].tags for name in self.pool])
             tags = self.splits[split].tags
             own = np.arange(len(tags)) + self.starts[split] if split in self.pool else np.full(len(tags), -1)
-            return ([piece] for piece in nearest(tags, pool, own, NUM_NEIGHBOURS, _SEED))
+            return ([piece] for piece in find_nearest(tags, pool, own, NUM_NEIGHBOURS, _SEED))
 
         key = {"split": split, "pool": self.pool, "neighbours": NUM_NEIGHBOURS, "seed": _SEED}
-        return self.cached(f"neighbours-{split}", key, len(self.splits[split].tags), compute, np.int32)[0]
+        return self.cache(f"neighbours-{split}", key, len(self.splits[split].tags), compute, np.int32)[0]
 
 
-def mean_over_choices(logits, v_x: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """The mean of σ over all choices of m among M neighbours, float32 [B, C].
+def average_over_choices(logits, v_x: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Returns the mean of σ over all choices of m among M neighbours, float32 [B, C].
 
-    logits: the last layer. v_x: [B, 500]. hidden: ReLU(W_z f_z + b_z) of all neighbours, [B, M, 500].
+    Args:
+        logits: the last layer.
+        v_x: [B, 500].
+        hidden: ReLU(W_z f_z + b_z) of all neighbours, [B, M, 500].
     """
     choices = list(itertools.combinations(range(hidden.shape[1]), SAMPLED))
-    total = 0
+    total: Any = 0
     for choice in choices:
         v_z = hidden[:, choice].max(axis=1)
         total = total + _call(logits, np.concatenate([v_x, v_z], axis=1), ops.sigmoid)
@@ -134,7 +138,7 @@ def mean_over_choices(logits, v_x: np.ndarray, hidden: np.ndarray) -> np.ndarray
 
 
 def _starts(splits: Mapping) -> dict[str, int]:
-    """Where each split begins when they lie one after the other."""
+    """Returns the first position of each split when they lie one after the other."""
     sizes = [len(examples.tags) for examples in splits.values()]
     return dict(zip(splits, itertools.accumulate(sizes, initial=0), strict=False))
 

@@ -1,18 +1,18 @@
 """CNN+WARP: Gong, Jia, Leung, Toshev, Ioffe, "Deep Convolutional Ranking for Multilabel Image Annotation".
 
-Every label of an image should score higher than every other class, by 1, and the further down it
-ranks the more that matters:
+Every label of an image should score higher than every other class by 1; a label costs more the lower it
+ranks:
 
     J = Σ_j∈pos Σ_k∈neg L(r_j) max(0, 1 - f_j + f_k),    L(r) = Σ_{q≤r} 1/q
 
 The rank r_j is estimated by drawing other classes without replacement until one violates the
 margin: after s draws, r_j = ⌊(C - 1)/s⌋, and no violator means no loss. `warp_exact` counts the
-violators instead. L(r_j) is a constant to the gradient. J is divided by C, and the batch's mean is
-taken. One permutation of the classes serves all labels of an image: for each label alone it is a
+violators instead. L(r_j) is constant for the gradient. J is divided by C, and the batch's mean is
+taken. One permutation of the classes serves all labels of an image: for a single label it is a
 uniform draw. Images without labels, or with all, have no loss.
 
 The loss is the method, so the trunk is trained by it, from the ImageNet weights. A widely copied port
-has 1/i + 1 for 1/(i + 1) in L; here L is tested against sums. The published rows are of the source's
+has 1/i + 1 for 1/(i + 1) in L; here L is tested against sums. The published rows use the source's
 small network, on another test set.
 
 2,048 C + C parameters beside ResNet-101's.
@@ -21,26 +21,26 @@ small network, on another test set.
 import numpy as np
 from keras import ops
 
-from msmm.baselines.method import Method
+from msmm.baselines.baseline import Baseline
 
 
-class Warp(Method):
+class Warp(Baseline):
     title = "CNN+WARP [39]"
     trunk = "own"
     batch_size = 32
 
     def targets(self, rows, rng):
-        """float32 [B, 2, C]: the labels, and a random key a class whose order is that of the draws."""
+        """Returns float32 [B, 2, C]: the labels, and one random key per class, the order of the draws."""
         labels = self.splits["train"].labels[rows].astype(np.float32)
         return np.stack([labels, rng.random(labels.shape, np.float32)], axis=1)
 
     def loss(self, targets, outputs):
         labels, keys = targets[:, 0], targets[:, 1]
-        return warp(labels, outputs, None if self.config.warp_exact else keys) / self.num_classes
+        return warp_loss(labels, outputs, None if self.config.warp.exact else keys) / self.num_classes
 
 
-def warp(labels, scores, keys=None):
-    """J: labels [B, C] in {0, 1}, scores [B, C] -> [B].
+def warp_loss(labels, scores, keys=None):
+    """Returns J of labels [B, C] in {0, 1}, scores [B, C] -> [B].
 
     keys: [B, C], all different in a row: classes are drawn in their order; None counts violators exactly.
     """
@@ -54,8 +54,8 @@ def warp(labels, scores, keys=None):
     else:
         first = ops.min(ops.where(violations > 0, keys[:, None, :], np.inf), axis=2, keepdims=True)
         draws = ops.sum(pairs * ops.cast(keys[:, None, :] <= first, scores.dtype), axis=2)
-        found = ops.max(violations, axis=2)
-        ranks = found * ops.floor((classes - 1) / ops.maximum(draws, 1))
+        violated = ops.max(violations, axis=2)
+        ranks = violated * ops.floor((classes - 1) / ops.maximum(draws, 1))
     harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, classes))]).astype(np.float32)
     weights = ops.take(ops.convert_to_tensor(harmonic), ops.cast(ranks, "int32"))
     return ops.sum(ops.stop_gradient(weights)[:, :, None] * hinges, axis=(1, 2))

@@ -1,10 +1,21 @@
-"""One file of settings a data set."""
+"""Settings, one file per data set."""
 
-import dataclasses
 from collections.abc import Sequence
 
-from msmm.configs import base, baselines, custom, mscoco, nus_wide, openclipart, scenes
+from msmm.configs import base, custom, mscoco, nus_wide, openclipart, scenes
+from msmm.configs.baselines import baseline_implementations
+from msmm.configs.settings import flat_settings, flatten, group_names, replace_flat
 from msmm.core.errors import UserError
+
+__all__ = [
+    "CONFIGS",
+    "describe_config",
+    "flat_settings",
+    "flatten",
+    "get_config",
+    "group_names",
+    "replace_flat",
+]
 
 CONFIGS: dict[str, type[base.Config]] = {
     "scenes": scenes.Config,
@@ -16,30 +27,27 @@ CONFIGS: dict[str, type[base.Config]] = {
 
 
 def get_config(name: str) -> base.Config:
-    """The settings of a data set by name."""
+    """Returns the settings of a data set by its name."""
     if name not in CONFIGS:
         raise UserError(f"unknown config {name!r}: expected one of {', '.join(CONFIGS)}")
     return CONFIGS[name]()
 
 
-def settings_of(stage: str) -> tuple[str, ...]:
-    """The settings of one stage or compared method alone: their names begin with its own."""
-    return tuple(f.name for f in dataclasses.fields(base.Config) if f.name.startswith(f"{stage}_"))
+def describe_config(config: base.Config, baselines: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """Returns (setting, value, unit and source) of every setting; the source marks values set by hand.
 
-
-def describe(config: base.Config, methods: Sequence[str] = ()) -> list[tuple[str, str, str]]:
-    """(setting, value, unit and source) of every field; a changed value says so.
-
-    methods: the compared methods whose settings come too, after the others.
+    Args:
+        config: the settings.
+        baselines: the baselines whose settings are included.
     """
+    left_out = set(baseline_implementations(config)) - set(baselines)
     rows = []
-    own = {f.name for f in dataclasses.fields(baselines.Baselines)}
-    wanted = {name for method in methods for name in settings_of(method)}
-    fields = [f for f in dataclasses.fields(config) if f.name not in own or f.name in wanted]
-    for field in fields:
-        value = getattr(config, field.name)
+    for name, setting in flat_settings(config).items():
+        if setting.group in left_out:
+            continue
+        value, field = setting.value(config), setting.field
         source = (
             field.metadata["help"] if value == field.default else f"set by hand (default {field.default})"
         )
-        rows.append((field.name, ",".join(value) if isinstance(value, tuple) else str(value), source))
+        rows.append((name, ",".join(value) if isinstance(value, tuple) else str(value), source))
     return rows

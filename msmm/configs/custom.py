@@ -1,13 +1,13 @@
-"""A data set of one's own: the paper's settings with learning rates that neither diverge nor stall.
+"""A user's own data set: the paper's settings with learning rates that neither diverge nor stall.
 
 The paper's two data sets differ by a factor of 1,000 in the rates of the MLP and the
-regressor; 0.1 trains the MLP and 0.001 the regressor on every set that we tried (decision 5).
+regressor; 0.1 trains the MLP and 0.001 the regressor on every data set that was tried (decision 5).
 """
 
 import dataclasses
 
 from msmm.configs import base
-from msmm.configs.base import setting
+from msmm.configs.settings import changed, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,4 +15,4 @@ class Config(base.Config):
     bn_momentum: float = setting(
         0.99, "share kept a step; 0.9997 would leave the trunk's averages behind on a small set"
     )
-    quantity_learning_rate: float = setting(1e-3, "a step; decision 5")
+    quantity: base.Quantity = changed(learning_rate=(1e-3, "a step; decision 5"))

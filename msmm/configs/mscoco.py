@@ -3,13 +3,15 @@
 import dataclasses
 
 from msmm.configs import base
-from msmm.configs.base import setting
+from msmm.configs.settings import changed
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
-    finetune_learning_rate: float = setting(2e-3, "a step; IV-A3, MSCOCO")
-    visual_learning_rate: float = setting(2e-3, "a step; IV-A3, MSCOCO")
-    textual_learning_rate: float = setting(1e-4, "a step; IV-A3, MSCOCO (barely trains: see decision 5)")
-    classifier_learning_rate: float = setting(2e-3, "a step; IV-A3, MSCOCO")
-    quantity_learning_rate: float = setting(1e-4, "a step; IV-A3, MSCOCO")
+    finetune: base.Finetune = changed(learning_rate=(2e-3, "a step; IV-A3, MSCOCO"))
+    visual: base.Visual = changed(learning_rate=(2e-3, "a step; IV-A3, MSCOCO"))
+    textual: base.Textual = changed(
+        learning_rate=(1e-4, "a step; IV-A3, MSCOCO (barely trains: see decision 5)")
+    )
+    classifier: base.Classifier = changed(learning_rate=(2e-3, "a step; IV-A3, MSCOCO"))
+    quantity: base.Quantity = changed(learning_rate=(1e-4, "a step; IV-A3, MSCOCO"))

@@ -6,8 +6,8 @@ paper adds to it (fusion blocks, MLP, heads) is built as for the paper's data.
 
 import dataclasses
 
-from msmm.configs import base
-from msmm.configs.base import setting
+from msmm.configs import base, baselines
+from msmm.configs.settings import changed, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,25 +17,30 @@ class Config(base.Config):
     image_size: int = setting(64, "pixels; what the scenes are drawn at")
     bn_momentum: float = setting(0.99, "share kept a step; 0.9997 needs thousands of steps, the demo has few")
     bn_batches: int = setting(0, "unneeded at this bn_momentum")
-    finetune_learning_rate: float = setting(0.01, "a step; from scratch, so more than a fine-tuning's")
-    visual_learning_rate: float = setting(0.003, "a step; new layers on a small trunk")
-    textual_learning_rate: float = setting(0.03, "a step; decision 5")
-    classifier_learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
-    quantity_learning_rate: float = setting(1e-3, "a step; decision 5")
-    finetune_epochs: int = setting(16, "at most; from scratch")
-    visual_epochs: int = setting(10, "at most")
-    textual_epochs: int = setting(15, "at most")
-    classifier_epochs: int = setting(15, "at most")
-    quantity_epochs: int = setting(20, "at most")
-    logistic_learning_rate: float = setting(0.003, "a step of Adam; chosen on held-out images")
-    softmax_learning_rate: float = setting(0.03, "a step; from scratch, chosen on held-out images")
-    softmax_epochs: int = setting(16, "at most; from scratch, as stage finetune")
-    warp_learning_rate: float = setting(0.01, "a step; from scratch")
-    warp_epochs: int = setting(16, "at most; from scratch, as stage finetune")
-    cnn_rnn_learning_rate: float = setting(1e-3, "a step of RMSProp; few steps an epoch")
-    cnn_rnn_epochs: int = setting(12, "at most")
-    ria_epochs: int = setting(6, "at most; its LSTM is the slowest of all methods")
-    tag_neighbour_learning_rate: float = setting(1e-3, "a step of RMSProp; chosen on held-out images")
-    tag_neighbour_epochs: int = setting(15, "at most")
-    sinn_epochs: int = setting(15, "at most")
-    sr_cnn_rnn_epochs: int = setting(15, "at most")
+    finetune: base.Finetune = changed(
+        learning_rate=(0.01, "a step; from scratch, so more than a fine-tuning's"),
+        epochs=(16, "at most; from scratch"),
+    )
+    visual: base.Visual = changed(
+        learning_rate=(0.003, "a step; new layers on a small trunk"), epochs=(10, "at most")
+    )
+    textual: base.Textual = changed(learning_rate=(0.03, "a step; decision 5"), epochs=(15, "at most"))
+    classifier: base.Classifier = changed(epochs=(15, "at most"))
+    quantity: base.Quantity = changed(learning_rate=(1e-3, "a step; decision 5"), epochs=(20, "at most"))
+    logistic: baselines.Logistic = changed(learning_rate=(0.003, "a step of Adam; chosen on held-out images"))
+    softmax: baselines.Softmax = changed(
+        learning_rate=(0.03, "a step; from scratch, chosen on held-out images"),
+        epochs=(16, "at most; from scratch, as stage finetune"),
+    )
+    warp: baselines.Warp = changed(
+        learning_rate=(0.01, "a step; from scratch"), epochs=(16, "at most; from scratch, as stage finetune")
+    )
+    cnn_rnn: baselines.CnnRnn = changed(
+        learning_rate=(1e-3, "a step of RMSProp; few steps an epoch"), epochs=(12, "at most")
+    )
+    ria: baselines.Ria = changed(epochs=(6, "at most; its LSTM is the slowest of all methods"))
+    tag_neighbour: baselines.TagNeighbour = changed(
+        learning_rate=(1e-3, "a step of RMSProp; chosen on held-out images"), epochs=(15, "at most")
+    )
+    sinn: baselines.Sinn = changed(epochs=(15, "at most"))
+    sr_cnn_rnn: baselines.SrCnnRnn = changed(epochs=(15, "at most"))

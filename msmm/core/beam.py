@@ -1,4 +1,4 @@
-"""The Apache Beam runner and options that a command was given."""
+"""Apache Beam runners and options from the flags of a command."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ from msmm.core.errors import UserError
 
 
 def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
-    """The Beam runner of that name and PipelineOptions from texts "name=value". Raises UserError."""
+    """Returns a Beam runner by name, and PipelineOptions from texts "name=value". Raises UserError."""
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners import create_runner
@@ -17,12 +17,12 @@ def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
             f"packing with --runner={runner} needs Apache Beam ({error}): pip install 'msmm[beam]'"
         ) from None
     parsed = PipelineOptions([f"--{option}" for option in options])
-    said = io.StringIO()
+    message = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(message):
             parsed.get_all_options()
         return create_runner(runner), parsed
-    except SystemExit:  # argparse's way to refuse
-        raise UserError(f"--beam_options: {said.getvalue().strip().rpartition('error: ')[2]}") from None
+    except SystemExit:  # argparse ends the process
+        raise UserError(f"--beam_options: {message.getvalue().strip().rpartition('error: ')[2]}") from None
     except (ValueError, ImportError) as error:
         raise UserError(f"expected a Beam runner, got {runner}: {error}") from None

@@ -1,8 +1,8 @@
-"""SHA256SUMS: what the files of a finished directory were when it was finished, so that damage is found.
+"""SHA256SUMS: checksums of the files of a finished directory, so that damage is detected.
 
-A line a file, as `sha256sum` writes and checks it. Every file is checked once in a process, before anything
-in it is parsed, at the speed of SHA-256 (1.7 GB a second on a core). A directory without SHA256SUMS is of
-an earlier version, or of someone who changed a file on purpose: it is read as it is.
+One line per file, as `sha256sum` writes and checks it. Every file is checked once per process, before it is
+parsed, at the speed of SHA-256 (1.7 GB a second on one core). A directory without SHA256SUMS comes from an
+earlier version, or from a person who changed a file on purpose: it is read as it is.
 """
 
 import hashlib
@@ -14,13 +14,16 @@ from msmm.core.files import write_bytes
 
 SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20  # bytes
-_checked: dict[str, tuple] = {}  # path -> what it was as it was found to be right
+_checked: dict[str, tuple] = {}  # path -> its checksum, number, size and time when it was found correct
 
 
 def write(directory, names: Iterable[str], known: Mapping[str, str] = {}) -> None:
     """Writes SHA256SUMS over the files `names` of a directory.
 
-    known: name -> SHA-256 in hex of files that need not be read, or are yet to be written.
+    Args:
+      directory: the directory.
+      names: file names in it.
+      known: name -> SHA-256 in hex of files that need not be read, or are yet to be written.
     """
     directory = pathlib.Path(directory)
     sums = {name: known.get(name) or sha256(directory / name) for name in sorted({*names, *known})}
@@ -36,9 +39,11 @@ def add(directory, name: str) -> None:
 
 
 def listed(directory, remedy: str) -> dict[str, str] | None:
-    """File name -> SHA-256 in hex; None where there is no SHA256SUMS.
+    """Reads SHA256SUMS: file name -> SHA-256 in hex; None where there is none.
 
-    remedy: what to do about a damaged one. Raises UserError where it is.
+    Args:
+      directory: the directory.
+      remedy: what to do about a damaged SHA256SUMS; part of the UserError that it raises.
     """
     path = pathlib.Path(directory) / SUMS
     if not path.exists():
@@ -52,10 +57,12 @@ def listed(directory, remedy: str) -> dict[str, str] | None:
     return sums
 
 
-def check(path, remedy: str) -> None:
-    """Raises UserError unless a file is what the SHA256SUMS beside it says, if there is one.
+def check_file(path, remedy: str) -> None:
+    """Raises UserError where a file differs from its checksum in the SHA256SUMS beside it, if there is one.
 
-    remedy: how the message ends.
+    Args:
+      path: the file.
+      remedy: what to do; the message ends with it.
     """
     path = pathlib.Path(path)
     sums = listed(path.parent, remedy)
@@ -64,7 +71,7 @@ def check(path, remedy: str) -> None:
 
 
 def check_directory(directory, remedy: str) -> None:
-    """The same of every file that the SHA256SUMS of a directory names."""
+    """Checks every file in the SHA256SUMS of a directory, as `check` does."""
     directory = pathlib.Path(directory)
     sums = listed(directory, remedy)
     if sums == {}:
@@ -88,7 +95,7 @@ def _check(path: pathlib.Path, expected: str | None, remedy: str) -> None:
 
 
 def sha256(path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Returns the SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):

@@ -5,7 +5,6 @@ Exit statuses: 0 done, 1 done except for files that were skipped, 2 a mistake th
 """
 
 import contextlib
-import dataclasses
 import errno
 import logging as stdlib_logging
 import os
@@ -15,6 +14,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -43,7 +43,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
         sys.exit(0)
 
 
-def fail(message: str) -> None:
+def fail(message: object) -> NoReturn:
     """Prints one line on standard error and exits with status 2."""
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(2)
@@ -197,29 +197,9 @@ _CHATTER = re.compile(
 )
 
 
-def define_dataclass_flags(dataclass: type) -> None:
-    """Defines one flag per field of `dataclass`, unset by default, documented by the field.
-
-    Args:
-      dataclass: has fields of type `int`, `float`, `bool`, `str` or tuple of `str`, with `metadata["help"]`.
-    """
-    define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float,
-              str: flags.DEFINE_string, tuple: flags.DEFINE_list}  # fmt: skip
-    for field in dataclasses.fields(dataclass):
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        text = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
-        define[type(field.default)](field.name, None, text)
-
-
-def overridden(instance):
-    """Returns a copy of a dataclass instance with the fields that the command line sets."""
-    given = {f.name: FLAGS[f.name].value for f in dataclasses.fields(instance) if FLAGS[f.name].present}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return dataclasses.replace(instance, **given)
-
-
 def command(module: str | None = None) -> str:
     """Returns the command line that was typed, or the one of another command with the same flags."""
     spec = sys.modules["__main__"].__spec__  # None where a file was run by its path
-    start = ["-m", module or spec.name] if module or spec else [sys.argv[0]]
+    module = module or (spec.name if spec else None)
+    start = ["-m", module] if module else [sys.argv[0]]
     return shlex.join(["python", *start, *sys.argv[1:]])

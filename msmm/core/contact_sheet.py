@@ -17,15 +17,17 @@ Span = tuple[str, str]  # a text and its colour
 def contact_sheet(
     images: Sequence, captions: Sequence[Sequence[Sequence[Span]]], columns: int, cell: int = 160
 ) -> Image.Image:
-    """A sheet of images over their captions, in rows of `columns`, on white.
+    """Draws images over their captions, in rows of `columns`, on white.
 
-    images: uint8 [H, W, 3] arrays or Pillow images, of any sizes; each is scaled into a
-        square of `cell` pixels.
-    captions: for each image its lines; a line is a sequence of (text, colour). A text moves
-        to the next line where it does not fit, and breaks where one line is too short for it.
+    Pillow's own font draws plain English; other words take a font of the system, where there is one. Letters
+    that the font lacks are drawn as boxes.
 
-    Pillow's own font draws plain English; other words take a font of the system, where
-    there is one, and letters that the font lacks are drawn as boxes.
+    Args:
+      images: uint8 [H, W, 3] arrays or Pillow images, of any sizes; each is scaled into a cell.
+      captions: for each image its lines; a line is a sequence of (text, colour). A text moves to the next
+        line where it does not fit, and breaks where one line is too short for it.
+      columns: images per row.
+      cell: side of the square for an image, pixels.
     """
     if len(images) != len(captions) or not len(images):
         raise ValueError(f"expected as many images as captions, got {len(images)} and {len(captions)}")
@@ -71,7 +73,7 @@ def _fit(image, cell: int) -> Image.Image:
 
 
 def _wrap(line: Sequence[Span], font, width: int) -> list[list[Span]]:
-    """One line as the lines that fit `width` pixels."""
+    """Breaks a line into lines that fit `width` pixels."""
     lines, x = [[]], 0.0
     for run, colour in line:
         fits = font.getlength(run.rstrip()) <= width
@@ -85,7 +87,7 @@ def _wrap(line: Sequence[Span], font, width: int) -> list[list[Span]]:
 
 
 def _pieces(text: str, font, width: int) -> list[str]:
-    """Words with their space behind them; a word longer than a line is cut."""
+    """Splits a text into words with the space after them; a word longer than a line is cut."""
     pieces = []
     for word in text.split():
         start = 0

@@ -1,9 +1,9 @@
-"""The one exception that people are meant to read."""
+"""The exception whose message is for users."""
 
 
 class UserError(Exception):
-    """Something the user can put right.
+    """A mistake that the user can correct.
 
-    The message is one line: what was expected, what came, and what to do. Doors print
-    it without a traceback and exit with status 2.
+    The message is one line: what was expected, what was received, and what to do. Commands print it without a
+    traceback and exit with status 2.
     """

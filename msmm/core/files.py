@@ -1,4 +1,4 @@
-"""Files of a work directory: each is the old one or the whole new one, never half."""
+"""Atomic writes and locks: a file of a work directory is the old one or the whole new one, never half."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ from msmm.core.errors import UserError
 
 
 def read_json(path, remedy: str = "delete it, and what it describes is made again") -> dict:
-    """A JSON file that holds an object. Raises UserError naming it, and the `remedy`, where it does not."""
+    """Reads a JSON file that holds an object. Raises UserError with its name and the `remedy` otherwise."""
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -33,7 +33,7 @@ def write_json(path, content) -> None:
 
 
 def json_bytes(content) -> bytes:
-    """What `write_json` writes."""
+    """Returns the content that `write_json` writes."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
@@ -43,22 +43,22 @@ def write_bytes(path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-PARTIAL = "partial-"  # what the name of a file begins with that is not whole
+PARTIAL = "partial-"  # beginning of the name of an unfinished file
 
 
 @contextlib.contextmanager
 def atomic_write(path) -> Iterator[pathlib.Path]:
-    """A path to write to, which takes the place of `path` once all is written; makes its directory.
+    """Yields a path to write to, which replaces `path` at the end; makes its directory.
 
-    It keeps the ending of the name, by which some libraries choose the format. Of several processes that
-    write the same file each waits for the one before.
+    It keeps the ending of the name, by which some libraries choose the format. Processes that write the same
+    file wait for each other.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(PARTIAL + path.name)
     with _alone(partial):
         try:
-            with named(path):
+            with add_path_to_errors(path):
                 yield partial
                 os.replace(partial, path)
         except BaseException:
@@ -68,8 +68,8 @@ def atomic_write(path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _alone(partial: pathlib.Path) -> Iterator[None]:
-    """An empty file that no other process writes, or what a killed one left of it."""
-    while True:  # until it is still there once it is ours
+    """Locks a file, empty or left by a killed process, against other processes."""
+    while True:  # until it still exists once it is locked
         with open(partial, "ab") as file:
             if lock(file.fileno()) is not False and is_at(file, partial):
                 yield
@@ -78,8 +78,8 @@ def _alone(partial: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def named(path) -> Iterator[None]:
-    """An OSError within that names no file, as that of a write to a full disk, names `path`."""
+def add_path_to_errors(path) -> Iterator[None]:
+    """Adds `path` to an OSError that names no file, such as the error of a write to a full disk."""
     try:
         yield
     except OSError as error:
@@ -89,10 +89,10 @@ def named(path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(directory) -> Iterator[None]:
-    """Keeps other processes out of a directory; the lock ends with this process, however that ends.
+def lock_directory(directory) -> Iterator[None]:
+    """Locks a directory against other processes; the lock ends with this process, however that ends.
 
-    Raises UserError where another process has it.
+    Raises UserError where another process has locked it.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -110,21 +110,22 @@ def locked(directory) -> Iterator[None]:
 
 
 def is_at(file: IO, path) -> bool:
-    """Whether an open file is the one that has this path now."""
+    """Returns whether an open file is the one at this path now."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-# What file systems without locks say; NFS the last, of a directory.
+# Errors of file systems without locks; the last is NFS's, of a directory.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
 
 
 def lock(descriptor: int) -> bool | None:
     """Locks an open file or directory until it is closed or the process ends.
 
-    False where another process has it; None on a file system without locks.
+    Returns:
+      True; False where another process has locked it; None on a file system without locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,18 +140,18 @@ def lock(descriptor: int) -> bool | None:
 
 @contextlib.contextmanager
 def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
-    """An empty directory to write into, which takes the place of `directory` once all is written.
+    """Yields an empty directory to write into, which replaces `directory` at the end.
 
-    Without `replace` a `directory` that another process has made meanwhile stays, and ours goes. It is
-    `<name>.partial-…` until then, and locked: one that nobody has locked is a killed process's, and the next
-    that writes the same `directory` removes it.
+    It is `<name>.partial-…` until then, and locked: one without a lock was left by a killed process, and is
+    removed by the next that writes the same `directory`. Without `replace`, a `directory` that another
+    process has made meanwhile stays, and this one is removed.
     """
     directory = pathlib.Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     clean(directory.parent, directory.name)
     partial, descriptor = _partial(directory)
     try:
-        with named(directory):
+        with add_path_to_errors(directory):
             yield partial
             _put(partial, directory, replace)
     finally:
@@ -159,9 +160,9 @@ def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
 
 
 def clean(parent: pathlib.Path, name: str | None = None) -> None:
-    """Removes what killed processes left of `parent / name`, or of everything in `parent`.
+    """Removes unfinished directories that killed processes left of `parent / name`, or of all in `parent`.
 
-    A directory that one had set aside for its successor comes back if that never came.
+    A directory that was set aside for its successor is restored if the successor never came.
     """
     for left in parent.iterdir():
         match = _LEFT.fullmatch(left.name)
@@ -180,7 +181,7 @@ _LEFT = re.compile(r"(?P<name>.+)\.(?P<what>partial|replaced)-[0-9a-f]{8}", re.D
 
 
 def _partial(directory: pathlib.Path) -> tuple[pathlib.Path, int]:
-    while True:  # until no other process takes the new one, not locked yet, for one that was left
+    while True:  # another process may remove the new one before it is locked
         partial = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
         partial.mkdir()
         with contextlib.suppress(FileNotFoundError):
@@ -200,7 +201,7 @@ def _opened(directory: pathlib.Path) -> Iterator[int]:
 
 
 def _put(partial: pathlib.Path, directory: pathlib.Path, replace: bool) -> None:
-    """Renames `partial` to `directory`; what is there is set aside first and so never half removed."""
+    """Renames `partial` to `directory`; an existing one is set aside first, never half removed."""
     aside = directory.with_name(f"{directory.name}.replaced-{uuid.uuid4().hex[:8]}")
     while True:
         try:
@@ -217,11 +218,11 @@ def _put(partial: pathlib.Path, directory: pathlib.Path, replace: bool) -> None:
 
 
 def write_lines(path, lines) -> None:
-    """Writes text, a line each."""
+    """Writes a text file, one line per item."""
     pathlib.Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def remove(directory) -> None:
-    """Deletes a directory with all in it, if it is there."""
+    """Deletes a directory with its content, if it exists."""
     if pathlib.Path(directory).exists():
         shutil.rmtree(directory)

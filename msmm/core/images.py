@@ -1,19 +1,27 @@
-"""Any image file to upright RGB pixels or a JPEG of them, or the cause why not. Pillow only."""
+"""Decodes any image file to upright RGB pixels or a JPEG of them, or explains why it cannot. Pillow only."""
 
 import io
 import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from msmm.core import jpeg, photo_files
 
 # Pillow's EPS and PDF readers start other programs: only what photographs come in.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
-MAX_PIXELS = 100_000_000
+# Bounds of memory and time. A JPEG is decoded at a fraction of its size, or discarded as it is decoded, so
+# that telephones' 200 million pixels are read; of other formats, the largest cameras' 151 million. WebP takes
+# three times the memory.
+MAX_PIXELS = {"JPEG": 210_000_000, "WEBP": 110_000_000}
+MAX_OTHER_PIXELS = 160_000_000
 MAX_SIDE = 65_500  # pixels; libjpeg's own limit
 MAX_SCANNED = 4_000_000_000  # pixels times scans of a JPEG: each scan, a hundred bytes, is a pass over all
-MAX_BYTES = 1 << 30  # of a file; 100 million pixels of 16 bits and three colours take 600 MB
+MAX_BYTES = 1 << 30  # of a file; 160 million pixels of 16 bits and three colours take 960 MB
+Image.MAX_IMAGE_PIXELS = max(MAX_PIXELS.values())  # of Pillow, which knows one limit for all
+PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # bytes of one text, unpacked: XMP with years of edits has megabytes
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,66 +36,80 @@ QUALITY = 95  # of what is encoded again, without subsampling of the colours
 
 
 class BrokenImage(Exception):
-    """An image that cannot be used; the message is the cause, one of a few fixed phrases."""
+    """Raised for an image that cannot be used; the message is the cause, one of a few fixed phrases."""
 
 
 def to_jpeg(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes:
-    """The image as upright RGB JPEG bytes; a file that is one already comes back byte for byte.
+    """Converts an image to upright RGB JPEG bytes; a file that is one already comes back byte for byte.
 
     The whole file is decoded. Other formats, colour modes and orientations are encoded again
-    (quality 95, 4:4:4): the first frame, transparency over white, 16 bits to 8. With
-    `short_side` (pixels) a larger image is scaled down to it, aspect kept.
+    (quality 95, 4:4:4): the first frame, transparency over white, 16 bits to 8.
 
-    Raises BrokenImage with the cause.
+    Args:
+      image: the bytes of a file, or its path.
+      short_side: a larger image is scaled down to this shorter side (pixels), aspect kept.
+
+    Raises:
+      BrokenImage: with the cause.
     """
-    data = image if isinstance(image, bytes) else _read(image)
+    data, name = (image, "") if isinstance(image, bytes) else (read_bytes(image), image.name)
+    return _to_jpeg(data, name, short_side)
+
+
+def _to_jpeg(data: bytes, name: str, short_side: int | None) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
-        opened = _open(data)
+        opened = _open(data, name)
         size = opened.size
         if short_side is not None and min(size) > short_side:
-            size = tuple(max(1, round(side * short_side / min(opened.size))) for side in opened.size)
+            width, height = (max(1, round(side * short_side / min(opened.size))) for side in opened.size)
+            size = width, height
         try:
             upright_rgb = opened.mode == "RGB" and _turn(opened) is None
             kept = opened.format in ("JPEG", "MPO") and upright_rgb and size == opened.size
             # A JPEG is decoded as a whole, but no more pixels are painted than are of use.
-            opened.draft(None, (1, 1) if kept else [2 * side for side in size])
+            opened.draft(None, (1, 1) if kept else (2 * size[0], 2 * size[1]))
             opened.load()
+            if kept:
+                return data
             turn = _turn(opened)  # again: Pillow turns a TIFF as it loads it
-            pixels = None if kept else _rgb(opened)
+            pixels = _rgb(opened)
         except Exception:  # Pillow's readers raise many types on damaged pixels
             raise BrokenImage("does not decode") from None
-    if kept:
-        return data
     if pixels.size != size:
         pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
 
 
 def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str | None:
-    """What `to_jpeg` says of an image, made to be sent from process to process.
+    """Runs `to_jpeg` for another process.
 
-    New bytes, or None where the image stays as it is (see `read`), or the cause why it is broken.
+    Returns:
+      New bytes, None where the image stays as it is (see `read`), or the cause why it is broken.
     """
     try:
-        data = image if isinstance(image, bytes) else _read(image)
-        jpeg = to_jpeg(data, short_side)
+        data, name = (image, "") if isinstance(image, bytes) else (read_bytes(image), image.name)
+        converted = _to_jpeg(data, name, short_side)
     except BrokenImage as error:
         return str(error)
-    return None if jpeg is data else jpeg
+    return None if converted is data else converted
 
 
-def load(image: bytes | pathlib.Path, least: int | None = None) -> Image.Image:
-    """The image as Pillow decodes it, with what else is in the file in its `info`.
+def load(data: bytes, name: str = "", least: int | None = None) -> Image.Image:
+    """Decodes an image with Pillow; its `info` holds what else is in the file.
 
-    With `least` (pixels) a JPEG may come at an eighth, a quarter or half of its size, no side
-    shorter than that: far quicker, and what is lost would be lost by scaling down.
+    Args:
+      data: the bytes of the file.
+      name: its name or path, which matters for camera raw files; "" where there is none.
+      least: a JPEG may come at an eighth, a quarter or half of its size, no side shorter than this (pixels):
+        far quicker, and what is lost would be lost by scaling down.
 
-    Raises BrokenImage with the cause.
+    Raises:
+      BrokenImage: with the cause.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
-        opened = _open(image if isinstance(image, bytes) else _read(image))
+        opened = _open(data, name)
         try:
             if least is not None:
                 opened.draft(None, (least, least))
@@ -98,9 +120,10 @@ def load(image: bytes | pathlib.Path, least: int | None = None) -> Image.Image:
 
 
 def upright(loaded: Image.Image) -> Image.Image:
-    """A loaded image in RGB, the right way up: the first frame, transparency over white, 16 bits to 8.
+    """Converts a loaded image to RGB, upright: the first frame, transparency over white, 16 bits to 8.
 
-    Raises BrokenImage.
+    Raises:
+      BrokenImage: with the cause.
     """
     try:
         turn, pixels = _turn(loaded), _rgb(loaded)
@@ -110,16 +133,18 @@ def upright(loaded: Image.Image) -> Image.Image:
 
 
 def read(image: bytes | pathlib.Path) -> bytes | str:
-    """The bytes of an image, or the cause why it cannot be read."""
+    """Returns the bytes of an image, or the cause why it cannot be read."""
     try:
-        return image if isinstance(image, bytes) else _read(image)
+        return image if isinstance(image, bytes) else read_bytes(image)
     except BrokenImage as error:
         return str(error)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise BrokenImage("empty file")
+    if cause := photo_files.explain_unreadable(name, data[: photo_files.HEAD_BYTES]):
+        raise BrokenImage(cause)
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
@@ -129,23 +154,57 @@ def _open(data: bytes) -> Image.Image:
         raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
     except Exception:  # Pillow's readers raise many types on damaged headers
         raise BrokenImage("does not decode") from None
-    if opened.width * opened.height > MAX_PIXELS or max(opened.size) > MAX_SIDE:
+    most = MAX_PIXELS.get("JPEG" if opened.format == "MPO" else str(opened.format), MAX_OTHER_PIXELS)
+    if opened.width * opened.height > most or max(opened.size) > MAX_SIDE:
         raise BrokenImage("too many pixels")
-    is_jpeg = opened.format in ("JPEG", "MPO") or "jpeg" in str(opened.info.get("compression"))
-    if is_jpeg and opened.width * opened.height * data.count(b"\xff\xda") > MAX_SCANNED:
+    try:
+        scanned = _count_scanned_pixels(opened, data)
+    except Exception:  # tags of a damaged TIFF file hold values of many types
+        raise BrokenImage("does not decode") from None
+    if scanned > MAX_SCANNED:
         raise BrokenImage("too many scans")
     return opened
 
 
+def _count_scanned_pixels(opened: Image.Image, data: bytes) -> int:
+    """Returns the pixels that libjpeg passes over, each once a scan; 0 where it is not used."""
+    if opened.format in ("JPEG", "MPO"):
+        return opened.width * opened.height * jpeg.count_scans(data)
+    if not isinstance(opened, TiffImagePlugin.TiffImageFile) or "jpeg" not in str(
+        opened.info.get("compression")
+    ):
+        return 0
+    # A TIFF file is cut into strips or tiles, each a JPEG stream of its own.
+    tags = opened.tag_v2
+    starts, sizes = (_as_tuple(tags.get(tag, tags.get(other))) for tag, other in ((324, 273), (325, 279)))
+    if sum(sizes) > 2 * len(data) or len(starts) != len(sizes):  # they overlap
+        return MAX_SCANNED + 1
+    width, height = tags.get(322, opened.width), tags.get(323, tags.get(278, opened.height))
+    pixels = min(width, MAX_SIDE) * min(height, opened.height + 16)
+    return sum(
+        pixels * jpeg.count_scans(data, start, start + size)
+        for start, size in zip(starts, sizes, strict=True)
+    )
+
+
+def _as_tuple(value) -> tuple[int, ...]:
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
 def encode(image: Image.Image, quality: int, subsampling: int = -1) -> bytes:
-    """JPEG bytes of an RGB image, without anything else that came with the file."""
+    """Encodes an RGB image as JPEG bytes, without anything else that came with the file."""
     image.info = {}
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
 
 
-def _read(path: pathlib.Path) -> bytes:
+def read_bytes(path: pathlib.Path) -> bytes:
+    """Reads a file of bounded size.
+
+    Raises:
+      BrokenImage: with the cause.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BrokenImage("file too large")
@@ -157,7 +216,7 @@ def _read(path: pathlib.Path) -> bytes:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    return TURNS.get(image.getexif().get(ORIENTATION))
+    return TURNS.get(image.getexif().get(ORIENTATION, 1))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -171,7 +230,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image):
-    """An image in pieces of 256 rows, and the box of each: there may be 100 million pixels."""
+    """Yields pieces of 256 rows with the box of each: a large image does not fit into memory twice."""
     for top in range(0, image.height, 256):
         box = (0, top, image.width, min(top + 256, image.height))
         yield box, image.crop(box)
@@ -186,7 +245,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    """Numbers of any size as 8 bits, the largest 255."""
+    """Scales numbers of any size to 8 bits, the largest to 255."""
 
     def strips():
         for box, strip in _strips(image):

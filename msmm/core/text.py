@@ -10,7 +10,7 @@ from msmm.core.errors import UserError
 
 SPREADSHEET = 'save it as "CSV UTF-8 (comma delimited)"'  # the name in Excel, which others understand
 
-# UTF-32 first: its mark begins with that of UTF-16.
+# UTF-32 first: its mark begins with the mark of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",

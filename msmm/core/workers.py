@@ -1,4 +1,4 @@
-"""Work on many images at once, in processes of their own. Nothing here imports TensorFlow."""
+"""Worker processes that map a function over many images, without TensorFlow."""
 
 import collections
 import concurrent.futures
@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 
 from msmm.core.errors import UserError
 
-PATIENCE = 0.4  # seconds of work that are done here first: about what it takes to start processes
-BATCH = 8  # items that a process is given at once
-AHEAD = 2  # batches a process that are under way: what bounds the memory
+PATIENCE = 0.4  # seconds of work in this process first: about the time to start worker processes
+BATCH = 8  # items sent to a worker at once
+AHEAD = 2  # batches in flight per worker; bounds the memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """A context in which `map` shares work among `count` processes, by default one a core."""
+    """A context manager whose `map` spreads work over `count` worker processes, by default one per core."""
 
     def __init__(self, count: int | None = None):
         if count is not None and count < 1:
@@ -33,7 +33,8 @@ class Workers:
         self._spent = 0.0
         self._processes: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._threads = None  # one a process, to feed it and to wait for it
+        # One per worker, which feeds it and waits for it.
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -51,8 +52,14 @@ class Workers:
     ) -> Iterator[tuple[Item, Result]]:
         """Yields (item, function(value, *arguments)) for every (item, value), in their order.
 
-        function: one of a module's, that imports no more than it needs; it, the values, the
-        arguments and the results are pickled. Raises UserError if a process ends too soon.
+        Args:
+            function: a function of a module that imports no more than it needs. It is pickled, as are the
+                values, the arguments and the results.
+            items: pairs of an item and a value; the items stay in this process.
+            *arguments: further arguments of every call.
+
+        Raises:
+            UserError: a worker ended before its work was done.
         """
         items = iter(items)
         for item, value in items:
@@ -88,10 +95,10 @@ class Workers:
 
 
 class _Process:
-    """A fresh Python process that works on request until its standard input ends.
+    """A worker: a fresh Python process that serves requests until its standard input ends.
 
-    So it does not outlive a packer that is killed; and unlike one of `multiprocessing`, it
-    does not run the packer's main script again.
+    It does not outlive a parent that is killed. Unlike a process of `multiprocessing`, it does not run the
+    parent's main script again.
     """
 
     def __init__(self):
@@ -100,7 +107,7 @@ class _Process:
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the packer
+            start_new_session=True,  # Ctrl-C goes to the parent only
         )
 
     def run(self, work: tuple) -> list:
@@ -119,30 +126,30 @@ class _Process:
         self._process.wait()
 
     def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # work that was not sent
+        with contextlib.suppress(BrokenPipeError):  # a request that was not sent
             self._process.stdin.close()
         self._process.stdout.close()
 
 
 def serve() -> None:
-    """The life of a worker process: requests come in, results go out."""
+    """Serves requests from standard input until it ends; writes results to standard output."""
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library may print is no result
+    os.dup2(2, 1)  # keeps prints of libraries out of the results
     while True:
         try:
             function, values, arguments = pickle.load(requests)
         except EOFError:
             return
-        answer = [function(value, *arguments) for value in values]
+        outcome = [function(value, *arguments) for value in values]
         try:
-            pickle.dump(answer, results)
+            pickle.dump(outcome, results)
             results.flush()
-        except BrokenPipeError:  # the packer is no more
+        except BrokenPipeError:  # the parent has ended
             os._exit(0)
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

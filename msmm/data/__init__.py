@@ -1,1 +1,1 @@
-"""Packed data sets on disk, and the input pipeline that turns them into batches."""
+"""Packed data sets on disk, and the input pipeline from records to batches."""

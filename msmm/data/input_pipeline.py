@@ -1,7 +1,7 @@
-"""Records to batches: which rows, in which order, mirrored or not.
+"""From records to batches: which rows, in which order, mirrored or not.
 
-Order and mirroring are functions of (seed, epoch) and the row alone, so that a run that was
-interrupted continues with the batches that it would have seen.
+Order and mirroring depend only on seed, epoch and row, so that an interrupted run continues with the batches
+that it would have seen.
 """
 
 import dataclasses
@@ -15,10 +15,11 @@ from msmm.data import preprocessing
 from msmm.data.records import Dataset
 
 
-def held_out(image_ids, size: int, seed: int) -> np.ndarray:
-    """Bool [N]: the `size` training images, at most a tenth, kept for selection (decision 25).
+def choose_held_out(image_ids, size: int, seed: int) -> np.ndarray:
+    """Returns bool [N]: which training images are held out for model selection (decision 25).
 
-    They are those whose id hashes lowest with the seed, whatever the order of the rows.
+    At most `size` and at most a tenth are held out: the images whose ids have the lowest hashes with the
+    seed, whatever the order of the rows.
     """
     size = min(size, len(image_ids) // 10)
     digests = np.array([hashlib.sha256(f"{seed}:{i}".encode()).digest()[:8] for i in image_ids])
@@ -28,17 +29,17 @@ def held_out(image_ids, size: int, seed: int) -> np.ndarray:
 
 
 def epoch_rows(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """`rows` in the order of an epoch."""
+    """Returns `rows` in the order of an epoch."""
     return np.random.default_rng((seed, epoch, 0)).permutation(rows)
 
 
 def epoch_flips(num_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """Bool [num_rows]: which rows of a split an epoch mirrors."""
+    """Returns bool [num_rows]: which rows of a split are mirrored in an epoch."""
     return np.random.default_rng((seed, epoch, 1)).random(num_rows) < 0.5
 
 
 def batches_of(rows: np.ndarray, batch_size: int, drop_remainder: bool = False) -> Iterator[np.ndarray]:
-    """Cuts `rows` into batches. The short last one is dropped if asked for, unless it is the only one."""
+    """Yields `rows` in batches. `drop_remainder` drops a short last batch, unless it is the only one."""
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         if drop_remainder and start and len(batch) < batch_size:
@@ -48,13 +49,13 @@ def batches_of(rows: np.ndarray, batch_size: int, drop_remainder: bool = False) 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What one of several workers trains on of each batch: the `index`-th of `workers` equal parts."""
+    """The part of each batch that one of several workers trains on: the `index`-th of `workers` parts."""
 
     index: int = 0
     workers: int = 1
 
     def of(self, batch):
-        """This worker's part of an array or tensor [B, …]; B is a multiple of `workers`."""
+        """Returns this worker's part of an array or tensor [B, …]; B is a multiple of `workers`."""
         size = len(batch) if isinstance(batch, np.ndarray) else tf.shape(batch)[0]
         return batch[self.index * size // self.workers : (self.index + 1) * size // self.workers]
 
@@ -63,16 +64,16 @@ WHOLE = Share()
 
 
 class Images:
-    """The images of one split at one size: kept decoded in memory where they fit, else read anew.
+    """The images of one split at one size: kept decoded in memory where they fit, else read from disk.
 
-    Batches are the same whatever the number of workers.
+    Batches depend neither on that nor on the number of workers.
 
     Args:
         dataset: a packed data set.
         split: "train" or "test".
         size: side of the square images, pixels.
-        cache_gib: memory to spend on decoded images, GiB.
-        workers: images decoded at the same time; as many as pays, if not given.
+        cache_gib: memory for decoded images, GiB.
+        workers: the number of images decoded at the same time; tuned by tf.data by default.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Images:
         self.num_rows = dataset.num_examples(split)
         self._fits = self.num_rows * size * size * 3 <= cache_gib * 2**30
         self._workers = workers
-        self._decoded = None
+        self._decoded: np.ndarray | None = None
 
     def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
         """Yields uint8 [B, S, S, 3] in record order.
@@ -138,7 +139,7 @@ class Images:
 
     def _kept(self, rows: np.ndarray, flips: np.ndarray) -> np.ndarray:
         images, mirrored = self._in_memory()[rows], flips[rows]
-        if mirrored.any():  # as one tall image, which TensorFlow mirrors ten times as fast as NumPy
+        if mirrored.any():  # as one tall image: TensorFlow mirrors it ten times as fast as NumPy
             tall = images[mirrored].reshape(-1, self.size, 3)
             images[mirrored] = tf.reverse(tall, [1]).numpy().reshape(-1, self.size, self.size, 3)
         return images

@@ -1,4 +1,4 @@
-"""Encoded images to the pixels that a network reads; TensorFlow ops, usable eagerly and in tf.data."""
+"""TensorFlow ops from encoded images to the pixels that a network reads, usable eagerly and in tf.data."""
 
 import tensorflow as tf
 
@@ -6,13 +6,14 @@ from msmm.core.resizing import DETAIL
 
 
 def load(encoded, size: int):
-    """Encoded JPEG (scalar string) -> RGB uint8 [size, size, 3], in a graph.
+    """Decodes a JPEG (scalar string) to RGB uint8 [size, size, 3], in a graph.
 
-    No pixel is decoded in more detail than `DETAIL` asks for; otherwise as `resize(decode(encoded), size)`.
+    A JPEG is read at a half, a quarter or an eighth of its size where that leaves `DETAIL` times the wanted
+    size in both directions. Otherwise as `resize(decode(encoded), size)`.
     """
     sides = tf.io.extract_jpeg_shape(encoded)[:2]
 
-    # Not inlined: its many small ops would cost something even where they are passed over.
+    # Not inlined: its many small ops would take time even where they are not executed.
     @tf.function(experimental_attributes={"_noinline": True})
     def shrunk(encoded, sides):
         times = tf.reduce_min(sides) // (DETAIL * size)
@@ -26,15 +27,15 @@ def load(encoded, size: int):
 
 
 def decode(encoded, ratio: int = 1):
-    """Encoded JPEG (scalar string) -> RGB uint8 [H, W, 3], with the accurate inverse DCT.
+    """Decodes a JPEG (scalar string) to RGB uint8 [H, W, 3], with the accurate inverse DCT.
 
-    ratio: 1, 2, 4 or 8; the pixels are those of the image that many times smaller, sides rounded up.
+    ratio: 1, 2, 4 or 8; the pixels are the image made that many times smaller, sides rounded up.
     """
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE", ratio=ratio)
 
 
 def resize(image, size: int):
-    """RGB uint8 [H, W, 3] -> uint8 [size, size, 3].
+    """Resizes RGB uint8 [H, W, 3] to uint8 [size, size, 3].
 
     Bilinear with anti-aliasing; the aspect is not kept (decision 11).
     """
@@ -44,16 +45,16 @@ def resize(image, size: int):
 
 
 def _resized(image, size: int):
-    """What tf.image.resize(antialias=True) gives, to the bit, in a third of the time.
+    """Returns the same bits as tf.image.resize(antialias=True), in a third of the time.
 
-    Its op walks along rows pixel by pixel, and across them a whole row at a time. So each direction is
-    resized as rows of an image one pixel wide, whose channels are all that lies beside each other; one that
-    fits is not resized at all.
+    The op resizes along a row pixel by pixel, but across rows a whole row at a time. Each direction is
+    therefore resized as the rows of an image one pixel wide, whose channels are the pixels of a row. A
+    direction that fits already is not resized.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     fit = tf.cond(height == size, lambda: tf.cast(image, tf.float32), lambda: _rows(image, size))
     fit = tf.cond(width == size, lambda: fit, lambda: _turned(_rows(_turned(fit), size)))
-    return tf.cast(tf.round(fit), tf.uint8)  # weights are positive and add up to 1: none is over 255
+    return tf.cast(tf.round(fit), tf.uint8)  # the weights are positive and sum to 1: no value exceeds 255
 
 
 def _turned(image):
@@ -61,7 +62,7 @@ def _turned(image):
 
 
 def _rows(image, size: int):
-    """[H, W, C] -> float32 [size, W, C]."""
+    """Resizes the rows of [H, W, C] to float32 [size, W, C]."""
     height, width, channels = tf.unstack(tf.shape(image))
     resized = tf.raw_ops.ScaleAndTranslate(
         images=tf.reshape(image, (1, height, 1, width * channels)),

@@ -29,12 +29,12 @@ class RecordIndex:
     def __init__(self, paths: Sequence[str], counts: Sequence[int]):
         self._paths = list(paths)
         offsets = [_find_offsets(path, os.stat(path).st_mtime_ns) for path in self._paths]
-        for path, found, count in zip(self._paths, offsets, counts, strict=True):
-            if len(found) - 1 != count:
-                raise ValueError(f"{path} has {len(found) - 1} records, expected {count}")
+        for path, ends, count in zip(self._paths, offsets, counts, strict=True):
+            if len(ends) - 1 != count:
+                raise ValueError(f"{path} has {len(ends) - 1} records, expected {count}")
         self._files = np.repeat(np.arange(len(self._paths)), counts)
-        self._starts = np.concatenate([found[:-1] for found in offsets])
-        self._sizes = np.concatenate([np.diff(found) for found in offsets])
+        self._starts = np.concatenate([ends[:-1] for ends in offsets])
+        self._sizes = np.concatenate([np.diff(ends) for ends in offsets])
 
     def read(self, rows: np.ndarray) -> list[bytes]:
         """Returns the contents of the records `rows`, in the order given. Opens each file once."""

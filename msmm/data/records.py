@@ -1,4 +1,4 @@
-"""What an example looks like on disk, and reading it back: the only place that knows.
+"""The example schema of packed data sets, and reading them; nothing else depends on the format on disk.
 
 A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has
 `image` (JPEG bytes, upright RGB), `tags` and `labels` (class ids, with their vocabularies
@@ -31,7 +31,7 @@ LABELS = "labels"
 GROUPS = "groups"
 IMAGE_ID = "image_id"
 REPORT = "report.json"  # beside the records, written by the packer
-# Flags of the packer for data sets of official files.
+# Flags with which the packer packs data sets of official files.
 _OFFICIAL = {name: f" --dataset={name} --raw_dir=DIR" for name in ("nus_wide", "mscoco", "openclipart")}
 _PARSED_AT_ONCE = 32  # records
 _READERS = 2  # batches of records that are read at the same time, ahead of decoding
@@ -40,8 +40,13 @@ _READERS = 2  # batches of records that are read at the same time, ahead of deco
 def features(
     labels: tuple[str, ...], tags: tuple[str, ...], groups: tuple[str, ...] = ()
 ) -> "tfds.features.FeaturesDict":
-    """The example schema for the vocabularies `labels` (C names) and `tags` (T names, T may be 0), and of
-    `groups` if there are any."""
+    """Returns the example schema for the vocabularies.
+
+    Args:
+        labels: C names.
+        tags: T names; T may be 0.
+        groups: the names of further side information, if any.
+    """
     import tensorflow_datasets as tfds
 
     types = tfds.features
@@ -58,10 +63,13 @@ def features(
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A packed data set: see `open_dataset`.
+    """A packed data set (see `open_dataset`).
 
-    labels, tags, groups: the vocabularies; a position is a class id (C labels, T tags; groups are rare).
-    directory: `<data_dir>/<name>/<version>`.
+    Attributes:
+        name: its name.
+        directory: `<data_dir>/<name>/<version>`.
+        labels, tags, groups: the vocabularies, C labels and T tags; a position is a class id.
+        builder: the builder of TFDS that reads it.
     """
 
     name: str
@@ -73,25 +81,25 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits, "train" first."""
+        """The names of the splits, "train" first."""
         return tuple(sorted(self.builder.info.splits, key=lambda split: (split != "train", split)))
 
     @property
     def description(self) -> str:
-        """One line on where the data came from."""
+        """One line on the origin of the data."""
         return self.builder.info.description
 
     @property
     def licence(self) -> str | None:
-        """What the packer knows of the licence of the data, in a sentence or less."""
+        """The licence of the data, in a sentence or less, or None if the packer does not know it."""
         return self.builder.info.as_proto.redistribution_info.license or None
 
     def num_examples(self, split: str) -> int:
-        """How many records `split` has."""
+        """Returns the number of records of `split`."""
         return self._split(split).num_examples
 
     def report(self) -> dict:
-        """What the packer counted, kept and dropped (`report.json`); empty where it is missing."""
+        """Returns the packing report (`report.json`); empty where it is missing."""
         path = self.directory / REPORT
         return read_json(path, _remedy(self.name)) if path.exists() else {}
 
@@ -99,7 +107,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 in hex over the vocabularies and every record, whatever the data set's name.
 
-        The packer leaves the shards' checksums in the report, so no record is read here.
+        The packing report contains the checksums of the shards, so no record is read here.
         """
         checksums = self.report().get("checksums") or self.checksums()
         vocabularies = [self.labels, self.tags, *([self.groups] if self.groups else [])]
@@ -107,15 +115,17 @@ class Dataset:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def checksums(self) -> dict[str, list[str]]:
-        """SHA-256 in hex of every shard of every split, in order; reads all files."""
+        """Returns the SHA-256 in hex of every shard of every split, in order; reads all files."""
         return {
             split: [checksums.sha256(path) for path in self._split(split).filepaths] for split in self.splits
         }
 
     def read(self, split: str) -> "tf.data.Dataset":
-        """The records of `split` in order: dicts of scalar `image` (encoded bytes) and `image_id`
-        (string), and of `labels` and `tags`, [any] int64 class ids. Raises UserError where a file of
-        the split is damaged."""
+        """Returns the records of `split` in order. Raises UserError where a file of the split is damaged.
+
+        A record is a dict of scalar `image` (encoded bytes) and `image_id` (string), and of `labels` and
+        `tags`, [any] int64 class ids.
+        """
         import tensorflow_datasets as tfds
 
         self._whole_files(split)
@@ -155,17 +165,22 @@ class Dataset:
         return numbers.map(read, num_parallel_calls=_READERS, deterministic=True).unbatch()
 
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What `split` says of its N images, in the order of `read`, without decoding any.
+        """Returns the annotations of the N images of `split`, in the order of `read`, without decoding them.
 
-        Returns image_ids [N] str, tags [N, T] bool, labels [N, C] bool. Raises UserError where a file of
-        the split is damaged.
+        Returns:
+            image_ids [N] str, tags [N, T] bool, labels [N, C] bool.
+
+        Raises:
+            UserError: a file of the split is damaged.
         """
         image_ids, (tags, labels) = self._parsed(split, {TAGS: len(self.tags), LABELS: len(self.labels)})
         return image_ids, tags, labels
 
     def group_vectors(self, split: str) -> np.ndarray:
-        """The groups of the images of `split`, [N, G] bool, in the same order. Raises UserError where the
-        data set has none."""
+        """Returns the groups of the images of `split`, [N, G] bool, in the order of `read`.
+
+        Raises UserError where the data set has no groups.
+        """
         if not self.groups:
             raise UserError(
                 f"the data set {self.name!r} has no groups: pack a manifest with the field groups"
@@ -173,12 +188,12 @@ class Dataset:
         return self._parsed(split, {GROUPS: len(self.groups)})[1][0]
 
     def _parsed(self, split: str, sizes: dict[str, int]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Image ids, and a matrix [N, size] bool of each feature that is wanted."""
+        """Returns the image ids, and a matrix [N, size] bool per feature of `sizes`."""
         import tensorflow as tf
 
         wanted = {name: tf.io.RaggedFeature(tf.int64) for name in sizes}
         wanted[IMAGE_ID] = tf.io.FixedLenFeature((), tf.string)
-        self._recorded(split)  # of what is not recorded, reading it all checks every CRC
+        self._recorded(split)  # without checksums, reading every record checks its CRC
         count = self.num_examples(split)
         matrices, image_ids = {name: np.zeros((count, size), bool) for name, size in sizes.items()}, []
         try:
@@ -193,13 +208,16 @@ class Dataset:
         except (tf.errors.OpError, IndexError, ValueError) as error:
             raise UserError(
                 f"the records of {split} in {self.directory} are not as its dataset_info.json and "
-                f"features.json say ({str(error).splitlines()[0]}): {_remedy(self.name)}"
+                f"features.json describe them ({str(error).splitlines()[0]}): {_remedy(self.name)}"
             ) from error
         return np.array(image_ids, dtype=str), list(matrices.values())
 
     def _whole_files(self, split: str) -> list[str]:
-        """The files of a split. Raises UserError where one is not as SHA256SUMS says, or, without that,
-        where the CRC of a record is wrong or there are more or fewer records."""
+        """Returns the files of a split, after a check that they are not damaged.
+
+        Raises UserError where a file differs from SHA256SUMS, or, without checksums, where the CRC of a
+        record or the number of records is wrong.
+        """
         if not self._recorded(split):
             for path, count in zip(self._files(split), self._split(split).shard_lengths, strict=True):
                 _check_records(path, count, os.stat(path).st_mtime_ns, _remedy(self.name))
@@ -215,9 +233,9 @@ class Dataset:
         return [str(path) for path in self._split(split).filepaths]
 
     def _recorded(self, split: str) -> bool:
-        """Whether SHA256SUMS says what the records of a split are; raises UserError where they are not."""
+        """Returns whether SHA256SUMS covers a split. Raises UserError where a file differs from it."""
         for path in self._files(split):
-            checksums.check(path, _remedy(self.name))
+            checksums.check_file(path, _remedy(self.name))
         return (self.directory / checksums.SUMS).exists()
 
     def _split(self, split: str) -> "tfds.core.SplitInfo":
@@ -229,7 +247,7 @@ class Dataset:
 
 
 def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
-    """The directory of the newest version of the data set `name` in `data_dir`.
+    """Returns the directory of the newest version of the data set `name` in `data_dir`.
 
     Raises UserError where there is none, without importing TensorFlow.
     """
@@ -241,8 +259,8 @@ def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
         )
     versions = _versions(data_dir / name) if name else []
     if not versions:
-        found = sorted(path.name for path in data_dir.glob("*") if _versions(path))
-        choice = f", or choose one of: {', '.join(found)}" if found else ""
+        others = sorted(path.name for path in data_dir.glob("*") if _versions(path))
+        choice = f", or choose one of: {', '.join(others)}" if others else ""
         raise UserError(f"no data set {name!r} in {data_dir}: pack it with {_packer(name)}{choice}")
     return versions[-1]
 
@@ -250,7 +268,7 @@ def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
 def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     """Opens the newest version of the data set `name` in `data_dir`.
 
-    Raises UserError where there is none, or where it is not one of ours.
+    Raises UserError where there is none, or where it was not made by the packer.
     """
     directory = find_dataset(data_dir, name)
     import tensorflow_datasets as tfds
@@ -258,14 +276,14 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     remedy = _remedy(name)
     for file in checksums.listed(directory, remedy) or ():
         if ".tfrecord" not in file:  # records are checked as they are first read
-            checksums.check(directory / file, remedy)
+            checksums.check_file(directory / file, remedy)
     try:
         builder = tfds.builder_from_directory(directory)
         present = builder.info.features
         files = [path for info in builder.info.splits.values() for path in info.filepaths]
-    except Exception as error:  # whatever a damaged file makes TFDS raise
+    except Exception as error:  # TFDS raises many types on damaged files
         raise UserError(
-            f"cannot read dataset_info.json, features.json or what they name in {directory} "
+            f"cannot read dataset_info.json, features.json or the files that they name in {directory} "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): {remedy}"
         ) from error
     if not {IMAGE, TAGS, LABELS, IMAGE_ID} <= set(present):
@@ -274,7 +292,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
         )
     for path in files:
-        if pathlib.Path(path).parent.resolve() != directory.resolve():  # theirs follows no links
+        if pathlib.Path(path).parent.resolve() != directory.resolve():  # paths of TFDS follow no links
             raise UserError(f"{directory}/dataset_info.json names {path}, outside of its folder: {remedy}")
         if not path.exists():
             raise UserError(f"{path} is missing: {remedy}")
@@ -289,7 +307,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
 
 
 def _versions(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The finished versions (1.2.3) of a data set, oldest first."""
+    """Returns the finished versions (1.2.3) of a data set, oldest first."""
     finished = [path.parent for path in directory.glob("*.*.*/dataset_info.json")]
     numbered = [path for path in finished if all(part.isdigit() for part in path.name.split("."))]
     return sorted(numbered, key=lambda path: [int(part) for part in path.name.split(".")])
@@ -306,12 +324,15 @@ def _remedy(name: str) -> str:
 
 @functools.cache
 def _check_records(path: str, count: int, changed: int, remedy: str) -> None:
-    """changed: when, so that a file is read again once it is another."""
+    """Raises UserError where a CRC is wrong or a record missing.
+
+    changed: the time of the last change, so that a changed file is read again.
+    """
     import tensorflow as tf
 
     try:
-        found = int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda n, _: n + 1))
+        records = int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda n, _: n + 1))
     except tf.errors.OpError as error:
         raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}): {remedy}") from error
-    if found != count:
-        raise UserError(f"{path} has {found} records, expected {count}: {remedy}")
+    if records != count:
+        raise UserError(f"{path} has {records} records, expected {count}: {remedy}")

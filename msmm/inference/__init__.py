@@ -1,1 +1,1 @@
-"""A finished model on disk, and what runs it: engines and exports."""
+"""Finished models: the model directory, the engines that run it, and exports."""

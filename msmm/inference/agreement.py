@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from msmm.inference.model_dir import Annotation, Model
-from msmm.quantities.estimators import Estimator
-from msmm.quantities.ranges import annotate_range
+from msmm.quantities.counting_rules import CountingRule
+from msmm.quantities.ranges import predict_range
 from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline, is_descending
 
 LARGEST = 1e-4  # difference of a probability in float32, and of a quantity relative to the largest, or to 1
@@ -18,7 +18,7 @@ LARGEST = 1e-4  # difference of a probability in float32, and of a quantity rela
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far annotations agree with those of a reference.
+    """The agreement of annotations with a reference.
 
     Attributes:
         images: number of images.
@@ -50,9 +50,9 @@ def compare_annotations(
     annotations: Sequence[Annotation],
     reference: Sequence[Annotation],
     tags: Sequence[Sequence[str]],
-    quantity: str | Estimator | None = None,
+    quantity: str | CountingRule | None = None,
 ) -> Agreement:
-    """Compares annotations of images with those of a reference.
+    """Compares annotations of images with the annotations of a reference.
 
     The tolerance within which a label is borderline is what the numbers differ by, at least `ROUNDING` and at
     most `LARGEST`: a label that differs by more was decided by another rule or of other numbers.
@@ -90,7 +90,7 @@ def count_borderline(
     model: Model,
     annotations: Sequence[Annotation],
     tags: Sequence[Sequence[str]],
-    quantity: str | Estimator | None = None,
+    quantity: str | CountingRule | None = None,
     tolerance: float = ROUNDING,
 ) -> int:
     """Returns how many labels of images another way of computing can decide otherwise.
@@ -111,11 +111,11 @@ def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw
     probabilities = np.stack([a.probabilities for a in annotations])
     raw = np.array([a.quantity for a in annotations], np.float64)
     tagged, borderline = model.has_tags(tags), np.zeros(probabilities.shape, bool)
-    for has_tags, estimator in model.estimators(quantity).items():
+    for has_tags, rule in model.counting_rules(quantity).items():
         rows = tagged == has_tags
         if rows.any():
             inputs = probabilities[rows], raw[rows]
-            borderline[rows] = find_borderline(*annotate_range(estimator, *inputs, tolerance, raw_tolerance))
+            borderline[rows] = find_borderline(*predict_range(rule, *inputs, tolerance, raw_tolerance))
     return borderline
 
 

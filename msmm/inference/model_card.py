@@ -23,7 +23,7 @@ def model_card(info: dict, labels: Sequence[str], tags: Sequence[str]) -> str:
         _front_matter(info),
         f"# msmm, trained on {_plain(info['dataset'])}\n\n"
         f"Chooses labels for an image from {len(labels)} classes, and how many, from its pixels and its "
-        f"tags ({len(tags):,} are known). The method is that of *Multi-Modal Multi-Scale Deep Learning for "
+        f"tags ({len(tags):,} are known). The method comes from *Multi-Modal Multi-Scale Deep Learning for "
         "Large-Scale Image Annotation* (arXiv 1709.01220).",
         _use(info),
         _data(info, labels),

@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +24,13 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_directory, read_json, write_bytes, write_json, write_lines
 from msmm.inference import model_card
-from msmm.quantities import BEST, Fitted
-from msmm.quantities.estimators import Estimator, Regression
-from msmm.scoring.predictions import choose
+from msmm.quantities.counting_rules import CountingRule, Regression
+from msmm.quantities.fitting import FittedCountingRules
+from msmm.quantities.registry import BEST
+from msmm.scoring.predictions import choose_labels
+
+if TYPE_CHECKING:
+    import keras  # which takes seconds
 
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
@@ -87,14 +92,15 @@ class Model:
 
     def __init__(
         self,
-        network: "keras.Model | Engine",  # noqa: F821 - not imported here: it takes seconds
+        network: "keras.Model | Engine",
         labels: tuple[str, ...],
         tags: tuple[str, ...],
         info: dict,
-        quantities: Fitted | None = None,
-        quantities_without_tags: Fitted | None = None,
+        quantities: FittedCountingRules | None = None,
+        quantities_without_tags: FittedCountingRules | None = None,
     ):
-        self.network, engine = (None, network) if isinstance(network, Engine) else (network, _engine(network))
+        engine = network if isinstance(network, Engine) else _engine(network)
+        self.network: Any = None if isinstance(network, Engine) else network
         self.labels, self.tags, self.info = labels, tags, info
         self.quantities, self.quantities_without_tags = quantities, quantities_without_tags
         self.image_size, self.run = engine.sizes["image"], engine.run
@@ -105,7 +111,7 @@ class Model:
         self,
         images: Iterable[np.ndarray],
         tags: Iterable[Sequence[str]] | None = None,
-        quantity: str | Estimator | None = None,
+        quantity: str | CountingRule | None = None,
         batch_size: int = 32,
     ) -> list[Annotation]:
         """Annotates images (Algorithm 2), batch by batch.
@@ -115,39 +121,44 @@ class Model:
           tags: one collection of tags per image; without it no image has any. Unknown tags are left out. An
             image without known tags is judged by its pixels alone (decision 35).
           quantity: the counting rule: "regression" as in the paper, "best" as chosen on held-out images,
-            another name of `quantities.ESTIMATORS`, or an estimator. By default "best", or "regression"
-            where the directory has no others.
+            another name of `quantities.registry.COUNTING_RULES`, or a counting rule itself. By default
+            "best", or "regression" where the directory has no others.
           batch_size: number of images that are computed, and held in memory, at a time.
 
         Raises:
           UserError: the directory does not have that counting rule, or there are not as many tags as images.
         """
-        estimators = self.estimators(quantity)
+        rules = self.counting_rules(quantity)
         rows, annotations = with_tags(images, tags), []
         while batch := list(itertools.islice(rows, batch_size)):
-            annotations += self._annotate_batch(*zip(*batch, strict=True), estimators)
+            batch_images, batch_tags = zip(*batch, strict=True)
+            annotations += self._annotate_batch(batch_images, batch_tags, rules)
         return annotations
 
-    def _annotate_batch(self, images, tags, estimators: dict[bool, Estimator]) -> list[Annotation]:
+    def _annotate_batch(self, images, tags, rules: dict[bool, CountingRule]) -> list[Annotation]:
         pixels, multi_hot = self.inputs(images, tags)
 
-        def choose_labels(probabilities, raw, tagged):
+        def apply_rules(probabilities, raw, tagged):
             chosen = np.empty(probabilities.shape, bool)
-            for has_tags, estimator in estimators.items():
+            for has_tags, rule in rules.items():
                 rows = tagged == has_tags
                 if rows.any():
-                    chosen[rows] = choose(estimator.annotate(probabilities[rows], raw[rows]))
+                    chosen[rows] = choose_labels(rule.apply(probabilities[rows], raw[rows]))
             return chosen
 
         outputs = self.run(pixels, multi_hot)
         if self.second_look:
-            outputs = self.second_look(pixels, multi_hot, outputs, choose_labels)
-        probabilities, raw, tagged = outputs["probabilities"], outputs["quantity"], multi_hot.any(axis=1)
-        chosen = choose_labels(probabilities, raw, tagged)
+            outputs = self.second_look(pixels, multi_hot, outputs, apply_rules)
+        probabilities, raw, tagged = (
+            outputs["probabilities"],
+            outputs["quantity"],
+            np.asarray(multi_hot.any(axis=1)),
+        )
+        chosen = apply_rules(probabilities, raw, tagged)
         annotations = []
         for p, q, row, has_tags in zip(probabilities, raw, chosen, tagged, strict=True):
             names = tuple(self.labels[i] for i in np.argsort(-p, kind="stable") if row[i])
-            annotations.append(Annotation(names, p, float(q), estimators[bool(has_tags)].title))
+            annotations.append(Annotation(names, p, float(q), rules[bool(has_tags)].title))
         return annotations
 
     def inputs(
@@ -171,7 +182,7 @@ class Model:
 
         return np.asarray(preprocessing.resize(image, self.image_size))
 
-    def estimators(self, name: str | Estimator | None = None) -> dict[bool, Estimator]:
+    def counting_rules(self, name: str | CountingRule | None = None) -> dict[bool, CountingRule]:
         """Returns the counting rules of images with known tags (True) and of others (False)."""
         if not isinstance(name, str | None):
             return dict.fromkeys((True, False), name)
@@ -179,13 +190,11 @@ class Model:
             if name in (None, "regression"):
                 return dict.fromkeys((True, False), Regression())
             known = ["regression"]
-        elif name in (None, BEST, *self.quantities.estimators):
+        elif name in (None, BEST, *self.quantities.rules):
             fitted = {True: self.quantities, False: self.quantities_without_tags or self.quantities}
-            return {
-                tagged: f.estimators[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()
-            }
+            return {tagged: f.rules[f.best if name in (None, BEST) else name] for tagged, f in fitted.items()}
         else:
-            known = [BEST, *self.quantities.estimators]
+            known = [BEST, *self.quantities.rules]
         raise UserError(
             f"expected a quantity of {', '.join(known)}, which this model has. Received: {name!r}"
         )
@@ -210,11 +219,11 @@ _MISSING = object()
 
 def save(
     directory,
-    network: "keras.Model",  # noqa: F821
+    network: "keras.Model",
     labels,
     tags,
     info: dict,
-    quantities: dict[str, Fitted] | None = None,
+    quantities: dict[str, FittedCountingRules] | None = None,
 ) -> None:
     """Writes a model directory, whole or not at all.
 
@@ -244,7 +253,7 @@ def add_file(directory, name: str, content: bytes) -> None:
     checksums.add(directory, name)
 
 
-def check(directory) -> pathlib.Path:
+def check_directory(directory) -> pathlib.Path:
     """Returns the path of a model directory. Raises UserError where a file is missing or damaged."""
     directory = pathlib.Path(directory)
     for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
@@ -268,7 +277,7 @@ def load(directory, engine: Engine | None = None) -> Model:
     Raises:
       UserError: a file is missing or damaged; the message names it.
     """
-    directory = check(directory)
+    directory = check_directory(directory)
     network = engine or _network(directory / "model.keras")
     labels, tags = (_names(directory / name) for name in ("labels.txt", "tags.txt"))
     try:
@@ -293,12 +302,12 @@ def _names(path: pathlib.Path) -> tuple[str, ...]:
         raise UserError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _quantities(path: pathlib.Path, num_classes: int) -> Fitted | None:
+def _quantities(path: pathlib.Path, num_classes: int) -> FittedCountingRules | None:
     if not path.is_file():  # written by an earlier version
         return None
     content = read_json(path, _REMEDY)
     try:
-        return Fitted.from_json(content, num_classes)
+        return FittedCountingRules.from_json(content, num_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error!r}; save the model again") from error
 

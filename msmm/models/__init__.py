@@ -1,1 +1,1 @@
-"""The paper's networks as Keras 3 functional models, one room a component of Fig. 2."""
+"""The paper's networks as Keras 3 functional models, one file per component of Fig. 2."""

@@ -5,8 +5,8 @@ from keras import layers, ops
 
 from msmm.models import backbone as backbones
 from msmm.models import heads
-from msmm.models.multi_scale import multi_scale as build_multi_scale
-from msmm.models.textual import textual as build_textual
+from msmm.models.multi_scale import build_multi_scale
+from msmm.models.textual import build_textual
 
 
 def build_annotator(
@@ -61,36 +61,36 @@ def build_annotator(
     mlp = build_textual(num_tags, textual_units or fusion.output_shape[1])
     image, tags = _inputs(trunk, mlp)
     joint = layers.Concatenate(name="joint")([fusion(trunk(image)), mlp(tags)])
-    logits = heads.classifier(joint.shape[1], num_classes)(joint)
+    logits = heads.build_classifier(joint.shape[1], num_classes)(joint)
     outputs = {
         "logits": logits,
         "probabilities": layers.Activation("sigmoid", name="probabilities")(logits),
-        "quantity": heads.quantity(joint.shape[1], mean_count)(joint),
+        "quantity": heads.build_quantity(joint.shape[1], mean_count)(joint),
     }
     return keras.Model({"image": image, "tags": tags}, outputs, name="annotator")
 
 
-def annotator(
-    backbone, multi_scale, textual, classifier, quantity, visual_head, visual_quantity
+def assemble_annotator(
+    backbone, multi_scale, textual, classifier, quantity, visual_head, quantity_visual
 ) -> keras.Model:
-    """Joins trained parts (Algorithm 2, lines 1-5).
+    """Builds the complete model from trained parts (Algorithm 2, lines 1-5).
 
-    An image without any tag is judged by the heads on f_v alone, decision 35: in the paper every image has
-    tags, and the heads on f_v and f_t are poor where f_t holds nothing.
+    Images without any tag use the heads on f_v alone (decision 35): in the paper every image has
+    tags, and the heads on f_v and f_t are poor if f_t is empty.
 
     Inputs: "image" RGB [B, S, S, 3] float32 in 0 … 255, "tags" [B, T] float32 in {0, 1}.
     Outputs: "probabilities" [B, C] float32, "quantity" [B, 1] float32, raw.
     """
     image, tags = _inputs(backbone, textual)
     f_v = multi_scale(backbone(image))
-    joint = layers.Concatenate(name="joint")([f_v, textual(tags)])
+    f = layers.Concatenate(name="joint")([f_v, textual(tags)])
     tagged = ops.sum(tags, axis=1, keepdims=True) > 0
-    logits = ops.where(tagged, classifier(joint), visual_head(f_v))
+    logits = ops.where(tagged, classifier(f), visual_head(f_v))
     return keras.Model(
         {"image": image, "tags": tags},
         {
             "probabilities": layers.Activation("sigmoid", name="probabilities")(logits),
-            "quantity": ops.where(tagged, quantity(joint), visual_quantity(f_v)),
+            "quantity": ops.where(tagged, quantity(f), quantity_visual(f_v)),
         },
         name="annotator",
     )

@@ -1,8 +1,8 @@
 """The basic CNN (eq. 1): pixels to the five feature maps M_1 … M_5 of Fig. 4.
 
 A backbone is a Keras model from RGB pixels [B, S, S, 3] float32 in 0 … 255 to a list of five
-maps at strides 2, 4, 8, 16 and 32, each half as large as the one before. Its preprocessing is its
-first layers, so it travels with the weights.
+maps at strides 2, 4, 8, 16 and 32, each half as large as the one before. Its first layers are its
+preprocessing, which is therefore saved with the weights.
 """
 
 import math
@@ -30,16 +30,20 @@ def build(
 ) -> keras.Model:
     """Builds a backbone whose outputs are the list M_1 … M_5.
 
-    name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet's blocks
-        with D of them a stage and W channels in the first), "keras_hub:PRESET", or the path of a saved
-        `.keras` model.
-    image_size: S in pixels.
-    weights: "imagenet", "none" or a weights file. A saved model brings its own.
-    taps: names of the five layers that end the scales; found by stride if empty. A network without a map of
-        stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
-    preprocessing: a key of PREPROCESSING, or "auto": what the network was trained with; "none" for a saved
-        model, which has it inside.
-    bn_momentum: decay of every batch normalisation's moving averages (IV-A3, decision 7).
+    Args:
+        name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet with D
+            blocks per stage and W channels in the first), "keras_hub:PRESET", or the path of a saved
+            `.keras` model.
+        image_size: S in pixels.
+        weights: "imagenet", "none" or a weights file. A saved model has its own.
+        taps: names of the five layers that end the scales; found by stride if empty. A network without a map
+            of stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
+        preprocessing: a key of PREPROCESSING, or "auto": the one that the network was trained with; "none"
+            for a saved model, which contains it.
+        bn_momentum: decay of every batch normalisation's moving averages (IV-A3, decision 7).
+
+    Raises:
+        UserError: there is no such network, weights file or layer.
     """
     if preprocessing not in ("auto", *PREPROCESSING):
         raise UserError(f"expected preprocessing auto|{'|'.join(PREPROCESSING)}. Received: {preprocessing!r}")
@@ -58,11 +62,11 @@ def build(
         pixels = kind(image)
     else:
         pixels = preprocessed(image, kind if preprocessing == "auto" else preprocessing)
-    return keras.Model(image, _halving(maps(pixels), pixels, image_size), name="backbone")
+    return keras.Model(image, _fit_map_sizes(maps(pixels), pixels, image_size), name="backbone")
 
 
 def _trunk(name: str, image_size: int, weights: str):
-    """The network itself, and its preprocessing: a key of PREPROCESSING or a layer."""
+    """Returns the network without its top and its preprocessing: a key of PREPROCESSING or a layer."""
     small = re.fullmatch(r"resnet-(\d+)-(\d+)-(\d+)-(\d+)-w(\d+)", name)
     if name in ready_made.applications():
         if weights not in ("imagenet", "none"):
@@ -86,10 +90,12 @@ def _trunk(name: str, image_size: int, weights: str):
 
 
 def resnet(depths, width: int, image_size: int) -> keras.Model:
-    """A bottleneck ResNet with keras.applications' structure and layer names.
+    """Builds a bottleneck ResNet with keras.applications' structure and layer names.
 
-    depths: blocks in each of the four stages, (3, 4, 23, 3) for ResNet-101.
-    width: channels of the first convolution, 64 for ResNet-101.
+    Args:
+        depths: blocks in each of the four stages, (3, 4, 23, 3) for ResNet-101.
+        width: channels of the first convolution, 64 for ResNet-101.
+        image_size: S in pixels.
     """
     image = keras.Input((image_size, image_size, 3))
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
@@ -121,7 +127,7 @@ def _conv_bn(x, name: str, channels: int, kernel: int, stride: int = 1, padding:
 
 
 def find_taps(trunk: keras.Model) -> list[str | None]:
-    """Names of the last layer of each scale; None for stride 2 where the network has none."""
+    """Returns the name of the last layer of each scale; None for stride 2 if the network has none."""
     last = {stride: name for name, stride in _strides(trunk).items()}
     for stride in STRIDES[1:]:
         if stride not in last:
@@ -130,22 +136,22 @@ def find_taps(trunk: keras.Model) -> list[str | None]:
 
 
 def _strides(trunk: keras.Model) -> dict[str, int]:
-    """Layer name -> stride, for every layer that gives a map, in the network's order.
+    """Returns layer name -> stride, for every layer that outputs a map, in the network's order.
 
-    Strides are those nearest to a large image's side over the map's, so that it does not matter that
-    convolutions without padding lose a border. Padding and cropping belong to the layer after them.
+    The stride is the one nearest to a large image's side over the map's side, so that the lost borders of
+    convolutions without padding do not matter. Padding and cropping belong to the layer after them.
     """
     size = trunk.input_shape[1] or _LARGE
     candidates = [layer for layer in trunk.layers if _is_map(layer)]
     probe = keras.Model(trunk.input, [layer.output for layer in candidates])
     specs = probe.compute_output_spec(keras.KerasTensor((1, size, size, 3)))
-    found = {}
+    strides = {}
     for layer, spec in zip(candidates, specs, strict=True):
         sides = {stride: math.ceil(size / stride) for stride in (1, *STRIDES)}
         nearest = min(sides, key=lambda stride: abs(sides[stride] - spec.shape[1]))
         if abs(sides[nearest] - spec.shape[1]) <= sides[nearest] / 4:
-            found[layer.name] = nearest
-    return found
+            strides[layer.name] = nearest
+    return strides
 
 
 _LARGE = 2048  # pixels
@@ -175,9 +181,9 @@ def _check_taps(trunk: keras.Model, taps: tuple[str, ...]) -> tuple[str, ...]:
     return taps
 
 
-def _halving(maps, pixels, image_size: int) -> list:
-    """The maps with sides of S/2, S/4 … S/32, rounded up, and the image at half its size as M_1 where the
-    network has none. Those that lack some pixels, for want of padding, are enlarged bilinearly."""
+def _fit_map_sizes(maps, pixels, image_size: int) -> list:
+    """Returns maps with sides of S/2, S/4 … S/32, rounded up; M_1 is the image at half its size if the
+    network has none. Maps that lack pixels because of missing padding are enlarged bilinearly."""
     if len(maps) < len(STRIDES):
         maps = [layers.AveragePooling2D(2, padding="same", name="half_image")(pixels), *maps]
     fitting = []
@@ -191,7 +197,7 @@ def _halving(maps, pixels, image_size: int) -> list:
 def _load(path: str) -> keras.Model:
     _require_file(path)
     try:
-        model = keras.saving.load_model(path, compile=False)  # safe mode: runs no code of the file
+        model = keras.saving.load_model(path, compile=False)  # safe mode: runs no code from the file
     except Exception as error:  # whatever a damaged file makes Keras raise
         raise UserError(f"cannot read {path} as a saved Keras model: {error}") from error
     if not isinstance(model, keras.Model) or not hasattr(model, "input"):

@@ -1,20 +1,20 @@
-"""What stands on a feature (section III-C): the label classifier and the quantity regressor."""
+"""The heads (section III-C): the label classifier and the quantity regressor."""
 
 import keras
 from keras import layers
 
 
-def classifier(feature_size: int, num_classes: int, name: str = "classifier") -> keras.Model:
+def build_classifier(feature_size: int, num_classes: int, name: str = "classifier") -> keras.Model:
     """Builds feature [B, D] -> logits [B, C]; σ of them are the probabilities p.
 
-    331,857 parameters for D = 4,096 ([f_v, f_t]) and C = 81. The throw-away heads of single
-    branches are the same on their own feature (decision 16).
+    331,857 parameters for D = 4,096 ([f_v, f_t]) and C = 81. The heads of single
+    branches have the same form on their own feature (decision 16).
     """
     feature = keras.Input((feature_size,), name="feature")
     return keras.Model(feature, layers.Dense(num_classes, name="logits")(feature), name=name)
 
 
-def quantity(feature_size: int, mean_count: float = 0.0, name: str = "quantity") -> keras.Model:
+def build_quantity(feature_size: int, mean_count: float = 0.0, name: str = "quantity") -> keras.Model:
     """Builds feature [B, D] -> raw label quantity [B, 1], linear, in labels (decision 20).
 
     Hidden layers of 512 and 256 units, dropout 0.5 after each. The output starts at

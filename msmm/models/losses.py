@@ -1,4 +1,4 @@
-"""The two losses of section III-D and the asymmetric loss, as Keras takes them: [B, …] in, [B] out.
+"""The two losses of section III-D, the asymmetric loss and the multi-task loss: [B, …] to [B], as in Keras.
 
 Keras takes the mean over the batch; the sum over classes is eq. 4's own (decision 2).
 """
@@ -9,41 +9,42 @@ from keras import ops
 
 
 def sigmoid_cross_entropy(labels, logits):
-    """Eq. 4: labels [B, C] in {0, 1} and logits [B, C], float32 -> [B], summed over classes (nats)."""
+    """Returns eq. 4: labels [B, C] in {0, 1}, logits [B, C], float32 -> [B], summed over classes (nats)."""
     labels = ops.cast(labels, logits.dtype)
     # -y log σ(z) - (1 - y) log(1 - σ(z)), written so that no exponential overflows.
     return ops.sum(ops.relu(logits) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits))), axis=-1)
 
 
 def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Callable:
-    """The asymmetric loss of Ridnik et al. (Asymmetric Loss For Multi-Label Classification, ICCV 2021), as a
-    loss of labels [B, C] in {0, 1} and logits [B, C], float32 -> [B], summed over classes (nats).
+    """Returns the asymmetric loss of Ridnik et al. (Asymmetric Loss For Multi-Label Classification, ICCV
+    2021).
 
-    With p = σ(z) and p_m = max(p - shift, 0), a label that is there costs -(1 - p)^γ₊ log p, one that is not
-    -p_m^γ₋ log(1 - p_m). With 0, 0 and 0 that is eq. 4.
+    The loss takes labels [B, C] in {0, 1} and logits [B, C], float32 -> [B], summed over classes (nats). With
+    p = σ(z) and p_m = max(p - shift, 0), a positive label costs -(1 - p)^γ₊ log p, a negative label
+    -p_m^γ₋ log(1 - p_m). With 0, 0 and 0 the loss is eq. 4.
     """
 
     def loss(labels, logits):
         labels = ops.cast(labels, logits.dtype)
         log_p, log_not_p = -ops.softplus(-logits), -ops.softplus(logits)
-        there = ops.exp(gamma_positive * log_not_p) * log_p
+        positive = ops.exp(gamma_positive * log_not_p) * log_p
         if shift:
             log_not_p = ops.minimum(ops.log(ops.exp(log_not_p) + shift), 0.0)
             # Not 0: where p_m is 0 so is the logarithm, but the slope of a power of 0 may be infinite.
             weight = ops.power(ops.maximum(ops.sigmoid(logits) - shift, 1e-7), gamma_negative)
         else:
             weight = ops.exp(gamma_negative * log_p)
-        return -ops.sum(labels * there + (1 - labels) * weight * log_not_p, axis=-1)
+        return -ops.sum(labels * positive + (1 - labels) * weight * log_not_p, axis=-1)
 
     return loss
 
 
-def joint(of_labels: Callable) -> Callable:
-    """One loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
+def multi_task(label_loss: Callable) -> Callable:
+    """Returns one loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
 
-    The outputs are those of `models.one_process.network`. Each loss L with a log-variance s counts as
+    The outputs come from `models.one_process.network`. Each loss L with a log-variance s counts as
     exp(-s) L + s / 2, a squared error with half its L: the uncertainty weighting of Kendall, Gal and Cipolla
-    (Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 7-10), s learnt with the rest.
+    (Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 7-10), s being trained too.
     """
 
     def loss(labels, outputs):
@@ -53,7 +54,7 @@ def joint(of_labels: Callable) -> Callable:
         total = 0.0
         for head, start in enumerate((0, classes + 1)):
             logits, raw = outputs[:, start : start + classes], outputs[:, start + classes, None]
-            own = (of_labels(labels, logits), squared_error(counts, raw) / 2)
+            own = (label_loss(labels, logits), squared_error(counts, raw) / 2)
             for value, log_variance in zip(own, (s[:, 2 * head], s[:, 2 * head + 1]), strict=True):
                 total = total + ops.exp(-log_variance) * value + log_variance / 2
         return total
@@ -62,5 +63,5 @@ def joint(of_labels: Callable) -> Callable:
 
 
 def squared_error(counts, raw):
-    """Eq. 5: true quantities [B] or [B, 1] and predicted [B, 1], float32 -> [B], in labels squared."""
+    """Returns eq. 5: true quantities [B] or [B, 1] and raw [B, 1], float32 -> [B], in labels squared."""
     return ops.sum(ops.square(raw - ops.cast(ops.reshape(counts, (-1, 1)), raw.dtype)), axis=-1)

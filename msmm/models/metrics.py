@@ -1,7 +1,9 @@
-"""H-F1 as a Keras metric, for `compile`; the metrics of tables are `msmm.scoring.metrics`, in NumPy."""
+"""H-F1 as a Keras metric, for `compile`; `msmm.scoring.metrics` has its formula and the metrics of tables."""
 
 import keras
 from keras import ops
+
+from msmm.scoring.metrics import figures_of_counts
 
 
 @keras.saving.register_keras_serializable("msmm")
@@ -26,15 +28,9 @@ class TopKHF1(keras.metrics.Metric):
 
     def result(self):
         """Returns H-F1 in percent of all images so far."""
-        right, chosen, true = ops.unstack(self.counts, num=3)
-        per_class = [ops.mean(ops.divide_no_nan(right, x)) for x in (chosen, true)]
-        overall = [ops.divide_no_nan(ops.sum(right), ops.sum(x)) for x in (chosen, true)]
-        return 100 * _harmonic(_harmonic(*per_class), _harmonic(*overall))
+        correct, chosen, true = ops.unstack(self.counts, num=3)
+        return figures_of_counts(correct, chosen, true, ops)["H-F1"]
 
     def get_config(self):
         """Returns the arguments of the constructor."""
         return {**super().get_config(), "num_classes": self.num_classes, "k": self.k}
-
-
-def _harmonic(a, b):
-    return ops.divide_no_nan(2 * a * b, a + b)

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 
-def multi_scale(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
+def build_multi_scale(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
     """Builds the fusion of M_1 … M_5 into f_v [B, D], D the channels of M_5 (2,048 for ResNet-101).
 
     map_shapes: five (height, width, channels). Blocks by decision 13; 15,203,456 trainable

@@ -1,24 +1,24 @@
-"""In how many bits the layers of a part compute."""
+"""The precision in which the layers of a part compute."""
 
 import keras
 from keras import layers
 
-IN_PRECISION = ("backbone", "multi_scale")  # parts that --precision is for; the others would gain no time
+IN_PRECISION = ("backbone", "multi_scale")  # parts that --precision applies to; the others would gain no time
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 def set_precision(model: keras.Model, precision: str) -> keras.Model:
-    """Lets the layers of a model compute in a precision of POLICIES, and returns the model.
+    """Sets the precision (of POLICIES) in which the layers of a model compute, and returns the model.
 
-    Weights stay float32, and so do preprocessing, batch normalisation's statistics and what a part says
-    in a vector: features, logits, quantities. Losses and metrics therefore are float32 as well. Call it
-    before the model becomes part of another one or is compiled.
+    Weights stay float32, and so do preprocessing, batch normalisation's statistics and every part's
+    vector outputs: features, logits, quantities. Losses and metrics therefore are float32 as well. Call it
+    before the model becomes part of another model or is compiled.
     """
-    said = {id(tensor) for tensor in model.outputs if len(tensor.shape) == 2}
+    vectors = {id(tensor) for tensor in model.outputs if len(tensor.shape) == 2}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             set_precision(layer, precision)
         elif not isinstance(layer, (layers.InputLayer, layers.Rescaling, layers.Normalization)):
-            exact = id(layer.output) in said
+            exact = id(layer.output) in vectors
             layer.dtype_policy = keras.DTypePolicy("float32" if exact else POLICIES[precision])
     return model

@@ -1,8 +1,10 @@
-"""Ready-made convolutional networks by name: those of keras.applications and the presets of KerasHub."""
+"""Ready-made convolutional networks by name: keras.applications and the presets of KerasHub."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,10 +14,9 @@ from msmm.core.errors import UserError
 
 HUB = "keras_hub:"
 
-# Per channel of the network's input: how RGB 0 … 255 becomes what the weights were trained on.
-# "caffe" is BGR minus the ImageNet mean, as the weights of keras.applications' ResNet want it
-# (decision 10).
-PREPROCESSING = {
+# Scale and offset of RGB 0 … 255, per channel of the network's input. "caffe" is BGR minus the ImageNet mean,
+# for the weights of keras.applications' ResNet (decision 10).
+PREPROCESSING: dict[str, dict[str, Any] | None] = {
     "caffe": {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)},
     "torch": {
         "scale": tuple(1 / (255 * s) for s in (0.229, 0.224, 0.225)),
@@ -28,19 +29,23 @@ PREPROCESSING = {
 
 @functools.cache
 def applications() -> dict[str, Callable]:
-    """The networks of keras.applications, name in lower case -> what builds it."""
-    found = inspect.getmembers(keras.applications, inspect.isfunction)
-    return {name.lower(): function for name, function in found}
+    """Returns the networks of keras.applications: name in lower case -> function that builds it."""
+    functions = inspect.getmembers(keras.applications, inspect.isfunction)
+    return {name.lower(): function for name, function in functions}
 
 
 def application(name: str, weights: str, image_size: int) -> tuple[keras.Model, str]:
-    """A network of keras.applications without its top, and the key of PREPROCESSING
-    that does what the `preprocess_input` of its module does: "none" where the network itself does it.
+    """Returns a network of keras.applications without its top and the key of PREPROCESSING for it.
 
-    weights: "imagenet" (downloaded), "none" or a file.
+    The key equals the `preprocess_input` of its module: "none" if the network contains its preprocessing.
+
+    Args:
+        name: in lower case.
+        weights: "imagenet" (downloaded), "none" or a file.
+        image_size: in pixels.
     """
     function = applications()[name]
-    side = image_size if name.startswith("nasnet") else None  # whose paddings depend on it
+    side = image_size if name.startswith("nasnet") else None  # its paddings depend on the side
     try:
         trunk = function(
             include_top=False, weights=None if weights == "none" else weights, input_shape=(side, side, 3)
@@ -50,10 +55,11 @@ def application(name: str, weights: str, image_size: int) -> tuple[keras.Model, 
             f"could not load the {weights} weights of {name} ({error}): give a file with --weights=PATH "
             "or start from random ones with --weights=none"
         ) from error
-    return trunk, _kind_of(inspect.getmodule(function).preprocess_input)
+    module = importlib.import_module(function.__module__)
+    return trunk, _find_preprocessing(module.preprocess_input)
 
 
-def _kind_of(preprocess: Callable) -> str:
+def _find_preprocessing(preprocess: Callable) -> str:
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype(np.float32)
     wanted = preprocess(pixels.copy())
     for kind in PREPROCESSING:
@@ -63,19 +69,24 @@ def _kind_of(preprocess: Callable) -> str:
 
 
 def preprocessed(image, kind: str):
-    """RGB [B, S, S, 3] in 0 … 255 as a network of that kind wants it, by layers that are saved with it."""
-    if PREPROCESSING[kind] is None:
+    """Returns RGB [B, S, S, 3] in 0 … 255 preprocessed for a network of that kind, by layers of the model."""
+    scaling = PREPROCESSING[kind]
+    if scaling is None:
         return image
     if kind == "caffe":
         image = keras.ops.flip(image, axis=-1)  # RGB to BGR
-    return layers.Rescaling(**PREPROCESSING[kind], name=f"preprocess_{kind}")(image)
+    return layers.Rescaling(**scaling, name=f"preprocess_{kind}")(image)
 
 
 def hub_preset(preset: str, weights: str) -> tuple[keras.Model, layers.Layer]:
-    """The backbone of a KerasHub preset (a name, or a folder that `save_to_preset` has written), and the
-    layer that scales its pixels.
+    """Returns the backbone of a KerasHub preset and the layer that scales its pixels.
 
-    weights: "none" for random ones; otherwise the preset's own.
+    Args:
+        preset: a name, or a folder that `save_to_preset` wrote.
+        weights: "none" for random weights; otherwise the preset's own.
+
+    Raises:
+        UserError: KerasHub is missing, or the preset cannot be loaded.
     """
     try:
         import keras_hub

@@ -1,1 +1,1 @@
-"""Keywords for people's own photographs: finding them, what they say of themselves, and what is written."""
+"""People's own photographs: finding them, reading their keywords, annotating them, writing the results."""

@@ -1,4 +1,4 @@
-"""Photographs through the model, batch by batch: decoded ahead in processes, answers to an output."""
+"""Runs photographs through the model, batch by batch: decoded ahead in processes, written to an output."""
 
 import collections
 import contextlib
@@ -7,83 +7,94 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from msmm.core import workers
 from msmm.core.progress import ProgressBar, write_line
-from msmm.inference.model_dir import Model
-from msmm.photos import reading, sidecars, word_vectors
+from msmm.inference.model_dir import Annotation, Model
+from msmm.photos import reading, sidecars
+from msmm.photos.formats import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags
-from msmm.photos.outputs import Annotated, shown
-from msmm.quantities.estimators import Estimator
+from msmm.photos.outputs import Output
+from msmm.quantities.counting_rules import CountingRule
 
 BATCH = 32
-MAX_WORDS = 10_000  # of which it is counted how often they were not known
+MAX_WORDS = 10_000  # whose occurrences are counted
 
 
 @dataclasses.dataclass
 class Summary:
-    """What was done: photographs annotated, done before and by which model, skipped by cause, and
-    how many of them had each keyword that the model does not know; of near, (keyword, the tag as which it
-    was read)."""
+    """Counts of photographs: annotated; done before, by model; skipped, by cause; with unread metadata, by
+    cause; and with each keyword that the model does not know."""
 
     annotated: int = 0
     done_before: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     skipped: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    unread: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    near: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
 
-def name(model: Model, rule: str | None = None) -> str:
-    """What is remembered of who annotated: a name for people, a hash of what the model says of itself, and
-    the counting rule, such as "top_k=3", where it is not the model's own."""
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """The inputs beside the pixels that decide the labels.
+
+    words: keywords that every photograph has. quantity: the counting rule, see `Model.annotate`.
+    """
+
+    words: tuple[str, ...] = ()
+    quantity: str | CountingRule | None = None
+
+
+def name_annotator(model: Model, rule: str | None = None) -> str:
+    """Returns the name under which annotations are remembered: a name for people, a hash of the model's
+    description, and the counting rule, such as "top_k=3", where it is not the model's own."""
     content = json.dumps([model.info, model.labels, model.tags], sort_keys=True)
-    said = f"{model.info.get('dataset', 'model')} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    return f"{said} {rule}" if rule else said
+    name = f"{model.info.get('dataset', 'model')} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"{name} {rule}" if rule else name
 
 
-def annotate(
+def annotate_photographs(
     model: Model,
     found: Sequence[tuple[str, str | None]],
-    output: Any,
+    output: Output,
     *,
-    prepare: Sequence,
-    words: Iterable[str] = (),
-    quantity: str | Estimator | None = None,
-    nearest: float | None = None,
+    preparation: reading.Preparation,
+    counting: Counting = Counting(),
     num_workers: int | None = None,
 ) -> Summary:
     """Annotates photographs, in their order; memory does not grow with their number.
 
-    found: what `finding.find` gives. output: one of `outputs` or a gallery. prepare: the arguments
-    of `photos.prepare` after the path. words: keywords that every photograph has.
-    quantity: see `Model.annotate`. nearest: the threshold of `word_vectors.nearest`.
-    num_workers: processes that decode, by default one a core.
+    What is skipped, and metadata that is not read, is reported on standard error as it happens.
 
-    What is skipped is said on standard error as it happens.
+    Args:
+      model: a loaded model.
+      found: what a `finding.Finder` yields.
+      output: where the annotations go.
+      preparation: how photographs are read.
+      counting: what decides the labels besides the pixels.
+      num_workers: processes that decode, by default one a core.
     """
-    tags, summary = Tags(model.tags, word_vectors.nearest(model.tags, nearest)), Summary()
+    tags, summary = Tags(model.tags), Summary()
     bar = ProgressBar(description="annotating", total=len(found), unit="photographs", leave=True)
 
     def skip(path: str, cause: str) -> None:
         summary.skipped[cause] += 1
-        write_line(f"skipped {shown(path)}: {cause}", sys.stderr)
+        write_line(f"skipped {escape_unprintable(path)}: {cause}", sys.stderr)
 
-    def wanted():
+    def select() -> Iterator[tuple[str, str]]:
         for path, cause in found:
             if cause:
                 bar.update()
                 skip(path, cause)
-            elif (by := output.done(path)) is not None:
+            elif (by := output.find_annotator(path)) is not None:
                 bar.update()
                 summary.done_before[by] += 1
             else:
                 yield path, path
 
-    def usable(prepared):
+    def keep(prepared: Iterable[tuple]) -> Iterator[tuple[str, reading.Photo]]:
         for path, photo in prepared:
             bar.update()
             if isinstance(photo, reading.Photo):
@@ -93,41 +104,51 @@ def annotate(
             else:
                 skip(path, photo.cause)
 
+    def write(annotated: Annotated) -> None:
+        try:
+            line = output.write(annotated)
+        except sidecars.CannotWrite as error:
+            skip(annotated.path, str(error))
+            return
+        if line is not None:
+            write_line(line)
+        summary.annotated += 1
+        for cause in annotated.problems:
+            summary.unread[cause] += 1
+            write_line(f"keywords of {escape_unprintable(annotated.path)} not read: {cause}", sys.stderr)
+        counts = summary.unknown
+        counts.update(word for word in annotated.unknown if word in counts or len(counts) < MAX_WORDS)
+
     with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
-        ready = usable(pool.map(reading.prepare, wanted(), *prepare))
+        ready = keep(pool.map(reading.prepare_photo, select(), preparation))
         while batch := list(itertools.islice(ready, BATCH)):
-            for answer in answers(model, tags, batch, words, quantity):
-                try:
-                    line = output.write(answer)
-                except sidecars.CannotWrite as error:
-                    skip(answer.path, str(error))
-                    continue
-                if line is not None:
-                    write_line(line)
-                summary.annotated += 1
-                for counts, said in (summary.unknown, answer.unknown), (summary.near, answer.near.items()):
-                    counts.update(word for word in said if word in counts or len(counts) < MAX_WORDS)
+            for annotated in annotate_batch(model, tags, batch, counting):
+                write(annotated)
     return summary
 
 
-def answers(
-    model: Model,
-    tags: Tags,
-    batch: Sequence[tuple[str, reading.Photo]],
-    words: Iterable[str],
-    quantity: str | Estimator | None,
+def annotate_batch(
+    model: Model, tags: Tags, batch: Sequence[tuple[str, reading.Photo]], counting: Counting
 ) -> list[Annotated]:
-    """What the model says of a batch of paths and photographs; see `annotate`."""
-    split = [tags.split([*photo.words, *words]) for _, photo in batch]
-    said = model.annotate([photo.pixels for _, photo in batch], [known for known, *_ in split], quantity)
+    """Annotates a batch of paths and photographs; see `annotate_photographs`."""
+    split = [tags.split([*photo.keywords.words, *counting.words], photo.keywords.paths) for _, photo in batch]
+    annotations = model.annotate(
+        [photo.pixels for _, photo in batch], [known for known, _ in split], counting.quantity
+    )
     return [
-        _annotated(model, path, photo, words, annotation)
-        for (path, photo), words, annotation in zip(batch, split, said, strict=True)
+        _join(model, path, photo, words, annotation)
+        for (path, photo), words, annotation in zip(batch, split, annotations, strict=True)
     ]
 
 
-def _annotated(model, path, photo, words, annotation) -> Annotated:
-    known, unknown, near = words
+def _join(
+    model: Model,
+    path: str,
+    photo: reading.Photo,
+    words: tuple[list[str], list[str]],
+    annotation: Annotation,
+) -> Annotated:
+    known, unknown = words
     order = np.argsort(-annotation.probabilities, kind="stable")
     return Annotated(
         path=path,
@@ -138,5 +159,5 @@ def _annotated(model, path, photo, words, annotation) -> Annotated:
         unknown=unknown,
         embedded=photo.embedded,
         thumbnail=photo.thumbnail,
-        near=near,
+        problems=photo.keywords.problems,
     )

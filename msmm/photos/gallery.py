@@ -1,4 +1,4 @@
-"""A folder of HTML pages: each photograph small, its labels with their probabilities, its tags.
+"""Writes a folder of HTML pages: each photograph small, its labels with their probabilities, its tags.
 
 A page has up to 100 photographs with the pixels in it, so pages can be moved, mailed and read without
 a network, and 100,000 photographs are 1,000 files of about a megabyte. Only links to the originals
@@ -16,12 +16,12 @@ import urllib.parse
 
 from msmm.core.errors import UserError
 from msmm.core.files import PARTIAL, lock, write_bytes
-from msmm.photos.outputs import Annotated, shown
+from msmm.photos.formats import Annotated, escape_unprintable
 
 PHOTOS_A_PAGE = 100
 RUNNERS_UP = 3  # labels that were not chosen, shown as well
 MARK = "<!doctype html><!-- an msmm gallery -->"  # what a page begins with
-NEXT = "<!-- next -->"  # where the link to the next page goes once there is one
+NEXT = "<!-- next -->"  # the place of the link to the next page
 _NAME = re.compile(r"page-(\d{4,})\.html")
 _TITLE = re.compile(r"<title>Annotated by (.*?)(?:, page \d+)?</title>")
 _PATH = re.compile(r'<article id="([^"]*)">')
@@ -66,16 +66,21 @@ _POLICY = (
 
 
 class Gallery:
-    """The output --format=html, see `outputs`: pages in a folder, each whole or not at all."""
+    """The output --format=html: pages in a folder, each whole or not at all."""
 
     def __init__(self, folder: str, model: str, overwrite: bool):
-        self._folder, self._model, self._overwrite = pathlib.Path(folder), shown(model), overwrite
+        self._folder, self._model, self._overwrite = (
+            pathlib.Path(folder),
+            escape_unprintable(model),
+            overwrite,
+        )
         if self._folder.exists() and not self._folder.is_dir():
-            raise UserError(f"{folder} is there and not a folder: name another --output")
+            raise UserError(f"{folder} exists and is not a folder: name another --output")
         strange = [p.name for p in self._folder.glob("*") if not _is_ours(p)] if self._folder.exists() else []
         if strange:
             raise UserError(
-                f"{folder} holds other files than a gallery's ({shown(strange[0])}): name another --output"
+                f"{folder} holds other files than a gallery's ({escape_unprintable(strange[0])}): name "
+                "another --output"
             )
         self._pages: list[tuple[int, int, str, str, str]] = []  # number, photographs, first and last, model
         self._done: dict[int, str] = {}  # a path's hash -> the model
@@ -89,7 +94,8 @@ class Gallery:
                 )
             model = html.unescape(title[1])
             self._done.update(dict.fromkeys(map(hash, paths), model))
-            self._pages.append((int(_NAME.fullmatch(path.name)[1]), len(paths), paths[0], paths[-1], model))
+            number = int(_NAME.sub(r"\1", path.name))
+            self._pages.append((number, len(paths), paths[0], paths[-1], model))
 
     def __enter__(self) -> "Gallery":
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +114,7 @@ class Gallery:
             self._write("index.html", self._index(), " and ".join(models or [self._model]))
         os.close(self._locked)
 
-    def done(self, path: str) -> str | None:
+    def find_annotator(self, path: str) -> str | None:
         return self._done.get(hash(path))
 
     def write(self, photo: Annotated) -> None:
@@ -142,9 +148,6 @@ class Gallery:
         notes = [f"quantity predicted: {photo.quantity:.1f}"]
         if photo.tags:
             notes.append(f"tags: {', '.join(photo.tags)}")
-        if photo.near:
-            read = ", ".join(f"{word} as {tag}" for word, tag in photo.near.items())
-            notes.append(f"read as the nearest tag: {read}")
         if photo.unknown:
             notes.append(f"not known to the model: {', '.join(photo.unknown)}")
         name = _text(os.path.basename(photo.path))
@@ -191,7 +194,7 @@ def _row(name: str, probability: float, chosen: bool) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(shown(text))
+    return html.escape(escape_unprintable(text))
 
 
 def _page(number: int) -> str:

@@ -1,117 +1,216 @@
-"""The keywords that a photograph has already, and which tags of a model they are."""
+"""The keywords that a photograph has already, and which tags of a model they are.
+
+Nothing that a person wrote is lost, doubled or cut: a keyword that several programs have written in several
+places comes once, whole, and what cannot be read is reported.
+"""
 
 import codecs
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
-from PIL import Image, IptcImagePlugin
+from PIL import Image
 
 from msmm.core.text import normalise_tag, singulars
 from msmm.photos import xmp
+from msmm.photos.metadata import extract_metadata
 
-IPTC_KEYWORDS, IPTC_CHARSET = (2, 25), (1, 90)
-UTF8_CHARSET = b"\x1b%G"
 MAX_TEXT = 1 << 16  # bytes of a text file of tags
-MAX_KEYWORDS = 1000  # of a photograph
-MAX_LENGTH = 200  # characters of a keyword
+MAX_CHARACTERS = 1 << 20  # of all keywords of a photograph
+IPTC_BYTES = 64  # of a keyword; programs cut longer ones, some in the middle of a character
+# What writes IPTC without a mark of its encoding: the code pages of Windows, of East Asia and of the old Mac.
+_CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "koi8-r", "mac-roman", "cp437",
+               "cp850", "shift-jis", "gbk", "big5", "euc-kr", "euc-jp")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Keywords:
+    """Keywords of a photograph.
+
+    words: each once, as they are written. paths: with the levels above them, the keyword last. problems:
+    causes why some were not read.
+    """
+
+    words: tuple[str, ...] = ()
+    paths: tuple[tuple[str, ...], ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Tags:
-    """The tag vocabulary of a model, to look words up in.
+    """The tag vocabulary of a model, to look words up in."""
 
-    nearest: what else a word that is no tag may be read as, such as `word_vectors.nearest` gives.
-    """
-
-    def __init__(self, tags: Sequence[str], nearest: Callable[[str], str | None] | None = None):
-        self._nearest = nearest or (lambda word: None)
-        self._exact, self._plural, self._joined = {}, {}, {}
+    def __init__(self, tags: Sequence[str]):
+        self._exact: dict[str, str] = {}
+        self._plural: dict[str, str] = {}
+        self._joined: dict[str, str] = {}
         for tag in tags:  # in order, so that the earlier of two that are alike is found
             name = normalise_tag(tag)
             self._exact.setdefault(name, tag)
-            self._joined.setdefault(_joined(name), tag)
+            self._joined.setdefault(_join(name), tag)
             for singular in singulars(name) - {name}:
                 self._plural.setdefault(singular, tag)
 
     def find(self, word: str) -> str | None:
-        """The tag that a word is: equal but for Unicode form, case and spaces, or its singular, its
+        """Returns the tag that a word is: equal but for Unicode form, case and spaces, or its singular, its
         plural, or the same letters without spaces and hyphens ("Golden Gate" for `goldengate`)."""
         name = normalise_tag(word)
         for form in (name, *sorted(singulars(name) - {name}, key=lambda form: (-len(form), form))):
             if form in self._exact:
                 return self._exact[form]
-        return self._plural.get(name) or self._joined.get(_joined(name))
+        return self._plural.get(name) or self._joined.get(_join(name))
 
-    def split(self, words: Iterable[str]) -> tuple[list[str], list[str], dict[str, str]]:
-        """The tags that words are or are read as, each once; the words that are none; and those that are
-        read as their nearest tag, with it."""
-        known, unknown, near = {}, {}, {}
+    def split(
+        self, words: Iterable[str], paths: Iterable[tuple[str, ...]] = ()
+    ) -> tuple[list[str], list[str]]:
+        """Returns the tags that words are, and the words that are none, each once.
+
+        Of `Nature|sky` and `Nature/sky` the last level counts as well as the whole, and of `paths` the whole.
+        """
+        known: dict[str, None] = {}
+        unknown: dict[str, None] = {}
         for word in words:
-            tag = self.find(word)
-            if tag is None and (tag := self._nearest(word)) is not None:
-                near[word] = tag
-            (unknown if tag is None else known).setdefault(word if tag is None else tag)
-        return list(known), list(unknown), near
+            levels = [level for part in re.split(r"[|/]", word) if (level := xmp.clean(part))]
+            tags = [self.find(word), self.find(levels[-1]) if levels else None]
+            if not any(tags):
+                unknown.setdefault(xmp.last_level(word), None)
+            known.update(dict.fromkeys(filter(None, tags)))
+        for path in paths:
+            forms = (self.find(separator.join(path)) for separator in "|/") if len(path) > 1 else ()
+            known.update(dict.fromkeys(filter(None, forms)))
+        return list(known), list(unknown)
 
 
-def _joined(name: str) -> str:
+def _join(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name) or name
 
 
-def embedded(image: Image.Image) -> list[str]:
-    """The keywords in a photograph itself: IPTC Keywords and XMP dc:subject, each once.
+def read_embedded(image: Image.Image, data: bytes, others: Iterable[str] = ()) -> Keywords:
+    """Reads the keywords in a photograph itself: of IPTC, XMP and Windows.
 
-    Metadata that is damaged has none.
+    Args:
+      image: as `images.load` returns it.
+      data: the bytes of its file.
+      others: keywords that it has elsewhere, in a sidecar; IPTC ones that are cut from these are left out.
     """
-    words = []
-    with contextlib.suppress(Exception):  # Pillow's IPTC reader raises many types on damaged blocks
-        said = IptcImagePlugin.getiptcinfo(image) or {}
-        found = said.get(IPTC_KEYWORDS, [])
-        utf8 = said.get(IPTC_CHARSET) == UTF8_CHARSET
-        words += [_iptc_text(word, utf8) for word in (found if isinstance(found, list) else [found])]
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    with contextlib.suppress(xmp.BadPacket):
-        words += xmp.parse(packet.encode() if isinstance(packet, str) else packet).subjects if packet else []
-    return _each_once(words)
-
-
-def _iptc_text(word: bytes, utf8: bool) -> str:
-    """Without a word on its encoding it is that of the writing computer: UTF-8, or else Latin-1."""
     try:
-        return word.decode()
+        found = extract_metadata(image, data)
+    except Exception:  # what Pillow keeps of a damaged file is of many types
+        return Keywords(problems=("damaged metadata",))
+    packets = []
+    for packet in found.packets:
+        try:
+            packets.append(xmp.parse_any(packet))
+        except xmp.BadPacket as error:
+            found.problems.append(str(error))
+    read = join_keywords([read_packet(packet) for packet in packets], found.windows)
+    whole = [*read.words, *others]
+    iptc = [_decode(raw) for raw in found.iptc if not _is_rendering(raw, whole)]
+    return join_keywords([Keywords(tuple(iptc), (), tuple(found.problems)), read])
+
+
+def read_packet(packet: xmp.Packet) -> Keywords:
+    """Returns the keywords of an XMP packet; the names of faces (regions) are none."""
+    return Keywords(tuple(packet.subjects), tuple(packet.hierarchies))
+
+
+def join_keywords(parts: Iterable[Keywords], more: Iterable[str] = ()) -> Keywords:
+    """Joins keywords, each once, with the last levels of their paths.
+
+    Args:
+      parts: keywords in order; words go before last levels.
+      more: further words.
+    """
+    parts = [*parts, Keywords(tuple(more))]
+    words: dict[str, str] = {}  # by composed form: macOS writes decomposed ones
+    paths = list(dict.fromkeys(path for part in parts for path in part.paths))
+    for word in (xmp.clean(word) for part in parts for word in part.words):
+        if word:
+            words.setdefault(unicodedata.normalize("NFC", word), word)
+    last = {_fold(level) for word in words.values() for level in (word, re.split(r"[|/]", word)[-1])}
+    for *_, word in paths:
+        if _fold(word) not in last:
+            last.add(_fold(word))
+            words.setdefault(unicodedata.normalize("NFC", word), word)
+    problems = dict.fromkeys(problem for part in parts for problem in part.problems)
+    if sum(map(len, words.values())) > MAX_CHARACTERS:
+        words, paths = {}, []
+        problems["more than a million characters of keywords"] = None
+    return Keywords(tuple(words.values()), tuple(paths), tuple(problems))
+
+
+def _fold(word: str) -> str:
+    return unicodedata.normalize("NFC", xmp.clean(word)).casefold()
+
+
+def _decode(word: bytes) -> str:
+    """Decodes UTF-8, also where it is cut in the middle of a character, or else Windows-1252, or Latin-1.
+
+    A mark of the encoding says no more: other programs than the one that set it add keywords.
+    """
+    most = 4 if len(word) > IPTC_BYTES - 4 else 1  # bytes of a character that may be cut
+    for end in range(len(word), len(word) - most, -1):
+        with contextlib.suppress(UnicodeDecodeError):
+            return word[:end].decode()
+    try:
+        return word.decode("cp1252")
     except UnicodeDecodeError:
-        return word.decode("utf-8", "replace") if utf8 else word.decode("latin-1")
+        return word.decode("latin-1")
 
 
-def in_text(photo: str) -> list[str]:
-    """The tags in the text file beside a photograph, `photo.jpg.txt` or `photo.txt`, if there is one.
+def _is_rendering(raw: bytes, whole: Iterable[str]) -> bool:
+    """Returns whether an IPTC keyword is only what a program made of one of `whole`.
+
+    It is the same in another encoding, with "?" for what that does not have, or cut at 64 bytes or letters.
+    """
+    raw = raw.strip(b" \0\t\r\n")
+    encodings = ("ascii", "utf-8") if raw.isascii() else ("utf-8", *_CODE_PAGES)
+    for word in whole:
+        for form in {unicodedata.normalize(form, xmp.clean(word)) for form in ("NFC", "NFD")}:
+            for encoding in encodings:
+                encoded = form.encode(encoding, "replace")
+                if raw == encoded != form.encode():
+                    return True
+                if len(raw) < len(encoded) and encoded.startswith(raw) and _is_cut(raw, encoding):
+                    return True
+    return False
+
+
+def _is_cut(raw: bytes, encoding: str) -> bool:
+    characters = len(raw.decode(encoding, "replace"))
+    return IPTC_BYTES - 4 < len(raw) <= IPTC_BYTES or characters in (IPTC_BYTES - 1, IPTC_BYTES)
+
+
+def read_text(photo: str) -> Keywords:
+    """Reads the tags in the text file beside a photograph, `photo.jpg.txt` or `photo.txt`, if there is one.
 
     It is in UTF-8, in UTF-16 with a byte order mark, or else in Windows-1252, a kind of Latin-1.
     """
-    texts = []
+    texts, problems = [], []
     for name in (f"{photo}.txt", f"{os.path.splitext(photo)[0]}.txt"):
-        with contextlib.suppress(OSError):
-            if name != photo and os.path.isfile(name) and os.path.getsize(name) <= MAX_TEXT:
-                texts.append(_decoded(pathlib.Path(name).read_bytes()))
-    return separated("\n".join(texts))
+        if name == photo or not os.path.isfile(name):
+            continue
+        try:
+            if os.path.getsize(name) > MAX_TEXT:
+                problems.append(f"a text file of over {MAX_TEXT >> 10} KiB beside it")
+            else:
+                texts.append(_decode_text(pathlib.Path(name).read_bytes()))
+        except OSError as error:
+            problems.append(f"unreadable text file ({error.strerror})")
+    return Keywords(tuple(separate("\n".join(texts))), (), tuple(problems))
 
 
-def _decoded(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
-    try:
+    with contextlib.suppress(UnicodeDecodeError):
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+    return data.decode("cp1252", "replace")
 
 
-def separated(text: str) -> list[str]:
-    """The keywords of a text, each once: they are separated by commas, semicolons or lines."""
-    return _each_once(re.split(r"[,;\r\n]", text))
-
-
-def _each_once(words: Iterable[str]) -> list[str]:
-    found = dict.fromkeys(xmp.clean(word)[:MAX_LENGTH] for word in words)
-    return [word for word in found if word][:MAX_KEYWORDS]
+def separate(text: str) -> list[str]:
+    """Returns the keywords of a text, each once: they are separated by commas, semicolons or lines."""
+    return list(join_keywords([], re.split(r"[,;\r\n]", text)).words)

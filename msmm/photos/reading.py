@@ -1,4 +1,4 @@
-"""One photograph, on the way to the model: work for processes of their own, without TensorFlow."""
+"""Reads one photograph for the model: work for processes of their own, without TensorFlow."""
 
 import dataclasses
 import pathlib
@@ -8,61 +8,89 @@ from PIL import Image
 
 from msmm.core import images, resizing
 from msmm.core.text import normalise_tag
-from msmm.photos import keywords, sidecars
+from msmm.photos import sidecars
+from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
 
 THUMBNAIL = 256  # pixels, the longer side
 THUMBNAIL_QUALITY = 75
 
 
 @dataclasses.dataclass(frozen=True)
+class Preparation:
+    """The settings of preparing photographs.
+
+    image_size: of the model's square input, pixels. thumbnail: whether a small picture is wanted. to_sidecar:
+    whether labels go into the sidecar, so that a photograph which was annotated there is skipped. overwrite:
+    whether it is not.
+    """
+
+    image_size: int
+    thumbnail: bool = False
+    to_sidecar: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Photo:
     """A photograph that can be annotated.
 
-    pixels: RGB uint8 [size, size, 3]. words: the photographer's keywords, in the photograph, its
-    sidecars and its text file; embedded: those in the photograph itself. What we have added before is in
-    neither. thumbnail: JPEG bytes, or b"" where none is wanted.
+    pixels: RGB uint8 [size, size, 3]. keywords: the photographer's, in the photograph, its sidecars and its
+    text file, with the causes why some were not read; embedded: those in the photograph itself. What a model
+    has added before is in neither. thumbnail: JPEG bytes, or b"" where none is wanted.
     """
 
     pixels: np.ndarray
-    words: list[str]
-    embedded: list[str]
+    keywords: Keywords
+    embedded: tuple[str, ...]
     thumbnail: bytes
 
 
 @dataclasses.dataclass(frozen=True)
-class Passed:
-    """One that is not annotated. cause: why it cannot be; done_by: the model that has done it before."""
+class Skipped:
+    """A photograph that is not annotated. cause: why it cannot be; done_by: the model that has done it."""
 
-    cause: str | None = None
+    cause: str = ""
     done_by: str | None = None
 
 
-def prepare(path: str, size: int, thumbnail: bool, to_sidecar: bool, overwrite: bool) -> Photo | Passed:
-    """Reads a photograph and its keywords.
-
-    size: of the model's square input, pixels. to_sidecar: the answer goes into its sidecar, so one that
-    has been annotated there is passed over unless `overwrite`.
-    """
+def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
+    """Reads a photograph and its keywords."""
     try:
-        if to_sidecar and (model := sidecars.done_by(path)) and not overwrite:
-            return Passed(done_by=model)
-        least = max(resizing.DETAIL * size, THUMBNAIL)
-        loaded = images.load(pathlib.Path(path), least)
+        done_by = sidecars.find_annotator(path) if preparation.to_sidecar else None
+        if done_by and not preparation.overwrite:
+            return Skipped(done_by=done_by)
+        data = images.read_bytes(pathlib.Path(path))
+        least = max(resizing.DETAIL * preparation.image_size, THUMBNAIL)
+        loaded = images.load(data, path, least)
         picture = images.upright(loaded)
-        in_sidecars, added = sidecars.read(path)
     except (images.BrokenImage, sidecars.CannotWrite) as error:
-        return Passed(cause=str(error))
+        return Skipped(cause=str(error))
+    in_sidecars, added = sidecars.read_sidecars(path)
+    in_text = read_text(path)
+    embedded = read_embedded(loaded, data, [*in_sidecars.words, *in_text.words])
+    if preparation.to_sidecar and embedded.problems and not sidecars.has_keywords(path):
+        # Programs would read the sidecar's instead of the photograph's.
+        return Skipped(cause=f"{embedded.problems[0]} in it: keywords in a sidecar would hide its own")
     ours = {normalise_tag(word) for word in added}
-    embedded = [word for word in keywords.embedded(loaded) if normalise_tag(word) not in ours]
-    beside = [word for word in in_sidecars if normalise_tag(word) not in ours]
-    words = list(dict.fromkeys([*embedded, *beside, *keywords.in_text(path)]))
+    embedded, in_sidecars = (_without(part, ours) for part in (embedded, in_sidecars))
     if (times := min(picture.size) // least) > 1:  # what was no JPEG comes in its full size
         picture = picture.reduce(times)
-    pixels = resizing.resize_picture(picture, size)
-    return Photo(pixels, words, embedded, _thumbnail(picture) if thumbnail else b"")
+    return Photo(
+        resizing.resize_picture(picture, preparation.image_size),
+        join_keywords([embedded, in_sidecars, in_text]),
+        embedded.words,
+        _make_thumbnail(picture) if preparation.thumbnail else b"",
+    )
 
 
-def _thumbnail(picture: Image.Image) -> bytes:
-    """Shrinks the picture itself."""
+def _without(keywords: Keywords, ours: set[str]) -> Keywords:
+    """Keywords without those that a model has added; other programs may have put them into a hierarchy."""
+    words = tuple(word for word in keywords.words if normalise_tag(word) not in ours)
+    paths = tuple(path for path in keywords.paths if normalise_tag(path[-1]) not in ours)
+    return Keywords(words, paths, keywords.problems)
+
+
+def _make_thumbnail(picture: Image.Image) -> bytes:
+    """Returns JPEG bytes; shrinks the picture itself."""
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return images.encode(picture, THUMBNAIL_QUALITY)

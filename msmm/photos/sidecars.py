@@ -1,4 +1,5 @@
-"""The XMP files beside a photograph: `photo.jpg.xmp` (digiKam, darktable) and `photo.xmp` (Lightroom)."""
+"""Reads and writes XMP files beside a photograph: `photo.jpg.xmp` (digiKam, darktable) and `photo.xmp`
+(Lightroom)."""
 
 import collections
 import contextlib
@@ -9,77 +10,93 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from msmm.core.files import is_at, lock, named
-from msmm.photos import xmp
-from msmm.photos.finding import PHOTOS, UNREADABLE
+from msmm.core import photo_files
+from msmm.core.files import add_path_to_errors, is_at, lock
+from msmm.photos import xmp, xmp_merging
+from msmm.photos.keywords import Keywords, join_keywords, read_packet
 
 
 class CannotWrite(Exception):
-    """A sidecar that is left as it is; the message is the cause."""
+    """Raised for a sidecar that is left as it is; the message is the cause."""
 
 
-def to_write(photo: str) -> str:
-    """The sidecar to write to: the one that is there, `photo.jpg.xmp` if both are or none is.
+def choose_sidecar(photo: str) -> str:
+    """Returns the sidecar to write to: the one that exists, `photo.jpg.xmp` if both do or none does.
 
     A `photo.xmp` that may as well be of another photograph, `photo.cr2` say, is not written to.
     """
-    full, short = _there(photo), _there(os.path.splitext(photo)[0])
+    full, short = _find_sidecar(photo), _find_sidecar(os.path.splitext(photo)[0])
     if short and not full and not _shared(photo):
         return short
     return full or f"{photo}.xmp"
 
 
-def read(photo: str) -> tuple[list[str], list[str]]:
-    """The keywords in all sidecars of a photograph, and which of them we have added before.
-
-    A sidecar that cannot be read has none.
-    """
-    keywords, added = [], []
-    for path in filter(None, (_there(photo), _there(os.path.splitext(photo)[0]))):
-        with contextlib.suppress(xmp.BadPacket, OSError):
-            packet = _parse(path)
-            keywords += packet.subjects
+def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
+    """Returns the keywords in all sidecars of a photograph, and which of them a model has added before."""
+    parts, added = [], []
+    for path in filter(None, (_find_sidecar(photo), _find_sidecar(os.path.splitext(photo)[0]))):
+        try:
+            packet = xmp.parse_any(_read(path))
+        except xmp.BadPacket as error:
+            parts.append(Keywords(problems=(f"{error} in its sidecar",)))
+        except OSError as error:
+            parts.append(Keywords(problems=(f"unreadable sidecar ({error.strerror})",)))
+        else:
+            parts.append(read_packet(packet))
             added += packet.texts(xmp.ADDED)
-    return keywords, added
+    return join_keywords(parts), added
 
 
-def done_by(photo: str) -> str | None:
-    """The model that annotated a photograph before, or None.
+def find_annotator(photo: str) -> str | None:
+    """Returns the model that annotated a photograph before, or None.
 
-    Raises CannotWrite where there is a sidecar that cannot be added to.
+    Raises:
+      CannotWrite: it has a sidecar that cannot be added to.
     """
-    path = to_write(photo)
+    path = choose_sidecar(photo)
     if not os.path.lexists(path):
         return None
     try:
-        return " ".join(_parse(path).texts(xmp.MODEL)) or None
+        return " ".join(xmp.parse(_read(path)).texts(xmp.MODEL)) or None
     except xmp.BadPacket as error:
         raise CannotWrite(f"{error} in its sidecar") from None
     except OSError as error:
         raise CannotWrite(f"unreadable sidecar ({error.strerror})") from None
 
 
-# What the system says of one file; a full disk would refuse the next one too.
+def has_keywords(photo: str) -> bool:
+    """Returns whether the sidecar to write to has a list of keywords, be it empty."""
+    with contextlib.suppress(OSError, xmp.BadPacket):
+        packet = xmp.parse(_read(choose_sidecar(photo)))
+        attributes = (name for description in packet.rdf.children for name in description.attributes)
+        return xmp.SUBJECT in (*attributes, *(element.name for element in packet.properties))
+    return False
+
+
+# Errors that concern one file; a full disk would refuse the next one too.
 _OF_THIS_FILE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG)
 
 
-def write(
+def write_labels(
     photo: str, keywords: Sequence[str], labels: Sequence[str], model: str, same: Callable[[str], object]
 ) -> str:
     """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
 
-    The arguments are those of `xmp.merged`. Raises CannotWrite; a full disk is an OSError.
+    The other arguments are the same as for `xmp_merging.merge_keywords`.
+
+    Raises:
+      CannotWrite: with the cause. A full disk is an OSError.
     """
-    path = to_write(photo)
+    path = choose_sidecar(photo)
     real = os.path.realpath(path)  # a link stays one
     try:
-        with named(real), _partial(f"{real}.partial") as partial:
+        with add_path_to_errors(real), _partial(f"{real}.partial") as partial:
             if os.path.lexists(path):
                 old = pathlib.Path(path).read_bytes()
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)
             else:
                 old = None
-            partial.write(xmp.merged(old, keywords, labels, model, same))
+            partial.write(xmp_merging.merge_keywords(old, keywords, labels, model, same))
             partial.flush()
             os.replace(partial.name, real)
     except xmp.BadPacket as error:
@@ -93,9 +110,12 @@ def write(
 
 @contextlib.contextmanager
 def _partial(path: str) -> Iterator[BinaryIO]:
-    """A file to write to, locked and empty, which is gone afterwards if it was not renamed.
+    """Opens a file to write to, locked and empty, and removes it afterwards if it was not renamed.
 
-    Raises CannotWrite where another process has it. One that a killed process has left is taken over.
+    One that a killed process has left is taken over.
+
+    Raises:
+      CannotWrite: another process has it.
     """
     with open(path, "ab") as file:
         if lock(file.fileno()) is False or not is_at(file, path):
@@ -108,27 +128,27 @@ def _partial(path: str) -> Iterator[BinaryIO]:
                 os.remove(path)
 
 
-def _parse(path: str) -> xmp.Packet:
+def _read(path: str) -> bytes:
     with open(path, "rb") as file:
-        return xmp.parse(file.read(xmp.MAX_BYTES + 1))
+        return file.read(xmp.MAX_BYTES + 1)
 
 
-def _there(stem: str) -> str | None:
+def _find_sidecar(stem: str) -> str | None:
     return next((path for path in (f"{stem}.xmp", f"{stem}.XMP") if os.path.lexists(path)), None)
 
 
 def _shared(photo: str) -> bool:
     folder, name = os.path.split(photo)
-    stem, extension = os.path.splitext(name)
-    itself = extension.lower() in PHOTOS
+    stem = os.path.splitext(name)[0]
+    itself = photo_files.is_photo_name(name)
     return _photos_by_stem(folder or ".")[stem] > itself
 
 
 @functools.lru_cache(maxsize=2)
 def _photos_by_stem(folder: str) -> collections.Counter:
-    """How many photographs of a folder have a name that is the same but for the extension."""
+    """Counts the photographs of a folder whose names are the same but for the extension."""
     try:
-        parts = [os.path.splitext(name) for name in os.listdir(folder)]
+        names = os.listdir(folder)
     except OSError:  # a folder that may be entered but not listed
-        parts = []
-    return collections.Counter(stem for stem, extension in parts if extension.lower() in PHOTOS + UNREADABLE)
+        names = []
+    return collections.Counter(os.path.splitext(n)[0] for n in names if photo_files.is_photograph(n, b""))

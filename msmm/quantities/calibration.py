@@ -1,13 +1,14 @@
-"""Probabilities that come true as often as they say: Platt's scaling with shrunk class offsets."""
+"""Calibrated probabilities: Platt scaling with shrunk class offsets."""
 
 import dataclasses
 
 import numpy as np
 
-from msmm.quantities.held_out import HeldOut, sigmoid
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.logits import sigmoid
 
-# Strengths of the priors, as precisions. An offset is trusted by half where a class's held-out images
-# hold ten units of information, Σ p(1 - p): with few of them all classes share one offset.
+# Precisions of the priors. A class's own offset has half the weight where its held-out images hold ten
+# units of information, Σ p(1 - p): with few of them all classes share one offset.
 OFFSET_PRECISION = 10.0
 SLOPE_PRECISION = 1.0
 LEAST_SLOPE = 0.05  # keeps it monotone where a classifier is worse than chance
@@ -22,27 +23,30 @@ class Calibration:
     offsets: tuple[float, ...]
 
     @classmethod
-    def fit(cls, held_out: HeldOut) -> "Calibration":
-        """The most probable slope and offsets (eq. 4 on held-out images, plus normal priors: the slope
-        about 1, the offsets about a common one that is free). Platt 1999, Gelman's partial pooling."""
+    def fit(cls, held_out: HeldOutPredictions) -> "Calibration":
+        """Returns the most probable slope and offsets (Platt 1999, with partial pooling).
+
+        They minimise eq. 4 on held-out images plus normal priors: the slope about 1, the offsets about a
+        common offset that is free.
+        """
         z, y = held_out.logits, held_out.labels.astype(np.float64)
-        found = _minimise(z, y, free_slope=True)
-        if found[0] < LEAST_SLOPE:
-            found = _minimise(LEAST_SLOPE * z, y, free_slope=False)
-            found[0] = LEAST_SLOPE
-        return cls(float(found[0]), tuple(float(v) for v in found[1] + found[2:]))
+        solution = _minimise(z, y, free_slope=True)
+        if solution[0] < LEAST_SLOPE:
+            solution = _minimise(LEAST_SLOPE * z, y, free_slope=False)
+            solution[0] = LEAST_SLOPE
+        return cls(float(solution[0]), tuple(float(v) for v in solution[1] + solution[2:]))
 
     def logits(self, z: np.ndarray) -> np.ndarray:
-        """Calibrated logits [N, C] of logits [N, C]."""
+        """Returns calibrated logits [N, C] of logits [N, C]."""
         return self.slope * z + np.array(self.offsets)
 
     def probabilities(self, z: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities [N, C] of logits [N, C]."""
+        """Returns calibrated probabilities [N, C] of logits [N, C]."""
         return sigmoid(self.logits(z))
 
 
 def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
-    """(slope, common offset, C class offsets) by Newton's method with halved steps; convex."""
+    """Returns (slope, common offset, C class offsets) by Newton's method with halved steps; convex."""
     classes = z.shape[1]
     prior = np.r_[SLOPE_PRECISION if free_slope else 1e12, 1e-6, np.full(classes, OFFSET_PRECISION)]
     centre = np.r_[1.0, 0.0, np.zeros(classes)]
@@ -51,11 +55,11 @@ def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
         u = v[0] * z + v[1] + v[2:]
         return (np.logaddexp(0, u) - y * u).sum() + (prior * (v - centre) ** 2).sum() / 2
 
-    found = centre.copy()
+    solution = centre.copy()
     for _ in range(_STEPS):
-        p = sigmoid(found[0] * z + found[1] + found[2:])
+        p = sigmoid(solution[0] * z + solution[1] + solution[2:])
         error, weight = p - y, p * (1 - p)
-        gradient = np.r_[(error * z).sum(), error.sum(), error.sum(0)] + prior * (found - centre)
+        gradient = np.r_[(error * z).sum(), error.sum(), error.sum(0)] + prior * (solution - centre)
         hessian = np.diag(prior)
         hessian[0, 0] += (weight * z * z).sum()
         hessian[1, 1] += weight.sum()
@@ -63,10 +67,10 @@ def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
         hessian[1, 2:] = hessian[2:, 1] = weight.sum(0)
         hessian[range(2, classes + 2), range(2, classes + 2)] += weight.sum(0)
         step = np.linalg.solve(hessian, gradient)
-        now = objective(found)
-        while objective(found - step) > now and np.abs(step).max() > 1e-9:
+        now = objective(solution)
+        while objective(solution - step) > now and np.abs(step).max() > 1e-9:
             step /= 2
-        found = found - step
+        solution = solution - step
         if np.abs(step).max() < 1e-8:
             break
-    return found
+    return solution

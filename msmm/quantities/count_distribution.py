@@ -1,4 +1,4 @@
-"""How many of independent labels are there, and how many to say: exact, by dynamic programming."""
+"""The distribution of the number of independent labels, and the best number to choose: exact."""
 
 import numpy as np
 
@@ -9,26 +9,32 @@ _IMAGES = 256  # at a time
 
 
 def poisson_binomial(p: np.ndarray) -> np.ndarray:
-    """P(m = s) for s = 0 … C where label j is there with probability p[:, j], whatever the others.
+    """Returns P(m = s) for s = 0 … C if label j is positive with probability p[:, j], independently.
 
-    p: [N, C] in 0 … 1. Returns [N, C + 1] float64; rows sum to 1. O(N C^2).
+    Args:
+        p: [N, C] in 0 … 1.
+
+    Returns:
+        [N, C + 1] float64; rows sum to 1. O(N C^2).
     """
     p = np.asarray(p, np.float64)
-    found = np.zeros((len(p), p.shape[1] + 1))
-    found[:, 0] = 1
+    distribution = np.zeros((len(p), p.shape[1] + 1))
+    distribution[:, 0] = 1
     for j in range(p.shape[1]):
-        _add_label(found, p[:, j : j + 1])
-    return found
+        _add_label(distribution, p[:, j : j + 1])
+    return distribution
 
 
 def best_expected_f1(p: np.ndarray) -> np.ndarray:
-    """The number of labels k >= 1 for which the k likeliest have the highest expected F1, [N] int32.
+    """Returns the number of labels k >= 1 for which the k likeliest have the highest expected F1, [N] int32.
 
     With independent labels no other set has a higher one (Jansche 2007; Ye, Chai, Lee and Chieu 2012).
-    F1 of an image: 2 |said and true| / (|said| + |true|).
+    The F1 of an image is 2 |chosen and true| / (|chosen| + |true|). Exact up to 1e-12: the number of true
+    labels among the k likeliest and the number among the others are Poisson-binomial, so that each k costs
+    one bilinear form. Ties go to the lower k.
 
-    p: [N, C] in 0 … 1. Exact up to 1e-12: of the a labels that are true among the k likeliest, and the b
-    among the others, both are Poisson-binomial, so a k costs one bilinear form. Ties go to the lower k.
+    Args:
+        p: [N, C] in 0 … 1.
     """
     p = -np.sort(-np.asarray(p, np.float64), axis=1)
     batches = [p[start : start + _IMAGES] for start in range(0, len(p), _IMAGES)]
@@ -42,27 +48,27 @@ def _lowest_best(f1: np.ndarray) -> np.ndarray:
 
 
 def expected_f1(p: np.ndarray) -> np.ndarray:
-    """The expected F1 of saying the first k labels, for k = 1 … C: [N, C] float64, from p [N, C]."""
+    """Returns the expected F1 of the first k labels, for k = 1 … C: [N, C] float64, from p [N, C]."""
     n, classes = p.shape
     possible = np.flatnonzero((poisson_binomial(p) > _NEGLIGIBLE).any(axis=0))
-    size = possible[-1] + 1  # counts beyond are never seen
-    others = np.zeros((classes + 1, n, size))  # of the labels from k on, by how many are true
+    size = possible[-1] + 1  # larger counts are negligible
+    others = np.zeros((classes + 1, n, size))  # P(number of true labels from k on)
     others[classes, :, 0] = 1
     for k in reversed(range(classes)):
         others[k] = others[k + 1]
         _add_label(others[k], p[:, k : k + 1])
-    first = np.zeros((n, size))  # of the first k labels
+    first = np.zeros((n, size))  # P(number of true labels among the first k)
     first[:, 0] = 1
     a = np.arange(size)
-    found = np.empty((n, classes))
+    expected = np.empty((n, classes))
     for k in range(1, classes + 1):
         _add_label(first, p[:, k - 1 : k])
         f1 = 2 * a[:, None] / (k + a[:, None] + a[None])
-        found[:, k - 1] = np.einsum("na,na->n", first, others[k] @ f1.T)
-    return found
+        expected[:, k - 1] = np.einsum("na,na->n", first, others[k] @ f1.T)
+    return expected
 
 
 def _add_label(distribution: np.ndarray, p: np.ndarray) -> None:
-    """Adds a label of probabilities p [N, 1] to a distribution of counts [N, …], in place."""
+    """Adds a label with probabilities p [N, 1] to a distribution of counts [N, …], in place."""
     distribution[:, 1:] += p * (distribution[:, :-1] - distribution[:, 1:])
     distribution[:, 0] *= 1 - p[:, 0]

@@ -1,4 +1,4 @@
-"""The lowest and the highest scores and counts of an estimator whose inputs are known up to a tolerance.
+"""The lowest and the highest scores and counts of a counting rule whose inputs are known up to a tolerance.
 
 `scoring.borderline` finds from them the labels whose decision rounding can reverse.
 """
@@ -7,49 +7,49 @@ import numpy as np
 
 from msmm.quantities import thresholds
 from msmm.quantities.count_distribution import expected_f1
-from msmm.quantities.estimators import Estimator, ExpectedF1, GuidedThreshold
-from msmm.quantities.held_out import logits
-from msmm.scoring.predictions import Annotations
+from msmm.quantities.counting_rules import CountingRule, ExpectedF1, GuidedThreshold
+from msmm.scoring.logits import to_logits
+from msmm.scoring.predictions import Predictions
 
-Range = tuple[Annotations, Annotations]
+Range = tuple[Predictions, Predictions]
 
 
-def annotate_range(
-    estimator: Estimator, probabilities: np.ndarray, raw: np.ndarray, tolerance: float, raw_tolerance: float
+def predict_range(
+    rule: CountingRule, probabilities: np.ndarray, raw: np.ndarray, tolerance: float, raw_tolerance: float
 ) -> Range:
-    """Returns the lowest and the highest scores and counts of an estimator.
+    """Returns the lowest and the highest scores and counts of a counting rule.
 
     Args:
-        estimator: one of `estimators.ESTIMATORS`, or `AtLeast`.
+        rule: one of the registry, or `AtLeast`.
         probabilities: [N, C] float, each known up to `tolerance`.
         raw: [N] float, the regressor's quantities, each known up to `raw_tolerance`.
     """
     p, m = np.asarray(probabilities, np.float64), np.asarray(raw, np.float64)
     low, high = np.clip(p - tolerance, 0, 1), np.clip(p + tolerance, 0, 1)
     fewer, more = m - raw_tolerance, m + raw_tolerance
-    if isinstance(estimator, GuidedThreshold):
-        return _guided_range(estimator, low, high, fewer, more)
-    if isinstance(estimator, ExpectedF1):
-        return _expected_f1_range(estimator, low, high)
+    if isinstance(rule, GuidedThreshold):
+        return _guided_range(rule, low, high, fewer, more)
+    if isinstance(rule, ExpectedF1):
+        return _expected_f1_range(rule, low, high)
     # Scores and counts of all others rise with probabilities and quantities.
-    return estimator.annotate(low, fewer), estimator.annotate(high, more)
+    return rule.apply(low, fewer), rule.apply(high, more)
 
 
-def _guided_range(estimator: GuidedThreshold, low, high, fewer, more) -> Range:
+def _guided_range(rule: GuidedThreshold, low, high, fewer, more) -> Range:
     """A label's score rises with its own probability and the quantity, and falls with the sum of all."""
-    calibration = estimator.calibration
+    calibration = rule.calibration
 
     def annotate(own, quantity, all_others):
-        expected = calibration.probabilities(logits(all_others)).sum(axis=1)
-        scores = calibration.logits(logits(own)) + estimator.precision * (quantity - expected)[:, None]
-        return thresholds.above(scores - estimator.threshold)
+        expected = calibration.probabilities(to_logits(all_others)).sum(axis=1)
+        scores = calibration.logits(to_logits(own)) + rule.precision * (quantity - expected)[:, None]
+        return thresholds.choose_above_zero(scores - rule.threshold)
 
     return annotate(low, fewer, high), annotate(high, more, low)
 
 
-def _expected_f1_range(estimator: ExpectedF1, low, high) -> Range:
+def _expected_f1_range(rule: ExpectedF1, low, high) -> Range:
     """The counts that some probabilities in the range give the highest expected F1."""
-    low, high = (estimator.calibration.probabilities(logits(p)) for p in (low, high))
+    low, high = (rule.calibration.probabilities(to_logits(p)) for p in (low, high))
     order = np.argsort(-(low + high), axis=1, kind="stable")
     limits = [np.take_along_axis(p, order, axis=1) for p in (low, high)]
     middle = (limits[0] + limits[1]) / 2
@@ -71,4 +71,4 @@ def _expected_f1_range(estimator: ExpectedF1, low, high) -> Range:
         can_be_best[rows] &= lead[rows] <= 1.01 * moved  # 1.01: of two together, a little more
     fewest = can_be_best.argmax(axis=1) + 1
     most = can_be_best.shape[1] - can_be_best[:, ::-1].argmax(axis=1)
-    return Annotations(low, fewest), Annotations(high, most)
+    return Predictions(low, fewest), Predictions(high, most)

@@ -1,31 +1,31 @@
 """Thresholds with the highest H-F1 on held-out images.
 
-An image that passes no threshold is given its best label, as no image has none (decision 21).
+An image without a label above its threshold gets its best label, as no image has none (decision 21).
 """
 
 import numpy as np
 
 from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
 from msmm.scoring.metrics import figures_of_counts
-from msmm.scoring.predictions import Annotations
+from msmm.scoring.predictions import Predictions
 
-MOST = 400  # thresholds tried; of more, as many evenly in rank
+MOST = 400  # thresholds tried; of more candidates, this many evenly in rank
 
 
-def above(scores: np.ndarray) -> Annotations:
-    """The labels of scores [N, C] >= 0, and of each image at least the best."""
+def choose_above_zero(scores: np.ndarray) -> Predictions:
+    """Returns predictions of the labels with scores [N, C] >= 0, and of each image at least the best."""
     counts = np.maximum(1, (scores >= 0).sum(axis=1))
-    return Annotations(scores.astype(np.float32), counts.astype(np.int32))
+    return Predictions(scores.astype(np.float32), counts.astype(np.int32))
 
 
-def sweep(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
+def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
 
-    A label is said where its score is at least the threshold. Between the scores of two true labels the
+    A label is chosen where its score is at least the threshold. Between the scores of two true labels the
     upper end is best, as only false ones lie between, so these are all the thresholds that matter.
     """
     scores = scores.copy()
-    scores[np.arange(len(scores)), scores.argmax(axis=1)] = np.inf  # said in any case
+    scores[np.arange(len(scores)), scores.argmax(axis=1)] = np.inf  # chosen in any case
     candidates = np.unique(scores[labels])[::-1]
     if not len(candidates):
         candidates = np.array([np.inf])
@@ -34,30 +34,30 @@ def sweep(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     passes = np.searchsorted(-candidates, -scores, side="left")  # the first threshold that it passes
     size, classes = len(candidates), scores.shape[1]
     cell = passes * classes + np.arange(classes)
-    said, correct = (
+    predicted, correct = (
         np.bincount(cells, minlength=(size + 1) * classes).reshape(-1, classes)[:size].cumsum(axis=0)
         for cells in (cell.ravel(), cell[labels])
     )
-    return candidates, figures_of_counts(correct, said, labels.sum(axis=0))["H-F1"]
+    return candidates, figures_of_counts(correct, predicted, labels.sum(axis=0))["H-F1"]
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The threshold with the highest H-F1 on images [n, C], and that H-F1; of equal ones the highest."""
-    candidates, h_f1 = sweep(scores, labels)
+    """Returns the threshold with the highest H-F1 on images [n, C] (of equals the highest), and its H-F1."""
+    candidates, h_f1 = sweep_thresholds(scores, labels)
     best = first_best(h_f1)
-    finite = scores[scores < np.inf].max() + 1.0  # says one label of each image
+    finite = scores[scores < np.inf].max() + 1.0  # chooses one label per image
     return float(min(candidates[best], finite)), float(h_f1[best])
 
 
 def best_class_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each class the threshold with the highest F1 of that class alone, [C].
+    """Returns for each class the threshold with the highest F1 of that class alone, [C].
 
     It lies halfway to the next lower score; NaN where a class has no positive.
     """
     order = np.argsort(-scores, axis=0, kind="stable")
     ranked, hits = (np.take_along_axis(a, order, axis=0) for a in (scores, labels))
-    said = np.arange(1, len(scores) + 1)[:, None]
-    f1 = 2 * hits.cumsum(axis=0) / (said + labels.sum(axis=0))
+    predicted = np.arange(1, len(scores) + 1)[:, None]
+    f1 = 2 * hits.cumsum(axis=0) / (predicted + labels.sum(axis=0))
     last_of_equals = np.r_[ranked[1:] < ranked[:-1], np.ones((1, scores.shape[1]), bool)]
     f1 = np.where(last_of_equals, f1, -1)
     best = (f1 >= f1.max(axis=0) - ROUNDING_OF_SUMS).argmax(axis=0)

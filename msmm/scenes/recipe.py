@@ -6,12 +6,12 @@ not depend on the size. It needs no download, and it is a recipe, stated here an
 that it names, and was not tuned towards a claim of the paper or any score.
 
 1. A kind of scene is drawn out of 15, Zipf-like (street 21 %, coast 14 %, …, desert 2.6 %:
-   `scene_painting.kinds`). 11 are landscapes (`scene_painting.landscapes`): a horizon, a light
+   `painting.kinds`). 11 are landscapes (`painting.landscapes`): a horizon, a light
    (day, overcast, sunset, dusk or night, likelier as the kind has it), a ground, what stands on
    the horizon, and things, each with a probability and a number that a common factor for how
    crowded the scene is (log-normal) raises and lowers together. 22 % look down, without a sky.
    Things shrink towards the horizon and hide one another: from a few pixels to half the image.
-   4 are close-ups (`scene_painting.close_ups`): portrait, flower, animal, indoors.
+   4 are close-ups (`painting.close_ups`): portrait, flower, animal, indoors.
 2. A camera frames the scene askew (standard deviation 2 degrees, crop up to 18 %).
 3. A concept is visible if it covers 2.5 % of the picture (stuff: sky, water, grass, …) or
    0.07 % (objects); a map painted along with the picture counts that. Sunset needs visible sky;
@@ -19,7 +19,7 @@ that it names, and was not tuned towards a claim of the paper or any score.
 4. The labels are the visible concepts less 8 % of them, left out at random: the ground truth is
    incomplete, as the paper's Fig. 6 observes. At least one stays, and at most the 9 largest. A
    scene in which nothing is visible is drawn anew.
-5. The tags are drawn from the visible concepts and the kind: `scene_tags`.
+5. The tags are drawn from the visible concepts and the kind: `tags`.
 6. The photograph: 20 % are blurred, 10 % hazy, 5 % grey; all vary in exposure, gamma, colour cast
    and saturation, and have grain.
 
@@ -27,9 +27,9 @@ What makes it hard, on purpose: unlabelled look-alikes (desert sand and beach, r
 lakes, poles with lamps and the moon, dusk and sunset, rocks, parasols, balls), objects of a few
 pixels, occlusion, light, and labels that are missing.
 
-Measured on the first 4,000 scenes of seed 0: 3.2 labels an image (19 % have one, 19 % two, 18 %
+Measured on the first 4,000 scenes of seed 0: 3.2 labels per image (19 % have one, 19 % two, 18 %
 three, 19 % four, 14 % five, 10 % six to nine); sky on 59 % of the images, tree on 27 %, bridge,
-moon and plane on about 1 % each; 4.2 tags an image, 8 % without any; about 3 ms an image at 64
+moon and plane on about 1 % each; 4.2 tags per image, 8 % without any; about 3 ms per image at 64
 pixels on one core.
 """
 
@@ -49,7 +49,7 @@ CONCEPTS = (
     "grass", "tree", "flowers", "road", "buildings", "house", "bridge", "boat", "car", "person", "animal",
     "birds", "plane",
 )  # fmt: skip
-SUPERSAMPLING = 2  # painted at so many times the size asked for, for smooth edges
+SUPERSAMPLING = 2  # scenes are painted at this many times the wanted size, for smooth edges
 STUFF = {"sky", "clouds", "water", "ocean", "lake", "beach", "mountain", "snow", "grass", "road"}
 LEAST_STUFF = 0.025  # the share of the picture from which stuff counts as visible
 LEAST_OBJECT = 0.0007  # … and an object: 3 pixels of 64 x 64
@@ -62,7 +62,10 @@ BLURRED, HAZY, GREY = 0.20, 0.10, 0.05  # shares of photographs
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """image: RGB, size x size; labels: 1 to 9 of CONCEPTS; tags: 0 to 15 of TAGS."""
+    """A drawn scene.
+
+    image: RGB, size x size. labels: 1 to 9 of CONCEPTS. tags: 0 to 15 of TAGS.
+    """
 
     image: Image.Image
     labels: tuple[str, ...]
@@ -70,9 +73,9 @@ class Scene:
 
 
 def draw(seed: int, index: int, size: int) -> Scene:
-    """Scene number `index` >= 0 of the data set of `seed` >= 0, `size` pixels a side."""
+    """Draws scene number `index` >= 0 of the data set of `seed` >= 0, `size` pixels on each side."""
     rng = np.random.default_rng((seed, index))
-    labels = ()
+    labels: tuple[str, ...] = ()
     while not labels:
         kind = str(rng.choice(kinds.KINDS, p=list(kinds.KIND_SHARES.values())))
         canvas, light = kinds.paint(rng, kind, size * SUPERSAMPLING)
@@ -93,10 +96,10 @@ def _frame(rng, canvas: Canvas, size: int):
 
 
 def _visible(canvas: Canvas, light: str) -> dict[str, float]:
-    """The visible concepts and their shares of the picture."""
+    """Returns the visible concepts and their shares of the picture."""
     visible = {
         concept: share
-        for concept, share in canvas.shares().items()
+        for concept, share in canvas.measure_shares().items()
         if share >= (LEAST_STUFF if concept in STUFF else LEAST_OBJECT)
     }
     if light == "night" or (light == "sunset" and "sky" in visible):
@@ -105,13 +108,13 @@ def _visible(canvas: Canvas, light: str) -> dict[str, float]:
 
 
 def _labels(rng, visible: dict[str, float]) -> tuple[str, ...]:
-    told = [c for c in CONCEPTS if c in visible and rng.random() >= DROPPED] or list(visible)
-    largest = sorted(told, key=visible.get, reverse=True)[:MOST_LABELS]
+    labels = [c for c in CONCEPTS if c in visible and rng.random() >= DROPPED] or list(visible)
+    largest = sorted(labels, key=lambda concept: visible[concept], reverse=True)[:MOST_LABELS]
     return tuple(c for c in CONCEPTS if c in largest)
 
 
 def _photograph(rng, image: Image.Image) -> Image.Image:
-    """What the camera adds: blur, exposure, colour cast, haze and grain.
+    """Adds what a camera does: blur, exposure, colour cast, haze and grain.
 
     The grain comes last: it alone draws as many random numbers as there are pixels.
     """

@@ -1,6 +1,6 @@
 """The noisy tags of the drawn data set `scenes`: the vocabulary, and what an uploader would write.
 
-The recipe. 8 in 100 images have no tag. Every other uploader is talkative to a degree t, drawn
+The recipe. 8 of 100 images have no tag. Every other uploader is talkative to a degree t, drawn
 from a gamma distribution of shape 2 and mean 1. Each topic gives a Poisson number of words, its
 mean t times the topic's rate; a word is drawn from the topic's list with a probability that falls
 as 1 / its place in it.
@@ -12,7 +12,7 @@ as 1 / its place in it.
 - Correlated with nothing: cameras and lenses (0.45), chatter (1.1), uploaders' own names (0.2).
 
 At most 15 words remain, each once, in random order. The vocabulary is the 1,000 words that are
-expected most often, as that of NUS-WIDE is; a rarer word that was drawn is left out.
+expected most often, as in NUS-WIDE; a rarer word that was drawn is left out.
 """
 
 import bisect
@@ -24,8 +24,8 @@ SIZE = 1000  # words in the vocabulary
 MOST_TAGS = 15  # of an image
 UNTAGGED = 0.08  # of the images
 TALK_SHAPE = 2.0
-TOLD, MISTAKEN = 0.40, 0.25  # mean numbers of words, of a visible concept and of a random one
-EVENTS, PLACES = 0.50, 0.40  # … an image
+VISIBLE, MISTAKEN = 0.40, 0.25  # mean numbers of words, of a visible concept and of a random one
+EVENTS, PLACES = 0.50, 0.40  # … per image
 CAMERAS, CHATTER, USERS = 0.45, 1.10, 0.20
 SLIPPED, COMPOUNDED = 0.10, 0.08  # of a concept's words
 
@@ -127,7 +127,7 @@ class _Topic:
     """Words with their probabilities; `draw` draws a number of them."""
 
     def __init__(self, *lists: tuple[list[str], float]):
-        """lists: words, and the share of the topic that they have together; within, Zipf's 1 / place."""
+        """lists: words and their joint share of the topic; within a list, shares fall as 1 / place (Zipf)."""
         self.shares = {}
         for words, share in lists:
             total = sum(1 / (place + 1) for place in range(len(words)))
@@ -142,7 +142,7 @@ class _Topic:
 
 
 def _slips(word: str) -> list[str]:
-    """Three ways to mistype a word: the second letter left out, a letter doubled, two exchanged."""
+    """Returns three misspellings of a word: the second letter left out, a letter doubled, two exchanged."""
     k = len(word) // 2
     exchanged = word[: k - 1] + word[k] + word[k - 1] + word[k + 1 :]
     return [word[0] + word[2:], word[:k] + word[k] + word[k:], exchanged]
@@ -171,9 +171,9 @@ _ANYWHERE = (
 
 
 def _vocabulary() -> tuple[str, ...]:
-    """The SIZE words that are expected most often, the most frequent first."""
+    """Returns the SIZE words that are expected most often, the most frequent first."""
     mistaken = MISTAKEN / len(CONCEPT_WORDS)
-    rates = [(topic, CONCEPT_SHARES[name] * TOLD + mistaken) for name, topic in _CONCEPT_TOPICS.items()]
+    rates = [(topic, CONCEPT_SHARES[name] * VISIBLE + mistaken) for name, topic in _CONCEPT_TOPICS.items()]
     rates += [(topic, KIND_SHARES[kind] * EVENTS) for kind, topic in _EVENT_TOPICS.items()]
     rates += [(topic, KIND_SHARES[kind] * PLACES) for kind, topic in _PLACE_TOPICS.items()]
     expected = {}
@@ -189,13 +189,13 @@ _CONCEPTS = tuple(_CONCEPT_TOPICS)
 
 
 def sample(rng, kind: str, visible: list[str]) -> tuple[str, ...]:
-    """The tags of an image of a kind of scene in which the concepts `visible` can be seen."""
+    """Draws the tags of an image of a kind of scene in which the concepts `visible` can be seen."""
     if rng.random() < UNTAGGED:
         return ()
     tags = []
     while not tags:
         talk = rng.gamma(TALK_SHAPE) / TALK_SHAPE
-        words = [word for concept in visible for word in _CONCEPT_TOPICS[concept].draw(rng, talk * TOLD)]
+        words = [word for concept in visible for word in _CONCEPT_TOPICS[concept].draw(rng, talk * VISIBLE)]
         mistaken = _CONCEPTS[int(rng.integers(len(_CONCEPTS)))]
         words += _CONCEPT_TOPICS[mistaken].draw(rng, talk * MISTAKEN)
         words += _EVENT_TOPICS[kind].draw(rng, talk * EVENTS)

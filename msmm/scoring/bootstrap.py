@@ -52,7 +52,7 @@ def metric_gain(
     seed: int = 0,
     seeds_vary: bool = True,
 ) -> Gain:
-    """Measures the metric of `better` minus that of `worse`.
+    """Measures the metric of `better` minus the metric of `worse`.
 
     Args:
         truth: [N, C] bool, the ground-truth labels.
@@ -123,8 +123,9 @@ def _metric_on_draws(
     for block in weights:
         true_counts = (block @ given).astype(np.float64)
         for k in range(len(chosen)):
-            counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
-            values[start : start + len(block), k] = figures_of_counts(*counts, true_counts)[metric]
+            both, chosen_counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
+            figures = figures_of_counts(both, chosen_counts, true_counts)
+            values[start : start + len(block), k] = figures[metric]
         start += len(block)
     return values
 
@@ -146,7 +147,7 @@ def _gain(values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True)
 
 
 def _widening(freedom: float) -> float:
-    """Returns the 97.5 % quantile of Student's t divided by that of the normal distribution."""
+    """Returns the 97.5 % quantile of Student's t divided by the same quantile of the normal distribution."""
     freedom = min(freedom, 1e6)
     x = np.linspace(0, 20, 20_001)
     logarithm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - np.log(freedom * np.pi) / 2

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.scoring.predictions import Annotations
+from msmm.scoring.predictions import Predictions
 
 ROUNDING = 1e-6  # of a float32 result, relative to the larger of 1 and the result itself
 BFLOAT16_ROUNDING = 2**-8  # of a bfloat16 one
 ROUNDING_OF_SUMS = 1e-12  # of a float64 figure that is computed from whole numbers, relative
 
 
-def find_borderline(low: Annotations, high: Annotations) -> np.ndarray:
+def find_borderline(low: Predictions, high: Predictions) -> np.ndarray:
     """Returns the labels whose decision depends on the exact scores and counts, bool [N, C].
 
     A label is certain to be chosen if fewer labels than the lowest count can have as high a score, and
@@ -39,8 +39,8 @@ def find_borderline(low: Annotations, high: Annotations) -> np.ndarray:
     for i, (least, most) in enumerate(zip(low.scores, high.scores, strict=True)):
         above[i] = len(most) - 1 - np.searchsorted(np.sort(most), least, "left")  # may rank before it
         below[i] = len(least) - np.searchsorted(np.sort(least), most, "right")  # must rank before it
-    chosen = above < low.counts[:, None]
-    left_out = (below >= high.counts[:, None]) | np.isneginf(high.scores)
+    chosen = above < low.known_counts[:, None]
+    left_out = (below >= high.known_counts[:, None]) | np.isneginf(high.scores)
     return ~(chosen | left_out)
 
 
@@ -72,8 +72,8 @@ def is_better(value: float, best: float) -> bool:
     return value > best and not math.isclose(value, best, rel_tol=ROUNDING)
 
 
-def first_best(values: Sequence[float], tolerance: float = ROUNDING_OF_SUMS) -> int:
+def first_best(values: Sequence[float] | np.ndarray, tolerance: float = ROUNDING_OF_SUMS) -> int:
     """Returns the index of the largest value; of values that are equal but for rounding, the first index."""
-    values = np.asarray(values, np.float64)
-    largest = values.max()
-    return int(np.argmax(values >= largest - tolerance * abs(largest)))
+    array = np.asarray(values, np.float64)
+    largest = array.max()
+    return int(np.argmax(array >= largest - tolerance * abs(largest)))

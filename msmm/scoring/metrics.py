@@ -1,4 +1,4 @@
-"""The measures of section IV: eq. 6-7 for annotations, accuracy and MSE for label quantities.
+"""The metrics of section IV: eq. 6-7 for annotations, accuracy and MSE for label quantities.
 
 Per class j, `correct`, `predicted` and `given` are NI^c, NI^p and NI^g of eq. 6. The per-image
 sums of eq. 6 run over all images, so they equal the sums of the same counts over all classes.
@@ -9,6 +9,8 @@ predicted has precision 0 and a class without positives has recall 0: both are c
 the metrics, because both lower C-P or C-R.
 """
 
+from typing import Any
+
 import numpy as np
 
 from msmm.scoring.predictions import round_counts
@@ -17,16 +19,16 @@ METRICS = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 
 
 def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Eq. 6-7 over N images and C classes.
+    """Returns the metrics of eq. 6-7 over N images and C classes.
 
     Args:
         truth: [N, C] bool (or 0/1), the ground-truth labels; N >= 1, C >= 1.
-        chosen: [N, C] bool (or 0/1), the labels a method gave, as `annotations.choose` returns.
+        chosen: [N, C] bool (or 0/1), the chosen labels, as `predictions.choose_labels` returns.
 
     Returns:
         "C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1" in percent, not rounded;
         "classes never predicted", "classes without positives" (int);
-        "mean predicted", "mean true" (float, labels an image).
+        "mean predicted", "mean true" (float, labels per image).
 
     Raises:
         ValueError: the arrays are not [N, C] of one shape, are empty or hold other values than 0/1.
@@ -43,10 +45,10 @@ def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float
 
 
 def per_class_f1(truth: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The F1 of each class, [C] float64 in percent; 0 where a class has no positive or no prediction.
+    """Returns the F1 of each class, [C] float64 in percent; 0 where a class has no positive or no prediction.
 
     Its mean is not C-F1: eq. 6 takes the harmonic mean of the mean precision and the mean recall.
-    Arguments and errors are those of `annotation_metrics`.
+    Arguments and errors are the same as for `annotation_metrics`.
     """
     truth = as_indicators("truth", truth)
     chosen = as_indicators("chosen", chosen, truth.shape)
@@ -54,21 +56,21 @@ def per_class_f1(truth: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[str, float]:
-    """How good the predicted label quantities are (section IV-D1).
+    """Returns the metrics of predicted label quantities (section IV-D1).
 
     Args:
         truth_counts: [N] integers >= 0, the true number of labels m; N >= 1.
         raw_counts: [N] float, the regressor's output before any rounding.
 
     Returns:
-        "Accuracy": percent of images whose rounded quantity is m. The rounding is that of
-            `round_counts`, nearest integer and at least 1 (decision 21), because this is the
+        "Accuracy": percent of images whose rounded quantity is m. `round_counts` rounds: to the
+            nearest integer and at least 1 (decision 21), because this is the
             quantity that annotates. The upper limit C is not applied: it could only matter to
             an image that carries every label.
         "MSE": mean of (raw - m)^2 on the raw values, in labels^2. With integers it could not be
             below 1 - accuracy, as the paper's 0.437 is (decision 21).
         "variance of true": mean of (m - mean m)^2, the MSE of the best constant.
-        "mean predicted", "mean true": labels an image, after rounding.
+        "mean predicted", "mean true": labels per image, after rounding.
 
     Raises:
         ValueError: not two [N] arrays of one length, N = 0, m not whole or negative, or not finite.
@@ -91,23 +93,32 @@ def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[s
     }
 
 
-def figures_of_counts(correct: np.ndarray, predicted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
-    """`METRICS` in percent (eq. 6-7) from counts [..., C] a class; values [...]."""
-    c_p, c_r = _ratio(correct, predicted).mean(-1), _ratio(correct, given).mean(-1)
-    i_p = _ratio(correct.sum(-1), predicted.sum(-1))
-    i_r = _ratio(correct.sum(-1), given.sum(-1))
-    c_f1, i_f1 = _harmonic(c_p, c_r), _harmonic(i_p, i_r)
-    values = (c_p, c_r, c_f1, i_p, i_r, i_f1, _harmonic(c_f1, i_f1))
+def figures_of_counts(correct, predicted, given, ops: Any = np) -> dict[str, Any]:
+    """Returns `METRICS` in percent (eq. 6-7).
+
+    Args:
+        correct, predicted, given: counts per class, [..., C].
+        ops: the module that computes: NumPy, or keras.ops for tensors.
+
+    Returns:
+        Values [...] by name.
+    """
+    c_p, c_r = (ops.mean(_ratio(correct, counts, ops), axis=-1) for counts in (predicted, given))
+    i_p, i_r = (
+        _ratio(ops.sum(correct, axis=-1), ops.sum(counts, axis=-1), ops) for counts in (predicted, given)
+    )
+    c_f1, i_f1 = _harmonic(c_p, c_r, ops), _harmonic(i_p, i_r, ops)
+    values = (c_p, c_r, c_f1, i_p, i_r, i_f1, _harmonic(c_f1, i_f1, ops))
     return {key: 100 * value for key, value in zip(METRICS, values, strict=True)}
 
 
-def _harmonic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _ratio(2 * x * y, x + y)
+def _harmonic(x, y, ops):
+    return _ratio(2 * x * y, x + y, ops)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Element-wise ratio; 0/0 is 0 (a zero denominator has a zero numerator here)."""
-    return numerator / np.where(denominator == 0, 1, denominator)
+def _ratio(numerator, denominator, ops: Any = np):
+    """Returns the element-wise ratio; 0/0 is 0 (a zero denominator has a zero numerator here)."""
+    return numerator / ops.where(denominator == 0, 1, denominator)
 
 
 def as_indicators(name: str, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:

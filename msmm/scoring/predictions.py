@@ -1,8 +1,8 @@
-"""The contract between every method and every metric: scores, and how many labels to keep.
+"""The contract between every model and every metric: scores, and how many labels to keep.
 
-A method that ranks gives `scores`; one that also says how many gives `counts`. A quantity
-regressor fills `counts`; a recurrent decoder gives its emitted order as scores and its
-length as counts; the paper's upper bound is `counts` = the true m.
+A model that only ranks returns `scores`; one that predicts the quantity returns `counts` too. A recurrent
+decoder returns its emitted order as scores and its length as counts; the paper's upper bound has
+`counts` = the true m.
 """
 
 import dataclasses
@@ -11,11 +11,12 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Annotations:
-    """What a method says of N images.
+class Predictions:
+    """Predictions for N images.
 
-    scores: [N, C] float32, higher is surer; -inf is never said.
-    counts: [N] int32, the number of labels asked for, or None where the method only ranks.
+    Attributes:
+        scores: [N, C] float32, higher is more certain; -inf is never chosen.
+        counts: [N] int32, the number of labels to keep; None if the model only ranks.
     """
 
     scores: np.ndarray
@@ -31,25 +32,32 @@ class Annotations:
         if self.counts is not None and not np.issubdtype(self.counts.dtype, np.integer):
             raise ValueError(f"expected integer counts (see round_counts). Received: {self.counts.dtype}")
 
+    @property
+    def known_counts(self) -> np.ndarray:
+        """The counts [N]; raises ValueError if the model only ranks."""
+        if self.counts is None:
+            raise ValueError("expected predictions with counts. Received: scores alone")
+        return self.counts
 
-def choose(annotations: Annotations, k: int | None = None) -> np.ndarray:
-    """The chosen labels as bool [N, C]: the `k` best, or `counts` best where `k` is None.
+
+def choose_labels(predictions: Predictions, k: int | None = None) -> np.ndarray:
+    """Returns the chosen labels as bool [N, C]: the `k` best, or the `counts` best if `k` is None.
 
     Ties go to the lower class id; a score of -inf is never chosen.
     """
-    if k is None and annotations.counts is None:
+    if k is None and predictions.counts is None:
         raise ValueError("expected k or counts. Received: neither")
     if k is not None and k < 1:
         raise ValueError(f"expected k >= 1. Received: {k}")
-    counts = annotations.counts if k is None else np.full(len(annotations.scores), k)
-    order = np.argsort(-annotations.scores, axis=1, kind="stable")
+    counts = predictions.known_counts if k is None else np.full(len(predictions.scores), k)
+    order = np.argsort(-predictions.scores, axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
-    return (rank < counts[:, None]) & (annotations.scores > -np.inf)
+    return (rank < counts[:, None]) & (predictions.scores > -np.inf)
 
 
 def round_counts(raw: np.ndarray, num_classes: int) -> np.ndarray:
-    """Raw quantities [N] to counts [N] int32: nearest integer, halves up, within 1 … C (decision 21)."""
+    """Rounds raw quantities [N] to counts [N] int32: nearest, halves up, within 1 … C (decision 21)."""
     raw = np.asarray(raw, np.float64)  # float32 cannot hold every limit exactly
     if not np.isfinite(raw).all():
         raise ValueError("expected finite raw quantities. Received: NaN or infinity")

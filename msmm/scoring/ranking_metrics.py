@@ -53,7 +53,7 @@ def average_precision(truth: np.ndarray, scores: np.ndarray, ties: str = "thresh
 def mean_average_precision(truth: np.ndarray, scores: np.ndarray, ties: str = "threshold") -> float:
     """Computes mAP in percent, over the classes with a positive image; NaN where there is none.
 
-    Arguments and errors are those of `average_precision`.
+    Arguments and errors are the same as for `average_precision`.
     """
     per_class = average_precision(truth, scores, ties)
     present = per_class[~np.isnan(per_class)]
@@ -70,7 +70,7 @@ def ranking_metrics(truth: np.ndarray, scores: np.ndarray, half: float | None = 
             are neither; only mAP is computed then.
 
     Returns:
-        `RANKING_METRICS` -> percent. F1 is that of all labels above `half`; an image may have none.
+        `RANKING_METRICS` -> percent. F1 counts all labels above `half`; an image may have none.
     """
     values = {MEAN_AP: mean_average_precision(truth, scores)}
     if half is not None:

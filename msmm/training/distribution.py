@@ -1,9 +1,9 @@
 """The steps of a stage shared among devices or machines, with tf.distribute.
 
-A step is that of one process on the whole batch: each replica takes its part, batch normalisation takes its
-statistics over all of them, and gradients are summed. One worker, the chief, trains as if alone, and is the
-only one that writes; at the start of an epoch it tells the others which it is and what the weights are, and
-they take the same steps. So they have nothing to keep, and whatever the chief does between epochs is its own.
+A step equals the step of one process on the whole batch: each replica takes its share, batch normalisation is
+synchronised, and gradients are summed. One worker, the chief, trains as if alone, and is the only one that
+writes. At the start of an epoch it broadcasts the epoch and the weights, and the other workers take the same
+steps. So they keep no state, and the chief's work between epochs concerns nobody else.
 """
 
 import contextlib
@@ -15,29 +15,34 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import Share
-from msmm.training.loop import Task, optimizer_of
+from msmm.training.loop import build_optimizer
+from msmm.training.task import Task
 
-MODES = ("mirrored", "multi_worker")
 _DONE = -1
 
 
 class Distribution:
     """The replicas that share a step: the devices of this process, or of every process of a cluster.
 
-    mode: of MODES. "mirrored" takes this machine's GPUs, or the CPU devices that TensorFlow has been told
-        of; "multi_worker" the cluster of the environment variable TF_CONFIG, and waits until it is whole.
-    Raises UserError where the settings do not allow it or TF_CONFIG is not one.
+    Args:
+        mode: "mirrored" takes this machine's GPUs, or the logical CPU devices of TensorFlow; "multi_worker"
+            takes the cluster of the environment variable TF_CONFIG, and waits until it is whole.
+        config: the settings.
+
+    Raises:
+        UserError: the settings do not allow it, or TF_CONFIG does not describe a cluster.
     """
 
-    def __init__(self, mode: str, config):
+    def __init__(self, mode: str, config: Config):
         if config.precision == "float16":
             raise UserError("--distribute trains in float32 or bfloat16: choose another --precision")
         if config.recompute:
             raise UserError("--recompute is for a single process and device: leave it or --distribute out")
         if mode == "multi_worker":
-            self.share = _place_in_cluster()
+            self.share = _read_cluster_share()
             _check_batch(config.batch_size, self.share.workers)
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         else:
@@ -51,14 +56,17 @@ class Distribution:
     def is_chief(self) -> bool:
         return self.share.index == 0
 
-    def steps(self, task: Task, config, stage: int, learning_rate: float, model: keras.Model):
-        """What the chief trains by: of an epoch number, the (loss, images) of each step, after which `model`
-        has the new weights. stage: a number that tells the others which task it is."""
+    def steps(self, task: Task, config: Config, stage: int, learning_rate: float, model: keras.Model):
+        """Returns the chief's steps: epoch number -> (loss, images) of each step, then `model` has the new
+        weights.
+
+        stage: a number by which the other workers know the task.
+        """
         replicas = None
 
-        def of_epoch(epoch: int) -> Iterator[tuple[float, int]]:
+        def run_epoch(epoch: int) -> Iterator[tuple[float, int]]:
             nonlocal replicas
-            self.tell(stage, epoch, learning_rate, replicas is None)
+            self.broadcast_epoch(stage, epoch, learning_rate, replicas is None)
             if replicas is None:
                 replicas = Replicas(self, task, config, learning_rate)
             own = [*model.variables, *model.optimizer.variables]
@@ -67,56 +75,58 @@ class Distribution:
             for variable, value in zip(own, replicas.values(), strict=True):
                 variable.assign(value)
 
-        return of_epoch
+        return run_epoch
 
-    def tell(self, stage: int, epoch: int = 0, learning_rate: float = 0.0, fresh: bool = False) -> None:
-        """Says to the other workers which epoch comes next. Called by the chief alone."""
+    def broadcast_epoch(
+        self, stage: int, epoch: int = 0, learning_rate: float = 0.0, fresh: bool = False
+    ) -> None:
+        """Sends the next epoch to the other workers. Called by the chief alone."""
         self.sum(np.array([stage, epoch, learning_rate, fresh], np.float64))
 
-    def tell_done(self) -> None:
-        """Lets the other workers go."""
-        self.tell(_DONE)
+    def broadcast_done(self) -> None:
+        """Ends the other workers. Called by the chief alone."""
+        self.broadcast_epoch(_DONE)
 
-    def told(self) -> tuple[int, int, float, bool] | None:
-        """What the chief has told, or None once all is done. Called by the others."""
+    def receive_epoch(self) -> tuple[int, int, float, bool] | None:
+        """Returns what the chief broadcasts, or None after `broadcast_done`. Called by the other workers."""
         stage, epoch, learning_rate, fresh = self.sum(np.zeros(4))
         return None if stage == _DONE else (int(stage), int(epoch), float(learning_rate), bool(fresh))
 
     def sum(self, array: np.ndarray) -> np.ndarray:
-        """The sum of an array over the workers; each waits for the others."""
+        """Returns the sum of an array over the workers; each waits for the others."""
         if self.share.workers == 1:
             return array
         local = self.replicas // self.share.workers
 
-        def of(context):
+        def local_value(context):
             first = context.replica_id_in_sync_group % local == 0
             return tf.constant(array if first else np.zeros_like(array))
 
-        parts = self.strategy.experimental_distribute_values_from_function(of)
+        parts = self.strategy.experimental_distribute_values_from_function(local_value)
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None).numpy()
 
     def split(self, batch):
-        """This worker's part of a batch (array, or list of them) to its replicas."""
+        """Splits this worker's share of a batch (an array or a list of arrays) among its replicas."""
         local = self.replicas // self.share.workers
 
-        def of(context):
+        def local_share(context):
             part = Share(context.replica_id_in_sync_group % local, local)
             return tf.nest.map_structure(lambda array: tf.convert_to_tensor(part.of(array)), batch)
 
-        return self.strategy.experimental_distribute_values_from_function(of)
+        return self.strategy.experimental_distribute_values_from_function(local_share)
 
 
 class Replicas:
-    """A task's model on every device, with an optimiser of its own. Made by all workers at the same time."""
+    """A task's model on every device, with its own optimiser. All workers create it at the same time."""
 
-    def __init__(self, distribution: Distribution, task: Task, config, learning_rate: float):
+    def __init__(self, distribution: Distribution, task: Task, config: Config, learning_rate: float):
         self._distribution, self._task, self._batch_size = distribution, task, config.batch_size
         plain = task.build()[0]
         with distribution.strategy.scope():
             self.model = keras.models.clone_model(plain)
-            # Each replica adds its part of the weight decay, before gradients are summed.
-            part = config.weight_decay / distribution.replicas
-            self.optimizer = optimizer_of(task, config, learning_rate, part)
+            # Each replica adds its share of the weight decay, before gradients are summed.
+            decay = config.weight_decay / distribution.replicas
+            self.optimizer = build_optimizer(task, config, learning_rate, decay)
             self.optimizer.build(self.model.trainable_variables)
         for layer in self.model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -124,20 +134,20 @@ class Replicas:
         self._variables = [*self.model.variables, *self.optimizer.variables]
 
     def values(self) -> list[np.ndarray]:
-        """Of every variable, the model's and then the optimiser's."""
+        """Returns the value of every variable, the model's and then the optimiser's."""
         return [keras.ops.convert_to_numpy(v) for v in self._variables]
 
     def assign(self, values: list[np.ndarray] | None = None) -> None:
-        """Gives every worker the values that the chief calls this with; the others call it without."""
-        values = values or (np.zeros(v.shape) for v in self._variables)
-        for variable, value in zip(self._variables, values, strict=True):
-            given = np.asarray(value, np.float64)  # holds every integer that counts steps, too
-            variable.assign(self._distribution.sum(given).astype(variable.dtype))
+        """Assigns the chief's values on every worker; the other workers call it without values."""
+        given = values or (np.zeros(v.shape) for v in self._variables)
+        for variable, value in zip(self._variables, given, strict=True):
+            exact = np.asarray(value, np.float64)  # holds every integer that counts steps, too
+            variable.assign(self._distribution.sum(exact).astype(variable.dtype))
 
     def steps(self, epoch: int) -> Iterator[tuple[float, int]]:
-        """Takes the steps of an epoch and yields the loss and the images of each, over all workers."""
+        """Takes the steps of an epoch and yields (loss, images) of each, over all workers."""
         distribution = self._distribution
-        for batch in self._task.epoch(epoch, distribution.share):
+        for batch in self._task.data.batches(epoch, distribution.share):
             x, y = (distribution.split(part) for part in batch)
             yield float(self._step(x, y)), self._batch_size
 
@@ -145,17 +155,22 @@ class Replicas:
     def _step(self):
         strategy = self._distribution.strategy
 
-        def of_replica(x, y):
+        def replica_step(x, y):
             with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(self._task.loss(y, self.model(x, training=True))) / self._batch_size
-                loss += sum(self.model.losses) / self._distribution.replicas  # a user's own backbone has some
+                loss = (
+                    tf.reduce_sum(self._task.optimisation.loss(y, self.model(x, training=True)))
+                    / self._batch_size
+                )
+                loss += (
+                    sum(self.model.losses) / self._distribution.replicas
+                )  # a user's own backbone may have some
             variables = self.model.trainable_variables
             self.optimizer.apply(tape.gradient(loss, variables), variables)
             return loss
 
         @tf.function
         def step(x, y):
-            return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(of_replica, (x, y)), axis=None)
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, (x, y)), axis=None)
 
         return step
 
@@ -168,8 +183,8 @@ def _check_batch(batch_size: int, replicas: int) -> None:
         )
 
 
-def _place_in_cluster() -> Share:
-    """Which worker of TF_CONFIG's cluster this process is, the chief first."""
+def _read_cluster_share() -> Share:
+    """Returns this process's place in TF_CONFIG's cluster, the chief first."""
     try:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         cluster = resolver.cluster_spec().as_dict()
@@ -188,7 +203,7 @@ def _place_in_cluster() -> Share:
 
 @contextlib.contextmanager
 def cluster_errors() -> Iterator[None]:
-    """Says in one line that another worker is no longer there."""
+    """Turns the failure of another worker into a UserError of one line."""
     try:
         yield
     except tf.errors.OpError as error:

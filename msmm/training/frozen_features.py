@@ -1,4 +1,4 @@
-"""What frozen parts say of every image, computed once, in float32, and kept in the work directory.
+"""Cached outputs of frozen model parts, one row per image, float32, in the work directory.
 
 Each array is keyed by the hash of all that it depends on (data set, split, weights, image
 size), row-aligned with the records, and moved into place only when complete. Deleting the
@@ -12,7 +12,7 @@ import json
 import math
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -30,17 +30,33 @@ from msmm.training.run import Run
 BATCH = 64
 
 
-def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches, dtype) -> list[np.ndarray]:
-    """The arrays [num_rows, …] that `batches()` yields piece by piece, as read-only memory maps.
+def cache_arrays(
+    directory: pathlib.Path,
+    kind: str,
+    key: dict,
+    num_rows: int,
+    compute: Callable[[], Iterable[Sequence[np.ndarray]]],
+    dtype,
+) -> list[np.ndarray]:
+    """Returns arrays [num_rows, …] as read-only memory maps, and computes them if they are not cached.
 
-    batches: called if they are not there yet; yields a list of arrays [B, …] at a time, in row order.
+    Args:
+        directory: of the cache.
+        kind: what the arrays are, part of the file name.
+        key: all that they depend on.
+        num_rows: N.
+        compute: called if they are not cached; yields lists of arrays [B, …] in row order.
+        dtype: of the cached arrays.
+
+    Raises:
+        UserError: the cache is damaged, the disk is full, or a value is not finite.
     """
-    final = _place(directory, kind, key)
+    final = _cache_path(directory, kind, key)
     if not final.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        clean(directory)  # of what other runs have left, too: maps are large
+        clean(directory)  # also of other runs' remains: maps are large
         with atomic_directory(final, replace=False) as partial:
-            _fill(partial, kind, num_rows, batches(), dtype)
+            _write_arrays(partial, kind, num_rows, compute(), dtype)
             write_json(partial / "key.json", key)
             checksums.write(partial, [path.name for path in partial.iterdir()])
     remedy = f"delete {final}, and it is computed again"
@@ -53,12 +69,12 @@ def cached(directory: pathlib.Path, kind: str, key: dict, num_rows: int, batches
         raise UserError(f"cannot read the arrays in {final} ({error}): {remedy}") from error
 
 
-def _place(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
+def _cache_path(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return directory / f"{kind}-{digest}"
 
 
-def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
+def _write_arrays(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
     dtype, start = np.dtype(dtype), 0
     with (
         ProgressBar(
@@ -67,15 +83,15 @@ def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, 
         contextlib.ExitStack() as files,
     ):
         for pieces in batches:
-            if not start:  # written, not mapped: a full disk is an error then, and not the end of the process
+            if not start:  # written, not mapped: a full disk then raises instead of killing the process
                 shapes = [(num_rows, *piece.shape[1:]) for piece in pieces]
-                _check_room(directory, kind, sum(map(math.prod, shapes)) * dtype.itemsize)
+                _check_disk_space(directory, kind, sum(map(math.prod, shapes)) * dtype.itemsize)
                 arrays = [files.enter_context(open(directory / f"{i}.npy", "wb")) for i in range(len(pieces))]
                 for array, shape in zip(arrays, shapes, strict=True):
                     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
                     np.lib.format.write_array_header_1_0(array, header | {"shape": shape})
             for array, piece in zip(arrays, pieces, strict=True):
-                with np.errstate(over="ignore"):  # the next line says it better
+                with np.errstate(over="ignore"):  # the next check has a better message
                     rows = np.ascontiguousarray(piece, dtype)
                 if not np.isfinite(rows).all():
                     raise UserError(
@@ -91,7 +107,7 @@ def _fill(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, 
             raise RuntimeError(f"expected {num_rows} rows of {kind}. Received: {start}")
 
 
-def _check_room(directory: pathlib.Path, kind: str, size: int) -> None:
+def _check_disk_space(directory: pathlib.Path, kind: str, size: int) -> None:
     free = shutil.disk_usage(directory).free
     if size > free:
         without = " (or keep no maps, with --maps_cache_gib=0)" if kind.startswith("maps") else ""
@@ -102,8 +118,8 @@ def _check_room(directory: pathlib.Path, kind: str, size: int) -> None:
         )
 
 
-def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
-    """M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each; None if they are over the disk budget."""
+def cached_maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
+    """Returns M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each; None if over the disk budget."""
     per_image = sum(math.prod(shape) for shape in model_parts.map_shapes(run.config)) * 2
     views = 1 + run.config.flip
     if per_image * run.dataset.num_examples("train") * views > run.config.maps_cache_gib * 2**30:
@@ -111,84 +127,87 @@ def maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
     trunk = model_parts.trained_hash(run, "backbone")
 
     def compute():
-        backbone = model_parts.load(run, "backbone")
+        backbone = model_parts.load_part(run, "backbone")
         for images in run.images(split).ordered(BATCH, flip):
             yield [keras.ops.convert_to_numpy(m) for m in backbone.predict_on_batch(images)]
 
     kind = f"maps-{split}{'-mirrored' if flip else ''}"
-    key = key_of(run, split, backbone=trunk, flip=flip)
-    return cached(run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16)
+    key = cache_key(run, split, backbone=trunk, flip=flip)
+    return cache_arrays(
+        run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16
+    )
 
 
 def discard_maps(run: Run) -> None:
-    """Deletes the maps of this run's backbone: large, and of no use once f_v is known."""
+    """Deletes the maps of this run's backbone: large, and unused once f_v is cached."""
     trunk = model_parts.trained_hash(run, "backbone")
     for split, flip in itertools.product(run.dataset.splits, (False, True)):
-        key = key_of(run, split, backbone=trunk, flip=flip)
-        remove(_place(run.features_directory, f"maps-{split}{'-mirrored' if flip else ''}", key))
+        key = cache_key(run, split, backbone=trunk, flip=flip)
+        kind = f"maps-{split}{'-mirrored' if flip else ''}"
+        remove(_cache_path(run.features_directory, kind, key))
 
 
-def cnn(run: Run, split: str) -> np.ndarray:
-    """The average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
-    key = key_of(run, split, backbone=model_parts.trained_hash(run, "backbone"))
-    return _of_maps(run, split, "cnn", key, lambda: _pooling(run))
+def cnn_features(run: Run, split: str) -> np.ndarray:
+    """Returns the average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
+    key = cache_key(run, split, backbone=model_parts.trained_hash(run, "backbone"))
+    return _features_of_maps(run, split, "cnn", key, lambda: _build_pooling(run))
 
 
-def pretrained(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
-    """The average-pooled M_5 of a backbone that no stage has trained, float32 [N, D].
+def pretrained_features(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
+    """Returns the average-pooled M_5 of a backbone that no stage has trained, float32 [N, D].
 
     The backbone computes in float32 from then on.
     """
     set_precision(backbone, "float32")
 
     def compute():
-        pooled = model_parts.on_pooled_maps(backbone)
+        pooled = model_parts.build_pooled_model(backbone)
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(pooled.predict_on_batch(images))]
 
-    key = key_of(run, split, backbone=model_parts.weights_hash(backbone))
-    return cached(
-        run.features_directory, f"cnn-{split}", key, run.dataset.num_examples(split), compute, np.float32
-    )[0]
+    key = cache_key(run, split, backbone=model_parts.weights_hash(backbone))
+    num_rows = run.dataset.num_examples(split)
+    return cache_arrays(run.features_directory, f"cnn-{split}", key, num_rows, compute, np.float32)[0]
 
 
-def visual(run: Run, split: str) -> np.ndarray:
-    """f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
+def visual_features(run: Run, split: str) -> np.ndarray:
+    """Returns f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
     hashes = {part: model_parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
-    return _of_maps(
-        run, split, "visual", key_of(run, split, **hashes), lambda: model_parts.load(run, "multi_scale")
-    )
+    key = cache_key(run, split, **hashes)
+    return _features_of_maps(run, split, "visual", key, lambda: model_parts.load_part(run, "multi_scale"))
 
 
-def textual(run: Run, split: str) -> np.ndarray:
-    """f_t of the textual MLP, float32 [N, D] (Algorithm 2, line 2)."""
-    return _of_vectors(run, split, "textual", run.split(split).tags)
+def textual_features(run: Run, split: str) -> np.ndarray:
+    """Returns f_t of the textual MLP, float32 [N, D] (Algorithm 2, line 2)."""
+    return _features_of_vectors(run, split, "textual", run.split(split).tags)
 
 
-def groups(run: Run, split: str) -> np.ndarray:
-    """f_g of the MLP of groups, float32 [N, D]."""
-    return _of_vectors(run, split, "groups", run.groups(split))
+def group_features(run: Run, split: str) -> np.ndarray:
+    """Returns f_g of the MLP of groups, float32 [N, D]."""
+    return _features_of_vectors(run, split, "groups", run.groups(split))
 
 
-def joint(run: Run, split: str) -> "Joint":
-    """f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3), and f_g where the setting `groups` is on; what
-    is not asked for stays on disk."""
-    third = [groups(run, split)] if run.config.groups else []
-    return Joint(visual(run, split), textual(run, split), *third)
+def concatenated_features(run: Run, split: str) -> "ConcatenatedRows":
+    """Returns f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3), with f_g if the setting `groups` is on.
+
+    Only the rows that are read leave the disk.
+    """
+    third = [group_features(run, split)] if run.config.groups else []
+    return ConcatenatedRows(visual_features(run, split), textual_features(run, split), *third)
 
 
-def _of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -> np.ndarray:
+def _features_of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -> np.ndarray:
     def compute():
-        model = model_parts.load(run, part)
+        model = model_parts.load_part(run, part)
         for rows in batches_of(np.arange(len(vectors)), 256):
             yield [keras.ops.convert_to_numpy(model.predict_on_batch(vectors[rows].astype(np.float32)))]
 
-    key = key_of(run, split, **{part: model_parts.trained_hash(run, part)})
-    return cached(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
+    key = cache_key(run, split, **{part: model_parts.trained_hash(run, part)})
+    return cache_arrays(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
 
 
-class Joint:
-    """Arrays [N, …] side by side, of which only the rows that are asked for are joined."""
+class ConcatenatedRows:
+    """Arrays [N, …] side by side; only the rows that are read are concatenated."""
 
     def __init__(self, *arrays: np.ndarray):
         self._arrays = arrays
@@ -198,36 +217,39 @@ class Joint:
         return self.shape[0]
 
     def __getitem__(self, rows) -> np.ndarray:
-        """Some rows, by an index array, mask or slice: [n, sum of the arrays' widths]."""
+        """Returns some rows, by an index array, mask or slice: [n, sum of the arrays' widths]."""
         return np.concatenate([array[rows] for array in self._arrays], axis=1)
 
 
-def _of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
+def _features_of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
     def compute():
-        model, kept = load_model(), maps(run, split)
-        if kept is not None:
-            for rows in batches_of(np.arange(len(kept[0])), BATCH):
-                batch = [m[rows].astype(np.float32) for m in kept]
+        model, maps = load_model(), cached_maps(run, split)
+        if maps is not None:
+            for rows in batches_of(np.arange(len(maps[0])), BATCH):
+                batch = [m[rows].astype(np.float32) for m in maps]
                 yield [keras.ops.convert_to_numpy(model.predict_on_batch(batch))]
             return
-        backbone = model_parts.load(run, "backbone")
+        backbone = model_parts.load_part(run, "backbone")
         whole = keras.Model(backbone.input, model(backbone.output))
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(whole.predict_on_batch(images))]
 
     num_rows = run.dataset.num_examples(split)
-    return cached(run.features_directory, f"{kind}-{split}", key, num_rows, compute, np.float32)[0]
+    return cache_arrays(run.features_directory, f"{kind}-{split}", key, num_rows, compute, np.float32)[0]
 
 
-def _pooling(run: Run) -> keras.Model:
+def _build_pooling(run: Run) -> keras.Model:
     inputs = [keras.Input(shape) for shape in model_parts.map_shapes(run.config)]
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs[-1]))
 
 
-def key_of(run: Run, split: str, **depends_on) -> dict:
-    """What the features of a split depend on, for `cached`. Settings beside the image size count where they
-    are not the default, so that what was computed before they were keys is still found."""
-    rare = {name: getattr(run.config, name) for name in ("preprocessing", "backbone_taps")}
+def cache_key(run: Run, split: str, **depends_on) -> dict:
+    """Returns all that the features of a split depend on, for `cache_arrays`.
+
+    Settings beside the image size count only if they differ from the default, so that features that were
+    cached before these settings were part of the key are still found.
+    """
+    rare = {"preprocessing": run.config.preprocessing, "backbone_taps": run.config.backbone_taps}
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,

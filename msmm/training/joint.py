@@ -1,10 +1,11 @@
 """Stage joint: all parts of the complete model in one process, by one loss (beyond the paper).
 
 Algorithm 1 trains part after part, for fear of overfitting, and the paper leaves a single process to others.
-Here trunk, fusion, MLP and heads train together by `losses.joint`. Against overfitting: images are mirrored,
-heads see a part of the features (`joint_dropout`), what is kept is a mean of the weights over the last steps
-(`joint_ema`), at the epoch of the best held-out H-F1 with predicted quantities. The heads on f_v alone, which
-judge images without tags, train beside the others. A trunk that `finetune_trunk` freezes stays as it came.
+Here trunk, fusion, MLP and heads train together by `losses.multi_task`. Four measures work against
+overfitting: images are mirrored, heads have dropout on the features (`joint_dropout`), the exponential moving
+average of the weights is kept (`joint_ema`), and the kept epoch has the best held-out H-F1 with predicted
+quantities. The heads on f_v alone, for images without tags, train beside the others. A trunk that
+`finetune_trunk` freezes stays as it is.
 """
 
 import functools
@@ -12,34 +13,36 @@ import functools
 import keras
 import numpy as np
 
+from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of
 from msmm.models import losses, one_process
 from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
-from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from msmm.training import frozen_features, model_parts, stage_tasks
-from msmm.training.loop import Task
 from msmm.training.run import Run
+from msmm.training.stage_table import JOINT, STAGES
+from msmm.training.task import Evaluation, Task, TrainingData
 
-NAME = "joint"
-PARTS = ("multi_scale", "textual", "classifier", "quantity", "visual_head", "visual_quantity")
+_WEIGHT_DECAY = 0.01  # of AdamW, times the rate a step; usual
+_CLIP = 5.0  # the largest norm of a gradient; early squared errors of the quantity are large
 
 
-def task(run: Run) -> Task:
+def make_joint_task(run: Run) -> Task:
     """Trains the complete model at once. The batches' x is [images or the frozen trunk's maps …, tags]."""
-    config, seed = run.config, stage_tasks.stage_seed(run, NAME)
+    config, seed = run.config, stage_tasks.stage_seed(run, JOINT)
     if config.groups:
         raise UserError("stage joint has no branch for groups: leave --groups out, or train --stage=all")
     labels, tags, images = run.split("train").labels, run.split("train").tags, run.images("train")
     backbone = None
-    if not config.finetune_trunk:
-        backbone = set_precision(model_parts.load(run, "backbone"), config.precision)
-    views = stage_tasks.map_views(run) if backbone else None
+    if not config.finetune.trunk:
+        backbone = set_precision(model_parts.load_part(run, "backbone"), config.precision)
+    views = stage_tasks.load_map_views(run) if backbone else None
 
     def build():
-        trained = _fresh(run, with_backbone=backbone is None)
+        trained = _build_fresh(run, with_backbone=backbone is None)
         trunk, fusion = backbone or trained["backbone"], trained["multi_scale"]
         if config.recompute:
             trunk, fusion = backbone or recomputed(trunk), Segments(fusion)
@@ -47,16 +50,16 @@ def task(run: Run) -> Task:
         inputs = maps if views else [trunk.input]
         return one_process.network(inputs, maps, {**trained, "multi_scale": fusion}), trained
 
-    def with_tags(x, rows):
+    def add_tags(x, rows):
         return [*(x if views else [x]), tags[rows].astype(np.float32)]
 
-    def epoch(number):
-        return ((with_tags(x, rows), labels[rows]) for x, rows in seen(number))
+    def batches(epoch):
+        return ((add_tags(x, rows), labels[rows]) for x, rows in visual_batches(epoch))
 
-    def seen(number):
+    def visual_batches(epoch):
         if views:
-            return stage_tasks.map_batches(run, views, seed, number)
-        return images.epoch(run.train_rows, config.batch_size, seed, number, config.flip)
+            return stage_tasks.map_batches(run, views, seed, epoch)
+        return images.epoch(run.train_rows, config.batch_size, seed, epoch, config.flip)
 
     def predict(model):
         held_out = list(batches_of(run.held_out_rows, frozen_features.BATCH))
@@ -64,71 +67,66 @@ def task(run: Run) -> Task:
             pixels = ([m[rows].astype(np.float32) for m in views[0]] for rows in held_out)
         else:
             pixels = images.ordered(frozen_features.BATCH, rows=run.held_out_rows)
-        return stage_tasks.concatenated(
-            model.predict_on_batch(with_tags(x, rows)) for x, rows in zip(pixels, held_out, strict=True)
+        return stage_tasks.concatenate_outputs(
+            model.predict_on_batch(add_tags(x, rows)) for x, rows in zip(pixels, held_out, strict=True)
         )
 
-    def reestimate(trained, number):
-        batches = (x for x, _ in seen(number))
+    def reestimate(trained, epoch):
+        inputs = (x for x, _ in visual_batches(epoch))
         if not views:
             trunk = backbone or trained["backbone"]
-            batches = (trunk.predict_on_batch(x) for x in batches)
-        stage_tasks.reestimate_batch_norm(trained["multi_scale"], batches, config.bn_batches)
+            inputs = (trunk.predict_on_batch(x) for x in inputs)
+        stage_tasks.reestimate_batch_norm(trained["multi_scale"], inputs, config.bn_batches)
 
     truth = labels[run.held_out_rows]
+    loss = losses.multi_task(stage_tasks.classification_loss(run))
     return Task(
-        name=NAME,
-        build=build,
-        loss=losses.joint(stage_tasks.classification_loss(run)),
-        learning_rate=config.joint_learning_rate,
-        epochs=config.joint_epochs,
-        steps_per_epoch=max(1, len(run.train_rows) // config.batch_size),
-        epoch=epoch,
-        predict=predict,
-        held_out_y=truth,
-        figures=functools.partial(_figures, truth),
-        chosen=functools.partial(_chosen, truth.shape[1]),
-        select="H-F1",
-        optimizer=functools.partial(_optimizer, config),
-        kept={"backbone": backbone} if backbone else {},
-        before_evaluation=reestimate if config.bn_batches else None,
+        JOINT,
+        build,
+        TrainingData(batches, stage_tasks.steps_per_epoch(run, config.batch_size)),
+        stage_tasks.stage_optimisation(run, JOINT, loss, functools.partial(_make_optimizer, config)),
+        Evaluation(
+            predict,
+            truth,
+            measure=functools.partial(_measure, truth),
+            select="H-F1",
+            choose_labels=functools.partial(_choose_labels, truth.shape[1]),
+            prepare=reestimate if config.bn_batches else None,
+        ),
+        untrained={"backbone": backbone} if backbone else {},
     )
 
 
-def _fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
-    """The parts with new weights, the same at each call."""
-    names = ("backbone",) * with_backbone + PARTS
-    fresh = dict(zip(names, stage_tasks.fresh_parts(run, NAME, *names), strict=True))
+def _build_fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
+    """Builds the parts with new weights, the same at each call."""
+    names = [part for part in STAGES[JOINT].parts if with_backbone or part != "backbone"]
+    fresh = dict(zip(names, stage_tasks.build_fresh_parts(run, JOINT, *names), strict=True))
     f_v, f_t = fresh["multi_scale"].output_shape[1], fresh["textual"].output_shape[1]
-    fresh["joining"] = one_process.joining(f_v, f_t, run.config.joint_dropout)
+    fresh["joining"] = one_process.joining(f_v, f_t, run.config.joint.dropout)
     fresh["weighting"] = one_process.weighting(2 * len(run.dataset.labels) + 2, 4)
     return fresh
 
 
-def _chosen(classes: int, model, outputs: np.ndarray) -> np.ndarray:
-    return choose(Annotations(outputs[:, :classes], round_counts(outputs[:, classes], classes)))
+def _choose_labels(classes: int, model, outputs: np.ndarray) -> np.ndarray:
+    counts = round_counts(outputs[:, classes], classes)
+    return choose_labels(Predictions(outputs[:, :classes], counts))
 
 
-def _figures(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
+def _measure(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
     classes = truth.shape[1]
-    metrics = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
-    return stage_tasks.held_out_figures(truth, _chosen(classes, model, outputs)) | {
-        "Accuracy": metrics["Accuracy"]
-    }
+    figures = stage_tasks.held_out_figures(truth, _choose_labels(classes, model, outputs))
+    quantity = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
+    return figures | {"Accuracy": quantity["Accuracy"]}
 
 
-def _optimizer(config, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+def _make_optimizer(config: Config, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
     """AdamW, whose steps suit parts that the paper gives rates a hundred times apart; cosine decay to 0."""
     optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(learning_rate, steps),
         weight_decay=_WEIGHT_DECAY,
         global_clipnorm=_CLIP,
-        use_ema=config.joint_ema > 0,
-        ema_momentum=config.joint_ema,
+        use_ema=config.joint.ema > 0,
+        ema_momentum=config.joint.ema,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_variance"])
     return optimizer
-
-
-_WEIGHT_DECAY = 0.01  # of AdamW, times the rate a step; usual
-_CLIP = 5.0  # the largest norm of a gradient; early squared errors of the quantity are large

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a stage."""
+"""The TensorBoard log of a stage."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ class TrainingLog:
         self._writer.close()
 
     def epoch(self, epoch: int, train: dict[str, float], held_out: dict[str, float]) -> None:
-        """Scalars of one epoch: the training loss, rate and speed, and the held-out figures."""
+        """Writes the scalars of one epoch: the training loss, rate and speed, and the held-out figures."""
         with self._writer.as_default(step=epoch):
             for name, value in train.items():
                 tf.summary.scalar(f"train/{name}", value)
@@ -32,13 +32,13 @@ class TrainingLog:
         self._writer.flush()
 
     def notes(self, lines: list[str]) -> None:
-        """What a reader of the curves should know."""
+        """Writes remarks for the reader of the curves."""
         if lines:
             with self._writer.as_default(step=0):
                 tf.summary.text("notes", "\n\n".join(lines))
 
     def graph(self, model: keras.Model) -> None:
-        """The TensorFlow graph of a model."""
+        """Writes the TensorFlow graph of a model."""
         if keras.backend.backend() != "tensorflow":
             return
         spec = tf.nest.map_structure(
@@ -50,7 +50,7 @@ class TrainingLog:
             tf.summary.graph(traced.graph)
 
     def per_class(self, step: int, labels, f1) -> None:
-        """F1 of every class, in percent, [C]: a bar chart and a table, the best class first."""
+        """Writes the F1 of every class, in percent, [C]: a bar chart and a table, the best class first."""
         order = np.argsort(-np.asarray(f1), kind="stable")
         names, values = [labels[i] for i in order], [float(f1[i]) for i in order]
         rows = [f"| {name} | {value:.2f} |" for name, value in zip(names, values, strict=True)]
@@ -59,17 +59,17 @@ class TrainingLog:
             tf.summary.text("F1 by class", "\n".join(["| class | F1 (%) |", "|---|---|", *rows]))
 
     def examples(self, step: int, images, captions) -> None:
-        """Images uint8 [n, S, S, 3] over their captions (lines of (text, colour), as `label_lines` gives)."""
+        """Writes images uint8 [n, S, S, 3] over their captions, which `label_lines` returns."""
         sheet = np.asarray(contact_sheet(list(images), captions, columns=4))
         with self._writer.as_default(step=step):
             tf.summary.image("examples (green right, blue not in the ground truth, grey missed)", sheet[None])
 
 
 def label_lines(truth, chosen, labels):
-    """The caption of one image, truth and chosen bool [C]: lines of (text, colour)."""
-    said = [(labels[i], GREEN if truth[i] else BLUE) for i in np.flatnonzero(chosen)]
+    """Returns the caption of one image, truth and chosen bool [C]: lines of (text, colour)."""
+    kept = [(labels[i], GREEN if truth[i] else BLUE) for i in np.flatnonzero(chosen)]
     missed = [(labels[i], GREY) for i in np.flatnonzero(truth & ~chosen)]
-    lines = [line for line in (said, missed) if line]
+    lines = [line for line in (kept, missed) if line]
     return [[(f"{text}, ", colour) for text, colour in line[:-1]] + [line[-1]] for line in lines]
 
 
@@ -77,7 +77,7 @@ _LONGEST = 36  # characters of a name beside a bar
 
 
 def bar_chart(names, values, width: int = 640) -> Image.Image:
-    """Horizontal bars of values in 0 … 100, a row each; long names are cut."""
+    """Draws horizontal bars of values in 0 … 100, one row each; long names are cut."""
     font, row = ImageFont.load_default(14), 20
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
     chart = Image.new("RGB", (width, row * len(names) + 10), "white")

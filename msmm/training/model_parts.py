@@ -1,4 +1,4 @@
-"""The trained parts of a run: which stage trains each, how it is built, how it is loaded."""
+"""The trained parts of a run: how each is built and loaded."""
 
 import dataclasses
 import functools
@@ -9,68 +9,58 @@ import pathlib
 import keras
 import numpy as np
 
+from msmm.configs import flatten
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.training.run import Run
+from msmm.training.stage_table import FORMER_PART_NAMES, JOINT, STAGE_OF_PART
 
-# part -> the stage of Algorithm 1 that trains it. The heads of single branches are thrown
-# away by the complete model and kept for the rows of Table I (decision 16).
-STAGE_OF = {
-    "backbone": "finetune",
-    "cnn_head": "finetune",
-    "multi_scale": "visual",
-    "visual_head": "visual",
-    "textual": "textual",
-    "textual_head": "textual",
-    "classifier": "classifier",
-    "quantity": "quantity",
-    "visual_quantity": "quantity_visual",
-}
-
-# A branch beyond the paper, which the setting `groups` joins to the others.
-OF_GROUPS = {"groups": "groups", "groups_head": "groups"}
+MapShape = tuple[int, int, int]  # height, width, channels
 
 
-def trainer(run: Run, part: str) -> str:
-    """The stage whose weights of a part a run uses."""
-    return "joint" if run.joint else (STAGE_OF | OF_GROUPS)[part]
+def trained_by(run: Run, part: str) -> str:
+    """Returns the stage whose weights of a part a run uses."""
+    return JOINT if run.uses_joint_parts else STAGE_OF_PART[part]
 
 
-def build(
+def build_part(
     part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0, num_groups: int = 0
 ) -> keras.Model:
-    """A part with fresh weights (the backbone: those that `config.weights` names), which computes in
-    `config.precision` if it is one of IN_PRECISION, else in float32."""
+    """Builds a part with fresh weights (the backbone: with those that `config.weights` names).
+
+    Parts of IN_PRECISION compute in `config.precision`, the others in float32.
+    """
     if part == "backbone":
         return build_backbone(config)
-    model = _build(part, config, num_classes, num_tags, mean_count, num_groups)
+    model = _build_part(part, config, num_classes, num_tags, mean_count, num_groups)
     return set_precision(model, config.precision) if part in IN_PRECISION else model
 
 
-def _build(part, config: Config, num_classes, num_tags, mean_count, num_groups) -> keras.Model:
+def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_groups) -> keras.Model:
     maps = map_shapes(config)
     f_v = maps[-1][-1]
-    f_t = config.textual_units or f_v
+    f_t = config.textual.units or f_v
     if part == "multi_scale":
-        return multi_scale.multi_scale(maps, config.bn_momentum)
+        return multi_scale.build_multi_scale(maps, config.bn_momentum)
     if part == "textual":
-        return textual.textual(num_tags, f_t, config.textual_dropout)
+        return textual.build_textual(num_tags, f_t, config.textual.dropout)
     if part == "groups":
-        return textual.textual(num_groups, f_t, config.textual_dropout, name="groups")
-    joint = f_v + f_t + (f_t if config.groups else 0)
+        return textual.build_textual(num_groups, f_t, config.textual.dropout, name="groups")
+    f = f_v + f_t + (f_t if config.groups else 0)
     if part == "quantity":
-        return heads.quantity(joint, mean_count)
-    if part == "visual_quantity":
-        return heads.quantity(f_v, mean_count, name=part)
-    sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t}
-    return heads.classifier({**sizes, "classifier": joint}[part], num_classes, name=part)
+        return heads.build_quantity(f, mean_count)
+    if part == "quantity_visual":
+        # Named as in version 0.1.0: TensorFlow sums gradients in an order that depends on the model's name.
+        return heads.build_quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
+    sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t, "classifier": f}
+    return heads.build_classifier(sizes[part], num_classes, name=part)
 
 
 def build_backbone(config: Config) -> keras.Model:
-    """The backbone with the weights that `config.weights` names."""
+    """Builds the backbone with the weights that `config.weights` names."""
     model = backbone.build(
         config.backbone,
         image_size=config.image_size,
@@ -82,66 +72,76 @@ def build_backbone(config: Config) -> keras.Model:
     return set_precision(model, config.precision)
 
 
-def on_pooled_maps(backbone: keras.Model, head: keras.Model | None = None) -> keras.Model:
-    """Images to the average-pooled M_5 of a backbone, [B, D], or to what a head says of it."""
+def build_pooled_model(backbone: keras.Model, head: keras.Model | None = None) -> keras.Model:
+    """Builds images -> the average-pooled M_5 of a backbone, [B, D], or a head's output on it."""
     pooled = keras.layers.GlobalAveragePooling2D()(backbone.output[-1])
     return keras.Model(backbone.input, head(pooled) if head else pooled)
 
 
-def map_shapes(config: Config) -> list[tuple[int, int, int]]:
-    """(height, width, channels) of M_1 … M_5."""
+def map_shapes(config: Config) -> list[MapShape]:
+    """Returns (height, width, channels) of M_1 … M_5."""
     return _map_shapes(config.backbone, config.backbone_taps, config.image_size)
 
 
 @functools.cache
-def _map_shapes(name: str, taps: tuple, image_size: int) -> list[tuple[int, int, int]]:
+def _map_shapes(name: str, taps: tuple, image_size: int) -> list[MapShape]:
     outputs = backbone.build(name, weights="none", taps=taps, image_size=image_size).outputs
     return [tuple(o.shape[1:]) for o in outputs]
 
 
-def load(run: Run, part: str) -> keras.Model:
-    """A trained part of a run, frozen, in float32 whatever it was trained in: what it says is computed once,
-    and a saved model is float32. Its stage must have finished, with the images and the trunk of now."""
+def load_part(run: Run, part: str) -> keras.Model:
+    """Loads a trained part of a run, frozen.
+
+    It computes in float32 whatever it was trained in: features are computed once, and a saved model is
+    float32.
+
+    Raises:
+        UserError: its stage has not finished, or was trained with other images or another trunk.
+    """
     config = dataclasses.replace(run.config, precision="float32")
-    _check_settings(run, part)
+    _check_recorded_settings(run, part)
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
     labels, tags, groups = run.dataset.labels, run.dataset.tags, run.dataset.groups
-    model = build(part, config, len(labels), len(tags), num_groups=len(groups))
-    load_weights(model, run.stage_directory(trainer(run, part)), part)
+    model = build_part(part, config, len(labels), len(tags), num_groups=len(groups))
+    load_part_weights(model, run.stage_directory(trained_by(run, part)), part)
     return model
 
 
-def _check_settings(run: Run, part: str) -> None:
-    then = run.stage_record(trainer(run, part))["settings"]
+def _check_recorded_settings(run: Run, part: str) -> None:
+    stage = trained_by(run, part)
+    then, flat = run.finished_record(stage)["settings"], flatten(run.config)
     for name in ("backbone", "backbone_taps", "preprocessing", "image_size", "textual_units", "groups"):
-        now = json.loads(json.dumps(getattr(run.config, name)))  # tuples to lists, as read back
+        now = json.loads(json.dumps(flat[name]))  # tuples to lists, as read back
         if then.get(name, now) != now:
             raise UserError(
-                f"{run.stage_directory(trainer(run, part))} was trained with {name}={then[name]}, and now "
+                f"{run.stage_directory(stage)} was trained with {name}={then[name]}, and now "
                 f"{name}={now}: give the same --{name}"
             )
 
 
-def load_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:
-    """Reads the weights of a part that the stage of this directory has trained, and freezes it."""
+def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:
+    """Loads the weights of a part from the directory of the stage that trained it, and freezes the part."""
     path, remedy = directory / f"{part}.weights.h5", f"train {directory.name} again with --restart"
-    checksums.check(path, remedy)
+    former = directory / f"{FORMER_PART_NAMES.get(part, part)}.weights.h5"
+    if former.exists() and not path.exists():
+        path = former
+    checksums.check_file(path, remedy)
     try:
         model.load_weights(path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
-        said = " ".join(str(error).split())[:200]  # Keras may add the weights themselves
-        raise UserError(f"cannot load {path} ({said}): {remedy}") from error
+        message = " ".join(str(error).split())[:200]  # Keras may add the weights themselves
+        raise UserError(f"cannot load {path} ({message}): {remedy}") from error
     model.trainable = False
 
 
 def is_pretrained(config: Config) -> bool:
-    """Whether the backbone comes with weights that have learnt something."""
+    """Returns whether the backbone comes with trained weights."""
     return config.backbone.endswith(".keras") or config.weights != "none"
 
 
 def weights_hash(model: keras.Model) -> str:
-    """SHA-256 over the values of every variable of a model, hex."""
+    """Returns the SHA-256 over the values of every variable of a model, hex."""
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
@@ -149,5 +149,6 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def trained_hash(run: Run, part: str) -> str:
-    """What `weights_hash` was when the part's stage finished."""
-    return run.stage_record(trainer(run, part))["weights"][part]
+    """Returns the `weights_hash` that the part's stage recorded when it finished."""
+    weights = run.finished_record(trained_by(run, part))["weights"]
+    return weights[part] if part in weights else weights[FORMER_PART_NAMES[part]]

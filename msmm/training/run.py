@@ -1,13 +1,13 @@
-"""One run: a data set, settings, a seed, and the work directory that holds what comes of them.
+"""One run: a data set, settings, a seed, and the work directory that holds its results.
 
 <workdir>/run.json                  data set, classes and tags of everything below
 <workdir>/features/                 frozen features, shared by the seeds; may be deleted at any time
-<workdir>/seed0/<stage>/            one directory a stage of Algorithm 1
+<workdir>/seed0/<stage>/            one directory per stage
     stage.json                      written last: settings, history, figures; evidence that it finished
     <part>.weights.h5               the trained parts
     SHA256SUMS                      of both
     log/                            TensorBoard
-    state.npz                       where an interrupted stage goes on
+    state.npz                       the state of an interrupted stage
 <workdir>/seed0/model/              the finished model, complete in itself
 <workdir>/seed0/joint/, joint_model/    the same of stage joint
 """
@@ -20,6 +20,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from msmm.configs import flat_settings, replace_flat
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
@@ -43,20 +44,27 @@ class Split:
 
 
 class Run:
-    """A data set under settings and a seed, in a work directory of its own.
+    """A data set with settings and a seed, in a work directory of its own.
 
-    features_directory: of frozen features, which are keyed by all that they depend on, so that runs
-    of other settings may share it; the work directory's own if None.
-    Raises UserError where the work directory belongs to another data set or class list.
+    Args:
+        workdir: the work directory.
+        dataset: the data set.
+        config: the settings.
+        seed: of weights, order and held-out images.
+        features_directory: of frozen features, which are keyed by all that they depend on, so that runs
+            with other settings may share it; None: the work directory's own.
+
+    Raises:
+        UserError: the work directory belongs to another data set or class list.
     """
 
     def __init__(self, workdir, dataset: Dataset, config: Config, seed: int = 0, features_directory=None):
         self.workdir, self.dataset, self.config, self.seed = pathlib.Path(workdir), dataset, config, seed
         self.features_directory = pathlib.Path(features_directory or self.workdir / "features")
-        self.joint = False
-        self._claim()
+        self.uses_joint_parts = False
+        self._claim_workdir()
 
-    def _claim(self) -> None:
+    def _claim_workdir(self) -> None:
         identity = {
             "dataset": self.dataset.name,
             "fingerprint": self.dataset.fingerprint,
@@ -67,13 +75,13 @@ class Run:
         if not path.exists():
             write_json(path, identity)
             return
-        found = read_json(path)
-        for what in ("dataset", "labels", "tags", "fingerprint"):
-            if found.get(what) != identity[what]:
+        owner = read_json(path)
+        for key in ("dataset", "labels", "tags", "fingerprint"):
+            if owner.get(key) != identity[key]:
                 raise UserError(
-                    f"{self.workdir} belongs to data set {found.get('dataset')!r} with "
-                    f"{len(found.get('labels', []))} classes and {len(found.get('tags', []))} tags, and "
-                    f"its {what} differ from those of {self.dataset.name!r} now: "
+                    f"{self.workdir} belongs to data set {owner.get('dataset')!r} with "
+                    f"{len(owner.get('labels', []))} classes and {len(owner.get('tags', []))} tags, and "
+                    f"its {key} differ from those of {self.dataset.name!r} now: "
                     "choose another --workdir or delete that one"
                 )
 
@@ -81,37 +89,50 @@ class Run:
     def directory(self) -> pathlib.Path:
         return self.workdir / f"seed{self.seed}"
 
-    def of_joint(self) -> "Run":
-        """This run with the parts that stage joint has trained in the place of the other stages'."""
+    def with_joint_parts(self) -> "Run":
+        """Returns this run with the parts that stage joint trained in place of the other stages' parts."""
         run = copy.copy(self)
-        run.joint = True
+        run.uses_joint_parts = True
         return run
 
-    def as_trained(self, stages: Sequence[str], given: Collection[str] = ()) -> "Run":
-        """This run under the settings that its finished `stages` were trained with, but for those `given`."""
-        known = {field.name for field in dataclasses.fields(Config)} - set(given)
-        found = {}
+    def with_recorded_settings(self, stages: Sequence[str], given: Collection[str] = ()) -> "Run":
+        """Returns this run with the recorded settings of its finished `stages`, except the `given` ones."""
+        known = set(flat_settings(self.config)) - set(given)
+        recorded: dict = {}
         for stage in stages:
-            found |= {k: v for k, v in self.stage_record(stage)["settings"].items() if k in known}
-        run = copy.copy(self)
-        found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-        run.config = dataclasses.replace(self.config, **found)
+            settings = self.finished_record(stage)["settings"]
+            recorded |= {name: value for name, value in settings.items() if name in known}
+        config = replace_flat(self.config, recorded)
+        # Not a copy: held-out rows and images that this run has cached depend on its settings.
+        run = Run(self.workdir, self.dataset, config, self.seed, self.features_directory)
+        run.uses_joint_parts = self.uses_joint_parts
         return run
 
     @property
     def model_directory(self) -> pathlib.Path:
-        return self.directory / ("joint_model" if self.joint else "model")
+        return self.directory / ("joint_model" if self.uses_joint_parts else "model")
 
     def stage_directory(self, stage: str) -> pathlib.Path:
         return self.directory / stage
 
     def stage_record(self, stage: str) -> dict | None:
-        """What stage.json says, or None while the stage has not finished."""
+        """Returns the content of stage.json, or None if the stage has not finished."""
         path, remedy = self.stage_directory(stage) / "stage.json", f"train {stage} again with --restart"
         if not path.exists():
             return None
-        checksums.check(path, remedy)
+        checksums.check_file(path, remedy)
         return read_json(path, remedy)
+
+    def finished_record(self, stage: str) -> dict:
+        """Returns the content of stage.json of a stage that must have finished.
+
+        Raises:
+            UserError: it has not finished.
+        """
+        record = self.stage_record(stage)
+        if record is None:
+            raise UserError(f"{self.directory} has no finished stage {stage}: train it first")
+        return record
 
     @functools.cache  # noqa: B019 - a run lives as long as the process
     def split(self, name: str) -> Split:
@@ -119,7 +140,7 @@ class Run:
 
     @functools.cache  # noqa: B019
     def groups(self, split: str) -> np.ndarray:
-        """The groups of a split's images in record order, [N, G] bool; UserError where there are none."""
+        """Returns the groups of a split's images, [N, G] bool; raises UserError if there are none."""
         return self.dataset.group_vectors(split)
 
     @functools.cache  # noqa: B019
@@ -138,7 +159,7 @@ class Run:
 
     @functools.cached_property
     def _is_held_out(self) -> np.ndarray:
-        mask = input_pipeline.held_out(self.split("train").ids, self.config.held_out, self.seed)
+        mask = input_pipeline.choose_held_out(self.split("train").ids, self.config.held_out, self.seed)
         if not mask.any():
             raise UserError(
                 f"{self.dataset.name} has {len(mask)} training images: expected at least 10, "

@@ -10,11 +10,11 @@ from tests.architecture_test import SOURCE, imports
 from tests.conftest import ROOT
 
 
-def test_the_schedule_by_hand():
+def test_images_to_process_equal_a_manual_calculation():
     images = schedule.images_to_process(Config())
     training = 94_570 - 5_000
     assert images["visual"] == 20 * training and images["quantity_visual"] == 30 * training
-    # 28 evaluations on images, 500 batches of 32 after each of 20 epochs, both splits once.
+    # 28 evaluations on images, 500 batches of 32 after each of 20 epochs, and both splits once.
     assert images["features"] == 28 * 5_000 + 20 * 16_000 + 149_905
     speed = dict.fromkeys(images, 1000.0)
     minutes = sum(images.values()) / 1000 / 60
@@ -23,15 +23,15 @@ def test_the_schedule_by_hand():
     assert "not computed without visual, quantity" in schedule.describe_schedule(speed, "jax")
 
 
-def test_nothing_that_it_uses_imports_tensorflow():
-    reached, ahead = set(), {"experiments.benchmark_gpu"}
-    while ahead:
-        module = ahead.pop()
-        reached.add(module)
-        if module != "msmm.core.command_line":  # some of its functions do, for other commands
-            ahead |= imports(SOURCE[module]) - reached
-    assert {"experiments.benchmarks.gpu_jobs", "msmm.models.multi_scale"} <= reached
-    for module in reached - {"msmm.core.command_line"}:
+def test_gpu_benchmark_imports_no_tensorflow():
+    imported, pending = set(), {"experiments.benchmark_gpu"}
+    while pending:
+        module = pending.pop()
+        imported.add(module)
+        if module != "msmm.core.command_line":  # some of its functions import TensorFlow for other commands
+            pending |= imports(SOURCE[module]) - imported
+    assert {"experiments.benchmarks.gpu_jobs", "msmm.models.multi_scale"} <= imported
+    for module in imported - {"msmm.core.command_line"}:
         lines = SOURCE[module].read_text().splitlines()
         assert not [
             line for line in lines if line.strip().startswith(("import tensorflow", "from tensorflow"))
@@ -40,7 +40,7 @@ def test_nothing_that_it_uses_imports_tensorflow():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_every_job_runs(backend, tmp_path):
+def test_every_gpu_benchmark_job_runs(backend, tmp_path):
     pytest.importorskip(backend)
     pytest.importorskip("torch")  # the plain PyTorch network
     command = [sys.executable, "-m", "experiments.benchmark_gpu", f"--backend={backend}"]
@@ -56,5 +56,5 @@ def test_every_job_runs(backend, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 8 + 4  # all jobs, and those on images by hand too
+    assert len(rows) == 2 + 8 + 4  # all jobs, and the jobs on images written without Keras
     assert f"computed, not measured: the whole schedule on NUS-WIDE with {backend}" in result.stdout

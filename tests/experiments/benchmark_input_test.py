@@ -1,16 +1,18 @@
-"""The command at a small size; its measurements are not tested."""
+"""Runs benchmark_input at a small size; the measured rates are not tested."""
 
 import re
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
 
 
-def test_every_way_is_measured_on_the_same_files(tmp_path):
+@pytest.mark.slow
+def test_input_benchmark_measures_every_pipeline_on_the_given_files(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), np.uint8)
     (tmp_path / "photos").mkdir()
     for i, image in enumerate(pixels):

@@ -1,4 +1,4 @@
-"""The benchmark of packing on a few images."""
+"""Runs the packing benchmark on a few images."""
 
 import subprocess
 import sys
@@ -9,17 +9,17 @@ from tests.conftest import ROOT
 from tests.tfrecords_tools.packing.near_duplicates_test import drawing
 
 
-def benchmark(*arguments):
+def run_benchmark(*arguments):
     command = [sys.executable, "-m", "experiments.benchmark_packing", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-def test_every_way_is_timed_and_nothing_stays(tmp_path):
+def test_packing_benchmark_times_every_method_and_removes_its_files(tmp_path):
     for number in range(3):
         drawing(number).save(tmp_path / f"{number}.jpg")
     (tmp_path / "work").mkdir()
-    result = benchmark(
+    result = run_benchmark(
         f"--images={tmp_path}",
         "--num_images=20",
         "--resize=60",
@@ -43,7 +43,7 @@ def test_every_way_is_timed_and_nothing_stays(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_without_photographs_is_refused(tmp_path):
-    result = benchmark(f"--images={tmp_path}")
+def test_packing_benchmark_refuses_a_folder_without_photographs(tmp_path):
+    result = run_benchmark(f"--images={tmp_path}")
     assert result.returncode == 2
     assert "found none in --images" in result.stderr

@@ -18,10 +18,10 @@ from msmm.baselines import registry
 from msmm.core.errors import UserError
 from msmm.training import stages
 from tests.conftest import ROOT
-from tests.experiments.benchmark_training_test import cells
+from tests.experiments.benchmark_training_test import parse_cells
 
 
-def test_one_size_is_changed_at_a_time():
+def test_scaling_cases_change_one_size_at_a_time():
     all_cases = make_cases(
         Case("sinn", 10, 5, 7, 32, workers=1), images=[20, 40], classes=[], tags=[8], workers=[2]
     )
@@ -34,7 +34,7 @@ def test_one_size_is_changed_at_a_time():
     ]
 
 
-def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_workers():
+def test_table_row_combines_the_costs_of_all_workers():
     costs = [Cost(10.0, 9.0, 300.0, 200.0, 1.5), Cost(11.0, 8.0, 400.0, 100.0, 1.5)]
     case = Case("finetune", 1000, 5, 7, 32, workers=2)
     sizes = ["finetune", "1,000", "5", "7", "2"]
@@ -52,22 +52,22 @@ def test_time_is_the_chiefs_cores_are_those_of_all_and_memory_is_the_largest_wor
         ({"workers": 4}, "as many cores, and this process may choose from 2"),
     ],
 )
-def test_impossible_workers_are_errors(settings, message):
+def test_impossible_numbers_of_workers_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         check_case(
             Case(**{"of": "finetune", "images": 9, "classes": 2, "tags": 2, "feature_size": 32, **settings}),
             2,
         )
-    check_case(Case("joint", 9, 2, 2, 32), 0)  # without workers no core is chosen
+    check_case(Case("joint", 9, 2, 2, 32), 0)  # without workers no core is selected
 
 
-def test_workers_share_the_stages_that_can_be_shared(trained_run):
+def test_shared_stages_are_exactly_the_shareable_tasks(trained_run):
     for name in ON_IMAGES + STAGES:
-        assert stages.stage_of(trained_run, name).task(trained_run).shared == (name in SHARED), name
+        assert stages.make_task(trained_run, name).data.shareable == (name in SHARED), name
 
 
 @pytest.mark.slow
-def test_two_workers_take_the_steps_of_one():
+def test_two_workers_reach_the_same_loss_as_one():
     command = [sys.executable, "-m", "experiments.benchmark_scaling", "--backbone=resnet-1-1-1-1-w4"]
     command += ["--image_size=32", "--images=100", "--batch_size=16", "--feature_size=32", "--steps=3"]
     command += ["--workers=1,2", "--of=finetune", "--of=visual"]
@@ -76,15 +76,17 @@ def test_two_workers_take_the_steps_of_one():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[4:]]
     assert [(row[0], row[4]) for row in rows] == [(of, n) for of in ("finetune", "visual") for n in "12"]
     for one, two in zip(rows[::2], rows[1::2], strict=True):
-        assert float(two[-1]) == pytest.approx(float(one[-1]), rel=1e-4)  # parts' statistics: 1e-2
+        assert float(two[-1]) == pytest.approx(float(one[-1]), rel=1e-4)  # statistics per part: 1e-2
 
 
-def test_every_method_on_features_can_be_measured():
-    assert set(METHODS) == {name for name, method in registry.METHODS.items() if method.trunk != "own"}
+def test_scaling_benchmark_covers_every_baseline_on_features():
+    assert set(METHODS) == {
+        name for name, method in registry.load_baselines().items() if method.trunk != "own"
+    }
 
 
 @pytest.mark.slow
-def test_own_memory_does_not_grow_with_the_images_but_by_their_annotations():
+def test_own_memory_grows_by_annotations_but_not_by_features():
     command = [
         sys.executable,
         "-m",
@@ -97,7 +99,7 @@ def test_own_memory_does_not_grow_with_the_images_but_by_their_annotations():
     assert result.returncode == 0, result.stderr
     rows = [line.strip("|").split("|") for line in result.stdout.splitlines() if "000 |" in line]
     own = {(row[0].strip(), row[1].strip()): float(row[-2].replace(",", "")) for row in rows}
-    assert len(own) == 4 and cells(result.stdout)
-    # 28,000 more rows: 1,081 bytes of tags and labels each, 29 MiB; their features would be 109 MiB.
+    assert len(own) == 4 and parse_cells(result.stdout)
+    # 28,000 more rows: 1,081 bytes of tags and labels each, 29 MiB in all; the features would take 109 MiB.
     for name in ("classifier", "sinn"):
         assert own[name, "32,000"] - own[name, "4,000"] < 75

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import ROOT
 
 
-def cells(output: str) -> dict[str, list[str]]:
+def parse_cells(output: str) -> dict[str, list[str]]:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in output.splitlines() if "|" in line
     ]
@@ -15,12 +15,12 @@ def cells(output: str) -> dict[str, list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_stage_is_timed_beside_a_plain_fit(precision, tmp_path):
+def test_training_benchmark_times_every_stage_and_a_plain_fit(precision, tmp_path):
     command = [sys.executable, "-m", "experiments.benchmark_training", "--backbone=resnet-1-1-1-1-w4"]
     command += ["--image_size=32", "--steps=1", "--repeats=1", f"--precision={precision}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    rows = cells(result.stdout)
+    rows = parse_cells(result.stdout)
     assert list(rows) == [
         "plain fit of the whole network",
         "finetune",

@@ -1,4 +1,4 @@
-"""The speed of the recurrent methods on a few images."""
+"""Runs the decoding benchmark of the recurrent baselines on a few images."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.slow
-def test_every_method_and_beam_has_a_row():
+def test_decoding_table_has_every_recurrent_baseline_and_beam_width():
     command = [sys.executable, "-m", "experiments.decoding_speed", "--num_images=300", "--num_classes=9"]
     result = subprocess.run([*command, "--feature_size=5"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -19,6 +19,6 @@ def test_every_method_and_beam_has_a_row():
     assert [(name, beam) for name, _, beam, *_ in rows] == [
         (name, beam) for name in ("CNN-RNN [27]", "RIA [26]", "SR-CNN-RNN [24]") for beam in "15"
     ]
-    for _, parameters, _, speed, grown, whole in rows:
+    for _, parameters, _, speed, growth, peak in rows:
         assert int(parameters) > 10**6 and int(speed) > 0
-        assert 0 <= int(grown) < int(whole)
+        assert 0 <= int(growth) < int(peak)

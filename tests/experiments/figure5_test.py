@@ -1,4 +1,4 @@
-"""Figure 5 as a user draws it."""
+"""Runs experiments.figure5 as a user does."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def figure5(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
 
 
-def test_it_draws_what_it_says(data_dir, tmp_path):
+def test_figure5_draws_the_requested_number_of_images(data_dir, tmp_path):
     result = figure5(f"--data_dir={data_dir}", "--num_images=6", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "wrote runs/scenes/figure5.png: 6 images of scenes (train)\n"
@@ -23,17 +23,17 @@ def test_it_draws_what_it_says(data_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
+def test_figure5_draws_the_requested_image_ids(data_dir, dataset, tmp_path):
     from msmm.data.records import IMAGE_ID, LABELS, TAGS
 
     records = list(dataset.read("test").as_numpy_iterator())
-    fit = [r[IMAGE_ID].decode() for r in records if len(r[LABELS]) >= 2 and len(r[TAGS]) >= 2]
-    assert 7 < len(fit) < len(records)
-    where = f"--data_dir={data_dir}"
-    result = figure5(where, "--split=test", "--skip=1", "--num_images=6", cwd=tmp_path)
+    eligible_ids = [r[IMAGE_ID].decode() for r in records if len(r[LABELS]) >= 2 and len(r[TAGS]) >= 2]
+    assert 7 < len(eligible_ids) < len(records)
+    data_dir_flag = f"--data_dir={data_dir}"
+    result = figure5(data_dir_flag, "--split=test", "--skip=1", "--num_images=6", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    named = f"--image_ids={','.join(fit[1:7])}"
-    result = figure5(where, "--split=test", named, "--output=b.png", cwd=tmp_path)
+    ids_flag = f"--image_ids={','.join(eligible_ids[1:7])}"
+    result = figure5(data_dir_flag, "--split=test", ids_flag, "--output=b.png", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     sheets = [Image.open(tmp_path / path) for path in ("runs/scenes/figure5.png", "b.png")]
     assert sheets[0].tobytes() == sheets[1].tobytes()
@@ -49,7 +49,7 @@ def test_the_examples_that_are_asked_for(data_dir, dataset, tmp_path):
         pytest.param(["--split=dev"], "no split 'dev'", marks=pytest.mark.slow),
     ],
 )
-def test_mistakes(data_dir, tmp_path, arguments, message):
+def test_figure5_refuses_invalid_arguments(data_dir, tmp_path, arguments, message):
     result = figure5(f"--data_dir={data_dir}", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr and "Traceback" not in result.stderr

@@ -1,18 +1,20 @@
-"""The command in a process of its own, over a run whose stages have finished."""
+"""Runs experiments.joint as a process on a run with finished stages."""
 
 import csv
 import shutil
 
 import pytest
 
+from msmm.configs import replace_flat
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import run
 
 
 @pytest.mark.slow
-def test_it_trains_both_ways_within_the_budget_of_the_stages(trained_run, data_dir, tmp_path):
+def test_joint_training_stays_within_the_passes_of_the_stages(trained_run, data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     shutil.copytree(trained_run.workdir, tmp_path / "runs" / "scenes")
     settings = [f"--{name}={value}" for name, value in TINY.items()]
@@ -24,10 +26,11 @@ def test_it_trains_both_ways_within_the_budget_of_the_stages(trained_run, data_d
     staged, *joint = rows.values()
     assert int(float(staged["passes"])) == passes and len(joint) == 2
     assert all(0 < float(row["passes"]) <= passes for row in joint)
-    measured = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.COMPLETE], quantity="best")[1]
+    measured = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE], counting_rule="best")[1]
     assert float(staged["tags, default quantity"]) == pytest.approx(measured["H-F1"], abs=0.01)
     plain = tmp_path / "runs/scenes/joint/joint_dropout=0,joint_ema=0"
-    config = trained_run.config.__class__(**TINY, joint_epochs=passes, joint_dropout=0.0, joint_ema=0.0)
+    joint_settings = {"joint_epochs": passes, "joint_dropout": 0.0, "joint_ema": 0.0}
+    config = replace_flat(trained_run.config, joint_settings)
     assert Run(plain, trained_run.dataset, config).stage_record("joint")
     again = run("experiments.joint", *settings, cwd=tmp_path)
     assert again.returncode == 0 and "joint: finished earlier" in again.stdout

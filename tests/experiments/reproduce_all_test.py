@@ -1,4 +1,4 @@
-"""The command in a process of its own: killed at any point, it continues and ends with the same report."""
+"""Runs experiments.reproduce_all as a process: after kills it continues and ends with the same report."""
 
 import csv
 import html.parser
@@ -15,37 +15,40 @@ from tests.msmm.core.command_line_test import process, refused, run
 COMMAND = "experiments.reproduce_all"
 
 
-def reproduce_all(home):
+def reproduce_all(directory):
     command = [sys.executable, "-m", COMMAND, *settings()]
-    return subprocess.run(command, capture_output=True, timeout=1800, **process(home))
+    return subprocess.run(command, capture_output=True, timeout=1800, **process(directory))
 
 
 def settings():
-    from msmm.baselines.registry import METHODS
+    from msmm.configs.baselines import baseline_implementations
 
-    return [f"--{name}={value}" for name, value in (TINY | {f"{n}_epochs": 1 for n in METHODS}).items()]
+    return [
+        f"--{name}={value}"
+        for name, value in (TINY | {f"{n}_epochs": 1 for n in baseline_implementations()}).items()
+    ]
 
 
 @pytest.fixture(scope="module")
-def whole(data_dir, tmp_path_factory):
-    """A home in which the command ran without interruption, and its output."""
-    home = tmp_path_factory.mktemp("whole")
-    (home / "data").symlink_to(data_dir)
-    result = reproduce_all(home)
+def uninterrupted(data_dir, tmp_path_factory):
+    """Returns the directory and the output of an uninterrupted run of the command."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    (directory / "data").symlink_to(data_dir)
+    result = reproduce_all(directory)
     assert result.returncode == 0, result.stderr
-    return home, result.stdout
+    return directory, result.stdout
 
 
-def numbers(home):
-    """Every measured number but for times, which differ from run to run."""
-    with open(home / "runs/scenes/report/report.csv", newline="") as file:
+def measured_numbers(directory):
+    """Returns all measured numbers except times, which differ between runs."""
+    with open(directory / "runs/scenes/report/report.csv", newline="") as file:
         rows = [row for row in csv.reader(file) if "time" not in row[0]]
-    claims = (home / "runs/scenes/report/report_claims.csv").read_text()
+    claims = (directory / "runs/scenes/report/report_claims.csv").read_text()
     return rows, claims
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_same_numbers(whole, data_dir, tmp_path):
+def test_reproduce_all_killed_repeatedly_ends_with_the_same_report(uninterrupted, data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     seed, report = tmp_path / "runs/scenes/seed0", tmp_path / "runs/scenes/report"
     points = [
@@ -65,16 +68,18 @@ def test_killed_again_and_again_it_ends_with_the_same_numbers(whole, data_dir, t
         command.wait()
     result = reproduce_all(tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "epoch 1/" not in result.stdout, "all was trained before the last kill"
-    assert numbers(tmp_path) == numbers(whole[0])
+    assert "epoch 1/" not in result.stdout, "every stage was trained before the last kill"
+    assert measured_numbers(tmp_path) == measured_numbers(uninterrupted[0])
     names = {path.name for path in report.iterdir()}
-    assert names == {path.name for path in (whole[0] / "runs/scenes/report").iterdir()}
+    assert names == {path.name for path in (uninterrupted[0] / "runs/scenes/report").iterdir()}
     for picture in ("quantities.svg", "classes.svg", "reliability.svg", "figure6.png", "loss_curves.svg"):
-        assert (report / picture).read_bytes() == (whole[0] / f"runs/scenes/report/{picture}").read_bytes()
+        assert (report / picture).read_bytes() == (
+            uninterrupted[0] / f"runs/scenes/report/{picture}"
+        ).read_bytes()
 
 
 class Links(html.parser.HTMLParser):
-    """Everything that a page would load."""
+    """Collects everything that a page would load."""
 
     def __init__(self, text):
         super().__init__()
@@ -87,9 +92,9 @@ class Links(html.parser.HTMLParser):
 
 
 @pytest.mark.slow
-def test_the_page_is_whole_and_loads_nothing(whole):
-    home, output = whole
-    page = (home / "runs/scenes/report/report.html").read_text()
+def test_report_page_is_complete_and_loads_nothing(uninterrupted):
+    directory, output = uninterrupted
+    page = (directory / "runs/scenes/report/report.html").read_text()
     loads = Links(page).loads
     assert len(loads) == 2 and all(value.startswith("data:image/png;base64,") for value in loads)
     assert "url(" not in page.replace("url(#", "") and page.count("<svg") == 5
@@ -107,13 +112,13 @@ def test_the_page_is_whole_and_loads_nothing(whole):
 
 
 @pytest.mark.slow
-def test_the_markdown_shows_its_pictures(whole):
-    folder = whole[0] / "runs/scenes/report"
+def test_markdown_report_links_existing_pictures(uninterrupted):
+    folder = uninterrupted[0] / "runs/scenes/report"
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (folder / "report.md").read_text())
     assert len(pictures) == 7 and all((folder / picture).is_file() for picture in pictures)
 
 
-def test_class_tags_want_a_second_data_set(tmp_path):
+def test_class_tags_ablation_requires_a_second_data_set(tmp_path):
     output = refused(run("experiments.ablation", "--of=class_tags", cwd=tmp_path))
     assert "expected --dataset_without with --of=class_tags" in output
     output = refused(run("experiments.ablation", "--of=k", "--dataset_without=x", cwd=tmp_path))

@@ -1,4 +1,4 @@
-"""The command in a process of its own, over a run whose stages have finished."""
+"""Runs experiments.reproduce_table1 as a process on a run with finished stages."""
 
 import csv
 import re
@@ -7,45 +7,46 @@ import shutil
 import pytest
 
 from msmm.training import table_rows
+from msmm.training.row_table import TABLE_ROWS
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import refused, run
 
 
 @pytest.fixture(scope="module")
 def finished(trained_run, data_dir, tmp_path_factory):
-    home = tmp_path_factory.mktemp("table1")
-    (home / "data").symlink_to(data_dir)
-    shutil.copytree(trained_run.workdir, home / "runs" / "scenes")
+    directory = tmp_path_factory.mktemp("table1")
+    (directory / "data").symlink_to(data_dir)
+    shutil.copytree(trained_run.workdir, directory / "runs" / "scenes")
     settings = [f"--{name}={value}" for name, value in TINY.items()]
-    result = run("experiments.reproduce_table1", *settings, cwd=home)
+    result = run("experiments.reproduce_table1", *settings, cwd=directory)
     assert result.returncode == 0, result.stderr
-    return home, result.stdout
+    return directory, result.stdout
 
 
-def test_finished_stages_are_not_trained_again(finished):
+def test_reproduce_table1_does_not_retrain_finished_stages(finished):
     assert "finetune: finished earlier" in finished[1] and "epoch 1/" not in finished[1]
 
 
-def test_it_ends_with_the_table_and_the_paths_of_what_it_left(finished):
-    home, out = finished
-    for name in table_rows.VARIANTS:
-        assert re.search(rf"^{re.escape(name)} +(yes|no) +(yes|no) ", out, re.MULTILINE)
-    paths = dict(re.findall(r"^(report|model): +(\S+)", out, re.MULTILINE))
-    assert (home / paths["report"]).is_file() and (home / paths["model"] / "model.keras").is_file()
-    assert "tensorboard --logdir=runs/scenes" in out
-    assert not list((home / "runs/scenes/features").glob("maps-*"))  # gigabytes on real data
+def test_reproduce_table1_prints_the_table_and_the_paths_of_its_outputs(finished):
+    directory, output = finished
+    for name in TABLE_ROWS:
+        assert re.search(rf"^{re.escape(name)} +(yes|no) +(yes|no) ", output, re.MULTILINE)
+    paths = dict(re.findall(r"^(report|model): +(\S+)", output, re.MULTILINE))
+    assert (directory / paths["report"]).is_file() and (directory / paths["model"] / "model.keras").is_file()
+    assert "tensorboard --logdir=runs/scenes" in output
+    assert not list((directory / "runs/scenes/features").glob("maps-*"))  # gigabytes on real data
 
 
-def test_its_numbers_are_the_runs(finished, trained_run):
+def test_table1_csv_contains_the_metrics_and_claims_of_the_run(finished, trained_run):
     with open(finished[0] / "runs/scenes/table1/table1.csv", newline="") as file:
         rows = {
             row["row"]: row
             for row in csv.DictReader(file)
             if row["table"].startswith("Measured: the rows of Table I, scenes")
         }
-    assert list(rows) == list(table_rows.VARIANTS)
-    for name, variant in table_rows.VARIANTS.items():
-        figures = table_rows.measure(trained_run, variant)[1]
+    assert list(rows) == list(TABLE_ROWS)
+    for name, variant in TABLE_ROWS.items():
+        figures = table_rows.measure_row(trained_run, variant)[1]
         for metric in ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1"):
             assert float(rows[name][metric]) == pytest.approx(figures[metric], abs=1e-9)
     with open(finished[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:
@@ -59,9 +60,9 @@ def test_its_numbers_are_the_runs(finished, trained_run):
         assert claim["verdict"] == expected
 
 
-def test_a_page_of_results_is_rebuilt_from_the_reports(finished):
-    home, _ = finished
-    page = home / "docs" / "results.md"
+def test_results_page_is_rebuilt_from_the_reports(finished):
+    directory, _ = finished
+    page = directory / "docs" / "results.md"
     page.parent.mkdir()
     blocks = [
         f"<!-- results: scenes/table1/table1.md | {heading} -->\n<!-- end of results -->"
@@ -69,16 +70,18 @@ def test_a_page_of_results_is_rebuilt_from_the_reports(finished):
     ]
     page.write_text("# Results\n\nBefore.\n\n" + "\n\nBetween.\n\n".join(blocks) + "\n")
     before = page.read_text()
-    check = refused(run("experiments.results_pages", "--check", cwd=home))
+    check = refused(run("experiments.results_pages", "--check", cwd=directory))
     assert "docs/results.md differ" in check and page.read_text() == before
-    result = run("experiments.results_pages", cwd=home)
+    result = run("experiments.results_pages", cwd=directory)
     assert result.returncode == 0 and "rebuilt docs/results.md" in result.stdout
     text = page.read_text()
-    report = (home / "runs/scenes/table1/table1.md").read_text()
-    rows = [line for line in report.split("## ")[1].splitlines() if line.startswith("| ")]
-    claims = [line for line in report.splitlines() if line.endswith(("ed |", "Verdict |"))]
-    assert len(rows) == 8 and len(claims) == 6 and all(line in text for line in rows + claims)
+    report = (directory / "runs/scenes/table1/table1.md").read_text()
+    sections = dict(section.split("\n", 1) for section in report.split("## ")[1:])
+    for heading, rows in (("Measured: the rows of Table I", 8), ("The paper's claims, as measured", 7)):
+        (section,) = (text for title, text in sections.items() if title.startswith(heading))
+        lines = [line for line in section.splitlines() if line.startswith("| ")]
+        assert len(lines) == rows and all(line in text for line in lines)
     assert "Before." in text and "Between." in text and "no training noise" in text
-    assert run("experiments.results_pages", "--check", cwd=home).returncode == 0
+    assert run("experiments.results_pages", "--check", cwd=directory).returncode == 0
     page.write_text(text.replace("MS-CNN", "MS-DNN", 1))
-    refused(run("experiments.results_pages", "--check", cwd=home))
+    refused(run("experiments.results_pages", "--check", cwd=directory))

@@ -1,6 +1,5 @@
-"""The door, as a user meets it, and what other programs make of what it writes."""
+"""The command `annotate` in its own process, and its files as read by exiftool and exiv2."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,29 +13,25 @@ import pytest
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused
 
-HAS_WORDS = importlib.util.find_spec("wordllama") is not None
-needs_words = pytest.mark.skipif(
-    not HAS_WORDS, reason="WordLlama is not installed: pip install 'msmm[words]'"
-)
 TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
 
 
-def needs(tool):
-    return pytest.mark.skipif(not TOOLS[tool], reason=f"{tool} is not installed (Debian has it)")
+def requires(name):
+    return pytest.mark.skipif(not TOOLS[name], reason=f"{name} is not installed (Debian has it)")
 
 
-def door(*arguments, cwd, **more):
+def run_annotate(*arguments, cwd, **more):
     command = [sys.executable, "-m", "msmm.annotate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=300, **process(cwd), **more)
 
 
-def tool(name, *arguments) -> str:
+def run_tool(name, *arguments) -> str:
     command = [TOOLS[name], *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ([], "expected a PATH"),
         (["photos"], "expected --model=DIR"),
@@ -48,20 +43,20 @@ def tool(name, *arguments) -> str:
         ([".", "--model=m", "--format=xmp", "--output=x"], "--format=xmp writes beside each photograph"),
         ([".", "--model=m", "--format=pdf"], "pdf"),
         ([".", "--model=m", "--k=0"], "k"),
+        ([".", "--model=m", "--exclude="], "expected a glob in --exclude"),
         ([".", "--model=m", "--threshold=2"], "threshold"),
-        ([".", "--model=m", "--nearest_tags=60"], "nearest_tags"),
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
     ],
 )
-def test_a_mistake_gets_one_line(arguments, says, tmp_path):
-    assert says in refused(door(*arguments, cwd=tmp_path))
+def test_a_user_error_is_one_line(arguments, message, tmp_path):
+    assert message in refused(run_annotate(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
+def test_annotate_prints_text_json_and_csv(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    result = door(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)
+    result = run_annotate(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)
     assert result.stdout.splitlines() == [
         "./blue.png: seaside (1.00), blue (1.00)",
         "./red.png: seaside (1.00), red (1.00)",
@@ -70,14 +65,36 @@ def test_text_json_and_csv_on_standard_output(tmp_path, photo, model_directory):
     assert "2 photographs annotated; 1 skipped (not an image of a known format: 1)" in result.stderr
     assert "keywords that the model does not know: Rex (2)" in result.stderr
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    listed = door(
+    listed = run_annotate(
         "-", f"--model={model_directory}", "--format=json", cwd=tmp_path, input="red.png\nblue.png\n"
     )
     assert [json.loads(line)["labels"] for line in listed.stdout.splitlines()] == [["red"], ["blue"]]
     assert listed.returncode == 0
-    table = door("red.png", f"--model={model_directory}", "--format=csv", cwd=tmp_path)
+    table = run_annotate("red.png", f"--model={model_directory}", "--format=csv", cwd=tmp_path)
     assert table.stdout.splitlines()[0].startswith("path,labels,") and "red.png,red,1.0000," in table.stdout
     assert sorted(os.listdir(tmp_path)) == ["blue.png", "broken.jpg", "red.png"]
+
+
+def test_left_out_files_and_unread_keywords_are_reported(tmp_path, photo, model_directory):
+    for name in ("red.png", "@eaDir/red.png", "red.png~", ".hidden.png", "small/red.png"):
+        photo(f"photos/{name}", format="PNG")
+    (tmp_path / "photos/blue.heic").write_bytes(photo("x.jpg", picture("blue"), xmp=b"<broken").read_bytes())
+    before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
+    more = ("--exclude=small/", "--exclude=*.gif")
+    result = run_annotate("photos", f"--model={model_directory}", *more, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["photos/blue.heic: blue (1.00)", "photos/red.png: red (1.00)"]
+    assert result.stderr.splitlines() == [
+        "keywords of photos/blue.heic not read: broken XMP",
+        "left out: backup copies: 1, by --exclude: 1, folders of Synology: 1, hidden files: 1; "
+        "--exclude=*.gif matches nothing",
+        "2 photographs annotated",
+        "keywords not read in 1 places (broken XMP: 1)",
+    ]
+    nothing = refused(run_annotate("photos", f"--model={model_directory}", "--exclude=*", cwd=tmp_path))
+    assert "no photographs in 'photos' (left out: by --exclude: 1)" in nothing
+    after = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
+    assert after == before
 
 
 ONE_PROCESS = """
@@ -92,25 +109,25 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def test_what_another_model_or_rule_has_done_is_said(tmp_path, photo, model_directory):
+def test_photographs_annotated_by_another_model_or_rule_are_reported(tmp_path, photo, model_directory):
     photo("red.png")
     first, other = model_directory, shutil.copytree(model_directory, tmp_path / "other")
     (other / "SHA256SUMS").unlink()
     info = (other / "model.json").read_text().replace('"seed": 0', '"seed": 1')
     (other / "model.json").write_text(info)
     new, known = "1 photographs annotated", "0 photographs annotated; 1 done before"
-    whose = "1 of those done before are another {}: --overwrite does them anew"
+    redo_message = "1 of those done before are another {}: --overwrite does them anew"
     runs = [
         (first, "", [new]),
         (first, "", [known]),
-        (other, "", [known, whose.format("model's")]),
-        (first, "--quantity=top_k --k=2", [known, whose.format("counting rule's")]),
+        (other, "", [known, redo_message.format("model's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("counting rule's")]),
         (other, "--quantity=top_k --k=2 --overwrite", [new]),
         (other, "--quantity=top_k --k=2", [known]),
-        (other, "--quantity=top_k", [known, whose.format("counting rule's")]),
-        (other, "--quantity=threshold --threshold=0.5", [known, whose.format("counting rule's")]),
-        (other, "", [known, whose.format("counting rule's")]),
-        (first, "--quantity=top_k --k=2", [known, whose.format("model's")]),
+        (other, "--quantity=top_k", [known, redo_message.format("counting rule's")]),
+        (other, "--quantity=threshold --threshold=0.5", [known, redo_message.format("counting rule's")]),
+        (other, "", [known, redo_message.format("counting rule's")]),
+        (first, "--quantity=top_k --k=2", [known, redo_message.format("model's")]),
     ]
     formats = ("json --output=a.jsonl", "csv --output=a.csv", "html --output=gallery", "xmp")
     all_runs = [(to, *run) for to in formats for run in (runs if "json" in to else runs[:5])]
@@ -120,39 +137,17 @@ def test_what_another_model_or_rule_has_done_is_said(tmp_path, photo, model_dire
         command, input="\n".join(lines), capture_output=True, timeout=300, **process(tmp_path)
     )
     assert result.returncode == 0, result.stderr
-    said = [
+    outputs = [
         [line for line in part.splitlines() if "photographs" in line or "another" in line]
         for part in result.stderr.split("---\n")[:-1]
     ]
-    assert [(*run[:3], s) for run, s in zip(all_runs, said, strict=True)] == all_runs
+    assert [(*run[:3], s) for run, s in zip(all_runs, outputs, strict=True)] == all_runs
     assert json.loads((tmp_path / "a.jsonl").read_text())["model"].startswith("made by hand ")
     assert (tmp_path / "a.csv").read_text().rstrip().endswith(" top_k=2")
 
 
-@needs_words
-def test_keywords_outside_the_tags_are_read_as_the_nearest_one(tmp_path, photo, model_directory):
-    photo("red.png"), photo("blue.png", picture("blue"))
-    (tmp_path / "red.png.txt").write_text("Sand, Rex")
-    (tmp_path / "blue.png.txt").write_text("Beaches, Rex")
-    near = door(".", f"--model={model_directory}", "--format=json", "--nearest_tags=0.5", cwd=tmp_path)
-    assert near.returncode == 0, near.stderr
-    blue, red = map(json.loads, near.stdout.splitlines())
-    assert (red["labels"], red["tags"], red["unknown"]) == (["seaside", "red"], ["beach"], ["Rex"])
-    assert red["near"] == {"Sand": "beach"} and "near" not in blue
-    said = "3 keywords outside the model's tags: 1 read as their nearest tag: Sand as beach (1)"
-    assert near.stderr.splitlines()[-2:] == [said, "keywords that the model does not know: Rex (2)"]
-
-
-@pytest.mark.skipif(HAS_WORDS, reason="WordLlama is installed")
-def test_nearest_tags_without_wordllama_is_said_before_anything_is_read(tmp_path):
-    for name, more in (("annotate", []), ("annotate_beam", ["--output=o"])):
-        command = [sys.executable, "-m", f"msmm.{name}", ".", "--model=m", "--nearest_tags=0.6", *more]
-        result = subprocess.run(command, capture_output=True, timeout=60, **process(tmp_path))
-        assert "--nearest_tags needs wordllama: pip install 'msmm[words]'" in refused(result)
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
-    """kill -9 when some lines are on disk; then nothing is done twice and nothing is missing."""
+def test_a_killed_run_resumes_without_repeating_photographs(tmp_path, model_directory):
+    """Killed when some lines are on disk: afterwards no photograph is annotated twice or missing."""
     (tmp_path / "photos").mkdir()
     for i in range(600):
         picture(("red", "blue")[i % 2], (400, 300)).save(tmp_path / "photos" / f"{i:04d}.jpg")
@@ -168,7 +163,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
     assert not (tmp_path / "out.jsonl").exists()
     done = partial.read_bytes().count(b"\n")
     assert 0 < done < 600
-    result = door(*arguments, cwd=tmp_path)
+    result = run_annotate(*arguments, cwd=tmp_path)
     assert f"{600 - done} photographs annotated; {done} done before" in result.stderr, result.stderr
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["path"] for row in rows] == [f"photos/{i:04d}.jpg" for i in range(600)]
@@ -178,39 +173,39 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, model_directory):
 
 @pytest.fixture
 def library(tmp_path, photo):
-    """Photographs that other programs have given keywords to."""
+    """A folder of photographs with keywords written by exiftool."""
     for name in ("iptc.jpg", "xmp.png", "both.jpg", "beside.jpg", "bare.jpg"):
         photo(f"photos/{name}", picture("blue"))
     folder = tmp_path / "photos"
-    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Beaches", "-IPTC:Keywords=Käse & <Brot>",
-         "-codedcharacterset=utf8", folder / "iptc.jpg")  # fmt: skip
-    tool("exiftool", "-q", "-overwrite_original", "-XMP-dc:Subject=beach", folder / "xmp.png")
-    tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=rex", "-XMP-dc:Subject=Golden Gate",
-         "-XMP-dc:Subject=Rex", folder / "both.jpg")  # fmt: skip
-    tool("exiftool", "-q", "-XMP-dc:Subject=Holiday", "-XMP-dc:Title=A <b> & c", "-XMP-xmp:Rating=4",
-         "-XMP-digiKam:TagsList=Places/Rome", folder / "beside.xmp")  # fmt: skip
+    run_tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Beaches",
+             "-IPTC:Keywords=Käse & <Brot>", "-codedcharacterset=utf8", folder / "iptc.jpg")  # fmt: skip
+    run_tool("exiftool", "-q", "-overwrite_original", "-XMP-dc:Subject=beach", folder / "xmp.png")
+    run_tool("exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=rex", "-XMP-dc:Subject=Golden Gate",
+             "-XMP-dc:Subject=Rex", folder / "both.jpg")  # fmt: skip
+    run_tool("exiftool", "-q", "-XMP-dc:Subject=Holiday", "-XMP-dc:Title=A <b> & c", "-XMP-xmp:Rating=4",
+             "-XMP-digiKam:TagsList=Places/Rome", folder / "beside.xmp")  # fmt: skip
     return folder
 
 
-def said_by_exiftool(path, *tags) -> dict:
-    (said,) = json.loads(tool("exiftool", "-json", "-struct", *tags, path))
-    return said
+def read_with_exiftool(path, *tags) -> dict:
+    (outputs,) = json.loads(run_tool("exiftool", "-json", "-struct", *tags, path))
+    return outputs
 
 
-@needs("exiftool")
-def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
+@requires("exiftool")
+def test_sidecars_are_readable_by_exiftool_and_exiv2_and_their_keywords_become_tags(
     library, model_directory, annotate
 ):
     before = {p.name: p.read_bytes() for p in library.iterdir()}
-    everything = said_by_exiftool(library / "beside.xmp", "-XMP:all")
-    said = {os.path.basename(path): photo for path, photo in annotate(library)[0].items()}
-    assert {name: photo.tags for name, photo in said.items()} == {
+    old_properties = read_with_exiftool(library / "beside.xmp", "-XMP:all")
+    outputs = {os.path.basename(path): photo for path, photo in annotate(library)[0].items()}
+    assert {name: photo.tags for name, photo in outputs.items()} == {
         "iptc.jpg": ["beach"], "xmp.png": ["beach"], "both.jpg": ["goldengate"], "beside.jpg": ["holidays"],
         "bare.jpg": [],
     }  # fmt: skip
-    assert said["iptc.jpg"].unknown == ["Käse & <Brot>"] and said["both.jpg"].unknown == ["rex", "Rex"]
+    assert outputs["iptc.jpg"].unknown == ["Käse & <Brot>"] and outputs["both.jpg"].unknown == ["rex", "Rex"]
 
-    written = door(library, f"--model={model_directory}", "--format=xmp", cwd=library.parent)
+    written = run_annotate(library, f"--model={model_directory}", "--format=xmp", cwd=library.parent)
     assert written.returncode == 0, written.stderr
     subjects = {
         "iptc.jpg.xmp": ["Beaches", "Käse & <Brot>", "seaside", "blue"],
@@ -220,13 +215,15 @@ def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
         "bare.jpg.xmp": ["blue"],
     }
     for name, expected in subjects.items():
-        assert said_by_exiftool(library / name, "-XMP-dc:Subject")["Subject"] == expected
+        assert read_with_exiftool(library / name, "-XMP-dc:Subject")["Subject"] == expected
         if TOOLS["exiv2"]:
-            said = tool("exiv2", "-g", "Xmp.dc.subject", "-Pv", library / name).strip()
-            assert said == ", ".join(expected)
-    now = said_by_exiftool(library / "beside.xmp", "-XMP:all")
-    assert now.pop("Added") == ["blue"] and now.pop("Model")[0].startswith("made by hand ")
-    assert {**now, "Subject": ["Holiday"]} == everything
+            outputs = run_tool("exiv2", "-g", "Xmp.dc.subject", "-Pv", library / name).strip()
+            assert outputs == ", ".join(expected)
+    new_properties = read_with_exiftool(library / "beside.xmp", "-XMP:all")
+    assert new_properties.pop("Added") == ["blue"] and new_properties.pop("Model")[0].startswith(
+        "made by hand "
+    )
+    assert {**new_properties, "Subject": ["Holiday"]} == old_properties
     after = {p.name: p.read_bytes() for p in library.iterdir()}
     assert after.keys() == before.keys() | subjects.keys()
     assert {name: after[name] for name in before if name != "beside.xmp"} == {
@@ -234,25 +231,28 @@ def test_exiftool_and_exiv2_read_what_is_written_and_what_they_wrote_is_read(
     }
 
 
-@needs("exiftool")
-@needs("exiv2")
+@requires("exiftool")
+@requires("exiv2")
 @pytest.mark.parametrize("editor", TOOLS)
-def test_a_sidecar_that_others_have_edited_since_is_still_understood(library, annotate, editor):
-    """They write the whole packet anew; what we added is known all the same."""
+def test_a_sidecar_edited_by_another_program_is_still_read(library, annotate, editor):
+    """Other programs rewrite the whole packet; the added labels are still recognised."""
     from msmm.photos.outputs import Sidecars
-    from msmm.photos.sidecars import read
+    from msmm.photos.sidecars import read_sidecars
 
     annotate(library / "both.jpg", output=Sidecars("model 1"), words=["beach"])
     sidecar = library / "both.jpg.xmp"
     if editor == "exiv2":
-        tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
+        run_tool("exiv2", "-M", "set Xmp.xmp.Rating 5", "-M", "set Xmp.dc.subject Ana", sidecar)
     else:
-        tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
-    keywords, added = read(str(library / "both.jpg"))
-    assert "Ana" in keywords and added == ["seaside", "blue"]
+        run_tool("exiftool", "-q", "-overwrite_original", "-XMP:Rating=5", "-XMP-dc:Subject+=Ana", sidecar)
+    keywords, added = read_sidecars(str(library / "both.jpg"))
+    assert "Ana" in keywords.words and added == ["seaside", "blue"]
     _, summary = annotate(library / "both.jpg", output=Sidecars("model 1"))
     assert summary.done_before == {"model 1": 1}
     annotate(library / "both.jpg", output=Sidecars("model 2"), overwrite=True)
-    now = said_by_exiftool(sidecar, "-XMP:all")
-    assert now["Subject"] == ["rex", "Golden Gate", "Rex", "blue", "Ana"] and now["Rating"] == 5
-    assert (now["Added"], now["Model"]) == (["blue"], ["model 2"])
+    new_properties = read_with_exiftool(sidecar, "-XMP:all")
+    assert (
+        new_properties["Subject"] == ["rex", "Golden Gate", "Rex", "blue", "Ana"]
+        and new_properties["Rating"] == 5
+    )
+    assert (new_properties["Added"], new_properties["Model"]) == (["blue"], ["model 2"])

@@ -1,4 +1,4 @@
-"""The library as a researcher uses it."""
+"""The public API of the package."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ import msmm
 from tests.msmm.conftest import LABELS, SIZE, picture
 from tests.msmm.core.command_line_test import process
 
-# The paper's network on plain arrays; shown in the documents, too.
+# The paper's network on plain arrays; the documentation shows it, too.
 EXAMPLE = """
 import msmm
 import numpy as np
@@ -33,11 +33,11 @@ history = model.fit({"image": images, "tags": tags}, targets, batch_size=16, epo
 
 
 @pytest.fixture(scope="module")
-def loaded(model_directory):
+def photo_model(model_directory):
     return msmm.load(model_directory, "keras")
 
 
-def test_the_import_takes_no_time_and_no_library(tmp_path):
+def test_import_is_fast_and_loads_no_heavy_library(tmp_path):
     code = """
 import sys, time
 start = time.perf_counter()
@@ -51,68 +51,69 @@ assert set(msmm.__all__) <= set(dir(msmm)) and msmm.__version__"""
     assert result.returncode == 0, result.stderr
 
 
-def test_every_public_name_exists_and_others_are_refused():
+def test_every_public_name_exists_and_unknown_names_are_refused():
     for name in msmm.__all__:
         assert getattr(msmm, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'lod': it has Annotation, PhotoModel"):
         msmm.lod  # noqa: B018
 
 
-def test_files_and_arrays_have_the_same_annotation(loaded, photo):
+def test_a_file_and_its_pixels_get_the_same_annotation(photo_model, photo):
     path, red = photo("red.png", picture("red")), np.full((40, 60, 3), (255, 0, 0), np.uint8)
-    of_file, of_text, of_array = loaded.annotate([path, str(path), red])
-    assert of_file.labels == of_text.labels == of_array.labels == ("red",)
-    np.testing.assert_array_equal(of_file.probabilities, of_array.probabilities)
-    assert of_file.probabilities.shape == (len(LABELS),) and of_file.rule == "regression (the paper's)"
-    assert isinstance(of_file.quantity, float)
+    from_path, from_text, from_array = photo_model.annotate([path, str(path), red])
+    assert from_path.labels == from_text.labels == from_array.labels == ("red",)
+    np.testing.assert_array_equal(from_path.probabilities, from_array.probabilities)
+    assert from_path.probabilities.shape == (len(LABELS),) and from_path.rule == "regression (the paper's)"
+    assert isinstance(from_path.quantity, float)
 
 
-def test_the_library_annotates_as_the_command_does(loaded, photo, annotate):
+def test_library_and_command_give_the_same_annotations(photo_model, photo, annotate):
     for number in range(5):
         photo(f"a/{number}.jpg", picture((50 * number, 255 - 60 * number, 90), (200, 90 + number)))
     photo("a/5.jpg").with_suffix(".txt").write_text("Beach, nowhere")
     paths = sorted(photo("a/6.png").parent.glob("*.*g"))
     by_command, _ = annotate(paths[0].parent)
-    for path, annotation in zip(paths, loaded.annotate(paths, batch_size=2), strict=True):
+    for path, annotation in zip(paths, photo_model.annotate(paths, batch_size=2), strict=True):
         expected = by_command[str(path)]
         assert annotation.labels == expected.labels and annotation.quantity == expected.quantity
-    assert "seaside" in loaded.annotate([paths[5]])[0].labels
+    assert "seaside" in photo_model.annotate([paths[5]])[0].labels
 
 
-def test_given_tags_replace_the_keywords_of_a_file(loaded, photo):
+def test_given_tags_replace_the_keywords_of_a_file(photo_model, photo):
     path = photo("a.jpg")
     path.with_suffix(".txt").write_text("beach")
-    assert [a.labels for a in loaded.annotate([path, path, path], [["Beaches"], [], ["x", "BEACH"]])] == [
-        ("seaside", "red"), ("red",), ("seaside", "red")
-    ]  # fmt: skip
+    annotations = photo_model.annotate([path, path, path], [["Beaches"], [], ["x", "BEACH"]])
+    assert [a.labels for a in annotations] == [("seaside", "red"), ("red",), ("seaside", "red")]
 
 
-def test_any_iterable_is_read_a_batch_at_a_time(loaded):
-    """… so that memory does not grow with the pixels of all images."""
-    alive, most = set(), 0
+def test_an_iterable_of_images_is_read_one_batch_at_a_time(photo_model):
+    """Memory does not grow with the number of images."""
+    alive, most_alive = set(), 0
 
     class Image(np.ndarray):
         def __del__(self):
             alive.discard(id(self))
 
     def images():
-        nonlocal most
+        nonlocal most_alive
         for number in range(50):
             image = np.full((SIZE, SIZE, 3), (0, 0, 5 * number), np.uint8).view(Image)
             alive.add(id(image))
-            most = max(most, len(alive))
+            most_alive = max(most_alive, len(alive))
             yield image
             del image
 
-    annotations = loaded.annotate(images(), (["beach"] * (n % 2) for n in range(50)), batch_size=8)
+    annotations = photo_model.annotate(images(), (["beach"] * (n % 2) for n in range(50)), batch_size=8)
     assert [a.labels[0] == "seaside" for a in annotations] == [bool(n % 2) for n in range(50)]
-    assert most <= 3 * 8
+    assert most_alive <= 3 * 8
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_the_batch_size_changes_no_annotation(loaded, batch_size):
+def test_the_batch_size_changes_no_annotation(photo_model, batch_size):
     images = np.random.default_rng(0).integers(0, 256, (20, SIZE, SIZE, 3), np.uint8)
-    for a, b in zip(loaded.annotate(images, batch_size=batch_size), loaded.annotate(images), strict=True):
+    for a, b in zip(
+        photo_model.annotate(images, batch_size=batch_size), photo_model.annotate(images), strict=True
+    ):
         assert a.labels == b.labels
         np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-6)
 
@@ -136,16 +137,16 @@ IMAGE = np.zeros((8, 8, 3), np.uint8)
         ([IMAGE], [["beach"], []], "fewer images than tags"),
     ],
 )
-def test_a_mistake_is_named(loaded, photos, tags, message):
+def test_wrong_photographs_or_tags_are_refused_with_the_cause(photo_model, photos, tags, message):
     with pytest.raises(msmm.UserError, match=message):
-        loaded.annotate(photos, tags)
+        photo_model.annotate(photos, tags)
 
 
-def test_no_photographs_have_no_annotations(loaded):
-    assert loaded.annotate([]) == loaded.annotate(iter(()), iter(())) == []
+def test_an_empty_list_of_photographs_gives_no_annotations(photo_model):
+    assert photo_model.annotate([]) == photo_model.annotate(iter(()), iter(())) == []
 
 
-def test_a_photograph_is_read_upright(photo, tmp_path):
+def test_read_photo_applies_the_exif_orientation(photo, tmp_path):
     from PIL import Image
 
     exif = Image.Exif()
@@ -159,7 +160,7 @@ def test_a_photograph_is_read_upright(photo, tmp_path):
             msmm.read_photo(tmp_path / "bad.jpg")
 
 
-def test_the_paper_network_has_the_parameters_of_its_parts():
+def test_build_annotator_has_the_parameter_counts_of_the_paper():
     """ResNet-101, 81 classes and 1,000 tags: the parts that `msmm.describe` lists."""
     model = msmm.build_annotator(81, 1000)
     parts = {"backbone": 42_658_176, "multi_scale": 15_214_848, "textual": 6_246_400,
@@ -171,7 +172,7 @@ def test_the_paper_network_has_the_parameters_of_its_parts():
     }  # fmt: skip
 
 
-def test_the_example_trains():
+def test_the_readme_example_trains():
     values = {}
     exec(EXAMPLE, values)
     history, model, labels = (values[name] for name in ("history", "model", "labels"))
@@ -179,9 +180,9 @@ def test_the_example_trains():
     assert history.history["loss"][-1] < history.history["loss"][0]
     outputs = model.predict({"image": values["images"], "tags": values["tags"]}, verbose=0)
     from msmm.scoring.metrics import annotation_metrics
-    from msmm.scoring.predictions import Annotations, choose
+    from msmm.scoring.predictions import Predictions, choose_labels
 
-    chosen = choose(Annotations(outputs["probabilities"]), k=3)
+    chosen = choose_labels(Predictions(outputs["probabilities"]), k=3)
     scores = model.evaluate({"image": values["images"], "tags": values["tags"]}, values["targets"],
                             return_dict=True, verbose=0)  # fmt: skip
     expected = annotation_metrics(labels, chosen)["H-F1"]
@@ -191,7 +192,7 @@ def test_the_example_trains():
     assert scores["logits_loss"] == pytest.approx(cross_entropy, rel=1e-4)
 
 
-def test_a_tf_data_pipeline_trains_as_well():
+def test_the_annotator_trains_on_a_tf_data_pipeline():
     import tensorflow as tf
 
     model = msmm.build_annotator(3, 4, "resnet-1-1-1-1-w4", 32, textual_units=8)

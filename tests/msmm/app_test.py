@@ -1,4 +1,4 @@
-"""The door of the page; the page itself is in page_test."""
+"""The command `app`; the page itself is tested in page_test."""
 
 import signal
 import subprocess
@@ -19,13 +19,13 @@ def saved(trained_run):
     return table_rows.save_model(trained_run)
 
 
-def in_process(code, cwd) -> subprocess.CompletedProcess:
-    """In one of its own: flags of two doors do not go into one."""
+def run_code(code, cwd) -> subprocess.CompletedProcess:
+    """Runs code in its own process, as two commands cannot define their flags in one process."""
     code = f"import signal; from msmm import app; {code}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, **process(cwd))
 
 
-def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(tmp_path):
+def test_page_examples_are_the_first_six_photographs_of_a_folder(tmp_path):
     names = ["b/2.png", "b/c/3.png", "a/no name", "z.png", ".hidden/0.png", "4", "5", "6"]
     for i, name in enumerate(names):
         path = tmp_path / "photos" / name
@@ -33,26 +33,26 @@ def test_examples_are_the_first_photographs_that_annotate_finds_below_a_folder(t
         Image.new("RGB", (8 + i, 8)).save(path, "PNG")
     (tmp_path / "photos/1.jpg").write_bytes(b"broken")
     (tmp_path / "scratch").mkdir()
-    code = "import pathlib; print(*[p for p, _ in app._photographs(pathlib.Path('photos'), 'scratch')])"
-    result = in_process(code, tmp_path)
+    code = "import pathlib; print(*[p for p, _ in app._load_photographs(pathlib.Path('photos'), 'scratch')])"
+    result = run_code(code, tmp_path)
     assert result.returncode == 0, result.stderr
-    found = []
+    shown = []
     for path in result.stdout.split():
         with Image.open(tmp_path / path) as image:
-            found.append(names[image.width - 8])
-    # Those of a folder come before those below it; the seventh is one too many.
-    assert found == ["4", "5", "6", "z.png", "a/no name", "b/2.png"]
+            shown.append(names[image.width - 8])
+    # Files of a folder come before files of its subfolders; at most six are shown.
+    assert shown == ["4", "5", "6", "z.png", "a/no name", "b/2.png"]
 
 
-def test_an_interrupt_ends_the_page_with_one_line_and_a_second_one_changes_nothing(tmp_path):
-    code = "e = app._ended_by_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
-    result = in_process(f"{code}; signal.raise_signal(signal.SIGINT)", tmp_path)
+def test_two_interrupts_end_the_page_with_one_line(tmp_path):
+    code = "e = app._end_at_interrupt(); e.__enter__(); e.__exit__(KeyboardInterrupt, None, None)"
+    result = run_code(f"{code}; signal.raise_signal(signal.SIGINT)", tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "\nthe page has ended\n")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("examples", "end"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
-def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, examples, end, tmp_path):
+@pytest.mark.parametrize(("examples", "stop_signal"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
+def test_page_serves_until_interrupted_and_keeps_no_photograph(saved, examples, stop_signal, tmp_path):
     (tmp_path / "temporary").mkdir()
     (tmp_path / "photos").mkdir()
     photograph().save(tmp_path / "photos/a.png")
@@ -67,21 +67,26 @@ def test_the_door_serves_until_it_is_interrupted_and_keeps_no_photograph(saved, 
         client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
         photo = gradio_client.handle_file(tmp_path / "photos/a.png")
         assert client.predict(photo, "beach", api_name="/annotate")["labels"]
-        kept = [p for p in (tmp_path / "temporary").rglob("*.*") if p.is_file()]
-        assert any("uploads" in str(p) for p in kept)
-        taken = run("msmm.app", f"--model={saved}", f"--port={port}", cwd=tmp_path)
-        assert f"cannot listen on 127.0.0.1:{port}: choose another --port" in refused(taken)
+        uploads = [p for p in (tmp_path / "temporary").rglob("*.*") if p.is_file()]
+        assert any("uploads" in str(p) for p in uploads)
+        port_in_use = run("msmm.app", f"--model={saved}", f"--port={port}", cwd=tmp_path)
+        assert f"cannot listen on 127.0.0.1:{port}: choose another --port" in refused(port_in_use)
     finally:
-        app.send_signal(end)
+        app.send_signal(stop_signal)
         assert app.wait(timeout=30) == 0
-        said = app.stdout.read() + app.stderr.read()
-        assert said.endswith("\nthe page has ended\n") == (end == signal.SIGINT)
-        assert "interrupt" not in said.lower() and "Traceback" not in said
+        printed = app.stdout.read() + app.stderr.read()
+        assert printed.endswith("\nthe page has ended\n") == (stop_signal == signal.SIGINT)
+        assert "interrupt" not in printed.lower() and "Traceback" not in printed
     assert [p for p in (tmp_path / "temporary").iterdir() if "msmm" in p.name] == []
 
 
+def test_root_path_without_a_leading_slash_is_refused(tmp_path):
+    line = refused(run("msmm.app", "--model=m", "--root_path=photos", cwd=tmp_path))
+    assert "expected --root_path to begin with /, or an address. Received: 'photos'" in line
+
+
 @pytest.mark.slow
-def test_examples_that_are_none_are_refused(saved, tmp_path):
+def test_an_examples_folder_without_photographs_is_refused(saved, tmp_path):
     (tmp_path / "notes.txt").write_text("no photograph")
     line = refused(run("msmm.app", f"--model={saved}", f"--examples={tmp_path}", cwd=tmp_path))
     assert "Received: none that can be read" in line

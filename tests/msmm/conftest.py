@@ -1,4 +1,4 @@
-"""A model whose answers can be said in advance, and photographs for it."""
+"""A model with predictable outputs, and photographs for it."""
 
 import io
 
@@ -18,8 +18,8 @@ def figures() -> dict:
 
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory):
-    """A colour is a label where its mean is over half, "bright above" where the upper half is brighter,
-    "seaside" with the tag beach; the quantity is how many of them there are."""
+    """The directory of a model that predicts a colour where its mean is over one half, "bright above" where
+    the upper half is brighter, "seaside" with the tag beach; the quantity is the number of these labels."""
     import keras
 
     from msmm.inference import model_dir
@@ -27,18 +27,18 @@ def model_directory(tmp_path_factory):
     image = keras.Input((SIZE, SIZE, 3), name="image")
     tags = keras.Input((len(TAGS),), name="tags")
     halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((SIZE // 2, SIZE))(image))
-    said = keras.layers.Concatenate()([halves / 255.0, tags])
+    features = keras.layers.Concatenate()([halves / 255.0, tags])
     logits = keras.layers.Dense(len(LABELS), name="logits")
-    probabilities = keras.layers.Activation("sigmoid", name="probabilities")(logits(said))
+    probabilities = keras.layers.Activation("sigmoid", name="probabilities")(logits(features))
     quantity = keras.layers.Dense(1, name="quantity", kernel_initializer="ones")(probabilities)
     network = keras.Model(
         {"image": image, "tags": tags}, {"probabilities": probabilities, "quantity": quantity}
     )
     kernel, bias = np.zeros((6 + len(TAGS), len(LABELS))), np.full(len(LABELS), -10.0)
-    for colour in range(3):  # the mean over both halves, of which half makes 0
+    for colour in range(3):  # a mean of one half over both halves gives a logit of 0
         kernel[[colour, 3 + colour], colour] = 10
     kernel[:3, 3], kernel[3:6, 3] = 20, -20
-    kernel[6 + TAGS.index("beach"), 4] = 30  # surer than any colour
+    kernel[6 + TAGS.index("beach"), 4] = 30  # a higher probability than any colour has
     logits.set_weights([kernel, bias])
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
             "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
@@ -66,7 +66,7 @@ def picture(colour="red", size=(60, 40)) -> Image.Image:
 
 
 def bright_above(size=(60, 40)) -> Image.Image:
-    """Yellow over black: red and green are just under half, "bright above" is certain."""
+    """Returns yellow above black: red and green are just under one half, "bright above" is certain."""
     image = Image.new("RGB", size, "black")
     image.paste("yellow", (0, 0, size[0], size[1] // 2))
     return image
@@ -74,7 +74,7 @@ def bright_above(size=(60, 40)) -> Image.Image:
 
 @pytest.fixture
 def photo(tmp_path):
-    """Saves a picture under a name below tmp_path."""
+    """Returns a function that saves a picture under a name below tmp_path."""
 
     def save(name, image=None, **options):
         path = tmp_path / name
@@ -87,32 +87,31 @@ def photo(tmp_path):
 
 @pytest.fixture
 def annotate(model):
-    """Annotates paths in this process: (lines or output, summary)."""
-    from msmm.photos import batches, finding, outputs
-    from msmm.quantities import estimators
+    """Returns a function that annotates paths in this process: (annotations or output, summary)."""
+    from msmm.photos import batches, finding, outputs, reading
+    from msmm.quantities import counting_rules
 
-    class Kept(outputs.Text):
+    class CollectedText(outputs.Text):
         def __init__(self):
             super().__init__()
-            self.said = {}
+            self.collected = {}
 
         def write(self, photo):
-            self.said[photo.path] = photo
+            self.collected[photo.path] = photo
 
     def run(*paths, output=None, words=(), overwrite=False, quantity="predicted", listed=b"", workers=1):
-        count = {"predicted": None, "threshold": estimators.AtLeast(0.5), "top_k": estimators.TopK(2)}
-        output = Kept() if output is None else output
-        beside = isinstance(output, outputs.Sidecars)
+        count = {"predicted": None, "threshold": counting_rules.AtLeast(0.5), "top_k": counting_rules.TopK(2)}
+        output = CollectedText() if output is None else output
+        sidecars = isinstance(output, outputs.Sidecars)
         thumbnails = not isinstance(output, outputs.Text | outputs.Sidecars | outputs.File)
-        summary = batches.annotate(
+        summary = batches.annotate_photographs(
             model,
-            list(finding.find(map(str, paths), io.BytesIO(listed))),
+            list(finding.Finder(map(str, paths), io.BytesIO(listed))),
             output,
-            prepare=(model.image_size, thumbnails, beside, overwrite),
-            words=words,
-            quantity=count[quantity],
+            preparation=reading.Preparation(model.image_size, thumbnails, sidecars, overwrite),
+            counting=batches.Counting(tuple(words), count[quantity]),
             num_workers=workers,
         )
-        return getattr(output, "said", output), summary
+        return getattr(output, "collected", output), summary
 
     return run

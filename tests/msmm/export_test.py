@@ -1,4 +1,4 @@
-"""Every format as a user gets it: written by the door, and a SavedModel run without this package."""
+"""Every export format, written by the command; a SavedModel runs without this package."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from msmm.inference import model_dir
 from msmm.inference.exporting import check, counting, formats
 from msmm.training import table_rows
 from tests.msmm.core.command_line_test import process, refused, run
-from tests.msmm.inference.exporting.formats_test import installed
+from tests.msmm.inference.exporting.formats_test import require_format
 
 NUM_IMAGES = 100
 
@@ -24,18 +24,20 @@ def saved(trained_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", formats.FORMATS)
-def test_an_export_says_the_models_labels_on_100_images(name, saved, tmp_path):
-    installed(name)
+def test_an_export_predicts_the_labels_of_the_model_on_100_images(name, saved, tmp_path):
+    require_format(name)
     result = run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    said = re.findall(
+    differences = re.findall(
         r"labels on 100 of 100 images; largest difference of a probability (\S+),", result.stdout
     )
-    assert len(said) == (2 if name == "saved_model" else 1) and all(float(x) <= check.LARGEST for x in said)
+    assert len(differences) == (2 if name == "saved_model" else 1) and all(
+        float(x) <= check.LARGEST for x in differences
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
     for words in ("labels", "tags"):
         assert (tmp_path / f"new/{words}.txt").read_bytes() == (saved / f"{words}.txt").read_bytes()
-    assert "is there already" in refused(
+    assert "exists already" in refused(
         run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
     )
 
@@ -45,22 +47,22 @@ import json, pathlib, sys
 import tensorflow as tf
 serve = tf.saved_model.load("new/1").signatures["serving_default"]
 images = [path.read_bytes() for path in sorted(pathlib.Path("images").iterdir())]
-said = serve(image_bytes=tf.constant(images), tags=tf.constant(json.loads(sys.argv[1])))
-labels = [[label.decode() for label in row if label] for row in said["labels"].numpy()]
-print(json.dumps([labels, said["probabilities"].numpy().tolist(), "msmm" in sys.modules]))
+outputs = serve(image_bytes=tf.constant(images), tags=tf.constant(json.loads(sys.argv[1])))
+labels = [[label.decode() for label in row if label] for row in outputs["labels"].numpy()]
+print(json.dumps([labels, outputs["probabilities"].numpy().tolist(), "msmm" in sys.modules]))
 """
 
 
 @pytest.mark.slow
-def test_a_saved_model_is_complete_in_itself(saved, tmp_path):
-    """Loaded in a process that has TensorFlow alone, on 100 drawn scenes in JPEG and PNG files."""
+def test_a_saved_model_runs_without_this_package(saved, tmp_path):
+    """Loaded in a process with TensorFlow alone, on 100 drawn scenes in JPEG and PNG files."""
     result = run("msmm.export", f"--model={saved}", "--output=new", "--check_images=10", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     model = model_dir.load(saved)
     tags, decoded = check.draw_tags(model, NUM_IMAGES), []
     (tmp_path / "images").mkdir()
     for i in range(NUM_IMAGES):
-        data, pixels = check.encode(i, check.draw(i, 48 + i % 3))
+        data, pixels = check.encode(i, check.draw_image(i, 48 + i % 3))
         (tmp_path / f"images/{i:03d}").write_bytes(data)
         decoded.append(pixels)
     command = [sys.executable, "-c", SERVE, json.dumps([";".join(words) for words in tags])]

@@ -1,4 +1,4 @@
-"""A model whose probabilities tie and whose quantities end in halves, often."""
+"""A model whose probabilities often tie and whose quantities often end in one half."""
 
 import keras
 import numpy as np

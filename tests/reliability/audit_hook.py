@@ -1,7 +1,7 @@
-"""Records what a process tells the system: connections, and files opened for writing.
+"""Records the connections of a process and the files that it opens for writing.
 
-`tests/reliability/privacy_test.py` puts this file on the path of commands as `sitecustomize`, so that worker
-processes are recorded as well. Each line of the log, named by AUDIT_LOG, is JSON: event, arguments, process.
+`tests/reliability/privacy_test.py` puts this file on the path of each command as `sitecustomize`, so that
+worker processes are recorded as well. Each line of the log file AUDIT_LOG is JSON: event, arguments, process.
 """
 
 import json
@@ -12,8 +12,8 @@ _LOG = os.environ.get("AUDIT_LOG")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def _relevant(event: str, args: tuple):
-    """Returns what is to be recorded of an event, or None."""
+def _value_to_record(event: str, args: tuple):
+    """Returns the value to record for an event, or None if the event is not recorded."""
     if event == "open":
         path, mode, flags = args
         writes = any(c in mode for c in "wax+") if mode else bool(flags & _WRITES)
@@ -30,7 +30,7 @@ def _relevant(event: str, args: tuple):
 def _hook(event: str, args: tuple) -> None:
     record = None
     try:
-        record = _relevant(event, args)
+        record = _value_to_record(event, args)
     except (TypeError, ValueError):
         record = repr(args)
     if record is not None:

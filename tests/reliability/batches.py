@@ -1,4 +1,4 @@
-"""Says a hash of every batch that training would see: `python -m tests.reliability.batches DATA THREADS`."""
+"""Prints a hash over all training batches: `python -m tests.reliability.batches DATA THREADS`."""
 
 import hashlib
 import sys

@@ -1,8 +1,9 @@
-"""Every file that the project reads, damaged: the right result or an error that names it, nothing else.
+"""Damaged files: reading one gives the right result or a user error that names the file.
 
-`READERS` says how the project reads each file. Of files that the project wrote itself the result must be that
-of the whole file ("ours"); what people and other programs write has no checksum, so there it may be another
-("theirs"), but never a traceback, a hang or an error without a name.
+`READERS` maps each file to the function that reads it. A damaged file that the project wrote ("ours") must
+give the result of the intact file or an error. Files of people and other programs ("theirs") have no
+checksum, so the result may differ, but reading them never ends in a traceback, a hang or an error without
+a file name.
 """
 
 import contextlib
@@ -24,75 +25,76 @@ from tests.reliability import samples
 from tests.reliability.mutations import mutations, time_limit
 from tfrecords_tools.packing.raw_dataset import Settings
 
-SECONDS = 10  # that reading a damaged file may take; whole ones take less than one
-QUICK, SLOW = 2, 36  # mutations a file
+SECONDS = 10  # limit for reading a damaged file; an intact file takes less than one second
+QUICK, SLOW = 2, 36  # mutations per file
 
 
-def data_set(directory: pathlib.Path):
+def read_data_set(directory: pathlib.Path):
     from msmm.data import records
 
     dataset = records.open_dataset(directory, "scenes")
-    said = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
+    arrays = [array.tolist() for split in dataset.splits for array in dataset.annotations(split)]
     images = [hashlib.sha256(r["image"].numpy()).hexdigest() for r in dataset.read("test")]
-    return said, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
+    return arrays, images, dataset.labels, dataset.tags, dataset.fingerprint, dataset.report()
 
 
-def model(directory: pathlib.Path):
+def read_model(directory: pathlib.Path):
     from msmm.inference import model_dir
 
     loaded = model_dir.load(directory / "model")
-    said = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
-    return said.labels, said.probabilities.tolist(), said.quantity, loaded.info, loaded.tags
+    annotation = loaded.annotate([np.full((40, 30, 3), 200, np.uint8)], [loaded.tags[:3]])[0]
+    return annotation.labels, annotation.probabilities.tolist(), annotation.quantity, loaded.info, loaded.tags
 
 
-def run(directory: pathlib.Path):
+def read_run(directory: pathlib.Path):
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.data import records
     from msmm.training import model_parts
     from msmm.training.run import Run
 
     dataset = records.open_dataset(directory / "data", "scenes")
-    found = Run(directory, dataset, Config(**TINY))
+    loaded = Run(directory, dataset, replace_flat(Config(), TINY))
     weights = [
-        model_parts.weights_hash(model_parts.load(found, part))
+        model_parts.weights_hash(model_parts.load_part(loaded, part))
         for part in ("textual", "textual_head", "quantity")
     ]
-    return weights, found.stage_record("textual"), found.stage_record("quantity")
+    return weights, loaded.stage_record("textual"), loaded.stage_record("quantity")
 
 
-def inputs(directory: pathlib.Path):
-    """What differs from what is there now has the stage trained anew."""
+def read_inputs(directory: pathlib.Path):
+    """A stage whose recorded inputs differ from the current inputs is trained again."""
     from msmm.core import files
 
     return files.read_json(directory / "seed0/textual/inputs.json")
 
 
-def features(directory: pathlib.Path):
+def read_features(directory: pathlib.Path):
     from msmm.training import frozen_features
 
-    arrays = frozen_features.cached(directory, "visual", {"a": 1}, 50, never, np.float32)
+    arrays = frozen_features.cache_arrays(directory, "visual", {"a": 1}, 50, fail_if_computed, np.float32)
     return [array.tolist() for array in arrays]
 
 
-def never():
-    raise AssertionError("what is there was computed again")
+def fail_if_computed():
+    raise AssertionError("cached features were computed again")
 
 
-def state(directory: pathlib.Path):
-    from msmm.training import loop
+def read_state(directory: pathlib.Path):
+    from msmm.training.state import load_state
 
-    progress, arrays = loop._load_state(directory / "state.npz", samples.OWNER)
+    progress, arrays = load_state(directory / "state.npz", samples.OWNER)
     return progress, {name: array.tolist() for name, array in arrays.items()}
 
 
-def backbone(directory: pathlib.Path):
+def read_backbone(directory: pathlib.Path):
     from msmm.models import backbone
 
     built = backbone.build(str(directory / "trunk.keras"), image_size=32)
     return backbone.build("resnet-1-1-1-1-w4", image_size=32, weights=str(directory / "w.weights.h5")), built
 
 
-def manifests(directory: pathlib.Path):
+def read_manifests(directory: pathlib.Path):
     from msmm.core import text
     from tfrecords_tools.raw import manifest_file
 
@@ -100,150 +102,156 @@ def manifests(directory: pathlib.Path):
     return *read, text.read_names(directory / "labels.txt", text.normalise_label)
 
 
-def nus_wide(directory: pathlib.Path):
+def read_nus_wide(directory: pathlib.Path):
     from tfrecords_tools.datasets import nus_wide
 
     raw = nus_wide.NusWide(raw_dir=directory)
     return [row for split in raw.read(Settings()).num_rows for row in raw.rows(split)]
 
 
-def mscoco(directory: pathlib.Path):
+def read_mscoco(directory: pathlib.Path):
     from tfrecords_tools.datasets import mscoco
 
     raw = mscoco.MsCoco(raw_dir=directory)
     return [row for split in raw.read(Settings()).num_rows for row in raw.rows(split)]
 
 
-def drawing(directory: pathlib.Path):
+def read_drawing(directory: pathlib.Path):
     from tfrecords_tools.raw import svg_metadata
 
     with contextlib.suppress(svg_metadata.Unreadable):
         return svg_metadata.read(directory / "drawing.svg")
 
 
-def sidecar(directory: pathlib.Path):
-    """Also: what is written to is still read, and what is not ours stays."""
+def read_sidecar(directory: pathlib.Path):
+    """Also checks that a sidecar can still be read after writing, and keeps the content of other programs."""
     from msmm.photos import sidecars, xmp
 
     photo, path = str(directory / "a.jpg"), directory / "a.jpg.xmp"
-    keywords, added = sidecars.read(photo)
+    keywords, added = sidecars.read_sidecars(photo)
     before = path.read_bytes()
     try:
-        sidecars.write(photo, ["of mine"], ["sky"], "model", str.casefold)
+        sidecars.write_labels(photo, ["of mine"], ["sky"], "model", str.casefold)
     except sidecars.CannotWrite:
         assert path.read_bytes() == before
         return
     packet = xmp.parse(path.read_bytes())
-    assert {"sky"} | set(keywords) - set(added) <= set(packet.subjects) | {"sky"}
+    assert {"sky"} | set(keywords.words) - set(added) <= {*map(xmp.clean, packet.subjects), "sky"}
     assert packet.texts(xmp.MODEL) == ["model"]
 
 
-def lines(directory: pathlib.Path):
-    """A second run over what is there: whole lines stay as they are, others are an error."""
-    from msmm.photos import outputs
+def read_lines(directory: pathlib.Path):
+    """A second run over existing lines keeps complete lines as they are and refuses others."""
+    from msmm.photos import formats, outputs
 
-    for name, format in (("said.jsonl", outputs.JSON), ("said.csv", outputs.CSV)):
+    for name, format in (("annotations.jsonl", formats.JSON), ("annotations.csv", formats.CSV)):
         before = (directory / name).read_bytes()
         with outputs.File(str(directory / name), format, "model", overwrite=False) as file:
             file.write(samples.annotated("new.jpg"))
         after = (directory / name).read_bytes()
-        whole = before[: before.rfind(b"\n") + 1]
-        assert after.startswith(whole), "lines that were there were lost"
+        complete = before[: before.rfind(b"\n") + 1]
+        assert after.startswith(complete), "existing lines were lost"
 
 
-def gallery(directory: pathlib.Path):
+def read_gallery(directory: pathlib.Path):
     from msmm.photos import gallery
 
     with gallery.Gallery(str(directory / "gallery"), "model", overwrite=False) as pages:
         pages.write(samples.annotated("new.jpg"))
 
 
-# file -> (how the project reads it, whether it is ours)
+# file -> (function that reads it, OURS or THEIRS)
 OURS, THEIRS = True, False
 READERS: dict[str, tuple[Callable, bool]] = {
-    "data/scenes/1.0.0/*": (data_set, OURS),
-    "model/model/*": (model, OURS),
-    "run/seed0/textual/stage.json": (run, OURS),
-    "run/seed0/textual/*.h5": (run, OURS),
-    "run/seed0/textual/SHA256SUMS": (run, OURS),
-    "run/seed0/quantity/*.h5": (run, OURS),
-    "run/run.json": (run, OURS),
-    "run/seed0/textual/inputs.json": (inputs, THEIRS),
-    "features/visual-*/*": (features, OURS),
-    "state/state.npz": (state, OURS),
-    "earlier/scenes/1.0.0/*": (data_set, THEIRS),  # written before there was SHA256SUMS
-    "earlier_model/model/*": (model, THEIRS),
-    "backbone/*": (backbone, THEIRS),
-    "manifests/*": (manifests, THEIRS),
-    "nus_wide/*/*.txt": (nus_wide, THEIRS),
-    "nus_wide/*/*.dat": (nus_wide, THEIRS),
-    "nus_wide/*.zip": (nus_wide, THEIRS),
-    "mscoco/annotations/*.json": (mscoco, THEIRS),
-    "drawing/drawing.svg": (drawing, THEIRS),
-    "sidecar/a.jpg.xmp": (sidecar, THEIRS),
-    "lines/*": (lines, THEIRS),
-    "gallery/gallery/page-0001.html": (gallery, THEIRS),
+    "data/scenes/1.0.0/*": (read_data_set, OURS),
+    "model/model/*": (read_model, OURS),
+    "run/seed0/textual/stage.json": (read_run, OURS),
+    "run/seed0/textual/*.h5": (read_run, OURS),
+    "run/seed0/textual/SHA256SUMS": (read_run, OURS),
+    "run/seed0/quantity/*.h5": (read_run, OURS),
+    "run/run.json": (read_run, OURS),
+    "run/seed0/textual/inputs.json": (read_inputs, THEIRS),
+    "features/visual-*/*": (read_features, OURS),
+    "state/state.npz": (read_state, OURS),
+    "earlier/scenes/1.0.0/*": (read_data_set, THEIRS),  # as versions without SHA256SUMS wrote it
+    "earlier_model/model/*": (read_model, THEIRS),
+    "backbone/*": (read_backbone, THEIRS),
+    "manifests/*": (read_manifests, THEIRS),
+    "nus_wide/*/*.txt": (read_nus_wide, THEIRS),
+    "nus_wide/*/*.dat": (read_nus_wide, THEIRS),
+    "nus_wide/*.zip": (read_nus_wide, THEIRS),
+    "mscoco/annotations/*.json": (read_mscoco, THEIRS),
+    "drawing/drawing.svg": (read_drawing, THEIRS),
+    "sidecar/a.jpg.xmp": (read_sidecar, THEIRS),
+    "lines/*": (read_lines, THEIRS),
+    "gallery/gallery/page-0001.html": (read_gallery, THEIRS),
 }
-UNREAD = ("README.md",)  # for people
+UNREAD = ("README.md",)  # written for people only
 
 
 @pytest.fixture(scope="session")
-def whole(trained_run, data_dir, model_directory, tmp_path_factory):  # noqa: F811
-    """Two folders with a file of every kind, of two runs."""
+def intact_samples(trained_run, data_dir, model_directory, tmp_path_factory):  # noqa: F811
+    """Returns two folders that contain a file of every kind, from two runs."""
     roots = [tmp_path_factory.mktemp(name) for name in ("one", "another")]
     return [samples.write(root, i, trained_run, data_dir, model_directory) for i, root in enumerate(roots)]
 
 
 @pytest.mark.parametrize("pattern", READERS)
-def test_a_damaged_file_is_named_or_does_no_harm(pattern, whole, tmp_path):
-    check(pattern, whole, tmp_path, QUICK)
+def test_reading_a_damaged_file_is_refused_by_name_or_gives_a_valid_result(pattern, intact_samples, tmp_path):
+    check_damaged_files(pattern, intact_samples, tmp_path, QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", READERS)
-def test_many_damaged_files_are_named_or_do_no_harm(pattern, whole, tmp_path):
-    check(pattern, whole, tmp_path, SLOW)
+def test_reading_many_damaged_files_is_refused_by_name_or_gives_a_valid_result(
+    pattern, intact_samples, tmp_path
+):
+    check_damaged_files(pattern, intact_samples, tmp_path, SLOW)
 
 
-def check(pattern: str, whole, tmp_path, count: int) -> None:
+def check_damaged_files(pattern: str, intact_samples, tmp_path, count: int) -> None:
     read, ours = READERS[pattern]
     case, _, below = pattern.partition("/")
     paths = [
-        path for path in sorted((whole[0] / case).glob(below)) if path.is_file() and path.name not in UNREAD
+        path
+        for path in sorted((intact_samples[0] / case).glob(below))
+        if path.is_file() and path.name not in UNREAD
     ]
     assert paths
-    shutil.copytree(whole[0] / case, tmp_path / "expected", symlinks=True)
+    shutil.copytree(intact_samples[0] / case, tmp_path / "expected", symlinks=True)
     expected, outcomes, numbers = read(tmp_path / "expected"), [], itertools.count()
     for path in paths:
-        name = path.relative_to(whole[0] / case)
+        name = path.relative_to(intact_samples[0] / case)
         members = zipfile.ZipFile(path).namelist() if path.suffix == ".zip" else []
-        other = whole[1] / case / name
+        other = intact_samples[1] / case / name
         other = other.read_bytes() if other.exists() else None
-        for what, data in mutations(path.read_bytes(), count, f"{pattern} {name}", other):
+        for change, data in mutations(path.read_bytes(), count, f"{pattern} {name}", other):
             directory = tmp_path / f"case{next(numbers)}"
-            shutil.copytree(whole[0] / case, directory, symlinks=True)
+            shutil.copytree(intact_samples[0] / case, directory, symlinks=True)
             (directory / name).write_bytes(data)
-            found = outcome(read, directory, members or [name.name], expected if ours else None)
-            outcomes.append((found, f"{case}/{name}, {what}"))
+            result = read_outcome(read, directory, members or [name.name], expected if ours else None)
+            outcomes.append((result, f"{case}/{name}, {change}"))
             shutil.rmtree(directory)
-    wrong = [f"{what}: {found}" for found, what in outcomes if found not in ("refused", "read")]
+    wrong = [f"{change}: {result}" for result, change in outcomes if result not in ("refused", "read")]
     assert not wrong, "\n".join(wrong)
-    refused = sum(found == "refused" for found, _ in outcomes)
+    refused = sum(result == "refused" for result, _ in outcomes)
     print(f"{pattern}: {len(outcomes)} mutations, {refused} refused, {len(outcomes) - refused} read")
 
 
-def outcome(read, directory, names: list[str], expected) -> str:
-    """ "refused" or "read", or else what should not be.
+def read_outcome(read, directory, names: list[str], expected) -> str:
+    """Returns "refused" or "read", or else a description of the fault.
 
-    names: of which an error must say one, or else the directory. expected: the result, or None for any.
+    Args:
+      names: an error must contain one of these names, or the directory.
+      expected: the expected result, or None if any result is allowed.
     """
     try:
         with time_limit(SECONDS):
-            found = read(directory)
+            result = read(directory)
     except UserError as error:
         named = any(name in str(error) for name in [*names, str(directory)])
         return "refused" if named and len(str(error)) < 2000 else f"refused without a name: {error}"
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         return f"{repr(error)[:200]} at {frame.filename}:{frame.lineno}"
-    return "read" if expected is None or found == expected else "another result"
+    return "read" if expected is None or result == expected else "another result"

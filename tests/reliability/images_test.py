@@ -1,4 +1,4 @@
-"""Damaged and hostile photographs through packing, annotate and the page: an answer or a cause, soon."""
+"""Damaged and hostile images in packing, annotate and the page: read, or refused quickly with a cause."""
 
 import io
 import re
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from msmm.core import images
-from msmm.photos import reading, xmp
+from msmm.photos import reading, xmp_merging
 from tests.conftest import ROOT
 from tests.msmm.conftest import annotate, model, model_directory  # noqa: F401
 from tests.reliability.mutations import mutations
@@ -22,24 +22,24 @@ from tests.tfrecords_tools.conftest import picture
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
 
-SECONDS = 5  # that one photograph may take
-GROWTH = 1536  # MiB that this process may grow by
-QUICK, SLOW = 5, 130  # mutations a file
+SECONDS = 5  # limit per photograph
+GROWTH = 1536  # MiB, limit for the growth of this process
+QUICK, SLOW = 5, 130  # mutations per file
 CAUSES = {"does not decode", "empty file", "not an image of a known format", "too many pixels",
           "too many scans", "file too large"}  # fmt: skip
 
 
-def encoded(image, **how) -> bytes:
+def encode_image(image, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, **how)
+    image.save(buffer, **options)
     return buffer.getvalue()
 
 
 def photographs() -> dict[str, bytes]:
-    """One of every kind that is read."""
+    """Returns one encoded photograph of every supported format, by file name."""
     rgb, exif = Image.fromarray(picture(48, 64)), Image.Exif()
     exif[images.ORIENTATION], exif[0x010E] = 6, "a description"
-    packet = xmp.merged(None, ["Rome", "sea"], [], "", str)
+    packet = xmp_merging.merge_keywords(None, ["Rome", "sea"], [], "", str)
     palette, rgba = rgb.quantize(16), rgb.convert("RGBA")
     rgba.putalpha(rgb.convert("L"))
     sixteen = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 200)
@@ -47,28 +47,28 @@ def photographs() -> dict[str, bytes]:
     text.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
     gif = {"save_all": True, "append_images": [palette.rotate(90)], "transparency": 3}
     return {
-        "plain.jpg": encoded(rgb, format="JPEG", quality=90),
-        "progressive.jpg": encoded(rgb, format="JPEG", progressive=True),
-        "keywords.jpg": encoded(rgb, format="JPEG", exif=exif, xmp=packet, icc_profile=bytes(200)),
-        "cmyk.jpg": encoded(rgb.convert("CMYK"), format="JPEG"),
-        "plain.png": encoded(rgba, format="PNG", pnginfo=text, exif=exif),
-        "palette.png": encoded(palette, format="PNG", transparency=3),
-        "sixteen.png": encoded(sixteen, format="PNG"),
-        "lossy.webp": encoded(rgb, format="WEBP", exif=exif, xmp=packet),
-        "lossless.webp": encoded(rgba, format="WEBP", lossless=True),
-        "moving.gif": encoded(palette, format="GIF", **gif),
-        "plain.tif": encoded(rgb, format="TIFF", exif=exif),
-        "lzw.tif": encoded(rgba, format="TIFF", compression="tiff_lzw"),
-        "jpeg.tif": encoded(rgb, format="TIFF", compression="jpeg"),
-        "float.tif": encoded(rgb.convert("F"), format="TIFF", compression="tiff_deflate"),
-        "plain.bmp": encoded(rgb, format="BMP"),
-        "plain.ppm": encoded(rgb, format="PPM"),
+        "plain.jpg": encode_image(rgb, format="JPEG", quality=90),
+        "progressive.jpg": encode_image(rgb, format="JPEG", progressive=True),
+        "keywords.jpg": encode_image(rgb, format="JPEG", exif=exif, xmp=packet, icc_profile=bytes(200)),
+        "cmyk.jpg": encode_image(rgb.convert("CMYK"), format="JPEG"),
+        "plain.png": encode_image(rgba, format="PNG", pnginfo=text, exif=exif),
+        "palette.png": encode_image(palette, format="PNG", transparency=3),
+        "sixteen.png": encode_image(sixteen, format="PNG"),
+        "lossy.webp": encode_image(rgb, format="WEBP", exif=exif, xmp=packet),
+        "lossless.webp": encode_image(rgba, format="WEBP", lossless=True),
+        "moving.gif": encode_image(palette, format="GIF", **gif),
+        "plain.tif": encode_image(rgb, format="TIFF", exif=exif),
+        "lzw.tif": encode_image(rgba, format="TIFF", compression="tiff_lzw"),
+        "jpeg.tif": encode_image(rgb, format="TIFF", compression="jpeg"),
+        "float.tif": encode_image(rgb.convert("F"), format="TIFF", compression="tiff_deflate"),
+        "plain.bmp": encode_image(rgb, format="BMP"),
+        "plain.ppm": encode_image(rgb, format="PPM"),
     }
 
 
 @pytest.fixture
-def damaged(tmp_path):
-    """Writes damaged photographs into a folder and returns their paths."""
+def write_damaged(tmp_path):
+    """Returns a function that writes damaged photographs into a folder and returns their paths."""
 
     def write(count):
         folder = tmp_path / "photos"
@@ -82,22 +82,22 @@ def damaged(tmp_path):
     return write
 
 
-def test_damaged_photographs_do_no_harm(damaged, annotate, model, tmp_path):  # noqa: F811
-    check(damaged(QUICK), annotate, model, tmp_path)
+def test_damaged_photographs_are_read_or_refused(write_damaged, annotate, model, tmp_path):  # noqa: F811
+    check_photographs(write_damaged(QUICK), annotate, model, tmp_path)
 
 
 @pytest.mark.slow
-def test_thousands_of_damaged_photographs_do_no_harm(damaged, annotate, model, tmp_path):  # noqa: F811
-    check(damaged(SLOW), annotate, model, tmp_path)
+def test_thousands_of_damaged_photographs_are_read_or_refused(write_damaged, annotate, model, tmp_path):  # noqa: F811
+    check_photographs(write_damaged(SLOW), annotate, model, tmp_path)
 
 
-def check(paths, annotate, model, tmp_path):  # noqa: F811
+def check_photographs(paths, annotate, model, tmp_path):  # noqa: F811
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slowest, causes = (0.0, ""), {}
-    for path in paths:  # one by one, so that the one that takes long is known
+    for path in paths:  # one by one, so that a failure names the slow one
         started = time.perf_counter()
         causes[path] = images.checked(path)
-        reading.prepare(str(path), model.image_size, thumbnail=True, to_sidecar=False, overwrite=False)
+        reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
         slowest = max(slowest, (time.perf_counter() - started, path.name))
     assert slowest[0] < SECONDS, slowest
     broken = {path: cause for path, cause in causes.items() if isinstance(cause, str)}
@@ -118,7 +118,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
     dropped = dataset.report()["splits"]["train"]["dropped"]
     assert sum(map(len, dropped.values())) == len(broken) and set(dropped) <= CAUSES
 
-    refused = on_the_page(paths, model)
+    refused = count_refused_by_the_page(paths, model)
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
     assert growth < GROWTH
     print(
@@ -127,7 +127,7 @@ def check(paths, annotate, model, tmp_path):  # noqa: F811
     )
 
 
-def on_the_page(paths, model) -> int:  # noqa: F811
+def count_refused_by_the_page(paths, model) -> int:  # noqa: F811
     gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
     from msmm.photos import page
 
@@ -135,7 +135,7 @@ def on_the_page(paths, model) -> int:  # noqa: F811
     for path in paths:
         started = time.perf_counter()
         try:
-            assert page.annotate(model, str(path), "beach")["labels"]
+            assert page.annotate_upload(model, str(path), "beach")["labels"]
         except gradio.Error as error:
             assert error.message in {page.REASONS.get(cause, cause) for cause in CAUSES}
             refused += 1
@@ -144,18 +144,18 @@ def on_the_page(paths, model) -> int:  # noqa: F811
 
 
 def many_scans(side: int, scans: int) -> bytes:
-    """A progressive JPEG with its last scan, about a hundred bytes, as often as that."""
-    data = encoded(Image.new("RGB", (side, side), "grey"), format="JPEG", progressive=True)
+    """Returns a progressive JPEG whose last scan, about a hundred bytes, is repeated `scans` times."""
+    data = encode_image(Image.new("RGB", (side, side), "grey"), format="JPEG", progressive=True)
     last = data[[match.start() for match in re.finditer(b"\xff\xda", data)][-1] : -2]
     return data[:-2] + last * scans + b"\xff\xd9"
 
 
-def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded():
+def test_jpeg_with_too_many_scans_is_refused_before_decoding():
     started = time.perf_counter()
     data = many_scans(2000, 2000)  # 100 million pixels and 50,000 scans, a few megabytes, would be an hour
     assert images.checked(data) == "too many scans"
     with pytest.raises(images.BrokenImage, match="too many scans"):
-        images.load(data, 224)
+        images.load(data, least=224)
     assert time.perf_counter() - started < 1
     assert images.checked(many_scans(200, 100)) is None
 
@@ -185,11 +185,11 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_unpacks_to_far_more_is_refused_soon(name):
+def test_decompression_bomb_is_refused_quickly_in_bounded_memory(name):
     data, cause = BOMBS[name]
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    said = images.checked(data)
-    assert cause is None or said == cause
+    result = images.checked(data)
+    assert cause is None or result == cause
     assert time.perf_counter() - started < 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < 300
 
@@ -205,30 +205,30 @@ LARGEST = {
 }
 READ = """
 import pathlib, re, sys, time
-from msmm.photos import photos
-from tfrecords_tools import images
+from msmm.core import images
+from msmm.photos import reading
 
-def most():  # memory that this process has had, MiB; what getrusage says is its parent's as well
+def peak_memory():  # MiB; getrusage includes the parent's memory
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) >> 10
 
-path, before = pathlib.Path(sys.argv[1]), most()
+path, before = pathlib.Path(sys.argv[1]), peak_memory()
 started = time.perf_counter()
 assert not isinstance(images.checked(path), str)
 packed = time.perf_counter() - started
-assert isinstance(photos.prepare(str(path), 224, True, False, False), photos.Photo)
+assert isinstance(reading.prepare_photo(str(path), reading.Preparation(224, True)), reading.Photo)
 annotated = time.perf_counter() - started - packed
-print(packed, annotated, most() - before)
+print(packed, annotated, peak_memory() - before)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGEST)
-def test_the_largest_that_is_read_takes_seconds_and_bounded_memory(kind, tmp_path):
-    mode, how = LARGEST[kind]
-    Image.linear_gradient("L").resize((10_000, 10_000)).convert(mode).save(tmp_path / "largest", **how)
+def test_largest_accepted_image_is_read_in_seconds_and_bounded_memory(kind, tmp_path):
+    mode, options = LARGEST[kind]
+    Image.linear_gradient("L").resize((10_000, 10_000)).convert(mode).save(tmp_path / "largest", **options)
     command = [sys.executable, "-c", READ, tmp_path / "largest"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    packed, annotated, memory = map(float, said.split())
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    packed, annotated, memory = map(float, output.split())
     print(f"{kind}: packing {packed:.1f} s, annotating {annotated:.1f} s, {memory:.0f} MiB")
-    assert max(packed, annotated) < 2 * SECONDS  # 5 s on a machine of its own
-    assert memory < (1700 if "WebP" in kind else 1000)  # measured: 1,535 for WebP, 871 the most of the others
+    assert max(packed, annotated) < 2 * SECONDS  # 5 s on an idle machine
+    assert memory < (1700 if "WebP" in kind else 1000)  # measured: 1,535 for WebP, at most 871 for the others

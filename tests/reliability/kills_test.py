@@ -1,6 +1,6 @@
-"""kill -9 at random moments of everything that writes, and on: the end is as if nothing had happened.
+"""Sends SIGKILL to writing commands at random moments: running them again gives the undisturbed result.
 
-Moments are drawn from a seed as shares of what each door takes here, and told in a failure.
+Moments are drawn from a seed as shares of each command's measured duration. Failure messages list them.
 """
 
 import pathlib
@@ -11,23 +11,24 @@ import time
 import pytest
 from PIL import Image
 
+from msmm.configs.baselines import baseline_implementations
 from tests.conftest import TINY
-from tests.reliability import whole
-from tests.reliability.doors import Doors, kill
+from tests.reliability import snapshots
+from tests.reliability.commands import Commands, kill
 
-METHODS = ("logistic", "softmax", "warp", "cnn_rnn", "ria", "tag_neighbour", "sinn", "sr_cnn_rnn")
-EPOCHS = {f"{trained}_epochs": 2 for trained in (*METHODS, "joint")}
+BASELINES = tuple(baseline_implementations())
+EPOCHS = {f"{trained}_epochs": 2 for trained in (*BASELINES, "joint")}
 SETTINGS = [f"--{name}={value}" for name, value in (TINY | EPOCHS).items()]
 MODEL = "--model=runs/scenes/seed0/model"
 
-# Every door that writes, with how often it is killed.
-EVERYTHING = [
+# (number of kills, command, arguments) for every command that writes.
+WRITING_COMMANDS = [
     (3, "tfrecords_tools.pack", "--dataset=scenes", "--num_train=100", "--num_test=40", "--image_size=32"),
     *((3, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("finetune", "visual")),
     *((2, "msmm.train", f"--stage={stage}", *SETTINGS) for stage in ("textual", "classifier", "all")),
     (1, "msmm.train", "--stage=quantity_visual", *SETTINGS),
     (2, "msmm.train", "--stage=joint", *SETTINGS),
-    *((2, "msmm.train", f"--method={m}", *SETTINGS) for m in METHODS),
+    *((2, "msmm.train", f"--method={m}", *SETTINGS) for m in BASELINES),
     (1, "msmm.evaluate", "--csv=annotations.csv", "--sheet=annotations.png", *SETTINGS),
     (3, "msmm.export", MODEL, "--output=exported", "--check_images=10"),
     (3, "msmm.annotate", "photos", MODEL, "--format=xmp", "--workers=1"),
@@ -42,67 +43,77 @@ QUICK = [
 NUM_PHOTOS = 250
 
 
-def make_home(home: pathlib.Path) -> pathlib.Path:
-    (home / "photos").mkdir(parents=True)
+def make_directory(directory: pathlib.Path) -> pathlib.Path:
+    (directory / "photos").mkdir(parents=True)
     for i in range(NUM_PHOTOS):
         colour = tuple(random.Random(i).randrange(256) for _ in range(3))
-        Image.new("RGB", (48, 32), colour).save(home / f"photos/{i:03d}.jpg")
-    return home
+        Image.new("RGB", (48, 32), colour).save(directory / f"photos/{i:03d}.jpg")
+    return directory
 
 
-def uninterrupted(doors: Doors, home: pathlib.Path, plan) -> list[float]:
-    """What each door takes, seconds."""
+def run_undisturbed(commands: Commands, directory: pathlib.Path, plan) -> list[float]:
+    """Runs a plan without kills; returns the duration of each command, seconds."""
     seconds = []
-    for _, door, *arguments in plan:
+    for _, command, *arguments in plan:
         started = time.monotonic()
-        ended = doors.run(home, door, *arguments)
-        assert ended.status == 0, ended
+        result = commands.run(directory, command, *arguments)
+        assert result.status == 0, result
         seconds.append(time.monotonic() - started)
     return seconds
 
 
-def interrupted(doors: Doors, home: pathlib.Path, plan, seconds, rng: random.Random) -> list[str]:
-    """Kills each door as often as planned and then lets it end; returns what was killed and when."""
-    told = []
-    for (times, door, *arguments), duration in zip(plan, seconds, strict=True):
+def run_with_kills(
+    commands: Commands, directory: pathlib.Path, plan, seconds, rng: random.Random
+) -> list[str]:
+    """Kills each command as often as planned and then lets it finish; returns a description of each kill."""
+    kills = []
+    for (times, command, *arguments), duration in zip(plan, seconds, strict=True):
         for _ in range(times):
-            before, moment = whole.finished(home), rng.uniform(0, 0.6) * duration
-            started = doors.start(home, door, *arguments)
+            before, moment = snapshots.finishing_times(directory), rng.uniform(0, 0.6) * duration
+            started = commands.start(directory, command, *arguments)
             time.sleep(moment)
             kill(started)
-            if doors.wait(started).status < 0:
-                told.append(f"{door} {arguments[0]} after {moment:.2f} of {duration:.2f} s")
-            whole.check(home)
-            after = whole.finished(home)
-            assert {stage: after.get(stage) for stage in before} == before, ("a stage was lost", told)
-        ended = doors.run(home, door, *arguments)
-        assert ended.status == 0, (ended, told)
-    return told
+            if commands.wait(started).status < 0:
+                kills.append(f"{command} {arguments[0]} after {moment:.2f} of {duration:.2f} s")
+            snapshots.check_files(directory)
+            after = snapshots.finishing_times(directory)
+            assert {stage: after.get(stage) for stage in before} == before, ("a stage was lost", kills)
+        result = commands.run(directory, command, *arguments)
+        assert result.status == 0, (result, kills)
+    return kills
 
 
-def compare(doors: tuple[Doors, Doors], homes: list[pathlib.Path], plan, seed: int) -> int:
-    """Runs a plan in one home, and killed again and again in the other; returns how many kills there were."""
-    seconds = uninterrupted(doors[0], homes[0], plan)
-    told = interrupted(doors[1], homes[1], plan, seconds, random.Random(seed))
-    files = whole.assert_same(*homes)
-    assert not [name for name in whole.names(homes[1]) if whole.LEFT.search(name)], told
-    print(f"{len(told)} kills in {sum(seconds):.0f} s of work, {files} files the same:", *told, sep="\n  ")
-    return len(told)
+def compare_runs(
+    commands: tuple[Commands, Commands], directories: list[pathlib.Path], plan, seed: int
+) -> int:
+    """Runs a plan in one directory, and with kills in the other; returns the number of kills."""
+    seconds = run_undisturbed(commands[0], directories[0], plan)
+    kills = run_with_kills(commands[1], directories[1], plan, seconds, random.Random(seed))
+    files = snapshots.assert_same(*directories)
+    assert not [name for name in snapshots.file_names(directories[1]) if snapshots.UNFINISHED.search(name)], (
+        kills
+    )
+    print(f"{len(kills)} kills in {sum(seconds):.0f} s of work, {files} files the same:", *kills, sep="\n  ")
+    return len(kills)
 
 
 @pytest.fixture
-def homes(tmp_path):
-    return [make_home(tmp_path / name / "home") for name in ("whole", "killed")]
+def directories(tmp_path):
+    return [make_directory(tmp_path / name / "work") for name in ("undisturbed", "killed")]
 
 
-def test_killed_once_each_a_pack_a_stage_and_an_annotation_end_as_if_never(doors, homes, model_directory):
-    for home in homes:
-        shutil.copytree(model_directory, home / "model")
-    assert compare((doors, doors), homes, QUICK, seed=0)
+def test_pack_train_and_annotate_killed_once_end_with_the_files_of_undisturbed_runs(
+    commands, directories, model_directory
+):
+    for directory in directories:
+        shutil.copytree(model_directory, directory / "model")
+    assert compare_runs((commands, commands), directories, QUICK, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments_everything_ends_as_if_never(tmp_path, homes, seed):
-    with Doors(tmp_path / "a") as uninterrupted, Doors(tmp_path / "b") as interrupted:
-        assert compare((uninterrupted, interrupted), homes, EVERYTHING, seed) >= 12
+def test_every_writing_command_killed_at_random_moments_ends_with_the_files_of_undisturbed_runs(
+    tmp_path, directories, seed
+):
+    with Commands(tmp_path / "a") as first, Commands(tmp_path / "b") as second:
+        assert compare_runs((first, second), directories, WRITING_COMMANDS, seed) >= 12

@@ -1,6 +1,6 @@
-"""The page under many clients at once: each is answered or told to come back, soon and in flat memory.
+"""Load test of the web page: concurrent clients get an answer or "busy" quickly, and memory stays flat.
 
-The whole of it, five minutes of 50 clients, prints what RELIABILITY.md says:
+The slow tests, five minutes of 50 clients, print the figures of docs/research/reliability.md:
 
     python -m pytest -m slow -s tests/reliability/load_test.py
 """
@@ -25,14 +25,14 @@ from tests.msmm.core.command_line_test import process
 
 httpx = pytest.importorskip("httpx", reason="gradio is missing: pip install 'msmm[app-test]'")
 pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
-PATIENCE = 60  # seconds until an answer has to be there
-PAUSE = 0.2  # seconds until a client that was told to come back does
-GROWTH = 25  # MiB that the server may grow by after its first quarter
+TIMEOUT = 60  # seconds, limit for an answer
+PAUSE = 0.2  # seconds until a client retries after "busy"
+GROWTH = 25  # MiB, limit for the growth of the server after the first quarter of the test
 
 
 @pytest.fixture(scope="module")
 def address(tying_model, tmp_path_factory):  # noqa: F811
-    """The page as people start it: a process of its own."""
+    """Starts the page as a process; returns its address and process id."""
     from tests.msmm.photos.page_test import free_port
 
     folder, port = tmp_path_factory.mktemp("load"), free_port()
@@ -45,45 +45,45 @@ def address(tying_model, tmp_path_factory):  # noqa: F811
     options = process(folder)
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:
-        said = []
-        while not said or "http://127" not in said[-1]:  # TensorFlow may leave a line without its end
-            said.append(app.stdout.readline())
-            assert said[-1], f"the page ended: {said}"
-        yield re.search(r"http://\S+", said[-1])[0], app.pid
+        lines = []
+        while not lines or "http://127" not in lines[-1]:  # TensorFlow may print an incomplete line first
+            lines.append(app.stdout.readline())
+            assert lines[-1], f"the page ended: {lines}"
+        yield re.search(r"http://\S+", lines[-1])[0], app.pid
     finally:
         app.terminate()
         app.wait(timeout=30)
 
 
 def photograph(seed: int) -> Image.Image:
-    """As it comes from a telephone, 2 megapixels."""
+    """Returns a photograph of 2 megapixels, as from a telephone."""
     small = np.random.default_rng(seed).integers(0, 256, (45, 60, 3), np.uint8)
     return Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
 
 
-def client(address: str, photo: bytes, until: float, said: list) -> None:
-    """One person: uploads a photograph, asks, waits for the answer, asks again. said: (outcome, seconds)."""
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE) as http:
-        while not said or time.monotonic() < until:
+def client(address: str, photo: bytes, until: float, answers: list) -> None:
+    """Uploads a photograph, waits for the answer and repeats; appends (outcome, seconds) to `answers`."""
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT) as http:
+        while not answers or time.monotonic() < until:
             started = time.monotonic()
             try:
-                outcome = ask(http, photo)
-            except Exception as error:  # every one is a failure of the page
+                outcome = request_annotation(http, photo)
+            except Exception as error:  # counted as a failure of the page
                 outcome = repr(error)
-            said.append((outcome, time.monotonic() - started))
+            answers.append((outcome, time.monotonic() - started))
             if outcome == "busy":
                 time.sleep(PAUSE)
 
 
-def ask(http, photo: bytes) -> str:
+def request_annotation(http, photo: bytes) -> str:
     path = http.post("/upload", files={"files": ("a.jpg", photo)}).raise_for_status().json()[0]
     data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "dog, x"]
-    asked = http.post("/call/annotate", json={"data": data})
-    if asked.status_code == 503:
+    response = http.post("/call/annotate", json={"data": data})
+    if response.status_code == 503:
         return "busy"
-    answer = http.get(f"/call/annotate/{asked.raise_for_status().json()['event_id']}").text
-    found = re.search(r"event: complete\ndata: (.*)\n\n$", answer)  # heartbeats may come before
-    return "answered" if found and json.loads(found[1])[0]["labels"] else answer
+    answer = http.get(f"/call/annotate/{response.raise_for_status().json()['event_id']}").text
+    match = re.search(r"event: complete\ndata: (.*)\n\n$", answer)  # heartbeats may precede it
+    return "answered" if match and json.loads(match[1])[0]["labels"] else answer
 
 
 def memory(pid: int) -> float:
@@ -92,15 +92,15 @@ def memory(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
-def load(address, clients: int, seconds: float) -> None:
+def run_load(address, clients: int, seconds: float) -> None:
     address, pid = address
     photos = [jpeg(number) for number in range(4)]
-    ask_once = []
-    client(address, photos[0], time.monotonic() + 0.1, ask_once)  # the first builds the graph
-    assert ask_once[0][0] == "answered", ask_once
-    said, until, used = [], time.monotonic() + seconds, []
+    warm_up = []
+    client(address, photos[0], time.monotonic() + 0.1, warm_up)  # the first request builds the graph
+    assert warm_up[0][0] == "answered", warm_up
+    answers, until, used = [], time.monotonic() + seconds, []
     threads = [
-        threading.Thread(target=client, args=(address, photos[number % 4], until, said))
+        threading.Thread(target=client, args=(address, photos[number % 4], until, answers))
         for number in range(clients)
     ]
     for thread in threads:
@@ -108,14 +108,14 @@ def load(address, clients: int, seconds: float) -> None:
     while any(thread.is_alive() for thread in threads):
         used.append(memory(pid))
         time.sleep(0.5)
-    counts = collections.Counter(outcome for outcome, _ in said)
+    counts = collections.Counter(outcome for outcome, _ in answers)
     assert set(counts) <= {"answered", "busy"} and counts["answered"] >= clients, counts
-    times = [spent for outcome, spent in said if outcome == "answered"]
+    times = [spent for outcome, spent in answers if outcome == "answered"]
     p50, p95, p99, most = np.percentile(times, [50, 95, 99, 100])
     after, end = used[len(used) // 4], max(used[-4:])
     print(
         f"{clients} clients, {seconds:g} s: {counts['answered']} answers "
-        f"({counts['answered'] / seconds:.0f} a second), {counts['busy']} told to come back; seconds "
+        f"({counts['answered'] / seconds:.0f} a second), {counts['busy']} told to retry; seconds "
         f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f}, most {most:.2f}; memory {used[0]:.0f} MiB at first, "
         f"{after:.0f} after a quarter, {end:.0f} at the end"
     )
@@ -128,11 +128,11 @@ def jpeg(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_few_clients_at_once(address):
-    load(address, clients=5, seconds=3)
+def test_page_answers_five_concurrent_clients_in_flat_memory(address):
+    run_load(address, clients=5, seconds=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [60, 240])
-def test_fifty_clients_for_minutes(address, seconds):
-    load(address, clients=50, seconds=seconds)
+def test_page_answers_fifty_concurrent_clients_for_minutes_in_flat_memory(address, seconds):
+    run_load(address, clients=50, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Memory over long runs: the resident set of a door, looked at again and again while it works."""
+"""Memory over long runs: the resident set of a command, sampled while it works."""
 
 import os
 import pathlib
@@ -12,65 +12,74 @@ from PIL import Image
 
 from tests.conftest import TINY
 
-MOST = 30  # MiB; what allocators keep of their own accord
+MAX_GROWTH = 30  # MiB; allocators keep some memory
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def resident(pid: int) -> float:
-    """MiB of a process; 0 where it has ended."""
+def resident_mib(pid: int) -> float:
+    """Returns the resident set of a process, MiB, or 0 if it has ended."""
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
 
 
-def watch(doors, home, *command, done) -> tuple[np.ndarray, object]:
-    """Runs a door; rows of (how much is done, MiB), looked at fifty times a second, and how it ended.
+def sample_memory(commands, directory, *command, progress) -> tuple[np.ndarray, object]:
+    """Runs a command; returns its samples [n, 2] of (progress, MiB), fifty per second, and its result.
 
-    done: says how much, of what the door has said so far.
+    progress: returns the progress, given the output so far.
     """
-    started = doors.start(home, *command)
-    said, seen = pathlib.Path(f"{started[1]}.out"), []
-    while (now := resident(started[0])) > 0:
-        seen.append((done(said.read_text() if said.exists() else ""), now))
+    started = commands.start(directory, *command)
+    output, samples = pathlib.Path(f"{started[1]}.out"), []
+    while (now := resident_mib(started[0])) > 0:
+        samples.append((progress(output.read_text() if output.exists() else ""), now))
         time.sleep(0.02)
-    ended = doors.wait(started)
-    assert ended.status == 0, ended
-    return np.array(seen), ended
+    result = commands.wait(started)
+    assert result.status == 0, result
+    return np.array(samples), result
 
 
-def slope(seen: np.ndarray, total: int) -> float:
-    """MiB that the memory grows by from a fifth of the work on, by least squares."""
-    late = seen[(seen[:, 0] >= total / 5) & (seen[:, 0] < total)]
-    assert len(late) >= 5, "too quick to be watched"
+def slope(samples: np.ndarray, total: int) -> float:
+    """Returns the memory growth after the first fifth of the work, MiB, by least squares."""
+    late = samples[(samples[:, 0] >= total / 5) & (samples[:, 0] < total)]
+    assert len(late) >= 5, "too quick to be sampled"
     return float(np.polyfit(late[:, 0], late[:, 1], 1)[0] * total * 0.8)
 
 
-def told(what: str, seen: np.ndarray, total: int) -> float:
-    grown = slope(seen, total)
-    at = [seen[np.searchsorted(seen[:, 0], total * share)][1] for share in (0.05, 0.25, 0.5, 0.75, 0.99)]
+def print_growth(title: str, samples: np.ndarray, total: int) -> float:
+    grown = slope(samples, total)
+    at = [
+        samples[np.searchsorted(samples[:, 0], total * share)][1] for share in (0.05, 0.25, 0.5, 0.75, 0.99)
+    ]
     figures = ", ".join(f"{mib:.0f}" for mib in at)
-    print(f"{what}: {figures} MiB at 5, 25, 50, 75 and 99 %; {grown:+.1f} MiB from 20 % to the end")
+    print(f"{title}: {figures} MiB at 5, 25, 50, 75 and 99 %; {grown:+.1f} MiB from 20 % to the end")
     return grown
 
 
 @pytest.mark.parametrize(
     ("epochs", "stage"), [(120, "textual"), pytest.param(200, "classifier", marks=pytest.mark.slow)]
 )
-def test_memory_is_flat_over_the_epochs_of_a_head(doors, tmp_path, data_dir, epochs, stage):
+def test_memory_is_flat_over_training_epochs(commands, tmp_path, data_dir, epochs, stage):
     (tmp_path / "data").symlink_to(data_dir)
     settings = TINY | {f"{stage}_epochs": epochs, "patience": epochs}
     command = ("msmm.train", f"--stage={stage}", *(f"--{n}={v}" for n, v in settings.items()))
-    seen, ended = watch(doors, tmp_path, *command, done=lambda said: said.count(f"{stage}: epoch "))
-    assert f"epoch {epochs}/{epochs}" in ended.stdout
-    assert told(f"{epochs} epochs of {stage}", seen, epochs) < MOST
+    samples, result = sample_memory(
+        commands, tmp_path, *command, progress=lambda text: text.count(f"{stage}: epoch ")
+    )
+    assert f"epoch {epochs}/{epochs}" in result.stdout
+    assert print_growth(f"{epochs} epochs of {stage}", samples, epochs) < MAX_GROWTH
 
 
 @pytest.mark.parametrize(
-    ("photos", "form"),
+    ("photos", "output_format"),
     [
         (1500, "json"),
-        *(pytest.param(20_000, form, marks=pytest.mark.slow) for form in ("json", "xmp", "html")),
+        *(
+            pytest.param(20_000, output_format, marks=pytest.mark.slow)
+            for output_format in ("json", "xmp", "html")
+        ),
     ],
 )
-def test_memory_is_flat_over_annotated_photographs(doors, tmp_path, model_directory, photos, form):
+def test_memory_is_flat_over_annotated_photographs(
+    commands, tmp_path, model_directory, photos, output_format
+):
     (tmp_path / "photos").mkdir()
     for i in range(photos):
         path = tmp_path / f"photos/{i:05d}.jpg"
@@ -82,19 +91,21 @@ def test_memory_is_flat_over_annotated_photographs(doors, tmp_path, model_direct
         else:
             os.link(tmp_path / f"photos/{i % 100:05d}.jpg", path)
     shutil.copytree(model_directory, tmp_path / "model")
-    command = ["msmm.annotate", "photos", "--model=model", f"--format={form}", "--workers=1"]
-    output = {"json": tmp_path / "out.jsonl", "html": tmp_path / "gallery", "xmp": tmp_path / "photos"}[form]
-    command += [f"--output={output}"] if form != "xmp" else []
+    command = ["msmm.annotate", "photos", "--model=model", f"--format={output_format}", "--workers=1"]
+    output = {"json": tmp_path / "out.jsonl", "html": tmp_path / "gallery", "xmp": tmp_path / "photos"}[
+        output_format
+    ]
+    command += [f"--output={output}"] if output_format != "xmp" else []
 
-    def done(_):
-        if form == "json":
-            there = output if output.exists() else pathlib.Path(f"{output}.partial")
-            return there.stat().st_size / 180 if there.exists() else 0
-        if form == "html":
+    def progress(_):
+        if output_format == "json":
+            path = output if output.exists() else pathlib.Path(f"{output}.partial")
+            return path.stat().st_size / 180 if path.exists() else 0
+        if output_format == "html":
             return len(list(output.glob("page-*"))) * 100
         return len(os.listdir(output)) - photos
 
-    seen, ended = watch(doors, tmp_path, *command, done=done)
-    assert f"{photos:,} photographs annotated" in ended.stderr
-    seen[:, 0] *= photos / seen[-1, 0]
-    assert told(f"{photos:,} photographs to {form}", seen, photos) < MOST
+    samples, result = sample_memory(commands, tmp_path, *command, progress=progress)
+    assert f"{photos:,} photographs annotated" in result.stderr
+    samples[:, 0] *= photos / samples[-1, 0]
+    assert print_growth(f"{photos:,} photographs to {output_format}", samples, photos) < MAX_GROWTH

@@ -1,4 +1,4 @@
-"""Damage to files as disks, cables and careless copying do it, repeatable by a seed."""
+"""Seeded damage to files, as disks, networks and copying errors cause it."""
 
 import contextlib
 import random
@@ -7,10 +7,15 @@ from collections.abc import Iterator
 
 
 def mutations(data: bytes, count: int, seed: str, other: bytes | None = None) -> Iterator[tuple[str, bytes]]:
-    """`count` times (what was done, the bytes after it), none of them the bytes as they were.
+    """Yields `count` pairs (description, damaged bytes); the bytes always differ from `data`.
 
-    other: another run's file of the same name, which takes its place once. The first mutations are one of
-    each kind, emptied and swapped among them; the rest are drawn.
+    The first mutations are one of each kind, including an empty and a swapped file. The rest are drawn.
+
+    Args:
+      data: content of the file.
+      count: number of mutations.
+      seed: seeds the random choices.
+      other: content of the same file in another run, which replaces `data` once.
     """
     rng = random.Random(seed)
     kinds = [_flip, _cut, _empty, _byte, _zeros, _insert, _repeat]
@@ -22,10 +27,10 @@ def mutations(data: bytes, count: int, seed: str, other: bytes | None = None) ->
         else:
             index = made - bool(swapped and made > 1)
             kind = kinds[index] if index < len(kinds) else rng.choice([_flip, _byte, _flip, _cut, *kinds[4:]])
-            said, after = kind(data, rng)
+            change, after = kind(data, rng)
             if after == data:
-                said, after = _flip(data, rng) if data else _insert(data, rng)
-            yield said, after
+                change, after = _flip(data, rng) if data else _insert(data, rng)
+            yield change, after
         made += 1
 
 
@@ -58,23 +63,23 @@ def _zeros(data, rng):
 
 def _insert(data, rng):
     at, more = rng.randrange(len(data) + 1), rng.randbytes(rng.choice([1, 3, 40]))
-    return f"{more[:8]!r}… put in at byte {at}", data[:at] + more + data[at:]
+    return f"{more[:8]!r}… inserted at byte {at}", data[:at] + more + data[at:]
 
 
 def _repeat(data, rng):
     at = rng.randrange(len(data) or 1)
     end = min(len(data), at + rng.choice([1, 16, 200]))
-    return f"bytes {at} to {end} twice", data[:end] + data[at:]
+    return f"bytes {at} to {end} repeated", data[:end] + data[at:]
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float):
-    """Raises TimeoutError in what takes longer, where Python still gets to act on it."""
+    """Raises TimeoutError in a block that takes longer, once Python handles the signal."""
 
-    def over(*_):
+    def raise_timeout(*_):
         raise TimeoutError(f"took more than {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, over)
+    before = signal.signal(signal.SIGALRM, raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

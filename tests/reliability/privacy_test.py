@@ -1,7 +1,7 @@
-"""Nothing leaves the machine: no command connects to another host or writes outside the folders it is given.
+"""Privacy: no command connects to another host or writes outside the folders that it is given.
 
-Each command runs with an audit hook of Python in it and in the processes that it starts, with a home
-directory of its own. What libraries do outside Python is seen by what is left there.
+Each command and its child processes run with a Python audit hook and a separate home directory. Files that
+libraries write outside Python are found in that directory.
 """
 
 import json
@@ -19,9 +19,10 @@ from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixtu
 from tests.msmm.photos.page_test import free_port
 
 SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
-LOCAL = ("127.", "::1", "localhost", "/", "b'/", "\\x00")  # beginnings of addresses on this machine
+LOCAL = ("127.", "::1", "localhost", "/", "b'/", "\\x00")  # prefixes of local addresses
 SYSTEM = ("/dev/", "/proc/")
 SMALL_BENCHMARK = ["--repeats=1"]
+SWEEP = [setting for setting in SETTINGS if not setting.startswith("--textual")]  # for the other stages
 
 # Command -> the arguments of its runs, each at its smallest.
 RUNS: dict[str, list[list[str]]] = {
@@ -35,12 +36,12 @@ RUNS: dict[str, list[list[str]]] = {
         ["photos", "--model=model", "--format=xmp"],
         ["photos", "--model=model", "--format=html", "--output=gallery"],
     ],
-    "msmm.annotate_beam": [["--help"]],  # Beam: see `test_beam_connects_to_this_machine_alone`
+    "msmm.annotate_beam": [["--help"]],  # Beam: see `test_beam_pipelines_connect_to_localhost_only`
     "msmm.export": [
         ["--model=model", f"--format={name}", f"--output=exported_{name}", "--check_images=4"]
         for name in ("saved_model", "onnx", "openvino", "litert")
     ],
-    "msmm.app": [["--help"]],  # the page: see `test_the_page_connects_to_nobody`
+    "msmm.app": [["--help"]],  # the page: see `test_web_page_makes_no_outside_connection`
     "tfrecords_tools.pack": [["--dataset=scenes", "--data_dir=packed", "--num_train=20", "--num_test=10",
                               "--image_size=32", "--workers=2"],
                              ["--manifest=photos.csv", "--name=mine", "--data_dir=packed"]],
@@ -54,6 +55,8 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.timing": [SETTINGS],
     "experiments.quantity": [SETTINGS],
     "experiments.ablation": [["--of=k", *SETTINGS]],
+    "experiments.results_pages": [["--pages=page.md"]],
+    "experiments.sweep": [["--of=textual", "--learning_rate=0.01,0.1", *SWEEP]],
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
     "experiments.decoding_speed": [["--num_images=8", "--num_classes=5", "--feature_size=8"]],
     "experiments.benchmark_packing": [["--num_images=100", "--resize=32", *SMALL_BENCHMARK]],
@@ -64,7 +67,8 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.benchmark_scaling": [["--images=200", "--classes=5", "--tags=10", "--feature_size=32",
                                        "--of=textual"]],
 }  # fmt: skip
-NEEDS_MORE = {"experiments.benchmark_gpu"}  # a GPU, or backends that are not installed here
+# A GPU, or backends that are not installed here.
+NEEDS_MORE = {"experiments.benchmark_gpu"}
 QUICK = ("msmm.annotate", "tfrecords_tools.inspect")
 
 
@@ -78,14 +82,17 @@ def inputs(tmp_path_factory, data_dir, model_directory, trained_run):  # noqa: F
     rows = "".join(f"photos/{n}.jpg,{label},beach,{split}\n" for n, label, split in
                    ((0, "sky", "train"), (1, "sky", "train"), (2, "sky", "test")))  # fmt: skip
     (folder / "photos.csv").write_text(f"image,labels,tags,split\n{rows}")
+    (folder / "page.md").write_text("no results in it\n")
     shutil.copytree(model_directory, folder / "model")
     shutil.copytree(data_dir, folder / "data")
     shutil.copytree(trained_run.workdir, folder / "runs/scenes")
+    (folder / "runs/scenes/report.md").write_text("# Report\n\n## A table\n\n| a |\n| --- |\n")
+    (folder / "page.md").write_text("<!-- results: scenes/report.md | A table -->\n<!-- end of results -->\n")
     return folder
 
 
-class Audited:
-    """Runs commands with the audit hook, each in a copy of a folder and with a home of its own."""
+class AuditedCommands:
+    """Runs commands with the audit hook in a copy of a folder, with a separate home directory."""
 
     def __init__(self, tmp_path, inputs):
         self.work, self.home, self.log = tmp_path / "work", tmp_path / "home", tmp_path / "log"
@@ -116,7 +123,7 @@ class Audited:
         return result
 
     def check(self) -> None:
-        """Asserts that nothing was sent and nothing was written elsewhere."""
+        """Checks that nothing was sent and nothing was written outside the allowed folders."""
         records = [json.loads(line) for line in self.log.read_text().splitlines()]
         allowed = (str(self.work), str(self.scratch), *SYSTEM)
         for event, value, _ in records:
@@ -134,22 +141,22 @@ def _is_local(address: str) -> bool:
 
 @pytest.fixture
 def audited(tmp_path, inputs):
-    return Audited(tmp_path, inputs)
+    return AuditedCommands(tmp_path, inputs)
 
 
-def test_every_command_has_a_run_here():
+def test_every_command_is_covered_by_the_audit():
     assert set(RUNS) | NEEDS_MORE == IS_COMMAND
 
 
 @pytest.mark.parametrize(
     "command", [pytest.param(c, marks=[] if c in QUICK else [pytest.mark.slow]) for c in sorted(RUNS)]
 )
-def test_a_command_connects_to_nobody_and_writes_nowhere_else(command, audited):
+def test_command_makes_no_outside_connection_and_writes_only_in_its_folders(command, audited):
     for arguments in RUNS[command][: 1 if command in QUICK else None]:
         audited.run(command, *arguments)
 
 
-def test_the_hook_sees_connections_and_files_of_a_process_and_of_its_children(audited):
+def test_audit_hook_records_connections_and_files_of_a_process_and_its_children(audited):
     code = """
 import pathlib, subprocess, sys
 pathlib.Path.home().joinpath("x").write_text("x")
@@ -167,7 +174,7 @@ subprocess.run([sys.executable, "-c", connecting])
 
 
 @pytest.mark.slow
-def test_the_page_connects_to_nobody(audited):
+def test_web_page_makes_no_outside_connection(audited):
     client = pytest.importorskip("gradio_client", reason="gradio is missing: pip install 'msmm[app-test]'")
     port = free_port()
     command = [sys.executable, "-m", "msmm.app", "--model=model", "--examples=photos", f"--port={port}"]
@@ -186,14 +193,14 @@ def test_the_page_connects_to_nobody(audited):
 
 
 @pytest.mark.slow
-def test_beam_connects_to_this_machine_alone(audited):
+def test_beam_pipelines_connect_to_localhost_only(audited):
     pytest.importorskip("apache_beam", reason="Beam is missing: pip install 'msmm[beam]'")
     audited.run("tfrecords_tools.pack", *RUNS["tfrecords_tools.pack"][0], "--runner=DirectRunner")
     audited.run("msmm.annotate_beam", "photos", "--model=model", "--output=out", "--runner=DirectRunner")
 
 
 @pytest.mark.slow
-def test_the_library_connects_to_nobody(audited):
+def test_python_library_makes_no_outside_connection(audited):
     code = """
 import msmm
 for engine in ("keras", "onnxruntime", "openvino"):

@@ -1,4 +1,4 @@
-"""Nothing that is read can run code, lead out of its folder or become more than text."""
+"""Security: files that are read cannot run code, name paths outside their folder or inject markup."""
 
 import ast
 import json
@@ -22,7 +22,7 @@ from tfrecords_tools.raw import raw_files
 
 FORBIDDEN = ("eval", "exec", "pickle.load", "pickle.loads", "marshal.loads", "yaml.load", "os.system",
              "keras.config.enable_unsafe_deserialization", "shutil.unpack_archive")  # fmt: skip
-# What the processes of one packer tell each other, through pipes and in a folder that only they can enter.
+# Pickles between the processes of one packer, through pipes and in a private temporary folder.
 PIPES = {
     "msmm/core/workers.py": {"pickle.load"},
     "tfrecords_tools/packing/beam_pipeline.py": {"pickle.loads"},
@@ -30,7 +30,7 @@ PIPES = {
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_that_is_read_can_run_code(path):
+def test_module_calls_no_function_that_runs_code_from_files(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     named = {ast.unparse(call.func): {k.arg: ast.unparse(k.value) for k in call.keywords} for call in calls}
     allowed = PIPES.get(str(path.relative_to(ROOT)), set())
@@ -44,21 +44,21 @@ def test_nothing_that_is_read_can_run_code(path):
 
 @keras.saving.register_keras_serializable("hostile")
 class Custom(keras.layers.Layer):
-    """Of somebody's own module: a file that needs it is not read, for reading would run it."""
+    """A layer of a user's own module: a file that needs it is refused, because loading would run its code."""
 
     def call(self, x):
         return x
 
 
-def hostile(kind, path, secret):
-    """A saved model that would run code, or read another file, if Keras let it."""
+def write_hostile_model(kind, path, secret):
+    """Writes a saved model that would run code or read another file if Keras allowed it."""
     image = keras.Input((32, 32, 3), name="image")
     if kind == "lambda":
         keras.Model(image, keras.layers.Lambda(lambda x: x)(image)).save(path)
         return
     keras.Model(image, Custom(name="custom")(image)).save(path)
-    with zipfile.ZipFile(path) as whole:
-        members = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members["config.json"])
     layer = next(item for item in config["config"]["layers"] if item["name"] == "custom")
     layer |= {
@@ -78,10 +78,10 @@ def hostile(kind, path, secret):
 
 
 @pytest.mark.parametrize("kind", ["lambda", "custom", "function", "vocabulary", "saved model"])
-def test_a_saved_model_with_code_is_refused(kind, model_directory, tmp_path):  # noqa: F811
+def test_saved_model_that_would_run_code_is_refused(kind, model_directory, tmp_path):  # noqa: F811
     secret = tmp_path / "secret.txt"
     secret.write_text("one\ntwo\n")
-    hostile(kind, tmp_path / "trunk.keras", secret)
+    write_hostile_model(kind, tmp_path / "trunk.keras", secret)
     with pytest.raises(UserError, match=r"cannot read .*trunk\.keras as a saved Keras model") as refused:
         backbone.build(str(tmp_path / "trunk.keras"), image_size=32)
     print(str(refused.value)[:400])
@@ -93,8 +93,8 @@ def test_a_saved_model_with_code_is_refused(kind, model_directory, tmp_path):  #
     assert not list(tmp_path.glob("*.ran"))
 
 
-def test_what_official_lists_name_stays_in_the_raw_directory(tmp_path):
-    """A COCO file_name or a line of an image list comes from elsewhere; an archive is never unpacked."""
+def test_paths_in_official_lists_cannot_leave_the_raw_directory(tmp_path):
+    """A COCO file_name and a line of an image list are untrusted; archives are never unpacked."""
     (tmp_path / "raw/train2017").mkdir(parents=True)
     for path in ("secret.jpg", "raw/secret.jpg", "raw/train2017/a.jpg"):
         Image.new("RGB", (8, 8)).save(tmp_path / path)
@@ -103,7 +103,7 @@ def test_what_official_lists_name_stays_in_the_raw_directory(tmp_path):
         archive.writestr("/etc/b.jpg", b"b")
         archive.writestr("large.jpg", b"l")
     data = (tmp_path / "raw/more.zip").read_bytes()
-    at = data.rindex(b"PK\x01\x02")  # of large.jpg in the directory of the archive: its size is a lie
+    at = data.rindex(b"PK\x01\x02")  # the central directory entry of large.jpg gets a false size
     data = data[: at + 24] + b"\xff\xff\xff\x7f" + data[at + 28 :]
     (tmp_path / "raw/more.zip").write_bytes(data)
     files = raw_files.RawFiles(tmp_path / "raw", ("train2017",))
@@ -116,15 +116,15 @@ def test_what_official_lists_name_stays_in_the_raw_directory(tmp_path):
         "..",
         "",
     ):
-        found = files.image(path)
-        inside = found == b"of the archive" or found.resolve().is_relative_to(tmp_path / "raw")
-        assert inside or not found.exists(), path
+        image = files.image(path)
+        inside = image == b"of the archive" or image.resolve().is_relative_to(tmp_path / "raw")
+        assert inside or not image.exists(), path
     assert files.image("b.jpg") == b"b" and files.image("large.jpg") == b""
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == ["a.jpg", "secret.jpg", "secret.jpg"]
 
 
-def test_what_a_manifest_names_is_packed_only_if_it_is_a_photograph(tmp_path):
-    """A manifest is its user's own, and may name any image that the user may read, but nothing else."""
+def test_manifest_entries_that_are_not_images_are_not_packed(tmp_path):
+    """A manifest may name any image that its user can read, but no other file."""
     (tmp_path / "secret.txt").write_text("the secret")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "elsewhere.jpg")
@@ -140,20 +140,20 @@ def test_what_a_manifest_names_is_packed_only_if_it_is_a_photograph(tmp_path):
         assert not path.is_file() or b"the secret" not in path.read_bytes()
 
 
-def test_a_packed_data_set_reads_nothing_outside_of_its_folder(data_dir, tmp_path):
+def test_packed_data_set_that_names_files_outside_its_folder_is_refused(data_dir, tmp_path):
     shutil.copytree(data_dir, tmp_path / "data")
     path = tmp_path / "data/scenes/1.0.0/dataset_info.json"
     (path.parent / "SHA256SUMS").unlink()
     (tmp_path / "data/elsewhere").mkdir()
-    said = json.loads(path.read_text())
-    for split in said["splits"]:
+    info = json.loads(path.read_text())
+    for split in info["splits"]:
         split["filepathTemplate"] = "../../elsewhere/{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    path.write_text(json.dumps(said))
+    path.write_text(json.dumps(info))
     with pytest.raises(UserError, match=r"dataset_info\.json"):
         records.open_dataset(tmp_path / "data", "scenes")
 
 
-def test_sums_name_no_files_outside_of_their_folder(model_directory, tmp_path):  # noqa: F811
+def test_sha256sums_that_name_files_outside_their_folder_are_refused(model_directory, tmp_path):  # noqa: F811
     shutil.copytree(model_directory, tmp_path / "model")
     with open(tmp_path / "model/SHA256SUMS", "a") as sums:
         sums.write(f"{'0' * 64}  ../../secret\n")
@@ -164,14 +164,16 @@ def test_sums_name_no_files_outside_of_their_folder(model_directory, tmp_path): 
 HOSTILE = ("=1+1", "@SUM(1)", "+1", "-1", '=HYPERLINK("http://x")', "<script>alert(1)</script>", "a\x1b[2Jb")
 
 
-def test_names_are_no_formulas_in_a_table(tmp_path):
-    """Also to a spreadsheet that parts cells at semicolons."""
-    from msmm.photos import outputs
+def test_hostile_names_are_not_formulas_in_csv_output(tmp_path):
+    """The test also covers spreadsheets that separate cells at semicolons."""
+    from msmm.photos import formats, outputs
 
-    photo = outputs.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
-    line = outputs.csv_line(photo, "model")
+    photo = formats.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
+    line = formats.csv_line(photo, "model")
     for cell in line.replace('"', "").replace(",", ";").split(";"):
         assert not cell.startswith(("=", "+", "@")), cell
-    with outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False) as file:
+    with outputs.File(str(tmp_path / "annotations.csv"), formats.CSV, "model", overwrite=False) as file:
         file.write(photo)
-    assert outputs.File(str(tmp_path / "said.csv"), outputs.CSV, "model", overwrite=False).done("=a;=b.jpg")
+    assert outputs.File(
+        str(tmp_path / "annotations.csv"), formats.CSV, "model", overwrite=False
+    ).find_annotator("=a;=b.jpg")

@@ -1,4 +1,4 @@
-"""Photographs and manifests as users have them."""
+"""Fixtures that make small photographs, manifests and packed data sets."""
 
 import json
 
@@ -11,15 +11,15 @@ from tfrecords_tools.packing import builder
 
 
 def picture(height=24, width=32, seed=0):
-    """A smooth uint8 [height, width, 3] picture that JPEG changes little and whose turns differ."""
+    """Returns a smooth uint8 [height, width, 3] picture: JPEG changes it little, and its rotations differ."""
     y, x = np.mgrid[0:height, 0:width]
     shift = 40 * np.random.default_rng(seed).random(3)
     planes = [x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)]
     return (np.stack(planes, -1) + shift).astype(np.uint8)
 
 
-def packing(kind, name, tmp_path, default=None):
-    """A function that packs a raw directory (`default` if none is given) with a builder, and opens it."""
+def make_packer(kind, name, tmp_path, default=None):
+    """Returns a function that packs a raw directory (by default `default`) and opens the data set."""
 
     def pack(raw_dir=default, data_dir="data", **arguments):
         builder.pack(kind, name, tmp_path / data_dir, raw_dir=raw_dir, **arguments)
@@ -30,7 +30,7 @@ def packing(kind, name, tmp_path, default=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """An empty folder for images and manifests, beside where data sets are packed."""
+    """Returns an empty folder for images and manifests."""
     path = tmp_path / "photos of mine"
     path.mkdir()
     return path
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def write_manifest(folder):
-    """Writes rows (dicts) as JSON lines; makes a small JPEG for every image that is not there."""
+    """Returns a function that writes rows (dicts) as JSON lines and creates missing images as small JPEGs."""
 
     def write(rows, name="my_photos.jsonl"):
         for number, row in enumerate(rows):
@@ -53,8 +53,8 @@ def write_manifest(folder):
     return write
 
 
-def said(dataset, split):
-    """What the records say: {image id: (names of its labels, names of its tags)}."""
+def names_by_image(dataset, split):
+    """Returns the annotations of a split: {image id: (label names, tag names)}."""
     ids, tags, labels = dataset.annotations(split)
     return {
         str(image_id): (

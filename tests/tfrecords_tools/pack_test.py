@@ -1,4 +1,4 @@
-"""The doors as people use them: exit status, one line on standard error, nothing left behind."""
+"""The commands pack and inspect: exit status, one line on standard error, no files after a failure."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ from tfrecords_tools.packing import builder
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def door(name, *arguments):
+def run_command(name, *arguments):
     command = [sys.executable, "-m", f"tfrecords_tools.{name}", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
@@ -29,9 +29,9 @@ def assert_refused(result, message):
 
 
 @pytest.mark.parametrize("name", ["pack", "inspect"])
-def test_help_is_there_at_once(name):
+def test_help_is_printed_within_two_seconds(name):
     start = time.perf_counter()
-    result = door(name, "--help")
+    result = run_command(name, "--help")
     assert time.perf_counter() - start < 2
     assert result.returncode == 0
     assert f"python -m tfrecords_tools.{name}" in result.stdout
@@ -50,24 +50,24 @@ def test_help_is_there_at_once(name):
         ('{"image": "1.jpg", "labels": ["a"', "list.jsonl:1: broken JSON"),
     ],
 )
-def test_mistakes_in_a_manifest(folder, tmp_path, rows, message):
+def test_pack_refuses_an_invalid_manifest_in_one_line(folder, tmp_path, rows, message):
     Image.new("RGB", (8, 8)).save(folder / "1.jpg")
     (folder / "list.jsonl").write_text(rows)
     data_dir = tmp_path / "data"
-    result = door(
+    result = run_command(
         "pack", "--dataset=manifest", f"--manifest={folder / 'list.jsonl'}", f"--data_dir={data_dir}"
     )
     assert_refused(result, message)
     assert not data_dir.exists()
 
 
-def test_all_images_broken(folder, tmp_path):
+def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
     rows = []
     for i in range(10):
         (folder / f"{i}.jpg").write_text("<html>")
         rows.append(json.dumps({"image": f"{i}.jpg", "labels": ["a"]}))
     (folder / "list.jsonl").write_text("\n".join(rows))
-    result = door(
+    result = run_command(
         "pack", "--dataset=manifest", f"--manifest={folder / 'list.jsonl'}", f"--data_dir={tmp_path / 'd'}"
     )
     assert_refused(result, "not an image of a known format: ")
@@ -87,7 +87,11 @@ def test_all_images_broken(folder, tmp_path):
         ),
         ("pack", ["--dataset=scenes", "--manifest=x.csv"], "--manifest belongs to --dataset=manifest"),
         ("pack", ["--dataset=scenes", "--name=mine"], "--name belongs to --dataset=manifest or nus_wide"),
-        ("pack", ["--dataset=nus_wide"], "expected --raw_dir=DIR, where the official files of NUS-WIDE are"),
+        (
+            "pack",
+            ["--dataset=nus_wide"],
+            "expected --raw_dir=DIR, where the official files of NUS-WIDE are",
+        ),
         (
             "pack",
             ["--dataset=mscoco", "--vocabulary_from=data/mscoco", "--num_tags=10"],
@@ -103,21 +107,21 @@ def test_all_images_broken(folder, tmp_path):
         (
             "inspect",
             ["--dataset=scenes", "--contact_sheet=/nonexistent/x.png"],
-            "expected a .png file in a folder",
+            "expected a .png file in an existing folder",
         ),
     ],
 )
-def test_mistakes_on_the_command_line(name, arguments, message):
-    assert_refused(door(name, *arguments), message)
+def test_invalid_flags_are_refused_in_one_line(name, arguments, message):
+    assert_refused(run_command(name, *arguments), message)
 
 
-def test_pack_and_inspect(write_manifest, folder, tmp_path):
+def test_pack_is_reproducible_and_inspect_prints_statistics(write_manifest, folder, tmp_path):
     rows = [
         {"image": f"{i}.jpg", "labels": ["sky", "sea"][: 1 + i % 2], "tags": ["Blue"], "split": split}
         for i, split in enumerate(["train"] * 5 + ["test"] * 2)
     ]
-    where = f"--data_dir={tmp_path / 'data'}"
-    result = door("pack", "--dataset=manifest", f"--manifest={write_manifest(rows)}", where)
+    data_dir_flag = f"--data_dir={tmp_path / 'data'}"
+    result = run_command("pack", "--dataset=manifest", f"--manifest={write_manifest(rows)}", data_dir_flag)
     assert result.returncode == 0, result.stderr
     assert "train: 5 of 5 rows kept" in result.stdout
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["my_photos"]
@@ -129,15 +133,17 @@ def test_pack_and_inspect(write_manifest, folder, tmp_path):
     for shard in shards:
         assert (tmp_path / "data" / shard).read_bytes() == (tmp_path / "again" / shard).read_bytes()
 
-    result = door("inspect", "--dataset=my_photos", where, f"--contact_sheet={tmp_path / 'sheet.png'}")
+    result = run_command(
+        "inspect", "--dataset=my_photos", data_dir_flag, f"--contact_sheet={tmp_path / 'sheet.png'}"
+    )
     assert result.returncode == 0, result.stderr
     assert "5 train, 2 test images; 2 labels; 1 tags" in result.stdout
-    assert "train: 1.40 labels an image" in result.stdout
+    assert "train: 1.40 labels per image" in result.stdout
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width > 5 * 160
 
     manifest_flag = f"--manifest={folder / 'my_photos.jsonl'}"
-    result = door(
-        "pack", "--dataset=manifest", manifest_flag, where, "--name=n", "--vocabulary_from=my_photos"
+    result = run_command(
+        "pack", "--dataset=manifest", manifest_flag, data_dir_flag, "--name=n", "--vocabulary_from=my_photos"
     )
     assert_refused(result, f"as --vocabulary_from={tmp_path / 'data' / 'my_photos'}")

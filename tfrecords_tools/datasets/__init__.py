@@ -1,1 +1,1 @@
-"""One file per data set: a builder that reads its raw form."""
+"""One file per raw data set, and the registry of all of them."""

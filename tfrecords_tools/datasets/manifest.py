@@ -14,7 +14,7 @@ from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import manifest_file, slips
 
-_GROUPS = 1000  # at most, those that are on the most training images
+_GROUPS = 1000  # the largest number of groups, the most frequent ones on training images
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class Manifest(RawDataset):
         "All labels, one per line, in the order of their class ids.",
         None,
         vocabulary=True,
-        shown="those of the train rows, sorted",
+        shown="the labels of the train rows, sorted",
     )
     tags_file: str | pathlib.Path | None = option(
         "All tags to keep, one per line.",

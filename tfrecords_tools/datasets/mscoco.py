@@ -1,7 +1,7 @@
 """MSCOCO, 2014 or 2017: 80 labels from the objects, 1,000 tags from the words of the captions.
 
-In the raw directory, in folders or in the zip files they come in: `instances_*.json` and
-`captions_*.json` of train and val, and the image folders, `train2014/` say. Or from the data
+Expected in the raw directory, in folders or in the official zip files: `instances_*.json` and
+`captions_*.json` of train and val, and the image folders, such as `train2014/`. Or from the data
 set `coco_captions` of TensorFlow Datasets, which downloads 2014 by itself.
 
 train is the training split, val the test split. The words of an image's captions are nearly
@@ -20,7 +20,7 @@ from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, Paper, RawDataset, Row, Settings, option
 from tfrecords_tools.raw import mscoco_files
 
-# Words that say how a sentence is built, not what is in the picture (decision 30).
+# Words of grammar, which describe nothing in the picture (decision 30).
 _STOP_WORDS = """
 about above across after again against all almost along already also although always am among an and
 another any anyone anything are aren around as at away back be because been before behind being below
@@ -37,7 +37,7 @@ while who whole whom whose why will with within without won would wouldn yes yet
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
-# Section IV-A1; the labels an image are what I-P/I-R of Table II imply with k = 3 (decision 24).
+# Section IV-A1; labels per image: as I-P/I-R of Table II imply with k = 3 (decision 24).
 PAPER = Paper(
     images={"train": 56_414, "test": 30_774},
     labels_per_image={"test": 2.813},

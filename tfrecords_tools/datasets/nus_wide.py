@@ -1,14 +1,14 @@
 """NUS-WIDE from its official files: 269,648 photographs of Flickr, 81 concepts, 1,000 tags.
 
-In the raw directory, in folders or in the zip files they come in:
+Expected in the raw directory, in folders or in the official zip files:
 
   ConceptsList/Concepts81.txt                            the labels
-  ImageList/{Train,Test}Imagelist.txt                    the images, `actor\\0001_2124494179.jpg` a line
-  Groundtruth/TrainTestLabels/Labels_*_{Train,Test}.txt  0 or 1 a line, a file a concept
-  NUS_WID_Tags/TagList1k.txt, {Train,Test}_Tags1k.dat    the tags, a column each
+  ImageList/{Train,Test}Imagelist.txt                    the images, one `actor\\0001_2124494179.jpg` per line
+  Groundtruth/TrainTestLabels/Labels_*_{Train,Test}.txt  one 0 or 1 per line, one file per concept
+  NUS_WID_Tags/TagList1k.txt, {Train,Test}_Tags1k.dat    the tags, one column each
   Flickr/<group>/<name>.jpg                              the photographs; or flat, or in images/ or image/
 
-Row i of every file of a split is about one image: all of them must have as many rows.
+Row i of every file of a split describes one image: all files must have the same number of rows.
 """
 
 import collections
@@ -31,7 +31,7 @@ CONCEPTS, TAG_LIST = "Concepts81.txt", "TagList1k.txt"
 SPLITS = {"train": "Train", "test": "Test"}
 PAGE = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
 
-# Section IV-A1; the labels an image are what I-P/I-R of Table I imply with k = 3 (decision 24).
+# Section IV-A1; labels per image: as I-P/I-R of Table I imply with k = 3 (decision 24).
 PAPER = Paper(
     images={"train": 94_570, "test": 55_335},
     labels_per_image={"test": 2.547},
@@ -124,7 +124,7 @@ class NusWide(RawDataset):
 
 
 def _is_notice(image: bytes | pathlib.Path) -> bool:
-    """Whether this is Flickr's notice that a photograph is gone: a GIF or PNG in the place of a JPEG."""
+    """Returns whether an image is Flickr's notice that a photograph is gone: a GIF or PNG, not a JPEG."""
     if isinstance(image, pathlib.Path):
         try:
             with open(image, "rb", buffering=0) as file:
@@ -135,7 +135,7 @@ def _is_notice(image: bytes | pathlib.Path) -> bool:
 
 
 def _read_concepts(files: raw_files.RawFiles) -> tuple[str, ...]:
-    """The labels, after a check that every file that is needed is there and no label file too many."""
+    """Returns the labels, after a check that no file is missing and no label file too many."""
     _check_present(files, [CONCEPTS], "ConceptsList.zip")
     concepts = _read_names(files, CONCEPTS, text.normalise_label)
     for zip_name, needed in (
@@ -164,14 +164,14 @@ def _check_present(files: raw_files.RawFiles, needed: list[str], zip_name: str) 
 
 
 def _read_tag_names(files: raw_files.RawFiles) -> tuple[str, ...]:
-    """The name of every column of the tag matrices, normalised as a manifest's tags are."""
+    """Returns the name of every column of the tag matrices, normalised like the tags of a manifest."""
     return _read_names(files, TAG_LIST, text.normalise_tag, unique=False)
 
 
 def _read_names(files: raw_files.RawFiles, name: str, normalise, unique: bool = True) -> tuple[str, ...]:
     names = [normalised for line in files.text(name).splitlines() if (normalised := normalise(line))]
     if not names:
-        raise UserError(f"{files.where(name)} is empty: expected a name a line")
+        raise UserError(f"{files.where(name)} is empty: expected one name per line")
     twice = [n for n, count in collections.Counter(names).items() if count > 1]
     if unique and twice:
         raise UserError(f"{files.where(name)} names {twice[0]!r} twice")
@@ -179,12 +179,12 @@ def _read_names(files: raw_files.RawFiles, name: str, normalise, unique: bool = 
 
 
 def _by_count(rows: dict[str, int]) -> str:
-    """Files by their number of rows, the number that most have first."""
+    """Returns the files by their number of rows, the most common number first."""
     groups = collections.defaultdict(list)
     for name, count in rows.items():
         groups[count].append(name)
-    said = []
+    parts = []
     for count, names in sorted(groups.items(), key=lambda group: -len(group[1])):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        said.append(f"{count:,} in {', '.join(names[:3])}{more}")
-    return "; ".join(said)
+        parts.append(f"{count:,} in {', '.join(names[:3])}{more}")
+    return "; ".join(parts)

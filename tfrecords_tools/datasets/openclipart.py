@@ -1,8 +1,8 @@
 """The Open Clip Art Library 0.18: free drawings with the directories and keywords of their uploaders.
 
 `--raw_dir` is where Debian's packages openclipart-svg and openclipart-png (1:0.18+dfsg-19) are
-unpacked, or by default where they are installed. Every SVG file says its licence and keywords,
-and the PNG file of the same path is what it looks like. From them come
+unpacked, or by default where they are installed. Every SVG file contains its licence and keywords,
+and the PNG file of the same path is its picture. From them come
 
   images  the PNG files, but only of drawings that are in the public domain. Files of the same bytes
           are one image, with the labels and the keywords of all places where they are filed.
@@ -30,23 +30,25 @@ from tfrecords_tools.raw import svg_metadata
 INSTALLED = pathlib.Path("/usr/share/openclipart")
 PLACES = (".", "usr/share/openclipart", "share/openclipart", "openclipart")  # of png/ and svg/ in raw_dir
 SKIPPED = {
-    "unsorted": "nobody has said what they show",
+    "unsorted": "nobody has described them",
     "special": "gradients, patterns and examples",
     "shapes/stars": "1,378 stars drawn by a program",
     "computer/icons/etiquette-theme": "buttons of a desktop",
     "computer/icons/flat-theme": "the same",
     "computer/icons/lemon-theme": "the same",
 }
-NO_LABELS = {"applications", "bordered", "ornamental", "simple", "white"}  # say nothing of the motif
-NO_KEYWORDS = re.compile(r"unsorted|hash(\(0x[0-9a-f]+\))?")  # nor do these; hash is a slip of a program
-LEAST_IMAGES = 20  # that a label has
+NO_LABELS = {"applications", "bordered", "ornamental", "simple", "white"}  # do not describe the motif
+NO_KEYWORDS = re.compile(
+    r"unsorted|hash(\(0x[0-9a-f]+\))?"
+)  # neither do these; hash is a mistake of a program
+LEAST_IMAGES = 20  # per label
 NUM_TAGS = 500
 TEST_PERCENT = 25
 
 
 @dataclasses.dataclass
 class _Drawing:
-    """id: the path without its ending; of several places the first."""
+    """An image with the labels and tags of all its files. id: the first path, without its ending."""
 
     id: str
     image: pathlib.Path
@@ -108,13 +110,13 @@ class OpenClipart(RawDataset):
 
 
 def _large(drawings: Iterable[_Drawing]) -> tuple[str, ...]:
-    """The labels that enough drawings have."""
+    """Returns the labels that enough drawings have."""
     sizes = collections.Counter(label for drawing in drawings for label in drawing.labels)
     return tuple(sorted(label for label, count in sizes.items() if count >= LEAST_IMAGES))
 
 
 def _find_root(raw_dir: pathlib.Path) -> pathlib.Path:
-    """The folder with svg/ and png/ in it."""
+    """Returns the folder that contains svg/ and png/."""
     if not raw_dir.is_dir():
         raise UserError(
             f"no folder {raw_dir}: expected Debian's packages openclipart-svg and openclipart-png installed, "
@@ -136,8 +138,8 @@ def _find_root(raw_dir: pathlib.Path) -> pathlib.Path:
 
 
 def _read_drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
-    """The images with all that is filed of them, by id, and what else there was, in sentences."""
-    found: dict[bytes, _Drawing] = {}
+    """Returns the images with the labels and tags of all their files, and sentences for the report."""
+    drawings: dict[bytes, _Drawing] = {}
     left_out, places = collections.Counter(), 0
     for path in sorted((root / "svg").rglob("*.svg")):
         place = path.relative_to(root / "svg").with_suffix(".png")
@@ -157,24 +159,27 @@ def _read_drawings(root: pathlib.Path) -> tuple[list[_Drawing], list[str]]:
         tags = {text.normalise_tag(keyword.replace("_", " ")) for keyword in metadata.keywords}
         tags = {tag for tag in tags if tag and not NO_KEYWORDS.fullmatch(tag)}
         image = root / "png" / place
-        drawing = found.setdefault(_digest(image), _Drawing(name, image, set(), set()))
+        drawing = drawings.setdefault(_digest(image), _Drawing(name, image, set(), set()))
         drawing.labels |= labels
         drawing.tags |= tags
         places += 1
-    if not found:
+    if not drawings:
         raise UserError(f"no drawing in the public domain in {root / 'svg'}: unpack openclipart-svg again")
     oddities = [f"{count:,} drawings left out: {cause}" for cause, count in sorted(left_out.items())]
-    return list(found.values()), [*oddities, f"{places:,} drawings are {len(found):,} different images"]
+    return list(drawings.values()), [*oddities, f"{places:,} drawings are {len(drawings):,} different images"]
 
 
 def _digest(image: pathlib.Path) -> bytes:
     try:
         return hashlib.sha256(image.read_bytes()).digest()
     except OSError:
-        return str(image).encode()  # a row of its own, which the packer finds broken
+        return str(image).encode()  # a row of its own, which the packer will count as broken
 
 
 def _assign_split(family: str) -> str:
-    """family: the id of its first image, so that a family stays where it is when others come."""
+    """Returns the split of a near-duplicate family by a hash.
+
+    family: the id of its first image, so that a family stays where it is when others come.
+    """
     position = int.from_bytes(hashlib.sha256(family.encode()).digest(), "big") % 100
     return "train" if position < 100 - TEST_PERCENT else "test"

@@ -11,7 +11,7 @@ from msmm.scenes import recipe
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 
 QUALITY = 90  # of the JPEG files
-FIRST_INDEX = {"train": 0, "test": 1_000_000}  # apart, so that one split grows without the other
+FIRST_INDEX = {"train": 0, "test": 1_000_000}  # far apart, so that one split can grow without the other
 
 
 @dataclasses.dataclass(kw_only=True)

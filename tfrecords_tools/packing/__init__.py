@@ -1,1 +1,1 @@
-"""What packing any data set needs: builder, vocabulary, staging, report, Beam pipeline."""
+"""Packing any data set: the contract of raw data sets, builder, vocabulary, staging, report, Beam."""

@@ -13,15 +13,17 @@ from collections.abc import Iterable, Iterator
 from msmm.core import images
 from msmm.data import records
 
-ROWS = 256  # a file
+ROWS = 256  # per file
 BROKEN = "broken.json"
 
 
 def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int | None, folder: pathlib.Path):
-    """A transform that gives what `keyed` does of every row whose image is whole.
+    """Returns a transform that yields `keyed` of every row whose image is whole.
 
-    rows: examples without their images, and the images. short_side: as in `images.to_jpeg`.
-    folder: a new one for the rows, and for what `broken` reads when the pipeline has run.
+    Args:
+        rows: examples without their images, and the images.
+        short_side: as in `images.to_jpeg`.
+        folder: a new folder for the rows, and for the file that `broken` reads after the pipeline has run.
     """
     import apache_beam as beam
 
@@ -49,13 +51,13 @@ def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int 
 
 
 def keyed(example: dict, image: bytes) -> tuple[bytes, dict]:
-    """A whole example as TFDS wants it, with the id as its key."""
-    # The key is bytes: of text, TFDS would take a\b and a/b for the same.
+    """Returns a whole example as TFDS expects it, with the id as its key."""
+    # The key is bytes: as texts, TFDS would take a\b and a/b for the same key.
     return example[records.IMAGE_ID].encode(), {**example, records.IMAGE: image}
 
 
 def broken(folder: pathlib.Path) -> list[tuple[str, str]]:
-    """The ids of the broken images and their causes; none where the pipeline did not come so far."""
+    """Returns the ids of the broken images and their causes; none where the pipeline did not get that far."""
     path = folder / BROKEN
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 

@@ -27,7 +27,7 @@ VERSION = "1.0.0"
 
 class _Info(tfds.core.DatasetInfo):
     def initialize_from_bucket(self):
-        """Never asks TFDS's public bucket whether it knows a data set of this name."""
+        """Does nothing: TFDS would look for a data set of this name in its public bucket."""
 
 
 class _Writer(tfds.core.ExampleWriter):
@@ -66,10 +66,14 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(data_dir=data_dir)
 
     def prepare(self, runner: str | None = None, beam_options: Sequence[str] = ()) -> None:
-        """Writes the records to `data_dir`; UserError if too many images are broken.
+        """Writes the records to `data_dir`.
 
-        runner: of an Apache Beam pipeline that does the work, with its `beam_options` ("name=value");
-            None does it with worker processes of this machine.
+        Args:
+            runner: the runner of an Apache Beam pipeline; None uses worker processes of this machine.
+            beam_options: options of the pipeline, as "name=value".
+
+        Raises:
+            UserError: too many images are broken, or no image of a split is left.
         """
         config = tfds.download.DownloadConfig(try_download_gcs=False)
         if runner:
@@ -85,13 +89,13 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 workers.Workers(self.settings.workers) as self._workers,
             ):
                 self.download_and_prepare(download_config=config)
-        except (RuntimeError, ValueError) as error:  # what TFDS and Beam make of every error
+        except (RuntimeError, ValueError) as error:  # TFDS and Beam turn every error into these
             if empty := re.search(r"generated examples is 0 for split (\w+)", str(error)):
                 self._collect_broken()
                 raise self._nothing_left(empty[1]) from None
             raise
         except OSError as error:
-            if error.errno is None and "disk space" in str(error):  # TFDS looked before it began
+            if error.errno is None and "disk space" in str(error):  # TFDS checks before it begins
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.data_path)) from error
             raise
         finally:
@@ -150,13 +154,13 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _collect_broken(self) -> None:
-        """What a Beam pipeline found broken; without one, it is counted as it is found."""
+        """Adds the broken images of a Beam pipeline; without one, they are counted as they are checked."""
         for split in self.contents.num_rows if self._beam_dir else ():
             for image_id, cause in beam_pipeline.broken(self._beam_dir / split):
                 self.dropped[split][cause].append(image_id)
 
     def _wanted(self, split, label_ids, tag_ids) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
-        """The rows that no filter leaves out, as examples that lack the image, and their images."""
+        """Yields the rows that no filter leaves out, as examples without the image, and their images."""
         group_ids = {name: index for index, name in enumerate(self.contents.groups)}
         for row in self.raw.rows(split):
             self._bar.update()
@@ -186,16 +190,16 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return _Writer(self.info.file_format)
 
     def _log_download_bytes(self):
-        """TFDS prints a line here; the progress bar says it better."""
+        """Prints nothing, unlike TFDS: the progress bar shows it."""
 
     def _log_download_done(self):
-        """And here; the summary says it better."""
+        """Prints nothing, unlike TFDS: the summary contains it."""
 
 
 def create_builder(
     kind: type[RawDataset], name: str, data_dir: str | pathlib.Path, **arguments: Any
 ) -> Builder:
-    """Returns a builder that has read all but the images; `arguments` as those of `pack`."""
+    """Returns a builder that has read all but the images; `arguments` as for `pack`."""
     own = {field.name for field in dataclasses.fields(kind)}
     raw = kind(**{key: value for key, value in arguments.items() if key in own})
     settings = Settings(**{key: value for key, value in arguments.items() if key not in own})
@@ -214,8 +218,8 @@ def pack(
 ) -> None:
     """Packs a raw data set to `<data_dir>/<name>/1.0.0/`, writes its report and prints a summary.
 
-    Nothing of an unfinished data set stays, not even that of a killed run, and an old one stays until the new
-    one is complete.
+    Nothing of an unfinished data set stays, not even after a killed run. An old one stays until the new one
+    is complete.
 
     Args:
         kind: the raw data set.
@@ -223,7 +227,7 @@ def pack(
         data_dir: the folder of packed data sets.
         overwrite: pack a finished data set again. Otherwise it is left alone, and the printed line names the
             lists that have changed since.
-        runner, beam_options: as those of `Builder.prepare`.
+        runner, beam_options: as for `Builder.prepare`.
         **arguments: options of `kind`, and `Settings`.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
@@ -238,7 +242,7 @@ def pack(
     if final.exists() and not overwrite:
         print(f"{final} is there already{report.changed(final, given)}; --overwrite packs it again")
         return
-    digests = report.digests(given)  # now: a list that is edited while it is packed has changed since
+    digests = report.digests(given)  # before packing: an edit in the meantime is a change
     with staging.folder(data_dir) as unfinished:
         builder = create_builder(kind, name, unfinished, **arguments)
         builder.prepare(runner, beam_options)

@@ -1,4 +1,4 @@
-"""Which pictures are versions of one another: copies, other colours, small changes, mirrored."""
+"""Finds pictures that are versions of one another: copies, other colours, small changes, mirrored."""
 
 import io
 import pathlib
@@ -16,20 +16,20 @@ BLOCK = 512  # thumbnails that are compared with all others at once
 
 
 def thumbnails(pictures: Sequence[bytes | pathlib.Path], pool: workers.Workers) -> np.ndarray:
-    """N pictures on white as [N, SIDE, SIDE, 3] uint8; all 0 for a broken one."""
-    found = np.zeros((len(pictures), SIDE, SIDE, 3), np.uint8)
+    """Returns N pictures on white as uint8 [N, SIDE, SIDE, 3]; a broken one is all 0."""
+    shrunk = np.zeros((len(pictures), SIDE, SIDE, 3), np.uint8)
     bar = ProgressBar(pictures, "looking for near-duplicates", unit="images")
     for number, pixels in pool.map(thumbnail, enumerate(bar)):
         if pixels is not None:
-            found[number] = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3)
-    return found
+            shrunk[number] = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3)
+    return shrunk
 
 
 def families(thumbnails: np.ndarray) -> list[int]:
-    """For each of N `thumbnails` the number of the first one of its family.
+    """Returns the number of the first member of its family for each of N `thumbnails`.
 
-    Two that correlate by more than COLOUR, or in grey by more than GREY, as they are or one of
-    them mirrored, are of one family, and so are their relatives.
+    Two thumbnails are of one family if they correlate by more than COLOUR, or in grey by more than GREY, as
+    they are or with one of them mirrored. A family contains the relatives of its members.
     """
     first = list(range(len(thumbnails)))
 
@@ -46,7 +46,7 @@ def families(thumbnails: np.ndarray) -> list[int]:
 
 
 def similar(thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs i < j of `thumbnails` that are alike."""
+    """Returns the pairs i < j of `thumbnails` that are alike."""
     pairs = set()
     colour = thumbnails.astype(np.float32)
     for pixels, least in ((colour, COLOUR), (colour.mean(-1, keepdims=True), GREY)):
@@ -54,13 +54,13 @@ def similar(thumbnails: np.ndarray) -> list[tuple[int, int]]:
         for start in range(0, len(vectors), BLOCK):
             block = vectors[start : start + BLOCK]
             for others in (vectors, mirrored):
-                found = np.argwhere(block @ others[start:].T > least) + start
-                pairs.update((i, j) for i, j in found.tolist() if i < j)
+                alike = np.argwhere(block @ others[start:].T > least) + start
+                pairs.update((i, j) for i, j in alike.tolist() if i < j)
     return sorted(pairs)
 
 
 def thumbnail(picture: bytes | pathlib.Path) -> bytes | None:
-    """RGB bytes of SIDE x SIDE pixels; None where the picture is broken."""
+    """Returns RGB bytes of SIDE x SIDE pixels, or None where the picture is broken."""
     try:
         jpeg = images.to_jpeg(picture, 2 * SIDE)
     except images.BrokenImage:
@@ -69,7 +69,7 @@ def thumbnail(picture: bytes | pathlib.Path) -> bytes | None:
 
 
 def _unit_vectors(pixels: np.ndarray) -> np.ndarray:
-    """[N, …] to [N, any] of mean 0 and length 1, whose products are correlations; all 0 of a grey one."""
+    """Returns [N, any] of mean 0 and length 1, whose products are correlations; uniform pictures are 0."""
     vectors = pixels.reshape(len(pixels), -1)
     vectors = vectors - vectors.mean(1, keepdims=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

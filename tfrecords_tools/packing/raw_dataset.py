@@ -22,7 +22,7 @@ def option(help: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How any data set is packed. A field of None takes the default of the data set."""
+    """The settings of packing any data set. A field of None takes the default of the data set."""
 
     resize: int | None = option("Short side, in pixels, of images larger than that.", None)
     max_skipped: float | None = option(
@@ -59,7 +59,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a raw data set contains, known before any image is read.
+    """The content of a raw data set, known before any image is read.
 
     Attributes:
         description: one line.
@@ -79,7 +79,7 @@ class Contents:
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """What the paper states about a data set.
+    """The paper's statements about a data set.
 
     Attributes:
         images: the number of images per split.

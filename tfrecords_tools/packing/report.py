@@ -1,4 +1,4 @@
-"""What is in a packed data set, counted, in words and as a picture: the packer's report and more."""
+"""The contents of a packed data set as counts, text and picture: the packing report and more."""
 
 import collections
 import concurrent.futures
@@ -20,7 +20,7 @@ from tfrecords_tools.packing import vocabulary
 NO_LABEL = "no label of the vocabulary"
 NO_TAG = "no tag of the vocabulary"
 LISTED_BEFORE = "listed a second time"
-FILTERS = (NO_LABEL, NO_TAG, LISTED_BEFORE)  # causes of dropping that are no fault of the image
+FILTERS = (NO_LABEL, NO_TAG, LISTED_BEFORE)  # causes that do not make an image a broken one
 BAR = 40  # characters of the longest bar
 TOP_TAGS = 30  # in the overview
 SHEET_IMAGES, SHEET_COLUMNS = 24, 6
@@ -67,13 +67,15 @@ def make_report(dataset: records.Dataset, builder, lists: Mapping[str, str] = {}
 
 
 def digests(lists: Mapping[str, str | pathlib.Path]) -> dict[str, str]:
-    """SHA-256 in hex of files by argument (`manifest`), of those that are there."""
+    """Returns the SHA-256 in hex of existing files, by option (`manifest`)."""
     return {argument: checksums.sha256(path) for argument, path in lists.items() if os.path.isfile(path)}
 
 
 def changed(directory: pathlib.Path, lists: Mapping[str, str | pathlib.Path]) -> str:
-    """What to say where a data set was packed from other lists than these; "" where the report of an
-    earlier version does not know, or they are gone."""
+    """Returns the end of a message where a data set was packed from other lists than these.
+
+    "" where they are the same or gone, or where the report of an earlier version does not contain them.
+    """
     path = directory / records.REPORT
     packed = read_json(path, "--overwrite packs it again").get("lists") if path.exists() else None
     if packed is None:
@@ -83,7 +85,7 @@ def changed(directory: pathlib.Path, lists: Mapping[str, str | pathlib.Path]) ->
 
 
 def _class_tags(builder, split: str) -> dict[str, int]:
-    """The tags that --drop_class_tags has dropped, with their images, those of unwanted rows too."""
+    """Returns the images per tag that --drop_class_tags has dropped, rows that were left out included."""
     if not builder.settings.drop_class_tags:
         return {}
     outside = builder.outside[split]["tags"]
@@ -92,7 +94,7 @@ def _class_tags(builder, split: str) -> dict[str, int]:
 
 
 def statistics(dataset: records.Dataset, split: str) -> dict:
-    """Labels and tags an image (mean, histogram), and in how many images each of them is."""
+    """Returns labels and tags per image (mean, histogram), and the number of images with each of them."""
     _, tags, labels = dataset.annotations(split)
     return {
         "labels_per_image": _per_image(labels),
@@ -103,7 +105,7 @@ def statistics(dataset: records.Dataset, split: str) -> dict:
 
 
 def summary(content: dict) -> str:
-    """A packer's report in words, for people."""
+    """Returns a packing report as text."""
     lines = [f"{content['name']}: {content['num_labels']} labels, {content['num_tags']} tags"]
     for split, counts in content["splits"].items():
         lines += ["", f"{split}: {counts['kept']:,} of {counts['rows']:,} rows kept"]
@@ -125,7 +127,7 @@ def summary(content: dict) -> str:
 
 
 def _beside_the_paper(content: dict) -> list[str]:
-    """Images and labels an image as published, and beside them as packed."""
+    """Returns a table of images and labels per image, as published and as packed."""
     paper = content["paper"]
     lines = ["beside the paper     published           here", "              images  labels   images  labels"]
     for split, counts in content["splits"].items():
@@ -137,20 +139,22 @@ def _beside_the_paper(content: dict) -> list[str]:
 
 
 def statistics_in_words(counts: dict, top: int = 8) -> list[str]:
-    """`statistics` as lines, with the `top` most frequent labels and tags."""
+    """Returns `statistics` as lines, with the `top` most frequent labels and tags."""
     labels, tags = counts["labels_per_image"], counts["tags_per_image"]
     images = sum(labels["histogram"].values())
-    lines = [f"  labels an image: mean {labels['mean']:.2f}", *histogram(labels["histogram"])]
+    lines = [f"  labels per image: mean {labels['mean']:.2f}", *histogram(labels["histogram"])]
     lines += [f"  most frequent labels: {in_words(counts['label_frequency'], top)}"]
     if counts["tag_frequency"]:
         without = tags["histogram"].get("0", 0)
-        lines += [f"  tags an image: mean {tags['mean']:.2f}; {without / images:.1%} of the images have none"]
+        lines += [
+            f"  tags per image: mean {tags['mean']:.2f}; {without / images:.1%} of the images have none"
+        ]
         lines += [f"  most frequent tags: {in_words(counts['tag_frequency'], top)}"]
     return lines
 
 
 def overview(dataset: records.Dataset, split: str) -> str:
-    """The statistics of one split in words and text bars."""
+    """Returns the statistics of one split as text and bars."""
     counts = statistics(dataset, split)
     sizes = ", ".join(f"{dataset.num_examples(name):,} {name}" for name in dataset.splits)
     lines = [
@@ -158,7 +162,7 @@ def overview(dataset: records.Dataset, split: str) -> str:
         f"{dataset.directory}, fingerprint {dataset.fingerprint[:16]}",
         f"{sizes} images; {len(dataset.labels)} labels; {len(dataset.tags)} tags",
         "",
-        f"{split}: {counts['labels_per_image']['mean']:.2f} labels an image",
+        f"{split}: {counts['labels_per_image']['mean']:.2f} labels per image",
         *histogram(counts["labels_per_image"]["histogram"]),
         "",
         "images with each label",
@@ -168,7 +172,7 @@ def overview(dataset: records.Dataset, split: str) -> str:
         tags = counts["tags_per_image"]
         without = tags["histogram"].get("0", 0) / dataset.num_examples(split)
         top = dict(list(counts["tag_frequency"].items())[:TOP_TAGS])
-        lines += ["", f"{tags['mean']:.2f} tags an image; {without:.1%} of the images have none"]
+        lines += ["", f"{tags['mean']:.2f} tags per image; {without:.1%} of the images have none"]
         lines += histogram(tags["histogram"])
         lines += ["", f"images with each of the {len(top)} most frequent tags", *histogram(top)]
     dropped = dataset.report().get("splits", {}).get(split, {}).get("dropped", {})
@@ -179,8 +183,10 @@ def overview(dataset: records.Dataset, split: str) -> str:
 
 
 def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
-    """The record of `split` with the id `wanted`, or else with that number, in words; or else of another
-    split with that id."""
+    """Returns a description of one record.
+
+    wanted: the id of a record of `split`, or its number, or the id of a record of another split.
+    """
     image_ids, tags, labels = dataset.annotations(split)
     if wanted in image_ids:
         index = image_ids.tolist().index(wanted)
@@ -201,13 +207,13 @@ def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
         f"  image: JPEG, {width} x {height} pixels, {len(data):,} bytes",
     ]
     for kind, names, present in (("labels", dataset.labels, labels), ("tags", dataset.tags, tags)):
-        said = [names[i] for i in np.flatnonzero(present[index])]
-        lines.append(f"  {len(said)} {kind}: {', '.join(said)}" if said else f"  no {kind}")
+        words = [names[i] for i in np.flatnonzero(present[index])]
+        lines.append(f"  {len(words)} {kind}: {', '.join(words)}" if words else f"  no {kind}")
     return "\n".join(lines)
 
 
 def sheet(dataset: records.Dataset, split: str) -> Image.Image:
-    """The first records (their order is a hash's, so they are a fair sample) as a picture."""
+    """Returns a picture of the first records; their order comes from a hash, so they are a fair sample."""
     images, captions = [], []
     for record in dataset.read(split).take(SHEET_IMAGES).as_numpy_iterator():
         images.append(Image.open(io.BytesIO(record[records.IMAGE])))
@@ -223,7 +229,7 @@ def sheet(dataset: records.Dataset, split: str) -> Image.Image:
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:
-    """Text bars, one line a value."""
+    """Returns text bars, one line per value."""
     longest = max(counts.values())
     wide, width = max(map(len, counts)), len(f"{longest:,}")
     scale = BAR / max(longest, 1)
@@ -234,7 +240,7 @@ def histogram(counts: Mapping[str, int]) -> list[str]:
 
 
 def in_words(counts: Mapping[str, int], top: int | None = None) -> str:
-    """Counts by name as one line, the most frequent first."""
+    """Returns counts by name as one line, the most frequent first."""
     ordered = list(_sorted_counts(counts).items())
     rest = len(ordered) - len(ordered[:top])
     words = [f"{name}: {count:,}" for name, count in ordered[:top]]
@@ -242,7 +248,7 @@ def in_words(counts: Mapping[str, int], top: int | None = None) -> str:
 
 
 def _per_image(present: np.ndarray) -> dict:
-    """present [N, any] bool to the mean and the histogram of how many are true in a row."""
+    """Returns the mean and the histogram of the number of true values per row of `present` [N, any] bool."""
     quantities = collections.Counter(present.sum(1).tolist())
     values: Sequence[int] = range(min(quantities), max(quantities) + 1)
     return {

@@ -1,7 +1,7 @@
-"""Where a data set lies while it is not finished, so that nobody ever finds a part of one.
+"""Folders for data sets that are not finished yet, so that a part of one is never read.
 
-A packer works in `<data_dir>/incomplete.*` and holds the file `lock` there locked as long as
-it lives. A folder whose lock nobody holds was left by a killed packer: `clean` removes it.
+A packer writes to `<data_dir>/incomplete.*` and locks the file `lock` in it for its lifetime. A folder that
+nobody has locked was left by a killed packer: `clean` removes it.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from msmm.core.files import NO_LOCKS
 
 PREFIX = "incomplete."
 LOCK = "lock"
-REPLACED = "replaced"  # what a finished data set is about to take the place of
+REPLACED = "replaced"  # contains the old data set while the new one takes its place
 
 
 @contextlib.contextmanager
 def folder(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder in `data_dir` for what is not finished; nothing of it stays, whatever happens."""
+    """Yields a folder in `data_dir` for an unfinished data set, and removes it in any case."""
     fresh = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,9 @@ def folder(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def finish(staging: pathlib.Path, directory: pathlib.Path, final: pathlib.Path) -> None:
-    """Puts `directory`, which is in `staging`, in the place of `final`, in the folder of `staging`.
+    """Moves `directory`, which is in `staging`, to `final`, which is in the folder of `staging`.
 
-    An old `final` is set aside in `staging`, where `clean` finds it if this is killed half way.
+    An old `final` is set aside in `staging`, where `clean` finds it if the packer is killed half way.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     if not final.exists():
@@ -62,9 +62,9 @@ def finish(staging: pathlib.Path, directory: pathlib.Path, final: pathlib.Path) 
 
 
 def clean(data_dir: pathlib.Path) -> None:
-    """Removes what killed packers left in `data_dir`; an old data set that one had set aside comes back."""
+    """Removes what killed packers left in `data_dir`, and restores an old data set that one had set aside."""
     for left in data_dir.glob(PREFIX + "*"):
-        with contextlib.suppress(OSError):  # a folder of someone else's stays
+        with contextlib.suppress(OSError):  # a folder of another user stays
             lock = _lock(left)
             if lock is None:
                 continue
@@ -86,17 +86,17 @@ def _make(data_dir: pathlib.Path) -> tuple[pathlib.Path, io.BufferedIOBase | Non
             if error.errno not in NO_LOCKS:
                 raise
             return staging, None
-        if lock is not None:  # else another packer was quicker, took it for a killed one's and removes it
+        if lock is not None:  # else another packer has taken it for a killed one's and removes it
             return staging, lock
 
 
 def _lock(staging: pathlib.Path) -> io.BufferedIOBase | None:
-    """The folder's lock, to be closed, or None where a living packer holds it."""
+    """Returns the folder's lock, to be closed, or None where a running packer holds it."""
     with contextlib.ExitStack() as closing:
         try:
             lock = closing.enter_context(open(staging / LOCK, "ab"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (staging / LOCK).stat()  # whoever had it locked before may have removed it
+            (staging / LOCK).stat()  # a packer that had it locked before may have removed it
         except (FileNotFoundError, NotADirectoryError, BlockingIOError):
             return None
         closing.pop_all()

@@ -1,4 +1,4 @@
-"""Which tags and labels a packed data set knows: chosen by count, without class names, or reused."""
+"""Vocabularies of packed data sets: the most frequent tags, without class names, or reused ones."""
 
 import dataclasses
 import pathlib
@@ -13,13 +13,13 @@ from tfrecords_tools.packing.raw_dataset import Contents, Settings
 
 
 def most_frequent(counts: Mapping[str, int], size: int, unlike: Iterable[str] = ()) -> tuple[str, ...]:
-    """The `size` tags counted most, ties in alphabetical order, without class tags of the labels `unlike`."""
+    """Returns the `size` most frequent tags, ties in alphabetical order, without class tags of `unlike`."""
     tags = counts.keys() - class_tags(counts, unlike)
     return tuple(sorted(tags, key=lambda tag: (-counts[tag], tag))[:size])
 
 
 def class_tags(tags: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
-    """The tags that equal a class name, singular or plural, or a word of one (decision 27).
+    """Returns the tags that equal a class name, singular or plural, or a word of one (decision 27).
 
     Of the class `traffic lights`: traffic, light, lights, traffic light(s), traffic-light(s),
     trafficlight(s); not trafficking. Of `person`: people. Of `signs and symbols`: not and.
@@ -64,7 +64,7 @@ def check_reusable(directory: str | pathlib.Path, data_dir: str | pathlib.Path) 
 
 
 def _locate(directory: str | pathlib.Path) -> tuple[pathlib.Path, str]:
-    """The folder of data sets and the name of `<data_dir>/<name>` or its version's folder."""
+    """Returns the data_dir and the name of `<data_dir>/<name>` or of its version's folder."""
     directory = pathlib.Path(directory).absolute()
     if (directory / "dataset_info.json").exists():
         directory = directory.parent

@@ -1,7 +1,7 @@
-"""Text files of zeros and ones, a row a line: the labels and the tags of NUS-WIDE.
+"""Text files of zeros and ones, one row per line: the labels and the tags of NUS-WIDE.
 
-Columns are parted by spaces or tabs, also after the last one; lines end as on Unix or
-Windows; blank lines are none. Reading takes a second for 100 million values.
+Spaces or tabs separate columns, and may follow the last one. Lines end as on Unix or Windows; blank lines are
+skipped. Reading takes a second for 100 million values.
 """
 
 import io
@@ -12,20 +12,28 @@ import numpy as np
 from msmm.core.errors import UserError
 
 BLOCK = 1 << 22  # bytes read at a time
-MOST_ODD = 10  # values of a file that may be neither 0 nor 1
+MOST_ODD = 10  # values per file that may be neither 0 nor 1
 
-# What a byte is: a separator, the end of a line, one of the two digits, or something else.
+# The kind of a byte: a separator, the end of a line, one of the two digits, or something else.
 SEPARATOR, LINE_END, ZERO, ONE, OTHER = range(5)
 KIND = np.full(256, OTHER, np.uint8)
 KIND[list(b" \t\r")], KIND[ord("\n")], KIND[ord("0")], KIND[ord("1")] = SEPARATOR, LINE_END, ZERO, ONE
 
 
 def read(stream: io.BufferedIOBase, where: str, columns: int) -> tuple[np.ndarray, list[str]]:
-    """All rows of a file, and what it says besides 0 and 1.
+    """Reads all rows of a file.
 
-    where: the file's name in messages. Returns the rows [N, ceil(columns / 8)] uint8, eight values a
-    byte as by `np.packbits`, and a sentence on every odd value, which is read as 0.
-    Raises UserError at a row that is not of `columns` values, or if too many values are odd.
+    Args:
+        stream: the file.
+        where: its name in messages.
+        columns: the number of values per row.
+
+    Returns:
+        The rows uint8 [N, ceil(columns / 8)], eight values per byte as by `np.packbits`, and a sentence on
+        every value that is neither 0 nor 1; it is read as 0.
+
+    Raises:
+        UserError: a row has another number of values, or too many values are odd.
     """
     packed, odd, line = [np.zeros((0, (columns + 7) // 8), np.uint8)], [], 1
     for block in _lines(stream):
@@ -38,12 +46,12 @@ def read(stream: io.BufferedIOBase, where: str, columns: int) -> tuple[np.ndarra
 
 
 def unpack(packed: np.ndarray, columns: int) -> np.ndarray:
-    """The values of `read`'s rows: [..., ceil(columns / 8)] uint8 to [..., columns] bool."""
+    """Returns the values of rows of `read`: uint8 [..., ceil(columns / 8)] to bool [..., columns]."""
     return np.unpackbits(packed, axis=-1, count=columns).view(bool)
 
 
 def _lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
-    """The file in blocks of whole lines, each with its line end."""
+    """Yields the file in blocks of whole lines, each with its line end."""
     rest = b""
     while block := stream.read(BLOCK):
         whole, end, after = block.rpartition(b"\n")
@@ -57,22 +65,22 @@ def _lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
 
 
 def _values(characters: np.ndarray, where: str, line: int, columns: int) -> np.ndarray | None:
-    """Whole lines as values [rows, columns] bool; None where anything but lone zeros and ones is there."""
+    """Returns whole lines as bool [rows, columns], or None where a value is neither 0 nor 1."""
     kinds = KIND[characters]
     digits = (kinds == ZERO) | (kinds == ONE)
     if kinds.max() == OTHER or (digits[1:] & digits[:-1]).any():
         return None
     ends = np.flatnonzero(kinds == LINE_END)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    found = np.add.reduceat(digits, starts, dtype=np.int64)
-    wrong = np.flatnonzero((found != columns) & (found != 0))
+    widths = np.add.reduceat(digits, starts, dtype=np.int64)
+    wrong = np.flatnonzero((widths != columns) & (widths != 0))
     if len(wrong):
-        raise _wrong_width(where, line + wrong[0], columns, found[wrong[0]])
+        raise _wrong_width(where, line + wrong[0], columns, widths[wrong[0]])
     return (kinds[digits] == ONE).reshape(-1, columns)
 
 
 def _odd_values(block: bytes, where: str, line: int, columns: int, odd: list[str]) -> np.ndarray:
-    """The same of a block with odd values, which are added to `odd`."""
+    """Returns a block with odd values as `_values` does; adds a sentence on each to `odd`."""
     rows = []
     for number, text in enumerate(block.split(b"\n")[:-1], line):
         values = text.split()
@@ -82,9 +90,9 @@ def _odd_values(block: bytes, where: str, line: int, columns: int, odd: list[str
             rows.append([value == b"1" for value in values])
         for column, value in enumerate(values, 1):
             if value not in (b"0", b"1"):
-                said = value[:20].decode(errors="replace")
+                shown = value[:20].decode(errors="replace")
                 place = f"{where}:{number}" + (f", column {column}," if columns > 1 else "")
-                odd.append(f"{place} says {said}, read as 0")
+                odd.append(f"{place} says {shown}, read as 0")
                 if len(odd) > MOST_ODD:
                     raise UserError(
                         f"{odd[0].removesuffix(', read as 0')}, and {MOST_ODD} or more others are like it: "
@@ -93,5 +101,5 @@ def _odd_values(block: bytes, where: str, line: int, columns: int, odd: list[str
     return np.array(rows, bool).reshape(-1, columns)
 
 
-def _wrong_width(where: str, line: int, columns: int, found: int) -> UserError:
-    return UserError(f"{where}:{line}: expected {columns:,} values of 0 or 1 in the line, got {found:,}")
+def _wrong_width(where: str, line: int, columns: int, received: int) -> UserError:
+    return UserError(f"{where}:{line}: expected {columns:,} values of 0 or 1 in the line, got {received:,}")

@@ -15,14 +15,14 @@ YEARS = ("2014", "2017")
 SPLITS = {"train": "train", "test": "val"}
 PAGE = "https://cocodataset.org/#download"
 TFDS_SPLITS = {"train": ("train",), "test": ("val", "test", "restval")}  # Karpathy's three are val2014
-# Of the official JSON; what is not named here (outlines, mostly) is forgotten while it is read.
+# The keys of the official JSON that are kept; others, mostly outlines, are dropped while it is read.
 KEYS = {"images", "annotations", "categories", "id", "file_name", "name",
         "image_id", "category_id", "iscrowd", "caption"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """One image: its file name as id, the file or its bytes, names of its objects, its captions."""
+    """One image: the file name as id, the file or its bytes, the names of its objects, its captions."""
 
     id: str
     image: bytes | pathlib.Path
@@ -44,11 +44,11 @@ class FromFiles:
         self.num_rows = {split: len(images) for split, images in self._images.items()}
 
     def captions(self, split: str) -> Iterator[list[str]]:
-        """The captions of every image of `split`."""
+        """Yields the captions of every image of `split`."""
         return (self._captions[split][image_id] for image_id in self._images[split])
 
     def photographs(self, split: str) -> Iterator[Photograph]:
-        """Every image of `split`, in the order of the files."""
+        """Yields every image of `split`, in the order of the files."""
         for image_id, (folder, name) in self._images[split].items():
             labels = tuple(self.labels[i] for i in sorted(self._objects[split][image_id]))
             captions = tuple(self._captions[split][image_id])
@@ -59,16 +59,16 @@ class FromFiles:
             y: [f"{kind}_{part}{y}.json" for part in SPLITS.values() for kind in ("instances", "captions")]
             for y in YEARS
         }
-        there = [y for y in YEARS if set(needed[y]) & self._files.names]
-        if wanted is None and len(there) != 1:
-            found = "both years: choose --year=2014 or 2017" if there else f"none: get them at {PAGE}"
+        years = [y for y in YEARS if set(needed[y]) & self._files.names]
+        if wanted is None and len(years) != 1:
+            present = "both years: choose --year=2014 or 2017" if years else f"none: get them at {PAGE}"
             raise UserError(
-                f"expected instances_*.json and captions_*.json in {self._files.directory}, found {found}"
+                f"expected instances_*.json and captions_*.json in {self._files.directory}, found {present}"
             )
-        year = wanted or there[0]
+        year = wanted or years[0]
         missing = [name for name in needed[year] if name not in self._files.names]
         if missing:
-            others = f"; there are files of {there[0]}" if there and year not in there else ""
+            others = f"; there are files of {years[0]}" if years and year not in years else ""
             raise UserError(
                 f"{self._files.directory} has no {', '.join(missing)}{others}: get the annotations of {year} "
                 f"at {PAGE}"
@@ -107,7 +107,7 @@ class FromFiles:
                 self._captions[split][a["image_id"]].append(str(a["caption"]))
 
     def _load(self, name: str, needed: tuple[str, ...]) -> dict:
-        """The content of a JSON file, without what is not of KEYS."""
+        """Returns the content of a JSON file, with the keys of KEYS only."""
         try:
             with self._files.open(name) as file:
                 text = io.TextIOWrapper(file, encoding="utf-8-sig")
@@ -121,13 +121,13 @@ class FromFiles:
 
     @contextlib.contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Says of an entry that is not as in the official files where it is."""
+        """Turns the error of an entry that differs from the official files into a UserError."""
         try:
             yield
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"{self._files.where(name)} is not as the official file: an entry has no {error}, or names "
-                "what is not there"
+                "something unknown"
             ) from None
 
 
@@ -142,7 +142,7 @@ class FromTfds:
         self._builder = tfds.builder("coco_captions/2014", data_dir=data_dir)
         try:
             self._builder.download_and_prepare()
-        except Exception as error:  # of the network, of the disk, of TFDS: it raises many types
+        except Exception as error:  # network, disk, TFDS: it raises many types
             raise UserError(
                 f"TFDS could not make coco_captions ({type(error).__name__}: {error}): try again, or get "
                 f"MSCOCO at {PAGE} and give its folder as --raw_dir"
@@ -157,12 +157,12 @@ class FromTfds:
         self._crowds = crowds
 
     def captions(self, split: str) -> Iterator[list[str]]:
-        """The captions of every image of `split`."""
+        """Yields the captions of every image of `split`."""
         for example in self._read(split, ("captions",)):
             yield _texts(example)
 
     def photographs(self, split: str) -> Iterator[Photograph]:
-        """Every image of `split`, in the order of TFDS' files."""
+        """Yields every image of `split`, in the order of the files of TFDS."""
         for example in self._read(split, ("image", "image/filename", "objects", "captions")):
             objects = example["objects"]
             ids = objects["label"] if self._crowds else objects["label"][~objects["is_crowd"]]

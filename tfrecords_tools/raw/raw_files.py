@@ -1,4 +1,4 @@
-"""The files of a raw data set as people have them: in folders, or in the zip files they came in."""
+"""The files of a raw data set, in folders or in zip files."""
 
 import collections
 import contextlib
@@ -12,21 +12,23 @@ from collections.abc import Iterator
 from msmm.core import images
 from msmm.core.errors import UserError
 
-LEVELS = 4  # of folders in which files are looked for; the raw directory is the first
+LEVELS = 4  # of folders that are searched; the raw directory is the first
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".gif")
-# What reading can end in; RuntimeError is zipfile's word for a password or an unknown compression.
+# Errors of reading; zipfile raises RuntimeError for a password or an unknown compression.
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class RawFiles:
-    """What lies in a raw directory: files by name wherever they are, and images by path.
+    """The contents of a raw directory: files by name wherever they are, and images by path.
 
-    A file in a folder goes before one of the same name in a zip file, a shallower before a deeper.
+    A file in a folder has precedence over one of the same name in a zip file, a shallower one over a deeper.
     """
 
     def __init__(self, directory: str | pathlib.Path, image_folders: tuple[str, ...]):
-        """image_folders: names (any case) of the folders that images are in; nothing else is looked for
-        there. Raises UserError where there is no such directory or a zip file is broken."""
+        """Lists the directory. Raises UserError where it does not exist or a zip file is broken.
+
+        image_folders: the names (any case) of folders of images; no other file is searched for in them.
+        """
         self.directory = pathlib.Path(directory)
         if not self.directory.is_dir():
             raise UserError(f"no folder {self.directory}: expected --raw_dir=DIR, where the raw data set is")
@@ -44,11 +46,11 @@ class RawFiles:
 
     @property
     def names(self) -> set[str]:
-        """The names of all files, those in zip files too, images left out."""
+        """The names of all files, in zip files too, without images."""
         return self._files.keys() | self._members.keys()
 
     def has_images(self, folder: str | None = None) -> bool:
-        """Whether there is an image folder, of this name if one is given, or a zip file with such images."""
+        """Returns whether there are images, in a folder or a zip file, of the name `folder` if given."""
         folders = {path.name for path in self.image_folders}
         for places in self._photographs.values():
             folders |= {
@@ -57,7 +59,7 @@ class RawFiles:
         return bool(folders if folder is None else folder in folders)
 
     def where(self, name: str) -> str:
-        """The path of a file of `names`, for people."""
+        """Returns the path of a file of `names` for messages."""
         if name in self._files:
             return str(self._files[name])
         archive, member = self._members[name]
@@ -65,7 +67,7 @@ class RawFiles:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[io.BufferedIOBase]:
-        """A file of `names` as a stream of bytes. Raises UserError where it cannot be read."""
+        """Opens a file of `names` as a stream of bytes. Raises UserError where it cannot be read."""
         try:
             archive, member = self._members.get(name, (None, None))
             path = self._files.get(name)
@@ -75,7 +77,7 @@ class RawFiles:
             raise UserError(f"cannot read {self.where(name)} ({error}): download it again") from None
 
     def text(self, name: str) -> str:
-        """A file of `names` as UTF-8 text, with or without a byte order mark. Raises UserError."""
+        """Returns a file of `names` as UTF-8 text, with or without a byte order mark. Raises UserError."""
         with self.open(name) as file:
             data = file.read()
         try:
@@ -87,7 +89,7 @@ class RawFiles:
             ) from None
 
     def image(self, path: str) -> pathlib.Path | bytes:
-        """The image `folder/name`: a file, or its bytes from a zip file.
+        """Returns the image `folder/name`: a file, or its bytes from a zip file.
 
         It may lie in any image folder as folder/name or as name. What is nowhere is the path
         where it is missed; what a zip file cannot give any more, or says to be of more than
@@ -110,7 +112,7 @@ class RawFiles:
         return missed / (path if inside else "a path that leads elsewhere")
 
     def _walk(self) -> Iterator[pathlib.Path]:
-        """All files outside of image folders, the shallowest first; notes the image folders."""
+        """Yields all files outside of image folders, the shallowest first; collects the image folders."""
         folders, flat = [self.directory], False
         for _ in range(LEVELS):
             below = []

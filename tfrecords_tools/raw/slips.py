@@ -1,4 +1,4 @@
-"""What looks wrong in a manifest that can be read: sentences for the packing report."""
+"""Finds likely mistakes in a manifest that can be read: sentences for the packing report."""
 
 import collections
 import pathlib

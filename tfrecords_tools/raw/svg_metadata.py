@@ -1,4 +1,4 @@
-"""What an SVG file says of itself in RDF: its licence and its keywords.
+"""The licence and the keywords in the RDF of an SVG file.
 
 Read with expat, the XML parser of Python's standard library, without a tree. Files come from
 anywhere, so nothing outside of them is opened, and one that declares entities is refused.
@@ -15,20 +15,23 @@ class Unreadable(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """licences: what cc:license refers to. keywords: the rdf:li of dc:subject; may be blank."""
+    """Metadata of a drawing.
+
+    licences: the URLs of cc:license. keywords: the rdf:li of dc:subject; may be blank.
+    """
 
     licences: list[str]
     keywords: list[str]
 
     @property
     def public_domain(self) -> bool:
-        """Whether there is a licence, and all say so."""
-        said = [licence.lower().replace(" ", "") for licence in self.licences]
-        return bool(said) and all("publicdomain" in licence for licence in said)
+        """Returns whether there are licences and all are of the public domain."""
+        licences = [licence.lower().replace(" ", "") for licence in self.licences]
+        return bool(licences) and all("publicdomain" in licence for licence in licences)
 
 
 def read(path: pathlib.Path) -> Metadata:
-    """The metadata of an SVG file. Raises Unreadable."""
+    """Reads the metadata of an SVG file. Raises Unreadable."""
     metadata, inside, texts = Metadata([], []), [], []
 
     def start(name, attributes):
@@ -61,5 +64,5 @@ def read(path: pathlib.Path) -> Metadata:
 
 
 def _local(name: str) -> str:
-    """An XML name without its namespace."""
+    """Returns an XML name without its namespace."""
     return name.rpartition(" ")[2]

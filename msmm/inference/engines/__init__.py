@@ -39,7 +39,7 @@ class Engine:
     Attributes:
       format: the export format that it reads; "" for the Keras network itself.
       packages: what it needs, and the conversion.
-      precisions: those of PRECISIONS that it has.
+      precisions: the members of PRECISIONS that it supports.
     """
 
     format: str
@@ -47,7 +47,7 @@ class Engine:
     precisions: tuple[str, ...]
 
 
-# The fastest first; BENCHMARKS.md.
+# The fastest first; docs/research/benchmarks.md.
 ENGINES = {
     "openvino": Engine("openvino", ("openvino",), PRECISIONS),
     "onnxruntime": Engine("onnx", ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
@@ -72,8 +72,8 @@ def load(
     Raises:
       UserError: an engine is not installed or does not have the precision, or the directory is damaged.
     """
-    directory = model_dir.check(directory)
-    chosen, precision = choose(engine, precision)
+    directory = model_dir.check_directory(directory)
+    chosen, precision = choose_engine(engine, precision)
     if ENGINES[chosen].format:
         try:
             return _load_converted(directory, chosen, precision, before_tensorflow)
@@ -110,7 +110,7 @@ def converted(
     directory, engine: str, before_tensorflow: Callable[[], None] = lambda: None
 ) -> Iterator[pathlib.Path]:
     """Yields a directory with the conversion of a model directory for an engine, converted if need be."""
-    directory = model_dir.check(directory)
+    directory = model_dir.check_directory(directory)
 
     def write(partial: pathlib.Path, reason: str | None) -> None:
         kept = f"it cannot be kept in {directory}/engines: {reason}"
@@ -138,7 +138,7 @@ def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None
       images: uint8 [N, S, S, 3], held out from training; `second_look.IMAGES` of them are enough.
       tags: [N, T] in {0, 1}, of these images.
     """
-    engine, _ = choose()
+    engine, _ = choose_engine()
     if not ENGINES[engine].format:
         return
     with converted(directory, engine) as kept:
@@ -151,7 +151,7 @@ def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None
     model_dir.add_file(directory, second_look.FILE, errors.to_bytes())
 
 
-def choose(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
+def choose_engine(engine: str = AUTO, precision: str = "float32") -> tuple[str, str]:
     """Returns the engine and the precision that are meant. Raises UserError as `load` does."""
     if engine not in (AUTO, *ENGINES):
         raise UserError(f"expected an engine of auto, {', '.join(ENGINES)}. Received: {engine!r}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msmm
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, locked, remove
+from msmm.core.files import atomic_directory, lock_directory, remove
 
 FOLDER = "engines"
 
@@ -61,7 +61,7 @@ def converted(
     """
     if not is_sound(kept):
         try:
-            with locked(kept.parent), atomic_directory(kept) as partial:
+            with lock_directory(kept.parent), atomic_directory(kept) as partial:
                 write(partial, None)
                 checksums.write(partial, [file.name for file in partial.iterdir()])
                 for old in set(kept.parent.glob(f"{kept.name.partition('-')[0]}-*")) - {kept, partial}:

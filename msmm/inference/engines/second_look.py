@@ -10,15 +10,16 @@ import dataclasses
 import io
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from msmm.inference.exporting.formats import RunFunction
-from msmm.quantities.held_out import logits, sigmoid
 from msmm.scoring.borderline import ROUNDING
+from msmm.scoring.logits import sigmoid, to_logits
 
 IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
-FEW = 3  # of them change the labels of an image that is doubtful; BENCHMARKS.md
+FEW = 3  # of them change the labels of an image that is doubtful; docs/research/benchmarks.md
 FILE = "bfloat16_errors.npz"  # in a model directory
 
 # Probabilities [N, C], raw quantities [N] and which images have tags, bool [N] -> chosen labels, bool [N, C].
@@ -54,13 +55,14 @@ class Errors:
           fast, exact: outputs for the same images in bfloat16 and in float32.
           tagged: bool [N], which images have tags.
         """
-        of_logits = logits(fast["probabilities"]) - logits(exact["probabilities"])
+        of_logits = to_logits(fast["probabilities"]) - to_logits(exact["probabilities"])
         of_quantity = fast["quantity"] - exact["quantity"]
-        both = []
-        for old, new in ((self.logits, of_logits), (self.quantity, of_quantity)):
-            parts = (np.concatenate([old[k], new[tagged == k]])[:IMAGES] for k in (0, 1))
-            both.append(tuple(part.astype(np.float32) for part in parts))
-        return Errors(*both)
+
+        def extend(old, new):
+            none, some = (np.concatenate([old[k], new[tagged == k]])[:IMAGES] for k in (0, 1))
+            return none.astype(np.float32), some.astype(np.float32)
+
+        return Errors(extend(self.logits, of_logits), extend(self.quantity, of_quantity))
 
     @classmethod
     def read(cls, directory: pathlib.Path, num_labels: int) -> "Errors":
@@ -74,8 +76,9 @@ class Errors:
     def to_bytes(self) -> bytes:
         """Returns the content of the file `FILE`."""
         content = io.BytesIO()
-        arrays = {f"logits_{k}": self.logits[k] for k in (0, 1)}
-        np.savez(content, **arrays, **{f"quantity_{k}": self.quantity[k] for k in (0, 1)})
+        arrays: dict[str, Any] = {f"logits_{k}": self.logits[k] for k in (0, 1)}
+        arrays |= {f"quantity_{k}": self.quantity[k] for k in (0, 1)}
+        np.savez(content, **arrays)
         return content.getvalue()
 
 
@@ -91,10 +94,11 @@ def measure(
     """
     errors = Errors.none(num_labels)
     for image, tags in batches:
-        tagged = tags.any(axis=1)
+        tagged = np.asarray(tags.any(axis=1))
         for pixels, words in ((image, np.zeros_like(tags)), (image[tagged], tags[tagged])):
             if len(words):
-                errors = errors.extended(fast(pixels, words), exact(pixels, words), words.any(axis=1))
+                has_tags = np.asarray(words.any(axis=1))
+                errors = errors.extended(fast(pixels, words), exact(pixels, words), has_tags)
     return errors
 
 
@@ -117,7 +121,7 @@ class SecondLook:
           image, tags, outputs: arguments and result of a `RunFunction` in bfloat16.
           choose: chooses labels.
         """
-        tagged = tags.any(axis=1)
+        tagged = np.asarray(tags.any(axis=1))
         rows = np.flatnonzero(self.doubtful(outputs, tagged, choose))
         if not len(rows):
             return outputs
@@ -145,7 +149,7 @@ class SecondLook:
             # logits and sigmoid do not cancel exactly, and float32 itself makes errors as small as these.
             errors = self._errors.logits[kind]
             errors = np.where(np.abs(errors) > ROUNDING, errors, 0)
-            moved = sigmoid(logits(probabilities)[:, None] - errors)
+            moved = sigmoid(to_logits(probabilities)[:, None] - errors)
             moved = np.where(errors == 0, probabilities[:, None], moved)
             others = choose(
                 moved.reshape(-1, moved.shape[2]).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Whether an export says what the model says, on drawn scenes."""
+"""Checks an export against its model, on drawn scenes."""
 
 import pathlib
 
@@ -17,7 +17,7 @@ BATCH = 10  # images
 UNKNOWN_TAG = "no such tag"
 
 
-def check(
+def check_export(
     model: Model, name: str, directory: pathlib.Path, num_images: int, quantity: str = "regression"
 ) -> list[Agreement]:
     """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
@@ -32,18 +32,18 @@ def check(
             model, annotations, _expected(model, images, tags, quantity), tags, quantity
         )
 
-    images = [draw(i, model.image_size) for i in range(num_images)]
+    images = [draw_image(i, model.image_size) for i in range(num_images)]
     run = formats.require(name).open(directory)
     agreements = [agreement(annotate_pixels(model, run, images, tags), images)]
     if name == "saved_model":
-        larger = [draw(i, model.image_size * 3 // 2) for i in range(num_images)]
+        larger = [draw_image(i, model.image_size * 3 // 2) for i in range(num_images)]
         encoded, decoded = zip(*map(encode, range(num_images), larger), strict=True)
         serve = formats.load_saved_model(directory).signatures["serving_default"]
         agreements.append(agreement(annotate_encoded(serve, encoded, tags), decoded))
     for found in agreements:
         if not found.is_good:
             raise UserError(
-                f"the {name} export does not say what the model says, so nothing was written: expected "
+                f"the {name} export does not annotate as the model does, so nothing was written: expected "
                 f"probabilities and quantities within {LARGEST:g} and the same labels in the same order on "
                 f"{found.images} images, but for labels on the border. Received: a difference of "
                 f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, the same labels on "
@@ -52,13 +52,13 @@ def check(
     return agreements
 
 
-def draw(index: int, size: int) -> np.ndarray:
-    """A scene, uint8 [size, size, 3]."""
+def draw_image(index: int, size: int) -> np.ndarray:
+    """Draws a scene, uint8 [size, size, 3]."""
     return np.asarray(recipe.draw(0, index, size).image)
 
 
 def draw_tags(model: Model, num_images: int) -> list[list[str]]:
-    """For each image none to four tags of the model's and one that it does not know."""
+    """Draws for each image none to four tags of the model, and one that it does not know."""
     rng = np.random.default_rng(0)
     most = min(4, len(model.tags))
     return [
@@ -68,7 +68,7 @@ def draw_tags(model: Model, num_images: int) -> list[list[str]]:
 
 
 def encode(index: int, image: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """An image as a JPEG or, each fourth, a PNG file, and the pixels that are in it."""
+    """Encodes an image as JPEG or, every fourth, as PNG; returns the file and its pixels."""
     if index % 4 == 3:
         return tf.io.encode_png(image).numpy(), image
     jpeg = tf.io.encode_jpeg(image, quality=90).numpy()
@@ -84,12 +84,13 @@ def _expected(model: Model, images, tags, quantity: str) -> list[Annotation]:
 
 
 def annotate_pixels(model: Model, run: formats.RunFunction, images, tags) -> list[Annotation]:
-    """What an export says of images uint8 [S, S, 3] and their tags."""
+    """Annotates images uint8 [S, S, 3] and their tags by an export."""
     annotations = []
     for batch in _batches(len(images)):
         multi_hot = np.array([np.isin(model.tags, words) for words in tags[batch]], np.float32)
-        said = run(np.stack(images[batch]).astype(np.float32), multi_hot)
-        for chosen, p, quantity in zip(said["chosen"], said["probabilities"], said["quantity"], strict=True):
+        outputs = run(np.stack(images[batch]).astype(np.float32), multi_hot)
+        rows = zip(outputs["chosen"], outputs["probabilities"], outputs["quantity"], strict=True)
+        for chosen, p, quantity in rows:
             best = np.argsort(-p, kind="stable")
             annotations.append(
                 Annotation(tuple(model.labels[i] for i in best if chosen[i]), p, float(quantity))
@@ -98,14 +99,13 @@ def annotate_pixels(model: Model, run: formats.RunFunction, images, tags) -> lis
 
 
 def annotate_encoded(serve, encoded, tags) -> list[Annotation]:
-    """What the signature `serving_default` says of encoded images and their tags."""
+    """Annotates encoded images and their tags by the signature `serving_default`."""
     annotations = []
     for batch in _batches(len(encoded)):
         words = tf.constant([SEPARATOR.join(w) for w in tags[batch]])
-        said = serve(image_bytes=tf.constant(encoded[batch]), tags=words)
-        for labels, p, quantity in zip(
-            said["labels"].numpy(), said["probabilities"].numpy(), said["quantity"].numpy(), strict=True
-        ):
+        outputs = serve(image_bytes=tf.constant(encoded[batch]), tags=words)
+        values = (outputs[name].numpy() for name in ("labels", "probabilities", "quantity"))
+        for labels, p, quantity in zip(*values, strict=True):
             names = tuple(label.decode() for label in labels if label)
             annotations.append(Annotation(names, p, float(quantity)))
     return annotations

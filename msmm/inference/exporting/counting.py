@@ -1,78 +1,71 @@
-"""The estimators of label quantities that a graph can hold, in TensorFlow: `quantities.estimators` there."""
+"""The counting rules of `quantities.counting_rules` that a TensorFlow graph can hold."""
 
 import tensorflow as tf
 
 from msmm.inference.model_dir import Model
-from msmm.quantities import BEST, estimators
-from msmm.quantities.held_out import NEAREST
+from msmm.quantities.registry import BEST, EXPORTABLE, load_counting_rule
+from msmm.scoring.logits import NEAREST
 
 
-def regression(estimator, probabilities, quantity):
+def regression(rule, probabilities, quantity):
     return probabilities, _rounded(quantity, probabilities)
 
 
-def top_k(estimator, probabilities, quantity):
-    return probabilities, tf.fill(tf.shape(quantity), min(estimator.k, probabilities.shape[1]))
+def top_k(rule, probabilities, quantity):
+    return probabilities, tf.fill(tf.shape(quantity), min(rule.k, probabilities.shape[1]))
 
 
-def expected_count(estimator, probabilities, quantity):
+def expected_count(rule, probabilities, quantity):
     return probabilities, _rounded(tf.reduce_sum(probabilities, axis=1), probabilities)
 
 
-def threshold(estimator, probabilities, quantity):
-    return _above(_logits(probabilities) - estimator.threshold)
+def threshold(rule, probabilities, quantity):
+    return _above(_logits(probabilities) - rule.threshold)
 
 
-def class_thresholds(estimator, probabilities, quantity):
-    return _above(_logits(probabilities) - tf.constant(estimator.thresholds, tf.float32))
+def class_thresholds(rule, probabilities, quantity):
+    return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32))
 
 
-def guided_threshold(estimator, probabilities, quantity):
-    calibration = estimator.calibration
+def guided_threshold(rule, probabilities, quantity):
+    calibration = rule.calibration
     logits = calibration.slope * _logits(probabilities) + tf.constant(calibration.offsets, tf.float32)
     further = quantity - tf.reduce_sum(tf.sigmoid(logits), axis=1)
-    return _above(logits + estimator.precision * further[:, None] - estimator.threshold)
+    return _above(logits + rule.precision * further[:, None] - rule.threshold)
 
 
-# Estimator -> what it makes of probabilities [B, C] and raw quantities [B], float32: scores that rank the
-# labels, float32 [B, C], and how many to say, int32 [B]. The others need distributions over counts.
-RULES = {
-    estimators.Regression: regression,
-    estimators.TopK: top_k,
-    estimators.ExpectedCount: expected_count,
-    estimators.Threshold: threshold,
-    estimators.ClassThresholds: class_thresholds,
-    estimators.GuidedThreshold: guided_threshold,
-}
+# Counting rule -> function of probabilities [B, C] and raw quantities [B], float32, to scores that rank the
+# labels, float32 [B, C], and numbers of labels, int32 [B]. Each function has the name of its rule.
+RULES = {load_counting_rule(name): globals()[name] for name in EXPORTABLE}
 
 
 def default(model: Model) -> str:
-    """The quantity that an export counts by if none is named: that of `Model.annotate`, or the paper's."""
-    found = model.estimators().values()
-    return BEST if model.quantities and all(type(e) in RULES for e in found) else "regression"
+    """Returns the default rule of an export: the model's, or the paper's where no graph can hold that."""
+    rules = model.counting_rules().values()
+    return BEST if model.quantities and all(type(rule) in RULES for rule in rules) else "regression"
 
 
 def _rounded(quantity, probabilities):
-    """`annotations.round_counts` (decision 21)."""
+    """Rounds as `predictions.round_counts` (decision 21)."""
     return tf.cast(tf.clip_by_value(tf.floor(quantity + 0.5), 1, probabilities.shape[1]), tf.int32)
 
 
 def _above(scores):
-    """`thresholds.above`."""
+    """Counts scores as `thresholds.above`."""
     return scores, tf.maximum(1, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
 
 
 def _logits(probabilities):
-    """`held_out.logits`, in float32."""
+    """Returns `scoring.logits.to_logits` in float32."""
     p = tf.clip_by_value(probabilities, NEAREST, 1 - NEAREST)
     return tf.math.log(p) - tf.math.log(1 - p)
 
 
-def choose(scores, count):
-    """`annotations.choose`: scores float32 [B, C] and count int32 [B] to chosen bool [B, C].
+def choose_labels(scores, count):
+    """Chooses labels as `predictions.choose`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
 
-    Ties go to the lower class id whatever order a runtime sorts equal values in: only the sorted values are
-    used, not their places.
+    Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not
+    their places.
     """
     num_classes = scores.shape[1]
     best_first = tf.math.top_k(scores, num_classes).values

@@ -85,9 +85,19 @@ def _write_onnx(graph: "Graph", directory: pathlib.Path) -> None:
     onnx.save(model, directory / "model.onnx")
 
 
-def _open_onnx(directory: pathlib.Path) -> RunFunction:
+def import_onnxruntime():
+    """Imports ONNX Runtime without its telemetry, which reports to its makers and writes in the home.
+
+    It is the only place that imports ONNX Runtime.
+    """
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # read by its C++ library as it is loaded
     import onnxruntime
 
+    return onnxruntime
+
+
+def _open_onnx(directory: pathlib.Path) -> RunFunction:
+    onnxruntime = import_onnxruntime()
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda image, tags: dict(
@@ -101,7 +111,7 @@ def import_openvino():
     It is the only place that imports OpenVINO.
     """
     if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] - makes its import fail
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail
     import openvino
 
     return openvino

@@ -1,4 +1,4 @@
-"""Algorithm 2 as one TensorFlow graph: what every export format is made from."""
+"""Algorithm 2 as one TensorFlow graph, from which every export format is made."""
 
 import functools
 
@@ -15,21 +15,21 @@ SEPARATOR = ";"  # between the tags of one image
 
 
 class Graph(tf.Module):
-    """A model with choosing inside, by one of the estimators of `counting.RULES`; see `Model.annotate`.
+    """A model that chooses labels in the graph, by one of the counting rules of `counting.RULES`.
 
-    `pixels` and `encoded` are TensorFlow functions, whose arguments and results keep their names
-    in every format.
+    `pixels` and `encoded` are TensorFlow functions, whose arguments and results keep their names in every
+    format. See `Model.annotate`.
     """
 
     def __init__(self, model: Model, quantity: str = "regression"):
         super().__init__()
-        self._count = [_rule(model.estimators(quantity)[tagged]) for tagged in (True, False)]
+        self._count = [_bind_rule(model.counting_rules(quantity)[tagged]) for tagged in (True, False)]
         self._network = model.network
         # Listed for the savers: they look for variables in the attributes of a module.
         self._weights = [weight.value for weight in model.network.weights]  # without seeds of dropout
         self._size, self._labels = model.image_size, tf.constant(model.labels)
         self._num_tags = len(model.tags)
-        words = tf.lookup.KeyValueTensorInitializer(  # "" is there because a table must not be empty
+        words = tf.lookup.KeyValueTensorInitializer(  # with "", because a table must not be empty
             [*model.tags, ""], [*range(self._num_tags), -1], tf.string, tf.int64
         )
         self._tag_ids = tf.lookup.StaticHashTable(words, -1)
@@ -40,8 +40,10 @@ class Graph(tf.Module):
         self.encoded = tf.function(self._annotate_encoded, input_signature=strings)
 
     def of_weights(self):
-        """`pixels` as a concrete function of image, tags and the weights, called weight_0, weight_1 …, and
-        their values. Its graph has no weight in it, so that writing it takes no time."""
+        """Returns `pixels` as a concrete function of image, tags and the weights, and the weights by name.
+
+        The weights are arguments weight_0, weight_1 …: the graph holds none, so that it is written quickly.
+        """
         weights = self._network.weights
 
         def annotate(image, tags, values):
@@ -53,38 +55,47 @@ class Graph(tf.Module):
         return function, {s.name: keras.ops.convert_to_numpy(w) for s, w in zip(specs, weights, strict=True)}
 
     def _annotate_pixels(self, image, tags):
-        """image RGB [B, S, S, 3] float32 in 0 … 255, tags [B, T] float32 in {0, 1}.
+        """Annotates pixels.
 
-        Results: "chosen" bool [B, C]; "probabilities" [B, C] float32; "quantity" [B] float32,
-        raw; "count" [B] int32, how many are chosen.
+        Args:
+          image: RGB [B, S, S, 3] float32 in 0 … 255.
+          tags: [B, T] float32 in {0, 1}.
+
+        Returns:
+          "chosen" bool [B, C]; "probabilities" [B, C] float32; "quantity" [B] float32, raw; "count" [B]
+          int32, the number of chosen labels.
         """
-        said = self._network({"image": image, "tags": tags}, training=False)
-        probabilities, quantity = said["probabilities"], said["quantity"][:, 0]
+        outputs = self._network({"image": image, "tags": tags}, training=False)
+        probabilities, quantity = outputs["probabilities"], outputs["quantity"][:, 0]
         scores, count = self._count[0](probabilities, quantity)
         scores_without, count_without = self._count[1](probabilities, quantity)
         tagged = tf.reduce_sum(tags, axis=1) > 0
         count = tf.where(tagged, count, count_without)
-        chosen = counting.choose(tf.where(tagged[:, None], scores, scores_without), count)
+        chosen = counting.choose_labels(tf.where(tagged[:, None], scores, scores_without), count)
         return {"chosen": chosen, "probabilities": probabilities, "quantity": quantity, "count": count}
 
     def _annotate_encoded(self, image_bytes, tags):
-        """image_bytes [B] of JPEG, PNG, GIF or BMP files, tags [B] strings such as "beach;holiday".
+        """Annotates encoded images.
 
-        Results as of pixels, but "labels" [B, largest count] strings, surest first and then "",
-        instead of "chosen". Tags outside the vocabulary are left out. The rotation that EXIF
-        asks for is not done.
+        Args:
+          image_bytes: [B], the content of JPEG, PNG, GIF or BMP files; EXIF orientation is ignored.
+          tags: [B] strings such as "beach;holiday"; tags outside the vocabulary are left out.
+
+        Returns:
+          As `_annotate_pixels`, with "labels" [B, largest count] strings, the most probable first and then
+          "", instead of "chosen".
         """
         spec = tf.TensorSpec([self._size, self._size, 3], tf.uint8)
         images = tf.map_fn(self._square, image_bytes, fn_output_signature=spec)
-        said = self._annotate_pixels(tf.cast(images, tf.float32), self._multi_hot(tags))
-        chosen = tf.where(said.pop("chosen"), said["probabilities"], -1.0)
-        most = tf.reduce_max(said["count"], axis=0)
+        outputs = self._annotate_pixels(tf.cast(images, tf.float32), self._multi_hot(tags))
+        chosen = tf.where(outputs.pop("chosen"), outputs["probabilities"], -1.0)
+        most = tf.reduce_max(outputs["count"], axis=0)
         best = tf.argsort(chosen, direction="DESCENDING", stable=True)[:, :most]
-        kept = tf.range(most)[None] < said["count"][:, None]
-        return said | {"labels": tf.where(kept, tf.gather(self._labels, best), "")}
+        kept = tf.range(most)[None] < outputs["count"][:, None]
+        return outputs | {"labels": tf.where(kept, tf.gather(self._labels, best), "")}
 
     def _square(self, encoded):
-        """One encoded image (scalar string) as uint8 [S, S, 3]; what is transparent becomes white."""
+        """Decodes an image (scalar string) to uint8 [S, S, 3]; transparent parts become white."""
         image = tf.case(
             [
                 (tf.io.is_jpeg(encoded), lambda: preprocessing.decode(encoded)),
@@ -95,22 +106,23 @@ class Graph(tf.Module):
         return preprocessing.resize(tf.ensure_shape(image, [None, None, 3]), self._size)
 
     def _multi_hot(self, tags):
-        """Strings [B] to float32 [B, T]."""
+        """Converts strings [B] to float32 [B, T]."""
         words = tf.strings.strip(tf.strings.lower(tf.strings.split(tags, SEPARATOR), "utf-8"))
         ids = self._tag_ids.lookup(words).to_tensor(-1)
         return tf.reduce_max(tf.one_hot(ids, self._num_tags), axis=1)
 
 
-def _rule(estimator):
-    if type(estimator) not in counting.RULES:
+def _bind_rule(rule):
+    """Returns the function of `counting.RULES` with the fitted values of a counting rule."""
+    if type(rule) not in counting.RULES:
         known = ", ".join(kind.title for kind in counting.RULES)
-        raise UserError(f"an export can count by {known}, not by {estimator.title}: name another --quantity")
-    return functools.partial(counting.RULES[type(estimator)], estimator)
+        raise UserError(f"an export can count by {known}, not by {rule.title}: name another --quantity")
+    return functools.partial(counting.RULES[type(rule)], rule)
 
 
 def _png(encoded):
     # Not channels=4: TensorFlow then makes palettes of fewer than 256 colours nearly transparent.
-    image = tf.cast(tf.io.decode_png(encoded), tf.float32)  # [H, W, 1 … 4], as many as are in the file
+    image = tf.cast(tf.io.decode_png(encoded), tf.float32)  # [H, W, 1 … 4], the channels of the file
     channels = tf.shape(image)[2]
     has_opacity = 1 - channels % 2  # grey or RGB, and opacity
     colours = tf.broadcast_to(image[..., : channels - has_opacity], [*tf.unstack(tf.shape(image)[:2]), 3])

@@ -1,1 +1,1 @@
-"""The painters of the drawn data set `scenes`; what they are for stands in `scene_drawing`."""
+"""The painters of the drawn data set `scenes`; `msmm.scenes.recipe` explains how a scene is drawn."""

@@ -12,19 +12,19 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-MAP_SIDE = 96  # cells a side of the map of what is visible, whatever the picture's size
-GRID = 64  # cells a side of a texture before it is stretched over the canvas
+MAP_SIDE = 96  # cells on each side of the map of what is visible, whatever the size of the picture
+GRID = 64  # cells on each side of a texture before it is stretched over the canvas
 CENTRES = (np.arange(GRID) + 0.5) / GRID  # of the cells
 
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """What a light does to colours: factors for things, (top, bottom) pairs for the sky."""
+    """The effect of a light on colours: factors for things, (top, bottom) pairs for the sky."""
 
     tint: tuple[float, float, float]
     skies: tuple
     clouds: tuple  # bright side, dark side
-    lamps: bool = False  # are windows and headlights lit
+    lamps: bool = False  # whether windows and headlights are lit
 
 
 LIGHTS = {
@@ -61,7 +61,7 @@ LIGHTS = {
 
 
 class Canvas:
-    """A square RGB picture and, beside it, a map of what each of its spots shows.
+    """A square RGB picture and a map of what each of its spots shows.
 
     Every stroke names the concepts that it shows: a tuple, empty for a thing without a label.
     Later strokes cover earlier ones in both. The light multiplies colours, but not what glows.
@@ -79,41 +79,43 @@ class Canvas:
     def _id(self, shows: tuple) -> int:
         return self._ids.setdefault(shows, len(self._ids))
 
-    def lit(self, colour, glow: bool = False) -> tuple[int, int, int]:
+    def apply_light(self, colour, glow: bool = False) -> tuple[int, int, int]:
         r, g, b = (1.0, 1.0, 1.0) if glow else self.light.tint
-        lit = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
-        return lit if min(lit) >= 0 and max(lit) <= 255 else tuple(min(255, max(0, c)) for c in lit)
+        red, green, blue = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
+        return min(255, max(0, red)), min(255, max(0, green)), min(255, max(0, blue))
 
-    def polygon(self, points, colour, shows: tuple = (), glow: bool = False):
-        self._pen.polygon([v * self.side for point in points for v in point], fill=self.lit(colour, glow))
+    def draw_polygon(self, points, colour, shows: tuple = (), glow: bool = False):
+        self._pen.polygon(
+            [v * self.side for point in points for v in point], fill=self.apply_light(colour, glow)
+        )
         self._map_pen.polygon([v * MAP_SIDE for point in points for v in point], fill=self._id(shows))
 
-    def line(self, points, width: float, colour, shows: tuple = (), glow: bool = False):
+    def draw_line(self, points, width: float, colour, shows: tuple = (), glow: bool = False):
         for pen, side, fill in (
-            (self._pen, self.side, self.lit(colour, glow)),
+            (self._pen, self.side, self.apply_light(colour, glow)),
             (self._map_pen, MAP_SIDE, self._id(shows)),
         ):
             pen.line([v * side for point in points for v in point], fill, max(1, round(width * side)))
 
-    def texture(self, field, shows: tuple = (), within=None, alpha=None, glow: bool = False):
+    def lay_texture(self, field, shows: tuple = (), within=None, alpha=None, glow: bool = False):
         """Lays `field` [rows, cols, 3] over the canvas.
 
         within: a polygon outside of which nothing changes; alpha: [rows, cols], how much, 0..1.
         """
         field = field if glow else field * np.array(self.light.tint)
         picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
-        mask = _mask(self.side, within, alpha)
+        mask = _make_mask(self.side, within, alpha)
         self.image.paste(picture.resize((self.side, self.side), Image.Resampling.BILINEAR), mask=mask)
-        seen = _mask(MAP_SIDE, within, alpha)
+        seen = _make_mask(MAP_SIDE, within, alpha)
         self.map.paste(self._id(shows), (0, 0, MAP_SIDE, MAP_SIDE), seen and seen.point(_HALF))
 
-    def panel(self, left: float, top: float, right: float, bottom: float, field, shows: tuple = ()):
+    def draw_panel(self, left: float, top: float, right: float, bottom: float, field, shows: tuple = ()):
         """Stretches `field` [rows, cols, 3], already lit, over a rectangle with hard edges."""
         box = [round(v * self.side) for v in (left, top, right, bottom)]
         if box[2] > box[0] and box[3] > box[1]:
             picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
             size = (box[2] - box[0], box[3] - box[1])
-            self.image.paste(picture.resize(size, Image.Resampling.NEAREST), box[:2])
+            self.image.paste(picture.resize(size, Image.Resampling.NEAREST), (box[0], box[1]))
         corners = [v * MAP_SIDE for v in (left, top, right, bottom)]
         self._map_pen.rectangle(corners, fill=self._id(shows))
 
@@ -133,8 +135,8 @@ class Canvas:
             framed.append(picture.transform((side, side), Image.Transform.AFFINE, turn, how))
         self.image, self.map = framed
 
-    def shares(self) -> dict[str, float]:
-        """The share of the map, 0..1, on which each concept is visible, where it is at all."""
+    def measure_shares(self) -> dict[str, float]:
+        """Returns the share of the map, 0..1, of each concept that is visible."""
         histogram = self.map.histogram()
         shares = {}
         for shows, number in self._ids.items():
@@ -146,7 +148,7 @@ class Canvas:
 _HALF = [0] * 128 + [255] * 128  # a lookup table: seen where it covers at least half
 
 
-def _mask(side: int, within, alpha) -> Image.Image | None:
+def _make_mask(side: int, within, alpha) -> Image.Image | None:
     masks = []
     if within is not None:
         masks.append(Image.new("L", (side, side)))
@@ -158,7 +160,7 @@ def _mask(side: int, within, alpha) -> Image.Image | None:
 
 
 def vary(rng, colour, by: float = 16.0) -> tuple[float, ...]:
-    """`colour` a little brighter or darker, and a little off in hue."""
+    """Returns `colour` a little brighter or darker, and a little off in hue."""
     d = rng.normal(0, by, 4)
     return tuple(c + d[0] + 0.5 * d[i + 1] for i, c in enumerate(colour))
 
@@ -168,26 +170,26 @@ def pick(rng, options):
 
 
 @functools.cache
-def _spectrum(slope: float, stretch: int) -> np.ndarray:
+def _make_spectrum(slope: float, stretch: int) -> np.ndarray:
     waves = np.hypot(np.fft.fftfreq(GRID)[:, None], np.fft.rfftfreq(GRID)[None] * stretch) * GRID
     waves[0, 0] = np.inf  # no constant part
     return (waves**-slope).astype(np.float32)
 
 
-def noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
-    """Cloudy noise [64, 64] in 0..1 that repeats without a seam, its amplitudes falling as 1 / f^slope.
+def make_noise(rng, slope: float = 1.8, stretch: int = 1) -> np.ndarray:
+    """Returns seamless cloudy noise [64, 64] in 0..1, whose amplitudes fall as 1 / f^slope.
 
     A slope of 1.5 is rough and 3 smooth; `stretch` > 1 draws the noise out sideways.
     """
-    spectrum = _spectrum(slope, stretch)
+    spectrum = _make_spectrum(slope, stretch)
     parts = rng.standard_normal((2, *spectrum.shape), dtype=np.float32)
     field = np.fft.irfft2((parts[0] + np.complex64(1j) * parts[1]) * spectrum)
     return np.clip(0.5 + 0.22 * field / field.std(), 0, 1)
 
 
-def plain(rng, horizon: float, stretch: float = 1.0, fine: float = 1.0) -> np.ndarray:
-    """Noise [64, 64] in 0..1 that lies on a plane in perspective, flat towards the horizon."""
-    tile = noise(rng, 1.4)
+def make_plain(rng, horizon: float, stretch: float = 1.0, fine: float = 1.0) -> np.ndarray:
+    """Returns noise [64, 64] in 0..1 on a plane in perspective, flat towards the horizon."""
+    tile = make_noise(rng, 1.4)
     below = np.maximum(CENTRES - horizon, 0.02)
     row = (14 * fine / below)[:, None]
     column = (CENTRES - 0.5)[None] / below[:, None] * (26 * fine / stretch) + GRID
@@ -199,14 +201,14 @@ def plain(rng, horizon: float, stretch: float = 1.0, fine: float = 1.0) -> np.nd
     return 0.5 + (field - 0.5) * np.clip(below * 4, 0.25, 1)[:, None]
 
 
-def between(field: np.ndarray, dark, bright) -> np.ndarray:
-    """`field` [rows, cols] in 0..1 as a texture [rows, cols, 3] from `dark` to `bright`."""
+def blend_colours(field: np.ndarray, dark, bright) -> np.ndarray:
+    """Returns `field` [rows, cols] in 0..1 as a texture [rows, cols, 3] from `dark` to `bright`."""
     dark, bright = np.asarray(dark, np.float32), np.asarray(bright, np.float32)
     return dark + field[..., None] * (bright - dark)
 
 
-def ridge(rng, octaves: int = 5, points: int = 49) -> np.ndarray:
-    """A rough line [points] in 0..1."""
+def make_ridge(rng, octaves: int = 5, points: int = 49) -> np.ndarray:
+    """Returns a rough line [points] in 0..1."""
     x = np.linspace(0, 1, points)
     line = sum(
         np.interp(x, np.linspace(0, 1, 2**o + 2), rng.random(2**o + 2)) * 0.55**o for o in range(octaves)
@@ -214,7 +216,7 @@ def ridge(rng, octaves: int = 5, points: int = 49) -> np.ndarray:
     return (line - line.min()) / (line.max() - line.min())
 
 
-def under(line: np.ndarray, bottom: float = 1.05) -> list:
-    """The polygon between a line of y values, from edge to edge, and `bottom`."""
+def close_under(line: np.ndarray, bottom: float = 1.05) -> list:
+    """Returns the polygon between a line of y values, from edge to edge, and `bottom`."""
     x = np.linspace(-0.02, 1.02, len(line))
     return [(-0.02, bottom), *zip(x.tolist(), line.tolist(), strict=True), (1.02, bottom)]

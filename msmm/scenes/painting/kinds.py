@@ -1,4 +1,4 @@
-"""The kinds of scene, how often each is drawn, and the one way in to paint one."""
+"""The kinds of scene, their frequencies, and the function that paints any of them."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ KIND_SHARES = {kind: weight / sum(_WEIGHTS) for kind, weight in zip(KINDS, _WEIG
 
 
 def paint(rng, kind: str, side: int) -> tuple[Canvas, str]:
-    """A scene of one of KINDS on a canvas of side x side pixels, and the name of its light."""
+    """Paints a scene of one of KINDS; returns a canvas of side x side pixels, and the name of its light."""
     landscape = LANDSCAPES.get(kind)
     name = str(rng.choice(list(LIGHTS), p=landscape.lights if landscape else close_ups.LIGHT_SHARES))
     strength = rng.uniform(0.85, 1.12)

@@ -1,18 +1,18 @@
-"""The landscapes: a table of what each is composed of, and the composition."""
+"""The landscapes: a table of their components, and how they are composed."""
 
 import dataclasses
 
 import numpy as np
 
 from msmm.scenes.painting import creatures, objects, stuff
-from msmm.scenes.painting.canvas import Canvas, pick, ridge
+from msmm.scenes.painting.canvas import Canvas, make_ridge, pick
 from msmm.scenes.painting.objects import Stamp
 
-LOOKING_DOWN = 0.22  # of the landscapes, but open skies, are seen from above, without a horizon
-CLOUDY = 0.38  # of the skies have clouds; OVERCAST_CLOUDY of the overcast ones
+LOOKING_DOWN = 0.22  # share of landscapes, open skies excepted, that are seen from above, without a horizon
+CLOUDY = 0.38  # share of skies with clouds; OVERCAST_CLOUDY of overcast skies
 OVERCAST_CLOUDY = 0.85
-MOONLIT = 0.18  # of the skies at dusk and at night have a moon
-OPEN_WATER = 0.28  # of the waters have no near shore
+MOONLIT = 0.18  # share of skies at dusk and at night with a moon
+OPEN_WATER = 0.28  # share of waters without a near shore
 BUSY = -0.22, 0.60  # mean and spread of the logarithm of how crowded a scene is
 
 
@@ -121,14 +121,14 @@ WATERS = {"shore": "ocean", "lake": "lake", "river": "river"}
 # A thing's painter, its height (least, most) where a person is about 1, its greatest height in
 # the picture, what it shows.
 THINGS = {
-    "tree": (objects.tree, (1.8, 4.5), 0.95, ("tree",)),
-    "palm": (objects.palm, (2.5, 4.5), 0.95, ("tree",)),
-    "house": (objects.house, (2.2, 3.8), 0.7, ("house",)),
-    "car": (objects.car, (0.7, 1.0), 0.5, ("car",)),
-    "person": (creatures.person, (0.8, 1.1), 0.8, ("person",)),
-    "animal": (creatures.beast, (0.5, 1.2), 0.6, ("animal",)),
-    "boat": (objects.boat, (0.9, 3.0), 0.6, ("boat",)),
-    "clutter": (objects.clutter, (0.5, 1.3), 0.4, ()),
+    "tree": (objects.draw_tree, (1.8, 4.5), 0.95, ("tree",)),
+    "palm": (objects.draw_palm, (2.5, 4.5), 0.95, ("tree",)),
+    "house": (objects.draw_house, (2.2, 3.8), 0.7, ("house",)),
+    "car": (objects.draw_car, (0.7, 1.0), 0.5, ("car",)),
+    "person": (creatures.draw_person, (0.8, 1.1), 0.8, ("person",)),
+    "animal": (creatures.draw_beast, (0.5, 1.2), 0.6, ("animal",)),
+    "boat": (objects.draw_boat, (0.9, 3.0), 0.6, ("boat",)),
+    "clutter": (objects.draw_clutter, (0.5, 1.3), 0.4, ()),
 }
 
 
@@ -146,62 +146,63 @@ def paint_landscape(canvas: Canvas, rng, landscape: Landscape, light: str):
         else None
     )
     if horizon > 0:
-        _heaven(canvas, rng, horizon, light, sun, "moon" in things)
+        _paint_heaven(canvas, rng, horizon, light, sun, "moon" in things)
         for name, chance in landscape.far.items():
             if rng.random() < chance:
-                _far(canvas, rng, horizon, name, rng.random() < landscape.snowy)
-    land, sea = _ground(canvas, rng, horizon, landscape.ground, sun)
+                _paint_far(canvas, rng, horizon, name, rng.random() < landscape.snowy)
+    land, sea = _paint_ground(canvas, rng, horizon, landscape.ground, sun)
     if "road" in things:
         wide = rng.uniform(0.25, 0.7) if landscape.ground == "street" else rng.uniform(0.08, 0.4)
-        stuff.road(canvas, rng, horizon, wide)
+        stuff.paint_road(canvas, rng, horizon, wide)
     if "flower bed" in things:
-        stuff.flower_bed(canvas, rng, horizon)
+        stuff.paint_flower_bed(canvas, rng, horizon)
     if "bridge" in things:
         deck = max(horizon, 0.1) + rng.uniform(-0.08, 0.12)
-        stuff.bridge(canvas, rng, deck, deck + rng.uniform(0.06, 0.25))
-    _on_the_ground(canvas, rng, horizon, things, land, sea)
-    _in_the_air(canvas, rng, max(horizon, 0.3), things)
+        stuff.paint_bridge(canvas, rng, deck, deck + rng.uniform(0.06, 0.25))
+    _paint_on_the_ground(canvas, rng, horizon, things, land, sea)
+    _paint_in_the_air(canvas, rng, max(horizon, 0.3), things)
 
 
-def _heaven(canvas: Canvas, rng, horizon: float, light: str, sun, moon: bool):
-    stuff.sky(canvas, rng, horizon, sun)
+def _paint_heaven(canvas: Canvas, rng, horizon: float, light: str, sun, moon: bool):
+    stuff.paint_sky(canvas, rng, horizon, sun)
     if sun and rng.random() < 0.6:
-        Stamp(canvas, *sun, rng.uniform(0.03, 0.12), ("sky",)).blob(
-            0, 0, 0.5, 0.5, (255, 240, 190), glow=True
-        )
+        glow = Stamp(canvas, sun[0], sun[1], rng.uniform(0.03, 0.12), ("sky",))
+        glow.draw_blob(0, 0, 0.5, 0.5, (255, 240, 190), glow=True)
     if moon or (light in ("dusk", "night") and rng.random() < MOONLIT):
-        at = rng.uniform(0.08, 0.92), horizon * rng.uniform(0.08, 0.7)
-        objects.moon(Stamp(canvas, *at, rng.uniform(0.03, 0.16), ("moon",), angle=rng.normal(0, 0.5)), rng)
+        x, y = rng.uniform(0.08, 0.92), horizon * rng.uniform(0.08, 0.7)
+        objects.draw_moon(
+            Stamp(canvas, x, y, rng.uniform(0.03, 0.16), ("moon",), angle=rng.normal(0, 0.5)), rng
+        )
     if rng.random() < (OVERCAST_CLOUDY if light == "overcast" else CLOUDY):
-        stuff.clouds(canvas, rng, 0.8 if light == "overcast" else 0.8 * rng.random())
+        stuff.paint_clouds(canvas, rng, 0.8 if light == "overcast" else 0.8 * rng.random())
 
 
-def _far(canvas: Canvas, rng, horizon: float, name: str, snowy: bool):
+def _paint_far(canvas: Canvas, rng, horizon: float, name: str, snowy: bool):
     if name == "mountains":
-        stuff.mountains(canvas, rng, horizon, min(rng.uniform(0.1, 0.55), horizon * 0.95), snowy)
+        stuff.paint_mountains(canvas, rng, horizon, min(rng.uniform(0.1, 0.55), horizon * 0.95), snowy)
     else:
-        {"treeline": stuff.treeline, "skyline": stuff.skyline}[name](canvas, rng, horizon)
+        {"treeline": stuff.paint_treeline, "skyline": stuff.paint_skyline}[name](canvas, rng, horizon)
 
 
-def _ground(canvas: Canvas, rng, horizon: float, kind: str, sun) -> tuple:
+def _paint_ground(canvas: Canvas, rng, horizon: float, kind: str, sun) -> tuple:
     """Paints the ground; the spans of y in which things stand on land and on water, or None."""
     top, surface = max(horizon, -0.05), pick(rng, SURFACES[kind])
     if kind not in WATERS:
-        stuff.ground(canvas, rng, horizon, surface)
+        stuff.paint_ground(canvas, rng, horizon, surface)
         return (top, 1.0), None
-    stuff.water(canvas, rng, top, WATERS[kind], sun)
+    stuff.paint_water(canvas, rng, top, WATERS[kind], sun)
     if rng.random() < OPEN_WATER:
         return None, (top, 1.0)
     shore = top + (1 - top) * rng.uniform(0.25, 0.85)
-    line = shore + (ridge(rng, 3) - 0.5) * 0.12 + np.linspace(-0.5, 0.5, 49) * rng.normal(0, 0.15)
-    stuff.ground(canvas, rng, horizon, surface, line)
+    line = shore + (make_ridge(rng, 3) - 0.5) * 0.12 + np.linspace(-0.5, 0.5, 49) * rng.normal(0, 0.15)
+    stuff.paint_ground(canvas, rng, horizon, surface, line)
     if kind == "shore":  # surf
         x = np.linspace(-0.02, 1.02, len(line)).tolist()
-        canvas.line(list(zip(x, line.tolist(), strict=True)), 0.012, (240, 244, 246), ("water", "ocean"))
+        canvas.draw_line(list(zip(x, line.tolist(), strict=True)), 0.012, (240, 244, 246), ("water", "ocean"))
     return (min(shore + 0.06, 1.0), 1.0), (top, shore)
 
 
-def _on_the_ground(canvas: Canvas, rng, horizon: float, things: list, land, sea):
+def _paint_on_the_ground(canvas: Canvas, rng, horizon: float, things: list, land, sea):
     """Far things first. A thing is the larger, the further below the horizon it stands."""
     eye = rng.lognormal(-0.3, 0.4) * (0.5 if horizon < 0 else 1.0)
     placed = []
@@ -213,7 +214,7 @@ def _on_the_ground(canvas: Canvas, rng, horizon: float, things: list, land, sea)
     for y, name in sorted(placed):
         if name == "block":
             left = rng.uniform(-0.2, 0.9)
-            stuff.block(canvas, rng, left, left + rng.uniform(0.15, 0.45), y, rng.uniform(0.25, 0.9))
+            stuff.paint_block(canvas, rng, left, left + rng.uniform(0.15, 0.45), y, rng.uniform(0.25, 0.9))
             continue
         painter, heights, most, shows = THINGS[name]
         height = min(max((y - horizon + 0.015) * eye * rng.uniform(*heights), 0.03), most)
@@ -221,7 +222,7 @@ def _on_the_ground(canvas: Canvas, rng, horizon: float, things: list, land, sea)
         painter(Stamp(canvas, rng.uniform(-0.05, 1.05), y, height, shows, flip, rng.normal(0, 0.03)), rng)
 
 
-def _in_the_air(canvas: Canvas, rng, horizon: float, things: list):
+def _paint_in_the_air(canvas: Canvas, rng, horizon: float, things: list):
     for name in things:
         if name not in ("birds", "plane"):
             continue
@@ -232,7 +233,7 @@ def _in_the_air(canvas: Canvas, rng, horizon: float, things: list):
         )
         if name == "plane":
             size = 0.06 + 0.55 * rng.random() ** 2
-            objects.plane(Stamp(canvas, x, y, size, ("plane",), flip, rng.normal(0.1, 0.2)), rng)
+            objects.draw_plane(Stamp(canvas, x, y, size, ("plane",), flip, rng.normal(0.1, 0.2)), rng)
         else:
             size = 0.025 + 0.25 * rng.random() ** 4
-            creatures.bird(Stamp(canvas, x, y, size, ("birds",), flip, rng.normal(0, 0.25)), rng)
+            creatures.draw_bird(Stamp(canvas, x, y, size, ("birds",), flip, rng.normal(0, 0.25)), rng)

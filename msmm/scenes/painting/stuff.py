@@ -1,17 +1,17 @@
-"""What fills a drawn scene: sky, clouds, mountains, water, ground, and what stands along the horizon."""
+"""The large parts of a drawn scene: sky, clouds, mountains, water, ground, and skylines."""
 
 import numpy as np
 
 from msmm.scenes.painting.canvas import (
-    CENTRES,  # fmt: skip
+    CENTRES,
     GRID,
     Canvas,
-    between,
-    noise,
+    blend_colours,
+    close_under,
+    make_noise,
+    make_plain,
+    make_ridge,
     pick,
-    plain,
-    ridge,
-    under,
     vary,
 )
 from msmm.scenes.painting.objects import CIRCLE, LAMP, PETALS, Stamp
@@ -35,29 +35,31 @@ GROUNDS = {
 }
 
 
-def sky(canvas: Canvas, rng, horizon: float, sun: tuple | None):
+def paint_sky(canvas: Canvas, rng, horizon: float, sun: tuple | None):
     """A gradient with a hue that drifts, and the glow of a low sun at (x, y)."""
     top, bottom = (np.array(vary(rng, colour, 10)) for colour in pick(rng, canvas.light.skies))
     down = np.clip(CENTRES[::2] / max(horizon, 0.3), 0, 1) ** rng.uniform(0.7, 1.7)
     field = top + down[:, None, None] * (bottom - top) + np.zeros((1, GRID // 2, 1))
-    field = field + (noise(rng, 2.6, 2)[::2, ::2, None] - 0.5) * rng.normal(0, 16, 3)
+    field = field + (make_noise(rng, 2.6, 2)[::2, ::2, None] - 0.5) * rng.normal(0, 16, 3)
     if sun is not None:
         far = (CENTRES[::2, None] - sun[1]) ** 2 + (CENTRES[None, ::2] - sun[0]) ** 2
         glow = np.exp(-far / rng.uniform(0.02, 0.12))[..., None] * rng.uniform(0.4, 0.9)
         field = field * (1 - glow) + SUN_COLOUR * glow
-    canvas.texture(field, ("sky",), glow=True)
+    canvas.lay_texture(field, ("sky",), glow=True)
 
 
-def clouds(canvas: Canvas, rng, amount: float):
+def paint_clouds(canvas: Canvas, rng, amount: float):
     """Soft blobs; `amount` from 0 (wisps) to 1 (a closed cover)."""
-    shape = noise(rng, 1.9, int(rng.integers(1, 4)))
+    shape = make_noise(rng, 1.9, int(rng.integers(1, 4)))
     bright, dark = (vary(rng, colour, 8) for colour in canvas.light.clouds)
     alpha = (shape - np.quantile(shape, 1 - (0.12 + 0.8 * amount))) * rng.uniform(4, 9)
-    shade = np.roll(shape, 4, axis=0) * 0.7 + noise(rng, 2.2, 2) * 0.3
-    canvas.texture(between(1 - shade, dark, bright), ("sky", "clouds"), alpha=alpha * 0.95, glow=True)
+    shade = np.roll(shape, 4, axis=0) * 0.7 + make_noise(rng, 2.2, 2) * 0.3
+    canvas.lay_texture(
+        blend_colours(1 - shade, dark, bright), ("sky", "clouds"), alpha=alpha * 0.95, glow=True
+    )
 
 
-def mountains(canvas: Canvas, rng, horizon: float, height: float, snowy: bool):
+def paint_mountains(canvas: Canvas, rng, horizon: float, height: float, snowy: bool):
     """One to three chains, the far ones paler; snow above a ragged line."""
     chains = int(rng.integers(1, 4))
     rock = vary(rng, pick(rng, ((105, 95, 88), (80, 92, 84), (120, 100, 84), (88, 92, 108))), 12)
@@ -65,31 +67,40 @@ def mountains(canvas: Canvas, rng, horizon: float, height: float, snowy: bool):
     for chain in range(chains):
         mist = 0.55 * (1 - (chain + 1) / chains)
         tall = height * (1 - 0.35 * chain) * rng.uniform(0.7, 1.1)
-        line = horizon + 0.01 - tall * ridge(rng)
-        relief = noise(rng, 1.7)
+        line = horizon + 0.01 - tall * make_ridge(rng)
+        relief = make_noise(rng, 1.7)
         relief = np.clip(0.5 + 2.2 * (relief - np.roll(relief, (1, 3), (0, 1))), 0, 1)
-        body = between(relief, np.array(rock) * 0.55, np.array(rock) * 1.15) * (1 - mist) + haze * mist
-        canvas.texture(body, ("mountain",), within=under(line, horizon + 0.03))
+        body = blend_colours(relief, np.array(rock) * 0.55, np.array(rock) * 1.15) * (1 - mist) + haze * mist
+        canvas.lay_texture(body, ("mountain",), within=close_under(line, horizon + 0.03))
         if snowy and chain < 2:
             edge = horizon - tall * rng.uniform(0.2, 0.6) + (relief - 0.5) * 0.12
-            white = between(relief, (150, 165, 195), (250, 252, 255)) * (1 - mist) + haze * mist
+            white = blend_colours(relief, (150, 165, 195), (250, 252, 255)) * (1 - mist) + haze * mist
             cover = (edge - CENTRES[:, None]) * 18
-            canvas.texture(white, ("mountain", "snow"), within=under(line, horizon + 0.03), alpha=cover)
+            canvas.lay_texture(
+                white, ("mountain", "snow"), within=close_under(line, horizon + 0.03), alpha=cover
+            )
 
 
-def treeline(canvas: Canvas, rng, horizon: float):
-    line = horizon + 0.015 - rng.uniform(0.03, 0.13) * (0.35 + 0.65 * ridge(rng, 6, 65))
+def paint_treeline(canvas: Canvas, rng, horizon: float):
+    line = horizon + 0.015 - rng.uniform(0.03, 0.13) * (0.35 + 0.65 * make_ridge(rng, 6, 65))
     green = np.array(vary(rng, pick(rng, ((58, 92, 48), (40, 70, 52), (96, 104, 44), (128, 88, 40))), 12))
-    canvas.texture(between(noise(rng, 1.2), green * 0.5, green * 1.3), ("tree",), under(line, horizon + 0.05))
+    canvas.lay_texture(
+        blend_colours(make_noise(rng, 1.2), green * 0.5, green * 1.3),
+        ("tree",),
+        close_under(line, horizon + 0.05),
+    )
 
 
-def water(canvas: Canvas, rng, top: float, concept: str, sun: tuple | None):
+def paint_water(canvas: Canvas, rng, top: float, concept: str, sun: tuple | None):
     """Water from `top` down, with waves; the low sun lays a path on it."""
     base = np.array(vary(rng, pick(rng, WATERS[concept]), 12))
     reflected = np.array(pick(rng, canvas.light.skies)[1]) / np.maximum(canvas.light.tint, 0.35)
-    waves = plain(rng, top, stretch=rng.uniform(3, 9), fine=rng.uniform(0.6, 1.4))
+    waves = make_plain(rng, top, stretch=rng.uniform(3, 9), fine=rng.uniform(0.6, 1.4))
     mirror = np.clip(1.15 - (CENTRES - top) * 2.2, 0.1, 0.8)[:, None] * rng.uniform(0.4, 1.0)
-    field = between(waves, base * 0.6, base * 1.35) * (1 - mirror[..., None]) + reflected * mirror[..., None]
+    field = (
+        blend_colours(waves, base * 0.6, base * 1.35) * (1 - mirror[..., None])
+        + reflected * mirror[..., None]
+    )
     if sun is not None:
         path = np.exp(-(((CENTRES - sun[0]) / rng.uniform(0.05, 0.15)) ** 2))[None] * np.clip(
             waves * 2 - 0.4, 0, 1
@@ -99,28 +110,30 @@ def water(canvas: Canvas, rng, top: float, concept: str, sun: tuple | None):
         foam = np.clip((waves - rng.uniform(0.78, 0.95)) * 8, 0, 1)[..., None]
         field = field * (1 - foam) + 235 * foam
     shows = ("water",) if concept == "river" else ("water", concept)
-    canvas.texture(field, shows, within=under(np.full(2, top)))
+    canvas.lay_texture(field, shows, within=close_under(np.full(2, top)))
 
 
-def ground(canvas: Canvas, rng, horizon: float, kind: str, line=None):
+def paint_ground(canvas: Canvas, rng, horizon: float, kind: str, line=None):
     """Grass, snow, beach, and the unlabelled sand, pavement and rock, below `line` or the horizon."""
     base = np.array(vary(rng, pick(rng, GROUNDS[kind]), 12))
     contrast = {"grass": 0.42, "snow": 0.10, "pavement": 0.08, "rock": 0.4}.get(kind, 0.15)
-    field = plain(rng, horizon, stretch=rng.uniform(0.6, 2.0), fine=rng.uniform(0.7, 1.6))
-    drift = (noise(rng, 2.6)[..., None] - 0.5) * rng.normal(0, 12, 3)
+    field = make_plain(rng, horizon, stretch=rng.uniform(0.6, 2.0), fine=rng.uniform(0.7, 1.6))
+    drift = (make_noise(rng, 2.6)[..., None] - 0.5) * rng.normal(0, 12, 3)
     shows = (kind,) if kind in ("grass", "snow", "beach") else ()
-    within = under(np.full(2, horizon) if line is None else line)
-    canvas.texture(between(field, base * (1 - contrast), base * (1 + contrast)) + drift, shows, within)
+    within = close_under(np.full(2, horizon) if line is None else line)
+    canvas.lay_texture(
+        blend_colours(field, base * (1 - contrast), base * (1 + contrast)) + drift, shows, within
+    )
 
 
-def road(canvas: Canvas, rng, horizon: float, wide: float):
+def paint_road(canvas: Canvas, rng, horizon: float, wide: float):
     """A road or a path towards the horizon, of half width `wide` at the lower edge."""
     vanish, foot = rng.uniform(0.25, 0.75), rng.uniform(0.1, 0.9)
     top = max(horizon, -0.1)
     paved = rng.random() < 0.75
     colour = vary(rng, (98, 98, 102) if paved else (168, 142, 108), 12)
     thin = wide * 0.06 if horizon > 0 else wide * 0.8
-    canvas.polygon(
+    canvas.draw_polygon(
         [(vanish - thin, top), (vanish + thin, top), (foot + wide, 1.05), (foot - wide, 1.05)],
         colour,
         ("road",),
@@ -128,35 +141,37 @@ def road(canvas: Canvas, rng, horizon: float, wide: float):
     for step in range(5) if paved and rng.random() < 0.7 else ():
         near, end = (0.15 + 0.18 * step) ** 1.6, (0.24 + 0.18 * step) ** 1.6
         ends = [(vanish + (foot - vanish) * t, top + (1.05 - top) * t) for t in (near, end)]
-        canvas.line(ends, 0.012 * end + 0.003, (232, 228, 205), ("road",))
+        canvas.draw_line(ends, 0.012 * end + 0.003, (232, 228, 205), ("road",))
 
 
-def block(canvas: Canvas, rng, left: float, right: float, foot: float, height: float, haze: float = 0.0):
+def paint_block(
+    canvas: Canvas, rng, left: float, right: float, foot: float, height: float, haze: float = 0.0
+):
     """A building with rows of windows; after dark some are lit. `haze` 0..1 pales it."""
     light = canvas.light
-    wall = np.array(canvas.lit(vary(rng, pick(rng, FACADES), 12)), float)
+    wall = np.array(canvas.apply_light(vary(rng, pick(rng, FACADES), 12)), float)
     floors, bays = int(rng.integers(4, 14)), int(rng.integers(2, 8))
-    windows = np.full((floors, bays, 3), canvas.lit(vary(rng, (78, 92, 112), 14)), float)
+    windows = np.full((floors, bays, 3), canvas.apply_light(vary(rng, (78, 92, 112), 14)), float)
     if light.lamps:
         windows[rng.random((floors, bays)) < rng.uniform(0.2, 0.7)] = vary(rng, LAMP, 10)
     front = np.tile(wall, (2 * floors + 1, 2 * bays + 1, 1))
     front[1::2, 1::2] = windows
     air = np.array(pick(rng, light.skies)[1], float)
-    canvas.panel(left, foot - height, right, foot, front * (1 - haze) + air * haze, ("buildings",))
+    canvas.draw_panel(left, foot - height, right, foot, front * (1 - haze) + air * haze, ("buildings",))
 
 
-def skyline(canvas: Canvas, rng, horizon: float):
+def paint_skyline(canvas: Canvas, rng, horizon: float):
     """Buildings along the horizon, pale ones behind."""
     tall = rng.uniform(0.08, 0.4)
     for haze in (0.5, 0.15):
         left, last = rng.uniform(-0.1, 0.5), rng.uniform(0.5, 1.1)
         while left < last:
             wide = rng.uniform(0.05, 0.14)
-            block(canvas, rng, left, left + wide, horizon + 0.02, tall * rng.uniform(0.35, 1.1), haze)
+            paint_block(canvas, rng, left, left + wide, horizon + 0.02, tall * rng.uniform(0.35, 1.1), haze)
             left += wide * rng.uniform(0.9, 1.6)
 
 
-def bridge(canvas: Canvas, rng, deck: float, foot: float):
+def paint_bridge(canvas: Canvas, rng, deck: float, foot: float):
     """A bridge from edge to edge, its road at y = `deck` and its piers down to `foot`: arches or cables."""
     colour = vary(rng, pick(rng, ((120, 112, 105), (170, 70, 55), (95, 100, 108), (180, 172, 158))), 10)
     shows, thick = ("bridge",), rng.uniform(0.012, 0.03)
@@ -166,18 +181,20 @@ def bridge(canvas: Canvas, rng, deck: float, foot: float):
             left, right = i / count, (i + 1) / count
             wide, tall = (right - left) / 2, 0.9 * (foot - deck)
             arch = [(left + wide * (1 - p), foot - tall * max(q, 0)) for p, q in CIRCLE[:10]]
-            canvas.polygon([(left - 0.02, deck), *arch, (right + 0.02, deck)], colour, shows)
+            canvas.draw_polygon([(left - 0.02, deck), *arch, (right + 0.02, deck)], colour, shows)
     else:
         rise = rng.uniform(0.12, 0.25)
         for tower in (0.25, 0.75):
-            canvas.line([(tower, foot), (tower, deck - rise)], 0.025, colour, shows)
+            canvas.draw_line([(tower, foot), (tower, deck - rise)], 0.025, colour, shows)
             for reach in (0.06, 0.12, 0.18, 0.24):
                 for side in (-1, 1):
-                    canvas.line([(tower, deck - rise), (tower + side * reach, deck)], 0.004, colour, shows)
-    canvas.line([(-0.02, deck), (1.02, deck)], thick, colour, shows)
+                    canvas.draw_line(
+                        [(tower, deck - rise), (tower + side * reach, deck)], 0.004, colour, shows
+                    )
+    canvas.draw_line([(-0.02, deck), (1.02, deck)], thick, colour, shows)
 
 
-def flower_bed(canvas: Canvas, rng, horizon: float):
+def paint_flower_bed(canvas: Canvas, rng, horizon: float):
     """Blooms strewn over the ground, small ones far away."""
     colours = [pick(rng, PETALS) for _ in range(int(rng.integers(1, 4)))]
     top = max(horizon, -0.1) + rng.uniform(0.05, 0.35)
@@ -185,4 +202,4 @@ def flower_bed(canvas: Canvas, rng, horizon: float):
     for depth in np.sort(rng.random(int(rng.integers(25, 70)))) ** 1.3:
         size = (0.008 + 0.03 * depth) * rng.uniform(0.6, 1.3)
         stamp = Stamp(canvas, left + wide * rng.random(), top + (1.03 - top) * depth, size, ("flowers",))
-        stamp.blob(0, 0, 0.55, 0.45, vary(rng, pick(rng, colours), 12))
+        stamp.draw_blob(0, 0, 0.55, 0.45, vary(rng, pick(rng, colours), 12))

@@ -1,11 +1,10 @@
-"""Claims about quantities, against plain loops; claims about chosen labels are in report_test."""
+"""Claims about quantities, compared with plain loops. report_test covers claims about chosen labels."""
 
 import numpy as np
 import pytest
 
 from experiments.reporting import published
-from experiments.reporting.claims import measure_quantity_claim
-from experiments.reporting.report import Claim
+from experiments.reporting.claims import Claim, measure_quantity_claim
 from msmm.scoring.bootstrap import mean_gain
 
 TRUTH = np.array([1, 2, 3, 4, 0, 2])
@@ -19,8 +18,8 @@ def claim(metric, better="near", worse="far"):
     return Claim("counts better", "here", better, worse, metric)
 
 
-def loop(metric, raw):
-    """IV-D1 image by image."""
+def metric_by_loop(metric, raw):
+    """Returns a metric of section IV-D1, computed image by image."""
     total = 0.0
     for m, value in zip(TRUTH, raw, strict=True):
         if metric == "MSE":
@@ -30,16 +29,20 @@ def loop(metric, raw):
     return total / len(TRUTH)
 
 
-def test_gains_are_differences_of_the_metrics():
-    assert loop("Accuracy", RAW["near"]) == pytest.approx(100 * 4 / 6)
+def test_claim_gains_are_differences_of_the_metrics():
+    assert metric_by_loop("Accuracy", RAW["near"]) == pytest.approx(100 * 4 / 6)
     accuracy = measure_quantity_claim(claim("Accuracy"), TRUTH, [RAW])
-    assert accuracy.gains == pytest.approx((loop("Accuracy", RAW["near"]) - loop("Accuracy", RAW["far"]),))
+    assert accuracy.gains == pytest.approx(
+        (metric_by_loop("Accuracy", RAW["near"]) - metric_by_loop("Accuracy", RAW["far"]),)
+    )
     error = measure_quantity_claim(claim("MSE"), TRUTH, [RAW])
-    assert error.gains == pytest.approx((loop("MSE", RAW["far"]) - loop("MSE", RAW["near"]),))
+    assert error.gains == pytest.approx(
+        (metric_by_loop("MSE", RAW["far"]) - metric_by_loop("MSE", RAW["near"]),)
+    )
     assert error.gains[0] > 0
 
 
-def test_the_interval_is_that_of_the_mean_over_images():
+def test_claim_interval_is_the_bootstrap_interval_of_the_mean_gain():
     shifted = {name: raw + 0.3 for name, raw in RAW.items()}
     outcome = measure_quantity_claim(claim("MSE"), TRUTH, [RAW, shifted], resamples=200)
     gains = [
@@ -51,7 +54,7 @@ def test_the_interval_is_that_of_the_mean_over_images():
 
 
 @pytest.mark.parametrize("metric", ["MSE", "Accuracy"])
-def test_verdicts_of_clear_and_of_equal_predictors(metric):
+def test_verdicts_for_better_worse_and_equal_predictors(metric):
     many = np.tile(TRUTH, 100)
     raw = [{name: np.tile(values, 100) for name, values in RAW.items()}]
     verdicts = [
@@ -61,7 +64,7 @@ def test_verdicts_of_clear_and_of_equal_predictors(metric):
     assert verdicts == ["supported", "contradicted", "undecided"]
 
 
-def test_published_gains_are_the_tables_own():
+def test_published_gains_are_differences_in_the_published_tables():
     raw = [{"MS-CNN": RAW["far"], "MS-CNN+Tags": RAW["near"]}]
     gains = {
         (number, claim.metric): measure_quantity_claim(

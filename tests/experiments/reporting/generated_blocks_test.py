@@ -3,7 +3,8 @@ import pytest
 from experiments.reporting import report
 from experiments.reporting.generated_blocks import count_blocks, find_edited_blocks, rebuild_page
 from experiments.reporting.rendering import Picture
-from experiments.reporting.report import Figure, Report, Row, Table
+from experiments.reporting.report import Figure, Report
+from experiments.reporting.table import Row, Table
 from msmm.core.errors import UserError
 from tests.conftest import ROOT
 
@@ -33,7 +34,7 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def test_blocks_are_copied_from_the_report_and_nothing_else_changes(runs):
+def test_rebuild_copies_blocks_from_the_report_and_keeps_other_lines(runs):
     page = rebuild_page(PAGE, runs)
     lines = page.text.splitlines()
     assert "| a | 1.50 |" in lines and "- a note" in lines
@@ -42,10 +43,10 @@ def test_blocks_are_copied_from_the_report_and_nothing_else_changes(runs):
     assert page.missing == ()
     outside = [line for line in PAGE.splitlines() if "end of results" not in line and line != "old text"]
     assert [line for line in lines if line in outside and line] == [line for line in outside if line]
-    assert rebuild_page(page.text, runs) == page, "a second time changes nothing"
+    assert rebuild_page(page.text, runs) == page, "a second rebuild changes nothing"
 
 
-def test_a_change_by_hand_is_found_without_the_report(runs):
+def test_manually_edited_block_is_detected_without_the_report(runs):
     text = rebuild_page(PAGE, runs).text
     assert count_blocks(text) == 2 and find_edited_blocks(text) == []
     edited = text.replace("| a | 1.50 |", "| a | 1.60 |")
@@ -53,7 +54,7 @@ def test_a_change_by_hand_is_found_without_the_report(runs):
     assert len(find_edited_blocks(PAGE)) == 2
 
 
-def test_a_missing_report_keeps_its_block_and_a_missing_heading_is_an_error(runs):
+def test_missing_report_keeps_its_block_and_missing_heading_is_an_error(runs):
     page = PAGE.replace("scenes/table1/table1.md | A figure", "elsewhere/table1.md | A figure")
     rebuilt = rebuild_page(page, runs)
     assert rebuilt.missing == ("elsewhere/table1.md",) and "old text" in rebuilt.text
@@ -61,6 +62,6 @@ def test_a_missing_report_keeps_its_block_and_a_missing_heading_is_an_error(runs
         rebuild_page(PAGE.replace("A figure", "Nothing"), runs)
 
 
-def test_no_block_of_the_documents_was_edited_by_hand():
+def test_documents_contain_no_manually_edited_blocks():
     for path in sorted((ROOT / "docs").rglob("*.md")):
         assert find_edited_blocks(path.read_text(encoding="utf-8")) == [], path

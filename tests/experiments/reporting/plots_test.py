@@ -19,25 +19,25 @@ def draw(drawing, text="a name"):
     axes.legend()
 
 
-def test_a_picture_is_the_same_text_every_time():
+def test_rendered_svg_is_deterministic():
     first = render_svg(draw, 300, 200, "a picture")
     assert first == render_svg(draw, 300, 200, "a picture")
     assert not re.search(r"20\d\d-\d\d|matplotlib v", first), "no date, no version"
 
 
-def test_a_picture_is_well_formed_and_hostile_names_do_nothing():
+def test_rendered_svg_is_well_formed_and_escapes_hostile_names():
     picture = render_svg(lambda drawing: draw(drawing, HOSTILE + " $x$"), 900, 600, HOSTILE)
     root = ElementTree.fromstring(picture)
     tags = {element.tag.removeprefix(SVG) for element in root.iter()}
     assert tags <= {"svg", "style", "text", "tspan", "path", "use", "g", "title", "defs", "clipPath", "rect"}
     shown = clean(HOSTILE + " $x$")
     assert [e.text for e in root.iter(f"{SVG}title")] == [shown]
-    assert sum(e.text == shown for e in root.iter(f"{SVG}text")) == 3, "texts stay texts, also with $"
+    assert sum(e.text == shown for e in root.iter(f"{SVG}text")) == 3, "labels are SVG text, also with $"
     assert root.attrib["aria-label"] == clean(HOSTILE)
     assert "\x1b" not in picture and "http://www.w3.org/2000/svg" in picture[:100]
 
 
-def test_colours_are_variables_with_a_light_and_a_dark_value():
+def test_svg_colours_are_variables_with_a_light_and_a_dark_value():
     picture = render_svg(draw, 300, 200, "a picture")
     theme, drawing = picture.split("</style>", 1)
     light, dark = theme.split("prefers-color-scheme: dark")
@@ -50,8 +50,8 @@ def test_colours_are_variables_with_a_light_and_a_dark_value():
     assert not fixed, "every colour follows the reader's system"
 
 
-def test_pictures_share_a_page():
-    """No style for all elements, and equal identifiers belong to equal definitions alone."""
+def test_svg_pictures_on_one_page_do_not_interfere():
+    """No style applies to all elements, and equal identifiers have equal definitions."""
     first, second = (render_svg(lambda d, n=n: draw(d, n), 300, 200, n) for n in ("one", "two"))
     definitions = {}
     for picture in (first, second):
@@ -67,7 +67,7 @@ def test_pictures_share_a_page():
     ("limits", "expected"),
     [((4, 300), [5, 10, 20, 50, 100, 200]), ((0.5, 2e5), [1, 10, 100, 1000, 1e4, 1e5])],
 )
-def test_logarithmic_ticks_are_round(limits, expected):
+def test_logarithmic_ticks_are_round_numbers(limits, expected):
     def draw_scale(drawing):
         axes = drawing.subplots()
         axes.set_xlim(limits)

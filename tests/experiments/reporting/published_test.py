@@ -11,9 +11,9 @@ from experiments.reporting.published import (
     MEAN_LABELS,
     TABLES,
     TEST_IMAGES,
-    mean_labels,
+    mean_true_labels,
 )
-from experiments.reporting.report import QUANTITY
+from experiments.reporting.table import QUANTITY
 from msmm.scoring.metrics import METRICS
 
 PAPER = pathlib.Path(__file__).parents[2].parent / "shared" / "design" / "paper.md"
@@ -31,7 +31,7 @@ def harmonic(x, y):
     return 2 * x * y / (x + y)
 
 
-def test_every_number_is_the_one_in_the_paper():
+def test_published_tables_equal_the_text_of_the_paper():
     if not PAPER.exists():
         pytest.skip("the paper's text is not beside the project")
     text = re.sub(r"</?b>", "", PAPER.read_text(encoding="utf-8"))
@@ -51,20 +51,20 @@ def test_every_number_is_the_one_in_the_paper():
     assert seen == 6 + 6 + 10 + 8 + 2 + 2
 
 
-def test_each_row_has_the_columns_of_its_table():
+def test_published_rows_have_the_columns_of_their_table():
     for number, table in TABLES.items():
         assert table.columns == (QUANTITY if number in ("V", "VI") else METRICS)
         assert all(tuple(row.seeds[0]) == table.columns for row in table.rows)
         assert sum(row.upper_bound for row in table.rows) == (number not in ("V", "VI"))
 
 
-def test_tables_three_and_four_repeat_one_and_two():
+def test_tables_three_and_four_repeat_rows_of_tables_one_and_two():
     for short, long in (("I", "III"), ("II", "IV")):
         assert row(short, "Upper bound (Ours)") == row(long, "Upper bound (Ours)")
         assert row(short, "MS-CNN+Tags+LQP").seeds == row(long, "Ours").seeds
 
 
-def test_exactly_the_known_cells_do_not_follow_from_those_beside_them():
+def test_inconsistent_published_cells_are_exactly_the_known_ones():
     """F1 grows with P and R, so rounding allows the interval between their rounded-down and -up values."""
     rows = {
         (number, row.name): row.seeds[0]
@@ -74,7 +74,7 @@ def test_exactly_the_known_cells_do_not_follow_from_those_beside_them():
     }
     assert len(rows) == 26
     wrong = {}
-    for place, values in rows.items():
+    for position, values in rows.items():
         one_decimal = all(round(100 * values[column]) % 10 == 0 for column in METRICS[:6])
         coarse = 0.05 if one_decimal else 0.005
         for first, second, column in (
@@ -86,7 +86,7 @@ def test_exactly_the_known_cells_do_not_follow_from_those_beside_them():
             low = harmonic(values[first] - coarse, values[second] - coarse) - own
             high = harmonic(values[first] + coarse, values[second] + coarse) + own
             if not low <= values[column] <= high:
-                wrong[(*place, column)] = (values[column], harmonic(values[first], values[second]))
+                wrong[(*position, column)] = (values[column], harmonic(values[first], values[second]))
     assert set(wrong) == {
         ("II", "MS-CNN", "I-F1"),
         ("III", "SINN [25]", "C-F1"),
@@ -100,35 +100,35 @@ def test_exactly_the_known_cells_do_not_follow_from_those_beside_them():
     assert not wrong
 
 
-def test_the_likely_slips_explain_the_printed_values():
+def test_likely_misprints_explain_the_inconsistent_cells():
     assert harmonic(61.06, 65.12) == pytest.approx(63.02, abs=0.005)
     assert harmonic(58.30, 60.63) == pytest.approx(59.44, abs=0.005)
 
 
-def test_the_fixed_lists_have_length_three_and_give_away_the_mean_count():
+def test_fixed_length_rows_imply_three_labels_and_the_mean_label_count():
     fixed = {
         "NUS-WIDE": [row("I", name) for name in ("CNN", "MS-CNN", "MS-CNN+Tags")],
         "MSCOCO": [row("II", name) for name in ("CNN", "MS-CNN+Tags")],  # MS-CNN's I-R is misprinted
     }
     for data_set, rows in fixed.items():
-        low = max(mean_labels(row)[0] for row in rows)
-        high = min(mean_labels(row)[1] for row in rows)
+        low = max(mean_true_labels(row)[0] for row in rows)
+        high = min(mean_true_labels(row)[1] for row in rows)
         assert low <= high, "one test set, so one mean"
         assert low - 0.0005 <= MEAN_LABELS[data_set] <= high + 0.0005
         totals = math.ceil(low * TEST_IMAGES[data_set]), math.floor(high * TEST_IMAGES[data_set])
         assert totals == {"NUS-WIDE": (140_915, 140_927), "MSCOCO": (86_537, 86_559)}[data_set]
-    misprinted = mean_labels(row("II", "MS-CNN"))
+    misprinted = mean_true_labels(row("II", "MS-CNN"))
     assert misprinted[0] > MEAN_LABELS["MSCOCO"] + 0.1
-    assert mean_labels(row("I", "CNN"), k=5)[0] > 4.2
+    assert mean_true_labels(row("I", "CNN"), k=5)[0] > 4.2
 
 
-def test_upper_bounds_have_equal_precision_and_recall():
+def test_published_upper_bounds_have_equal_precision_and_recall():
     for table in ("I", "II"):
         bound = row(table, "Upper bound (Ours)")
         assert bound.values("I-P") == bound.values("I-R") == bound.values("I-F1")
 
 
-def test_the_gains_that_the_text_quotes():
+def test_gains_quoted_in_the_paper_follow_from_its_tables():
     def gain(table, better, worse):
         return round(value(table, better, "H-F1") - value(table, worse, "H-F1"), 2)
 
@@ -141,14 +141,14 @@ def test_the_gains_that_the_text_quotes():
         assert gain("I", claim.better, claim.worse) > 0 < gain("II", claim.better, claim.worse)
 
 
-def test_the_numbers_in_the_notes():
+def test_numbers_in_the_notes_follow_from_the_published_tables():
     notes = {number: " ".join(lines) for number, lines in published.NOTES.items()}
 
     def ratio(table, name):
         return value(table, name, "I-P") / value(table, name, "I-R")
 
     for table, data_set in (("I", "NUS-WIDE"), ("II", "MSCOCO")):
-        mean = sum(mean_labels(row(table, "MS-CNN+Tags"))) / 2
+        mean = sum(mean_true_labels(row(table, "MS-CNN+Tags"))) / 2
         for name in ("MS-CNN+Tags+LQP", "MS-CNN+LQP"):
             assert f"{mean / ratio(table, name):.3f}" in notes[table]
         assert f"{MEAN_LABELS[data_set]:.3f}" in notes[table]

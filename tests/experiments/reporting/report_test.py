@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from experiments.reporting import published, report
-from experiments.reporting.claims import measure_claim
-from experiments.reporting.report import Claim, Outcome, Report, Row, Table
+from experiments.reporting.claims import Claim, Outcome, measure_claim
+from experiments.reporting.report import Report
+from experiments.reporting.table import LENGTHS, Row, Table
 from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import METRICS, annotation_metrics
 
 CLAIM = Claim("tags help", "IV-B (2)", "with", "without")
 HOSTILE = "<script>alert('x')</script> & \"a|b\" **c** \x1b[31m`d`\n# e \\| {title}"
-# Counted by hand in the tests of msmm.scoring.metrics: C-P 35, C-R 40, C-F1 37.33, I-* 62.5, H-F1 46.74.
+# Calculated by hand in the tests of msmm.scoring.metrics: C-P 35, C-R 40, C-F1 37.33, I-* 62.5, H-F1 46.74.
 TRUTH = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 1, 1, 0], [0, 1, 0, 0, 0]], bool)
 CHOSEN = np.array([[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]], bool)
 PRINTED = ["35.00", "40.00", "37.33", "62.50", "62.50", "62.50", "46.74"]
@@ -30,7 +31,7 @@ def row(name, *values, column="H-F1", **kwargs):
 
 
 class Page(html.parser.HTMLParser):
-    """The cells of every table row, the tags and the attributes of a page; tags must be balanced."""
+    """Parses the table cells, tags and attributes of a page; asserts balanced tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -69,7 +70,7 @@ def csv_rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_known_metrics_come_out_to_the_last_digit_in_every_format():
+def test_every_report_format_contains_known_metrics_to_the_last_digit():
     ours = Row("full", [annotation_metrics(TRUTH, CHOSEN)], multi_modal=True, quantity=False)
     page = one_table(ours)
     line = next(line for line in report.as_text(page).splitlines() if line.startswith("full"))
@@ -83,23 +84,23 @@ def test_known_metrics_come_out_to_the_last_digit_in_every_format():
     }
 
 
-def test_seeds_become_mean_and_sample_standard_deviation():
+def test_several_seeds_are_reported_as_mean_and_sample_standard_deviation():
     page = one_table(row("a", 10.0, 13.0), columns=["H-F1"])  # mean 11.5, sd sqrt(2 * 1.5^2 / 1) = 2.1213
     assert re.search(r"^a +11\.50\n +± 2\.12$", report.as_text(page), re.M)
     assert "11.50 ± 2.12" in report.as_markdown(page)
     assert Page(report.as_html(page)).rows[1] == ["a", "11.50 ± 2.12"]
     lines = csv_rows(report.as_csv(page))
-    got = {line["statistic"]: float(line["H-F1"]) for line in lines}
-    assert got == {"mean": 11.5, "sd": pytest.approx(2.1213203), "run 1": 10, "run 2": 13}
+    values = {line["statistic"]: float(line["H-F1"]) for line in lines}
+    assert values == {"mean": 11.5, "sd": pytest.approx(2.1213203), "run 1": 10, "run 2": 13}
 
 
-def test_one_run_has_no_standard_deviation():
+def test_single_seed_is_reported_without_standard_deviation():
     page = one_table(row("a", 10.0), columns=["H-F1"])
     assert "±" not in report.as_text(page) + report.as_markdown(page) + report.as_html(page)
     assert [line["statistic"] for line in csv_rows(report.as_csv(page))] == ["mean"]
 
 
-def test_the_best_is_set_off_and_upper_bounds_are_not():
+def test_best_value_is_highlighted_and_upper_bounds_are_not():
     page = one_table(
         row("bound", 99.0, upper_bound=True),
         row("a", 50.001),
@@ -119,7 +120,7 @@ def test_the_best_is_set_off_and_upper_bounds_are_not():
     assert markdown_rows(report.as_markdown(tied))[2:4] == [["bound", "7.00"], ["a", "**7.00**"]]
 
 
-def test_the_lowest_mse_is_best_and_a_length_never_is():
+def test_lowest_mse_is_highlighted_and_mean_lengths_are_not():
     rows = [
         Row("a", [{"MSE": 0.5, "Accuracy": 40.0, "mean predicted": 2.0}]),
         Row("b", [{"MSE": 0.4375, "Accuracy": 45.0, "mean predicted": 3.0}]),
@@ -131,17 +132,17 @@ def test_the_lowest_mse_is_best_and_a_length_never_is():
     ]
 
 
-def test_what_a_row_does_not_have_is_a_dash():
+def test_missing_value_is_a_dash():
     rows = [row("a", 1.0), Row("b", [{}])]
     assert markdown_rows(report.as_markdown(one_table(*rows, columns=["H-F1"])))[3] == ["b", "—"]
     assert csv_rows(report.as_csv(one_table(*rows, columns=["H-F1"])))[1]["H-F1"] == ""
 
 
-def test_counts_of_classes_stay_whole_and_facts_of_the_truth_have_no_spread():
+def test_class_counts_are_integers_and_ground_truth_values_have_no_spread():
     measured = [annotation_metrics(TRUTH, CHOSEN), annotation_metrics(TRUTH, TRUTH)]
-    (one,) = markdown_rows(report.as_markdown(one_table(Row("a", measured[:1]), columns=report.LENGTHS)))[2:]
+    (one,) = markdown_rows(report.as_markdown(one_table(Row("a", measured[:1]), columns=LENGTHS)))[2:]
     assert one == ["a", "2.00", "2.00", "2", "1"]
-    (two,) = markdown_rows(report.as_markdown(one_table(Row("a", measured), columns=report.LENGTHS)))[2:]
+    (two,) = markdown_rows(report.as_markdown(one_table(Row("a", measured), columns=LENGTHS)))[2:]
     assert two == ["a", "2.00 ± 0.00", "2.00", "1.5 ± 0.7", "1"]
 
 
@@ -158,7 +159,7 @@ def hostile_report():
     return Report(HOSTILE, [table], [outcome], [(HOSTILE,) * 3], [HOSTILE], {HOSTILE: HOSTILE}, HOSTILE)
 
 
-def test_hostile_names_do_nothing():
+def test_hostile_names_are_escaped_in_every_format():
     shown = report.rendering.clean(HOSTILE)
     text = report.as_text(hostile_report())
     assert "\x1b" not in text and shown in text
@@ -170,11 +171,11 @@ def test_hostile_names_do_nothing():
         assert len(cells) in (2, 3, 4)
         assert not re.search(r"(?<!\\)[<`]", " ".join(cells))
     names = {line["row"] for line in csv_rows(report.as_csv(hostile_report()))}
-    assert names == {HOSTILE, "b"}, "CSV is data: the name as it is"
+    assert names == {HOSTILE, "b"}, "CSV contains the name unchanged"
     assert csv_rows(report.claims_as_csv(hostile_report()))[0]["better"] == HOSTILE
 
 
-def test_the_page_stands_alone_and_is_well_formed():
+def test_html_report_is_well_formed_and_loads_nothing():
     page = Page(report.as_html(full_report()))
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert not {"src", "href"} & {name for name, _ in page.attributes}
@@ -203,18 +204,18 @@ def full_report():
     )
 
 
-def test_every_table_of_the_paper_fits_a_terminal():
+def test_text_report_fits_80_columns():
     for line in report.as_text(full_report()).splitlines():
         assert len(line) <= 80, line
 
 
-def test_columns_of_text_line_up_beside_stars_and_marks():
+def test_text_columns_align_with_stars_and_footnote_marks():
     lines = report.as_text(Report("t", [published.TABLES["III"]])).splitlines()
     table = lines[lines.index("Published: Table III, NUS-WIDE") + 4 :][:10]
     assert len({tuple(match.start() for match in re.finditer(r"\.\d\d", line)) for line in table}) == 1
 
 
-def test_inconsistent_published_cells_carry_a_footnote():
+def test_inconsistent_published_cells_have_a_footnote():
     page = Report("t", [published.TABLES["II"]])
     for text in (report.as_text(page), report.as_markdown(page)):
         assert "63.02†" in text
@@ -223,7 +224,7 @@ def test_inconsistent_published_cells_carry_a_footnote():
     assert "63.02<sup>†</sup>" in report.as_html(page)
 
 
-def test_equal_footnotes_share_a_mark_and_others_do_not():
+def test_equal_footnotes_share_a_mark():
     marks = {("a", "H-F1"): "one", ("b", "H-F1"): "two", ("b", ""): "one"}
     text = report.as_markdown(one_table(row("a", 1.0), row("b", 2.0), columns=["H-F1"], marks=marks))
     assert markdown_rows(text)[2:] == [["a", "1.00†"], ["b†", "**2.00**‡"]]
@@ -242,11 +243,11 @@ def test_equal_footnotes_share_a_mark_and_others_do_not():
         ((-1.0, 0.0), "undecided"),
     ],
 )
-def test_the_verdict_rule(interval, verdict):
+def test_verdict_follows_from_the_interval(interval, verdict):
     assert Outcome(CLAIM, [1.0, -1.0], interval).verdict == verdict
 
 
-def test_one_seed_is_said_to_contain_no_training_noise():
+def test_report_of_one_seed_notes_the_missing_training_noise():
     for gains, expected in (([1.0], True), ([1.0, 2.0], False)):
         page = dataclasses.replace(one_table(), outcomes=[Outcome(CLAIM, gains, (0.5, 1.5))])
         assert ("no training noise" in Page(report.as_html(page)).text) == expected
@@ -267,7 +268,7 @@ def noisy_case(flips, n=400, seeds=2):
         ({"with": 0.2, "without": 0.05}, "contradicted"),
     ],
 )
-def test_a_claim_is_measured_on_the_given_annotations(flips, verdict):
+def test_claim_is_measured_on_the_given_annotations(flips, verdict):
     truth, chosen = noisy_case(flips)
     outcome = measure_claim(CLAIM, truth, chosen, resamples=100)
     for seed, gain in zip(chosen, outcome.gains, strict=True):
@@ -281,12 +282,12 @@ def test_a_claim_is_measured_on_the_given_annotations(flips, verdict):
     assert outcome.published is None
 
 
-def test_equally_good_methods_are_undecided():
+def test_verdict_for_equally_good_methods_is_undecided():
     truth, chosen = noisy_case({"with": 0.1, "without": 0.1}, n=100)
     assert measure_claim(CLAIM, truth, chosen).verdict == "undecided"
 
 
-def test_the_published_difference_is_taken_from_the_given_table():
+def test_published_gain_is_taken_from_the_given_table():
     claim = published.CLAIMS[0]
     truth, chosen = noisy_case({claim.better: 0.1, claim.worse: 0.2}, n=50)
     assert measure_claim(claim, truth, chosen, published.TABLES["I"], 10).published == 10.42
@@ -294,23 +295,23 @@ def test_the_published_difference_is_taken_from_the_given_table():
     assert measure_claim(claim, truth, chosen, published.TABLES["III"], 10).published is None
 
 
-def test_claims_are_printed_with_gain_interval_and_verdict():
+def test_claims_table_has_gain_interval_and_verdict():
     outcome = Outcome(CLAIM, [1.0, 2.0], (-0.004, 2.5), 8.74)
     page = dataclasses.replace(one_table(), outcomes=[outcome])
-    want = [
+    expected = [
         "tags help (IV-B (2)) with over without",
         "+1.50 ± 0.71 (+0.00 to +2.50)",
         "+8.74",
         "undecided",
     ]
-    assert Page(report.as_html(page)).rows[-1] == want
-    assert markdown_rows(report.as_markdown(page))[-1] == want
+    assert Page(report.as_html(page)).rows[-1] == expected
+    assert markdown_rows(report.as_markdown(page))[-1] == expected
     (parsed,) = csv_rows(report.claims_as_csv(page))
     assert float(parsed["gain"]) == 1.5 and float(parsed["low"]) == -0.004 and float(parsed["high"]) == 2.5
     assert parsed["verdict"] == "undecided" and float(parsed["published"]) == 8.74
 
 
-def test_published_numbers_come_back_from_csv():
+def test_csv_report_contains_the_published_numbers():
     lines = csv_rows(report.as_csv(Report("t", list(published.TABLES.values()))))
     rows = [(table, row) for table in published.TABLES.values() for row in table.rows]
     assert len(lines) == len(rows) == 34
@@ -319,7 +320,7 @@ def test_published_numbers_come_back_from_csv():
         assert {c: float(line[c]) for c in table.columns} == expected.seeds[0]
 
 
-def test_files_are_written_where_asked(tmp_path):
+def test_report_files_are_written_to_the_given_folder(tmp_path):
     page = full_report()
     paths = report.write_report(page, tmp_path / "new" / "folder", "table1")
     assert [path.name for path in paths] == ["table1.html", "table1.md", "table1.csv", "table1_claims.csv"]

@@ -1,23 +1,22 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
 from experiments.sections import ablations
 from experiments.sections.study import train_and_measure
-from msmm.configs import openclipart, scenes
+from msmm.configs import flatten, openclipart, replace_flat, scenes
 from msmm.scoring.metrics import annotation_metrics
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 def rows_of(table):
     return {row.name: row.seeds[0] for row in table.rows}
 
 
-def top(scores, counts):
-    """The best labels of each image, one image at a time."""
+def choose_top(scores, counts):
+    """Returns the `counts` best labels of each image, one image at a time."""
     chosen = np.zeros(scores.shape, bool)
     for row, (values, count) in enumerate(zip(scores, counts, strict=True)):
         ranking = sorted(range(len(values)), key=lambda j: (-values[j], j))
@@ -25,24 +24,25 @@ def top(scores, counts):
     return chosen
 
 
-def test_k_changes_the_length_of_the_lists_and_nothing_else(measured):
+def test_k_changes_only_the_number_of_labels(measured):
     (table,) = ablations.fixed_length_section(measured).tables
     rows = rows_of(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
     assert list(rows) == [f"k = {k}" + " (as set)" * (k == 3) for k in range(1, 9)] + [
         f"{COMPLETE}, predicted"
     ]
     for k, name in enumerate(list(rows)[:8], start=1):
-        expected = annotation_metrics(measured.truth, top(scores, [k] * len(scores)))
+        expected = annotation_metrics(measured.truth, choose_top(scores, [k] * len(scores)))
         assert rows[name] == pytest.approx(expected)
-    assert rows["k = 3 (as set)"] == pytest.approx(measured.rows["MS-CNN+Tags"].metrics[0])
+    top_3 = measured.rows["MS-CNN+Tags"].metrics[0]
+    assert rows["k = 3 (as set)"] == pytest.approx({name: top_3[name] for name in rows["k = 3 (as set)"]})
 
 
-def test_roundings_against_a_loop(measured):
+def test_rounding_rules_equal_a_plain_loop(measured):
     (table,) = ablations.rounding_section(measured).tables
     rows = rows_of(table)
-    scores = annotate(measured.run, VARIANTS[COMPLETE]).scores
-    raw = raw_quantity(measured.run, VARIANTS[COMPLETE]).astype(float)
+    scores = predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores
+    raw = predict_raw_quantity(measured.run, TABLE_ROWS[COMPLETE]).astype(float)
     rules = {
         "nearest, at least 1 (decision 21)": lambda x: max(1, int(np.floor(x + 0.5))),
         "nearest": lambda x: max(0, int(np.floor(x + 0.5))),
@@ -53,7 +53,7 @@ def test_roundings_against_a_loop(measured):
     assert list(rows) == list(rules)
     for name, rule in rules.items():
         counts = [min(rule(x), scores.shape[1]) for x in raw]
-        expected = annotation_metrics(measured.truth, top(scores, counts))
+        expected = annotation_metrics(measured.truth, choose_top(scores, counts))
         expected["Accuracy"] = 100 * sum(c == m for c, m in zip(counts, truth, strict=True)) / len(truth)
         assert rows[name] == pytest.approx(expected)
     first = rows["nearest, at least 1 (decision 21)"]
@@ -64,15 +64,15 @@ def test_roundings_against_a_loop(measured):
 
 @pytest.mark.parametrize("of", ["bn_decay", "weight_decay", "textual_dropout", "classifier_loss"])
 @pytest.mark.parametrize("config", [scenes.Config(), openclipart.Config(), scenes.Config(weight_decay=0.01)])
-def test_compared_settings_contain_the_runs_own_once(of, config):
+def test_compared_settings_contain_the_settings_of_the_run_once(of, config):
     compared = list(ablations.list_settings(of, config).values())
-    assert sum(all(getattr(config, k) == v for k, v in fields.items()) for fields in compared) == 1
+    assert sum(all(flatten(config)[k] == v for k, v in fields.items()) for fields in compared) == 1
     assert all(fields.keys() == compared[0].keys() for fields in compared)
     for fields in compared:
-        dataclasses.replace(config, **fields)
+        replace_flat(config, fields)
 
 
-def test_the_readings_of_09997_are_compared():
+def test_interpretations_of_the_decay_0_9997_are_compared():
     config = openclipart.Config()
     decays = list(ablations.list_settings("bn_decay", config).values())
     assert {"bn_momentum": 0.9997, "bn_batches": 0} in decays
@@ -82,7 +82,7 @@ def test_the_readings_of_09997_are_compared():
 
 
 @pytest.mark.slow
-def test_other_settings_train_only_what_depends_on_them(measured, tmp_path, capsys):
+def test_changed_setting_retrains_only_dependent_stages(measured, tmp_path, capsys):
     import shutil
 
     shutil.copytree(measured.run.workdir, tmp_path / "run")
@@ -96,17 +96,17 @@ def test_other_settings_train_only_what_depends_on_them(measured, tmp_path, caps
     assert rows["0 (as set)"]["MS-CNN +Tags+LQP"] == own.rows[COMPLETE].metrics[0]["H-F1"]
     assert rows["0 (as set)"]["CNN"] == rows["0.5"]["CNN"]
     workdir = run.workdir / "ablation" / "textual_dropout" / "textual_dropout=0.5"
-    config = dataclasses.replace(run.config, textual_dropout=0.5)
+    config = replace_flat(run.config, {"textual_dropout": 0.5})
     variant = Run(workdir, run.dataset, config, 0, run.features_directory)
-    # Copied stages change nothing: training from the start gives the same weights.
+    # Training from the start gives the same weights as copied stages.
     alone = train_and_measure([Run(tmp_path / "alone", run.dataset, config)])
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         assert variant.stage_record(stage)["weights"] == alone.run.stage_record(stage)["weights"], stage
     assert rows["0.5"]["MS-CNN +Tags+LQP"] == alone.rows[COMPLETE].metrics[0]["H-F1"]
 
 
 @pytest.mark.slow
-def test_losses_of_the_classifier_train_it_alone(measured, tmp_path, capsys):
+def test_changed_classifier_loss_retrains_only_the_classifier(measured, tmp_path, capsys):
     import shutil
 
     shutil.copytree(measured.run.workdir, tmp_path / "run")
@@ -125,7 +125,7 @@ def test_losses_of_the_classifier_train_it_alone(measured, tmp_path, capsys):
     assert any(other["MS-CNN +Tags"] != first["MS-CNN +Tags"] for other in others)
 
 
-def test_class_tags_are_compared_on_what_both_have(measured):
+def test_class_tags_are_compared_on_shared_images_and_classes(measured):
     (table,) = ablations.class_tags_section(measured, measured).tables
     rows = rows_of(table)
     own = {column: measured.rows[name].metrics[0]["H-F1"] for name, column in ablations._MODELS.items()}

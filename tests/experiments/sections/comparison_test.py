@@ -1,4 +1,4 @@
-"""Tables III and IV over a run whose stages have finished; the methods train for one epoch."""
+"""Tables III and IV of a run with finished stages; the baselines train for one epoch."""
 
 import shutil
 
@@ -9,29 +9,33 @@ from sklearn.metrics import average_precision_score
 from experiments.reporting import published
 from experiments.sections import comparison
 from experiments.sections.study import train_and_measure
-from msmm.baselines.registry import METHODS
+from msmm.baselines.registry import load_baselines
+from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training import baseline_tasks
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.table_rows import predict_row
 from tests.conftest import TINY
+
+BASELINES = load_baselines()
 
 
 @pytest.fixture(scope="module")
 def measured(trained_run, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("table3") / "run"
     shutil.copytree(trained_run.workdir, workdir)
-    epochs = {f"{name}_epochs": 1 for name in METHODS}
-    whole = train_and_measure([Run(workdir, trained_run.dataset, Config(**TINY, **epochs))])
-    return whole, comparison.comparison_section(whole, "III")
+    epochs = {f"{name}_epochs": 1 for name in BASELINES}
+    study = train_and_measure([Run(workdir, trained_run.dataset, replace_flat(Config(), TINY | epochs))])
+    return study, comparison.comparison_section(study, "III")
 
 
 def rows(table):
     return {row.name: row.seeds[0] for row in table.rows}
 
 
-def test_rows_are_the_papers_in_its_order(measured):
+def test_comparison_rows_have_the_order_of_the_paper(measured):
     assert [row.name for row in measured[1].tables[0].rows] == [
         row.name for row in published.TABLES["III"].rows
     ]
@@ -39,46 +43,46 @@ def test_rows_are_the_papers_in_its_order(measured):
         assert ours.multi_modal == theirs.multi_modal
 
 
-def test_counting_is_apart_from_ranking(measured):
-    whole, section = measured
+def test_methods_are_compared_with_our_and_true_label_counts(measured):
+    study, section = measured
     _, _, _, with_ours, with_true, lengths = section.tables
-    ours = annotate(whole.run, VARIANTS[COMPLETE]).counts.mean()
-    without_tags = annotate(whole.run, VARIANTS["MS-CNN+LQP"]).counts.mean()
-    by_title = {method.title: method for method in METHODS.values()}
+    ours = predict_row(study.run, TABLE_ROWS[COMPLETE]).counts.mean()
+    without_tags = predict_row(study.run, TABLE_ROWS["MS-CNN+LQP"]).counts.mean()
+    by_title = {method.title: method for method in BASELINES.values()}
     for name, metrics in rows(with_ours).items():
         method = by_title.get(name.removesuffix(" + our quantity"))
         expected = ours if method is None or method.multi_modal else without_tags
         assert metrics["mean predicted"] == pytest.approx(expected)
     for metrics in rows(with_true).values():
         assert metrics["I-P"] == metrics["I-R"]
-    ratio = whole.run.split("test").counts.mean() / whole.run.config.k
+    ratio = study.run.split("test").counts.mean() / study.run.config.k
     fixed = [name.removesuffix(", true quantity") for name in rows(with_true)][1:]
     for name, metrics in rows(lengths).items():
         if name in fixed:
-            assert metrics["mean predicted"] == whole.run.config.k
+            assert metrics["mean predicted"] == study.run.config.k
             assert metrics["I-P"] / metrics["I-R"] == pytest.approx(ratio)
 
 
-def test_the_ranking_table_is_scikit_learns_and_leaves_decoders_out(measured):
-    whole, section = measured
+def test_ranking_table_equals_scikit_learn_and_omits_decoders(measured):
+    study, section = measured
     table = rows(section.tables[2])
-    titles = [METHODS[n].title for n in ("sinn", "tag_neighbour", "warp", "softmax", "logistic")]
+    titles = [BASELINES[n].title for n in ("sinn", "tag_neighbour", "warp", "softmax", "logistic")]
     assert list(table) == ["Ours", *titles]
-    truth = whole.truth
+    truth = study.truth
     present = truth.any(axis=0)
     for name in ("sinn", "tag_neighbour", "warp"):
-        scores = baseline_tasks.annotate(whole.run, name).scores
+        scores = baseline_tasks.predict_baseline(study.run, name).scores
         expected = 100 * average_precision_score(truth[:, present], scores[:, present])
-        row = table[METHODS[name].title]
+        row = table[BASELINES[name].title]
         assert row["mAP"] == pytest.approx(expected)
         if name == "warp":
-            assert "I-F1 at p 0.5" not in row, "its scores are no probabilities"
+            assert "I-F1 at p 0.5" not in row, "the scores are not probabilities"
         else:
             half = {"sinn": 0.0, "tag_neighbour": 0.5}[name]
             assert row["I-F1 at p 0.5"] == annotation_metrics(truth, scores > half)["I-F1"]
 
 
-def test_ours_is_compared_with_every_method(measured):
+def test_claims_compare_ours_with_every_baseline(measured):
     _, section = measured
     table = rows(section.tables[0])
     assert [o.claim.worse for o in section.outcomes] == list(table)[2:]
@@ -86,15 +90,15 @@ def test_ours_is_compared_with_every_method(measured):
     for outcome in section.outcomes:
         gain = table["Ours"]["H-F1"] - table[outcome.claim.worse]["H-F1"]
         assert outcome.gains[0] == pytest.approx(gain)
-        there = printed["Ours"]["H-F1"] - printed[outcome.claim.worse]["H-F1"]
-        assert outcome.published == pytest.approx(there, abs=0.006)
+        published_gain = printed["Ours"]["H-F1"] - printed[outcome.claim.worse]["H-F1"]
+        assert outcome.published == pytest.approx(published_gain, abs=0.006)
         assert np.isfinite(outcome.interval).all()
 
 
-def test_a_report_names_the_methods_settings_and_trunks(measured):
-    whole, section = measured
-    page = whole.make_report("Table III", [section], "command")
+def test_report_lists_settings_and_backbones_of_the_baselines(measured):
+    study, section = measured
+    page = study.make_report("Table III", [section], "command")
     named = [name for name, _, _ in page.settings]
-    for name, method in METHODS.items():
+    for name, method in BASELINES.items():
         assert f"{name}_learning_rate" in named
         assert any(method.title in note for note in page.notes)

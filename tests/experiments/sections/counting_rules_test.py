@@ -1,4 +1,4 @@
-"""The counting rules side by side, over a run whose stages have finished."""
+"""The comparison of counting rules on a run with finished stages."""
 
 import csv
 import dataclasses
@@ -8,13 +8,13 @@ import pytest
 
 from experiments.reporting import report
 from experiments.sections import counting_rules
-from msmm import quantities
+from msmm.quantities.registry import load_counting_rule
 from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 from msmm.training import frozen_features, model_parts, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def rows(table):
 
 
 @pytest.mark.parametrize(("table", "name"), [(0, "MS-CNN"), (2, "MS-CNN+Tags")])
-def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, name):
+def test_counting_rule_table_has_every_rule_and_the_upper_bound(section, measured, table, name):
     measured_rows = rows(section.tables[table])
     assert list(measured_rows) == [*counting_rules.TITLES.values(), counting_rules.BOUND]
     run = measured.run
     for estimator, title in counting_rules.TITLES.items():
-        figures = table_rows.measure(run, VARIANTS[name], quantity=estimator)[1]
+        figures = table_rows.measure_row(run, TABLE_ROWS[name], counting_rule=estimator)[1]
         assert measured_rows[title] == pytest.approx(figures)
     top, bound = (
         measured.rows[row].metrics[0] for row in (name, "Upper bound" if "Tags" in name else COMPLETE)
@@ -45,7 +45,7 @@ def test_the_table_goes_from_top_k_to_the_upper_bound(section, measured, table, 
     )
 
 
-def test_gains_are_differences_of_rows_with_the_bootstrap_interval(section, measured):
+def test_counting_rule_gains_are_row_differences_with_bootstrap_intervals(section, measured):
     assert len(section.outcomes) == 2 * (len(counting_rules.TITLES) - 1 + len(counting_rules.SIMPLE))
     for outcome in section.outcomes:
         name = outcome.claim.name.split(", ")[1]
@@ -55,61 +55,65 @@ def test_gains_are_differences_of_rows_with_the_bootstrap_interval(section, meas
     by_title = {title: estimator for estimator, title in counting_rules.TITLES.items()}
     outcome = section.outcomes[-1]
     better, worse = (
-        choose(table_rows.annotate(measured.run, VARIANTS["MS-CNN+Tags"], quantity=by_title[title]))
+        choose_labels(
+            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title])
+        )
         for title in (outcome.claim.better, outcome.claim.worse)
     )
     assert outcome.interval == pytest.approx(metric_gain(measured.truth, [worse], [better]).interval)
 
 
-def test_rules_by_size_use_that_many_held_out_images(section, measured):
+def test_rules_by_calibration_size_use_that_many_held_out_images(section, measured):
     few = section.tables[1:4:2]
     for table, name in zip(few, counting_rules.CLASSIFIERS, strict=True):
-        assert table.columns == ["5 images", "10 images"]  # ten are held out
+        assert table.columns == ["5 images", "10 images"]  # ten images are held out
         for row in table.rows:
             estimator = {title: key for key, title in counting_rules.TITLES.items()}[row.name]
-            figures = table_rows.measure(measured.run, VARIANTS[name], quantity=estimator)[1]
+            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], counting_rule=estimator)[1]
             assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
     outputs = counting_rules.ClassifierOutputs.compute(measured.run, "MS-CNN+Tags")
     values = []
     for draw in range(counting_rules.DRAWS):
         some = np.random.default_rng(draw).permutation(10)[:5]
-        fitted = quantities.ESTIMATORS["threshold"].fit(outputs.held_out.take(some))
-        chosen = choose(fitted.annotate(outputs.probabilities, outputs.raw))
+        fitted = load_counting_rule("threshold").fit(outputs.held_out.take(some))
+        chosen = choose_labels(fitted.apply(outputs.probabilities, outputs.raw))
         values.append(annotation_metrics(measured.truth, chosen)["H-F1"])
     assert rows(few[1])["one threshold"]["5 images"] == pytest.approx(np.mean(values))
 
 
-def test_images_without_their_tags(section, measured):
+def test_predictions_without_tags_use_zero_tags(section, measured):
     measured_rows, run = rows(section.tables[4]), measured.run
-    figures = table_rows.measure(run, VARIANTS["MS-CNN+LQP"])[1]
+    figures = table_rows.measure_row(run, TABLE_ROWS["MS-CNN+LQP"])[1]
     assert measured_rows["MS-CNN, regression (the paper's)"]["H-F1"] == pytest.approx(figures["H-F1"])
     assert measured_rows[f"MS-CNN+Tags, {counting_rules.BOUND}"]["Accuracy"] == 100
-    f_t = model_parts.load(run, "textual").predict_on_batch(np.zeros((1, len(run.dataset.tags)), np.float32))
-    feature = np.concatenate([frozen_features.visual(run, "test")[7:8], f_t], axis=1)
+    f_t = model_parts.load_part(run, "textual").predict_on_batch(
+        np.zeros((1, len(run.dataset.tags)), np.float32)
+    )
+    feature = np.concatenate([frozen_features.visual_features(run, "test")[7:8], f_t], axis=1)
     scores, raw = counting_rules.predict_without_tags(run)
-    logits = model_parts.load(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
+    logits = model_parts.load_part(run, "classifier").predict_on_batch(feature)[0].astype(np.float64)
     np.testing.assert_allclose(scores[7], 1 / (1 + np.exp(-logits)), rtol=1e-4)
     np.testing.assert_allclose(
-        raw[7], model_parts.load(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
+        raw[7], model_parts.load_part(run, "quantity").predict_on_batch(feature)[0, 0], rtol=1e-4
     )
 
 
-def test_the_choice_does_not_look_at_test_images(measured, section):
-    """With other labels of all test images the same estimator is chosen, and chooses the same labels."""
-    run = Run(measured.run.workdir, measured.run.dataset, measured.run.config)  # with splits of its own
+def test_choice_of_the_counting_rule_ignores_test_labels(measured, section):
+    """Permuted test labels change neither the chosen counting rule nor its predicted lengths."""
+    run = Run(measured.run.workdir, measured.run.dataset, measured.run.config)  # loads its own splits
     labels = run.split("test").labels
     labels[:] = np.random.default_rng(0).permutation(labels)
     study = dataclasses.replace(measured, runs=[run])
-    again = counting_rules.counting_rules_section(study)
-    assert again.notes == section.notes
+    repeated = counting_rules.counting_rules_section(study)
+    assert repeated.notes == section.notes
     lengths = [
-        [row["mean predicted"] for row in list(rows(s.tables[2]).values())[:-1]] for s in (again, section)
+        [row["mean predicted"] for row in list(rows(s.tables[2]).values())[:-1]] for s in (repeated, section)
     ]
     assert lengths[0] == lengths[1]
-    assert rows(again.tables[2])["top k"]["H-F1"] != rows(section.tables[2])["top k"]["H-F1"]
+    assert rows(repeated.tables[2])["top k"]["H-F1"] != rows(section.tables[2])["top k"]["H-F1"]
 
 
-def test_the_report_has_it_all(section, measured, tmp_path):
+def test_counting_rule_report_has_claims_and_figures(section, measured, tmp_path):
     page = measured.make_report(
         "How many labels?", [section], "command", claims_heading=counting_rules.CLAIMS_HEADING
     )

@@ -1,4 +1,4 @@
-"""Every figure, from its tooltips and its matplotlib axes, against an independent computation."""
+"""Tooltips and axes of every figure, compared with an independent computation."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure as Drawing
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
-from msmm.training.stages import STAGES
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import predict_row
 
 TITLE = "{http://www.w3.org/2000/svg}title"
 
@@ -21,12 +22,12 @@ def tooltips(figure):
 
 
 def dots(axes):
-    """(x, y, tooltip) of the single dots."""
+    """Returns (x, y, tooltip) of each dot."""
     lines = [line for line in axes.lines if line.get_marker() == "o"]
     return [(*line.get_xydata()[0], line.get_gid().removeprefix("tooltip:")) for line in lines]
 
 
-def test_the_confusion_matrix_counts_pairs():
+def test_confusion_matrix_counts_pairs():
     truth, predicted = np.array([1, 1, 2, 3, 1]), np.array([1, 2, 2, 1, 2])
     expected = np.zeros((4, 4), int)
     for m, n in zip(truth, predicted, strict=True):
@@ -34,7 +35,7 @@ def test_the_confusion_matrix_counts_pairs():
     np.testing.assert_array_equal(confusion_matrix(truth, predicted, 4), expected)
 
 
-def test_the_quantities_drawn_are_summed_over_seeds(measured):
+def test_quantities_figure_sums_counts_over_seeds(measured):
     run = measured.run
     rng = np.random.default_rng(0)
     chosen = [rng.random(measured.truth.shape) < 0.2 for _ in range(2)]
@@ -48,12 +49,12 @@ def test_the_quantities_drawn_are_summed_over_seeds(measured):
     for seed in chosen:
         for t, c in zip(measured.truth, seed, strict=True):
             expected[int(t.sum()), int(c.sum())] = expected.get((int(t.sum()), int(c.sum())), 0) + 1
-    assert {place: count for place, count in drawn.items() if count} == expected
+    assert {cell: count for cell, count in drawn.items() if count} == expected
     diagonal = sum(count for (m, n), count in expected.items() if m == n) / sum(expected.values())
     assert f"{100 * diagonal:.2f} % lie on the diagonal" in figure.notes[0]
 
 
-def test_the_shade_of_a_cell_is_its_share_of_the_row():
+def test_confusion_cell_opacity_is_its_share_of_the_row():
     axes = Drawing().subplots()
     counts = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
     diagnostics.draw_confusion(axes, counts, np.array([1, 2, 5]))
@@ -64,7 +65,7 @@ def test_the_shade_of_a_cell_is_its_share_of_the_row():
     assert axes.transData.transform(top_left.get_xy())[1] > axes.transData.transform(bottom_right.get_xy())[1]
 
 
-def test_the_classes_drawn_have_their_frequency_and_f1(measured):
+def test_classes_figure_shows_frequency_and_f1(measured):
     run, chosen = measured.run, measured.rows[COMPLETE].chosen[0]
     expected = []
     for i, name in enumerate(run.dataset.labels):
@@ -76,7 +77,7 @@ def test_the_classes_drawn_have_their_frequency_and_f1(measured):
     assert tooltips(diagnostics.classes_figure(measured)) == expected
 
 
-def test_classes_are_drawn_at_their_mean_with_their_spread():
+def test_classes_figure_shows_mean_f1_and_spread_over_seeds():
     axes = Drawing().subplots()
     f1, frequency = np.array([[50.0, 0.0, 100.0], [70.0, 0.0, 90.0]]), np.array([10, 0, 200])
     diagnostics.draw_classes(axes, frequency, f1, ["a", "b", "c"])
@@ -88,7 +89,7 @@ def test_classes_are_drawn_at_their_mean_with_their_spread():
     assert {text.get_text() for text in axes.texts} == {"a", "b", "c"}
 
 
-def test_names_of_classes_cover_no_other_name():
+def test_class_names_in_the_figure_do_not_overlap():
     drawing = Drawing(figsize=(12, 6), dpi=72)
     axes = drawing.subplots()
     rng = np.random.default_rng(0)
@@ -100,7 +101,7 @@ def test_names_of_classes_cover_no_other_name():
     assert not any(a.overlaps(b) for i, a in enumerate(shrunk) for b in shrunk[:i])
 
 
-def test_reliability_against_a_loop():
+def test_reliability_bins_equal_a_plain_loop():
     rng = np.random.default_rng(1)
     p = np.concatenate([rng.random(500), [0.0, 1.0, 0.1, 0.3, 0.7]]).reshape(-1, 5).astype(np.float32)
     truth = rng.random(p.shape) < p**2
@@ -108,23 +109,23 @@ def test_reliability_against_a_loop():
     pairs = [[] for _ in range(10)]
     for value, true in zip(p.ravel().tolist(), truth.ravel().tolist(), strict=True):
         pairs[min(int(value * 10), 9)].append((value, true))
-    for one, expected in zip(bins, pairs, strict=True):
-        assert one.count == len(expected)
-        assert one.mean == pytest.approx(np.mean([v for v, _ in expected]))
-        assert one.share == pytest.approx(np.mean([t for _, t in expected]))
+    for bin_, expected in zip(bins, pairs, strict=True):
+        assert bin_.count == len(expected)
+        assert bin_.mean == pytest.approx(np.mean([v for v, _ in expected]))
+        assert bin_.share == pytest.approx(np.mean([t for _, t in expected]))
     error = sum(abs(sum(t - v for v, t in expected)) for expected in pairs) / p.size
     assert calibration_error(bins) == pytest.approx(error)
 
 
-def test_calibration_error_of_hand_made_bins():
+def test_calibration_error_of_known_bins():
     assert calibration_error([Bin(0, 0.0, 0.0), Bin(3, 0.5, 0.25), Bin(1, 0.9, 1.0)]) == pytest.approx(
         (3 * 0.25 + 1 * 0.1) / 4
     )
 
 
-def test_the_reliability_drawn_is_that_of_the_models_probabilities(measured):
+def test_reliability_figure_shows_the_bins_of_the_model_probabilities(measured):
     figure = diagnostics.reliability_figure(measured)
-    bins = reliability_bins(measured.truth, annotate(measured.run, VARIANTS[COMPLETE]).scores)
+    bins = reliability_bins(measured.truth, predict_row(measured.run, TABLE_ROWS[COMPLETE]).scores)
     filled = [b for b in bins if b.count]
     assert sum(b.count for b in filled) == measured.truth.size
     expected = [
@@ -134,7 +135,7 @@ def test_the_reliability_drawn_is_that_of_the_models_probabilities(measured):
     assert f"{100 * calibration_error(bins):.2f} %" in figure.notes[1]
 
 
-def test_the_reliability_diagram_has_a_dot_and_a_bar_per_bin():
+def test_reliability_diagram_has_a_dot_and_a_bar_per_filled_bin():
     drawing = Drawing()
     bins = [Bin(0, 0.0, 0.0)] * 8 + [Bin(30, 0.85, 0.6), Bin(4, 0.95, 1.0)]
     diagnostics.draw_reliability(drawing, {0: bins})
@@ -144,17 +145,17 @@ def test_the_reliability_diagram_has_a_dot_and_a_bar_per_bin():
     np.testing.assert_allclose(bars, [(0.85, 30), (0.95, 4)])
 
 
-def test_learning_curves_are_the_history(measured):
+def test_learning_curves_show_the_training_history(measured):
     for figure, metric in zip(diagnostics.learning_curves(measured), ("loss", None), strict=True):
         kept = [title for title in tooltips(figure) if "is kept" in title]
-        assert len(kept) == len(STAGES)
-        for title, stage in zip(kept, STAGES, strict=True):
+        assert len(kept) == len(PAPER_STAGES)
+        for title, stage in zip(kept, PAPER_STAGES, strict=True):
             record = measured.run.stage_record(stage)
             name = metric or ("Accuracy" if stage.startswith("quantity") else "H-F1")
             best = record["best_epoch"]
             value = record["history"][best - 1]["held-out"][name]
             assert title == f"seed 0: epoch {best} is kept, {name} {value:.4g}"
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         axes = Drawing().subplots()
         diagnostics.draw_curves(axes, measured, stage, "loss")
         history = measured.run.stage_record(stage)["history"]

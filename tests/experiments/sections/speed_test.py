@@ -3,20 +3,20 @@ import json
 import pytest
 
 from experiments.sections import speed
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_STAGES
 
 
-def test_percentiles_by_hand():
+def test_time_summary_equals_known_percentiles():
     times = speed.summarize_times([float(v) for v in range(100)] + [2575.0])
     assert times == {"median ms": 50, "p10 ms": 10, "p90 ms": 90, "mean ms": 75 - 50 / 101}
 
 
-def test_training_time_is_what_the_stages_record(measured):
+def test_training_table_contains_the_recorded_seconds_of_the_stages(measured):
     table = speed.training_table(measured)
     rows = {row.name: row.seeds[0] for row in table.rows}
-    assert list(rows) == [*STAGES, "all"]
+    assert list(rows) == [*PAPER_STAGES, "all"]
     total = 0.0
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         record = measured.run.stage_record(stage)
         assert rows[stage]["seconds"] == record["seconds"] and rows[stage]["epochs"] == 2
         total += record["seconds"]
@@ -24,7 +24,7 @@ def test_training_time_is_what_the_stages_record(measured):
 
 
 @pytest.mark.slow
-def test_times_are_kept_until_the_weights_change_or_they_are_asked_for_again(measured):
+def test_measured_times_are_cached_until_the_weights_or_the_machine_change(measured):
     first = speed.speed_section(measured)
     path = measured.run.workdir / "timing" / "timing.json"
     kept = json.loads(path.read_text())

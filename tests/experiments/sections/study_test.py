@@ -1,4 +1,4 @@
-"""From measured rows to a report, with fabricated labels so that every number is known."""
+"""Reports from measured rows, with fabricated labels so that every number is known."""
 
 import csv
 import fractions
@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from experiments.reporting import published, report
+from experiments.reporting import claims, published, report
 from experiments.sections import study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
+from msmm.training.row_table import TABLE_ROWS, TAGS_ONLY
 from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
-def exact(truth, chosen):
-    """Eq. 6-7 in fractions, counted image by image; printed to two decimals."""
+def exact_metrics(truth, chosen):
+    """Returns the metrics of Eq. 6-7 as exact fractions, counted image by image."""
     n, c = truth.shape
     correct = [sum(int(truth[i, j] and chosen[i, j]) for i in range(n)) for j in range(c)]
     predicted = [sum(int(chosen[i, j]) for i in range(n)) for j in range(c)]
@@ -35,14 +36,14 @@ def exact(truth, chosen):
     return dict(zip(METRICS, (100 * value for value in values), strict=True))
 
 
-def noisy(truth, errors, seed):
-    """The truth with a share of its entries turned round; every image keeps at least one label."""
+def flip_labels(truth, errors, seed):
+    """Returns the ground truth with a share of flipped entries; every image keeps at least one label."""
     predicted = truth ^ (np.random.default_rng(seed).random(truth.shape) < errors)
     predicted[~predicted.any(axis=1), 0] = True
     return predicted
 
 
-# The better the row, the fewer errors; but here the tags hurt.
+# Better rows have fewer errors, except that tags hurt here.
 ERRORS = {
     "Upper bound": 0.02,
     "MS-CNN+Tags+LQP": 0.12,
@@ -59,7 +60,7 @@ def fabricated(trained_run):
     truth = trained_run.split("test").labels
     rows = {}
     for i, (name, errors) in enumerate(ERRORS.items()):
-        chosen = [noisy(truth, errors, (i, seed)) for seed in range(2)]
+        chosen = [flip_labels(truth, errors, (i, seed)) for seed in range(2)]
         metrics = [annotation_metrics(truth, one) for one in chosen]
         rows[name] = MeasuredRow(chosen, metrics, "Tags" in name, "LQP" in name, name == "Upper bound")
     return Study([trained_run, trained_run], rows)
@@ -71,23 +72,23 @@ def page(fabricated):
     return study.add_summary(fabricated.make_report("Title", [section], "a command"), fabricated, 3723)
 
 
-def test_known_metrics_come_out_right_to_the_last_digit(fabricated, page):
+def test_report_contains_known_metrics_to_the_last_digit(fabricated, page):
     for cells in (Page(report.as_html(page)).rows, markdown_rows(report.as_markdown(page))):
         rows = {row[0]: row[3:] for row in reversed(cells) if len(row) == 10 and "±" in row[-1]}
         assert set(rows) == set(ERRORS)
         for name, row in fabricated.rows.items():
-            values = [exact(fabricated.truth, chosen) for chosen in row.chosen]
+            values = [exact_metrics(fabricated.truth, chosen) for chosen in row.chosen]
             for cell, metric in zip(rows[name], METRICS, strict=True):
                 a, b = (float(v[metric]) for v in values)
                 sd = abs(a - b) / 2**0.5
                 assert cell.replace("*", "") == f"{(a + b) / 2:.2f} ± {sd:.2f}"
 
 
-def test_csv_keeps_every_digit(fabricated, page):
+def test_csv_report_keeps_full_precision(fabricated, page):
     lines = list(csv.DictReader(io.StringIO(report.as_csv(page))))
     for name, row in fabricated.rows.items():
         for i, chosen in enumerate(row.chosen, start=1):
-            values = exact(fabricated.truth, chosen)
+            values = exact_metrics(fabricated.truth, chosen)
             (line,) = [
                 line
                 for line in lines
@@ -108,15 +109,15 @@ def test_contradicted_claims_are_reported(page):
     }
     assert verdicts["MS-CNN+Tags", "MS-CNN"] != "supported"
     summary = "\n".join(page.summary)
-    counts = {verdict: list(verdicts.values()).count(verdict) for verdict in report.VERDICTS}
+    counts = {verdict: list(verdicts.values()).count(verdict) for verdict in claims.VERDICTS}
     expected = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     assert f"Claims of the paper, of 5 measured: {expected}." in summary
     assert "Tags help, MS-CNN+Tags+LQP over MS-CNN+LQP by H-F1: contradicted." in summary
     assert "contradicted" in report.as_text(page)
-    assert report.ONE_SEED not in report.as_markdown(page).replace("\\", "")
+    assert claims.ONE_SEED not in report.as_markdown(page).replace("\\", "")
 
 
-def test_gains_are_differences_of_the_rows(fabricated, page):
+def test_claim_gains_are_differences_of_the_rows(fabricated, page):
     for outcome in page.outcomes:
         pairs = zip(
             fabricated.rows[outcome.claim.better].chosen,
@@ -124,11 +125,14 @@ def test_gains_are_differences_of_the_rows(fabricated, page):
             strict=True,
         )
         for gain, (better, worse) in zip(outcome.gains, pairs, strict=True):
-            expected = exact(fabricated.truth, better)["H-F1"] - exact(fabricated.truth, worse)["H-F1"]
+            expected = (
+                exact_metrics(fabricated.truth, better)["H-F1"]
+                - exact_metrics(fabricated.truth, worse)["H-F1"]
+            )
             assert gain == pytest.approx(float(expected), abs=1e-10)
 
 
-def test_the_summary_says_what_was_run_and_how_long(fabricated, page):
+def test_summary_names_data_set_backbone_seeds_and_duration(fabricated, page):
     run = fabricated.run
     assert page.summary[0] == (
         "scenes (100 training and 40 test images, 24 classes, 1000 tags), "
@@ -138,12 +142,12 @@ def test_the_summary_says_what_was_run_and_how_long(fabricated, page):
     assert run.dataset.fingerprint[:16] in page.summary[-1]
 
 
-def test_measured_and_published_share_no_table(page):
+def test_measured_and_published_rows_are_in_separate_tables(page):
     measured = [table for table in page.tables if table.heading.startswith("Measured")]
     assert [t for t in page.tables if t not in measured] == [published.TABLES["I"]]
 
 
-def test_sections_become_one_report(fabricated):
+def test_sections_are_combined_into_one_report(fabricated):
     figure = report.Figure("A heading", report.Picture("dot", "a dot", b"\x89PNG"), ["about it"])
     sections = [Section(notes=["first"]), Section(figures=[figure], notes=["second"])]
     page = fabricated.make_report("Title", sections, "python -m x\npython -m y")
@@ -154,7 +158,7 @@ def test_sections_become_one_report(fabricated):
     assert "![a dot](dot.png)" in report.as_markdown(page)
 
 
-def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
+def test_pictures_are_written_beside_the_markdown_report(fabricated, tmp_path):
     figure = report.Figure("A heading", report.Picture("a b", "dots", "<svg/>"))
     page = fabricated.make_report("Title", [Section(figures=[figure])], "")
     names = [path.name for path in report.write_report(page, tmp_path, "page")]
@@ -163,13 +167,13 @@ def test_pictures_are_written_beside_the_markdown(fabricated, tmp_path):
     assert "(a%20b.svg)" in (tmp_path / "page.md").read_text()
 
 
-def test_a_study_measures_what_the_variants_measure(measured):
+def test_study_rows_equal_the_measured_table_rows(measured):
     from msmm.training import table_rows
 
-    for name, variant in (table_rows.VARIANTS | table_rows.TAGS_ONLY).items():
-        chosen, metrics = table_rows.measure(measured.run, variant)
+    for name, variant in (TABLE_ROWS | TAGS_ONLY).items():
+        chosen, metrics = table_rows.measure_row(measured.run, variant)
         np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
-        scores = table_rows.probabilities(measured.run, variant, "test")
+        scores = table_rows.predict_probabilities(measured.run, variant, "test")
         present = measured.truth.any(axis=0)
         mean_ap = 100 * average_precision_score(measured.truth[:, present], scores[:, present])
         half = annotation_metrics(measured.truth, scores > 0.5)

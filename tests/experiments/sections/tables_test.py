@@ -6,7 +6,8 @@ import pytest
 from experiments.reporting import published
 from experiments.sections import tables
 from msmm.configs import mscoco, nus_wide, scenes
-from msmm.training.table_rows import COMPLETE, VARIANTS, annotate, raw_quantity
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.table_rows import predict_raw_quantity, predict_row
 
 
 @pytest.fixture(scope="module")
@@ -18,25 +19,25 @@ def rows_of(table):
     return {row.name: row.seeds[0] for row in table.rows}
 
 
-def by_hand(truth, raw):
-    """Accuracy and MSE, image by image."""
-    right = sum(max(1, int(np.floor(r + 0.5))) == m for m, r in zip(truth, raw, strict=True))
-    return 100 * right / len(truth), sum((r - m) ** 2 for m, r in zip(truth, raw, strict=True)) / len(truth)
+def metrics_by_loop(truth, raw):
+    """Returns accuracy and MSE, computed image by image."""
+    correct = sum(max(1, int(np.floor(r + 0.5))) == m for m, r in zip(truth, raw, strict=True))
+    return 100 * correct / len(truth), sum((r - m) ** 2 for m, r in zip(truth, raw, strict=True)) / len(truth)
 
 
-def test_the_regressors_are_the_papers_rows(measured, section):
+def test_quantity_table_has_the_rows_of_the_paper(measured, section):
     ours, printed, _ = section.tables
     assert printed is published.TABLES["V"]
     assert [row.name for row in ours.rows] == [row.name for row in printed.rows]
     truth = [int(labels.sum()) for labels in measured.truth]
     for name, variant in (("MS-CNN", "MS-CNN+LQP"), ("MS-CNN+Tags", COMPLETE)):
-        raw = raw_quantity(measured.run, VARIANTS[variant]).astype(float)
+        raw = predict_raw_quantity(measured.run, TABLE_ROWS[variant]).astype(float)
         row = rows_of(ours)[name]
-        assert (row["Accuracy"], row["MSE"]) == pytest.approx(by_hand(truth, raw))
+        assert (row["Accuracy"], row["MSE"]) == pytest.approx(metrics_by_loop(truth, raw))
         assert row["variance of true"] == pytest.approx(np.var(truth))
 
 
-def test_what_needs_no_regressor_against_a_loop(measured, section):
+def test_quantity_baselines_without_a_regressor_equal_a_plain_loop(measured, section):
     run = measured.run
     truth = [int(labels.sum()) for labels in measured.truth]
     train = [int(labels.sum()) for labels in run.split("train").labels]
@@ -45,22 +46,24 @@ def test_what_needs_no_regressor_against_a_loop(measured, section):
         "most common training count": [collections.Counter(sorted(train)).most_common(1)[0][0]] * len(truth),
     }
     for name in ("MS-CNN", "MS-CNN+Tags"):
-        p = annotate(run, VARIANTS[name]).scores.astype(float)
+        p = predict_row(run, TABLE_ROWS[name]).scores.astype(float)
         expected[f"Σp, {name}"] = [sum(row) for row in p]
         expected[f"count of p > 0.5, {name}"] = [sum(v > 0.5 for v in row) for row in p]
     rows = rows_of(section.tables[2])
     assert list(rows) == list(expected)
     for name, raw in expected.items():
-        assert (rows[name]["Accuracy"], rows[name]["MSE"]) == pytest.approx(by_hand(truth, raw), rel=1e-5)
+        assert (rows[name]["Accuracy"], rows[name]["MSE"]) == pytest.approx(
+            metrics_by_loop(truth, raw), rel=1e-5
+        )
 
 
-def test_no_constant_beats_the_variance(section):
+def test_constant_quantity_predictions_have_at_least_the_variance_as_mse(section):
     for name, row in rows_of(section.tables[2]).items():
         if "training" in name:
             assert row["MSE"] >= row["variance of true"]
 
 
-def test_both_measures_are_claims_and_the_45_percent_are_compared(measured, section):
+def test_quantity_claims_cover_mse_and_accuracy_and_the_note_compares_45_percent(measured, section):
     assert [o.claim.metric for o in section.outcomes] == ["MSE", "Accuracy"]
     rows = rows_of(section.tables[0])
     accuracy = rows["MS-CNN+Tags"]["Accuracy"] - rows["MS-CNN"]["Accuracy"]
@@ -80,7 +83,7 @@ def test_both_measures_are_claims_and_the_45_percent_are_compared(measured, sect
         (scenes.Config(), ("I", "III", "V")),
     ],
 )
-def test_a_data_set_is_laid_beside_its_own_tables(config, numbers, make_run):
+def test_data_set_is_compared_with_its_published_tables(config, numbers, make_run):
     run = make_run()
     run.config = config
     assert tables.table_numbers(run) == numbers

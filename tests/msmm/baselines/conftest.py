@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
-from msmm.baselines.method import Examples
+from msmm.baselines.baseline import Examples
+from msmm.configs import replace_flat
 from msmm.configs.base import Config
 from msmm.training import frozen_features
 
@@ -12,13 +13,13 @@ from msmm.training import frozen_features
 @pytest.fixture
 def small_networks(monkeypatch):
     """Recurrent networks of 64 units, which train in seconds."""
-    for room in (cnn_rnn, ria, sr_cnn_rnn):
-        monkeypatch.setattr(room, "UNITS", 64)
+    for module in (cnn_rnn, ria, sr_cnn_rnn):
+        monkeypatch.setattr(module, "UNITS", 64)
 
 
 @pytest.fixture
 def make_method(tmp_path):
-    """Makes a method on splits of random examples, or on splits given; settings by name."""
+    """Returns a function that creates a baseline on random or given splits, with settings by flat name."""
 
     def make(method, splits=None, sizes=(30, 12), classes=5, tags=9, feature_size=4, **settings):
         if splits is None:
@@ -33,7 +34,10 @@ def make_method(tmp_path):
             }
         feature_size = splits["train"].features.shape[1]
         return method(
-            Config(**settings), splits, feature_size, functools.partial(frozen_features.cached, tmp_path)
+            replace_flat(Config(), settings),
+            splits,
+            feature_size,
+            functools.partial(frozen_features.cache_arrays, tmp_path),
         )
 
     return make

@@ -1,4 +1,4 @@
-"""The rooms of CNN-RNN, RIA and SR-CNN-RNN: sizes, equations, and what they can learn."""
+"""CNN-RNN, RIA and SR-CNN-RNN: parameter counts, equations, and training on six images."""
 
 import functools
 
@@ -8,14 +8,15 @@ import pytest
 from keras import ops
 
 from msmm.baselines import sequences
+from msmm.baselines.baseline import Examples, predict_arrays
 from msmm.baselines.cnn_rnn import CnnRnn
-from msmm.baselines.method import Examples, predict
 from msmm.baselines.ria import Ria
-from msmm.baselines.sr_cnn_rnn import SrCnnRnn, area, true_tags
+from msmm.baselines.sr_cnn_rnn import SrCnnRnn, find_true_tags, roc_area
+from msmm.configs import replace_flat
 from msmm.configs.base import Config
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 
-ROOMS = {"cnn_rnn": CnnRnn, "ria": Ria, "sr_cnn_rnn": SrCnnRnn}
+BASELINES = {"cnn_rnn": CnnRnn, "ria": Ria, "sr_cnn_rnn": SrCnnRnn}
 EPOCHS, RATE = 150, 0.01
 LABELS = np.array(
     [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [1, 0, 1, 1, 1]],
@@ -27,25 +28,25 @@ def uncached(kind, key, num_rows, batches, dtype):
     return [np.concatenate(pieces) for pieces in zip(*batches(), strict=True)]
 
 
-def method(name, labels=LABELS, feature_size=8, tags=0, **settings):
-    """A method on random features; test split = training split."""
+def create(name, labels=LABELS, feature_size=8, tags=0, **settings):
+    """Returns a baseline on random features; the test split is the training split."""
     rng = np.random.default_rng(0)
     features = rng.random((len(labels), feature_size), np.float32)
     examples = Examples(features, rng.random((len(labels), tags)) < 0.5, labels)
-    config = Config(**{"sr_cnn_rnn_tags": tags > 0, **settings})
-    return ROOMS[name](config, {"train": examples, "test": examples}, feature_size, uncached)
+    config = replace_flat(Config(), {"sr_cnn_rnn_tags": tags > 0, **settings})
+    return BASELINES[name](config, {"train": examples, "test": examples}, feature_size, uncached)
 
 
 @functools.cache
-def learnt(name, order="rare_first", tags=0):
-    """A network of a method, trained on all images at once."""
-    room = method(name, tags=tags, **{f"{name}_order": order} if name != "sr_cnn_rnn" else {})
+def train_network(name, order="rare_first", tags=0):
+    """Returns the network of a baseline, trained on all images at once."""
+    method = create(name, tags=tags, **{f"{name}_order": order} if name != "sr_cnn_rnn" else {})
     keras.utils.set_random_seed(0)
-    network = room.build()
-    network.compile(room.optimizer(RATE, EPOCHS), loss=room.loss, jit_compile=False)
+    network = method.build()
+    network.compile(method.optimizer(RATE, EPOCHS), loss=method.loss, jit_compile=False)
     rng, rows = np.random.default_rng(0), np.arange(len(LABELS))
     for epoch in range(EPOCHS):
-        network.train_on_batch(room.inputs(rows, epoch, rng), room.targets(rows, rng))
+        network.train_on_batch(method.inputs(rows, epoch, rng), method.targets(rows, rng))
     return network
 
 
@@ -53,42 +54,44 @@ def learnt(name, order="rare_first", tags=0):
 @pytest.mark.parametrize(
     ("name", "order"), [("cnn_rnn", "frequent_first"), ("ria", "rare_first"), ("sr_cnn_rnn", "rare_first")]
 )
-def test_it_learns_six_images_by_heart(small_networks, name, order, beam):
+def test_a_recurrent_baseline_memorises_six_images(small_networks, name, order, beam):
     settings = {"cnn_rnn_free_length": True, f"{name}_beam": beam}
     tags = 4 if name == "sr_cnn_rnn" else 0
-    room, network = method(name, tags=tags, **settings), learnt(name, order, tags)
-    annotated = room.annotate(network, "test", np.arange(6))
-    np.testing.assert_array_equal(choose(annotated), LABELS)
-    np.testing.assert_array_equal(annotated.counts, LABELS.sum(axis=1))
-    in_order = sequences.label_order(LABELS, order)
-    for scores, labels in zip(annotated.scores, LABELS, strict=True):
+    method, network = create(name, tags=tags, **settings), train_network(name, order, tags)
+    predictions = method.predict(network, "test", np.arange(6))
+    np.testing.assert_array_equal(choose_labels(predictions), LABELS)
+    np.testing.assert_array_equal(predictions.counts, LABELS.sum(axis=1))
+    in_order = sequences.order_classes(LABELS, order)
+    for scores, labels in zip(predictions.scores, LABELS, strict=True):
         assert np.argsort(-scores)[: labels.sum()].tolist() == in_order[labels[in_order]].tolist()
-    backwards = room.annotate(network, "test", np.arange(6)[::-1])
-    # Other rows of a batch may be summed in another order.
-    np.testing.assert_allclose(backwards.scores[::-1], annotated.scores, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(backwards.counts[::-1], annotated.counts)
+    backwards = method.predict(network, "test", np.arange(6)[::-1])
+    # The order of summation depends on the position in the batch.
+    np.testing.assert_allclose(backwards.scores[::-1], predictions.scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(backwards.counts[::-1], predictions.counts)
 
 
-def test_cnn_rnn_says_exactly_three_different_labels(small_networks):
-    annotated = method("cnn_rnn", k=3).annotate(learnt("cnn_rnn", "frequent_first"), "test", np.arange(6))
-    assert annotated.counts is None
-    best = -np.sort(-annotated.scores, axis=1)
+def test_cnn_rnn_predicts_exactly_three_different_labels(small_networks):
+    predictions = create("cnn_rnn", k=3).predict(
+        train_network("cnn_rnn", "frequent_first"), "test", np.arange(6)
+    )
+    assert predictions.counts is None
+    best = -np.sort(-predictions.scores, axis=1)
     assert best[:, :3].tolist() == [[5, 4, 3]] * 6
     assert (best[:, 3:] <= 0).all()
-    np.testing.assert_array_equal(choose(annotated, k=3)[3], LABELS[3])
+    np.testing.assert_array_equal(choose_labels(predictions, k=3)[3], LABELS[3])
 
 
 @pytest.mark.parametrize(
     ("name", "count"),
     [("ria", 11_709_522), ("cnn_rnn", 1_350_912), ("sr_cnn_rnn", 1_722_194 + 2048 * 81 + 81)],
 )
-def test_sizes_for_nus_wide(name, count):
+def test_parameter_counts_for_nus_wide(name, count):
     labels = np.eye(81, dtype=bool)
-    assert method(name, labels, 2048).build().count_params() == count
+    assert create(name, labels, 2048).build().count_params() == count
 
 
 def weights(network):
-    return {w.path.removeprefix("speaker/"): np.array(w) for w in network.weights}
+    return {w.path.removeprefix("decoder/"): np.array(w) for w in network.weights}
 
 
 def sigmoid(x):
@@ -96,7 +99,7 @@ def sigmoid(x):
 
 
 def lstm(x, h, c, w, activation=np.tanh):
-    """One step with gates i, f, g, o side by side."""
+    """Computes one step with concatenated gates i, f, g, o."""
     i, f, g, o = np.split(x @ w["lstm/kernel"] + h @ w["lstm/recurrent_kernel"] + w["lstm/bias"], 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * activation(g)
     return sigmoid(o) * activation(c), c
@@ -106,14 +109,14 @@ def dense(x, w, name):
     return x @ w[f"{name}/kernel"] + w.get(f"{name}/bias", 0)
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_the_logits_are_those_of_the_equations(small_networks, name):
-    room = method(name, tags=4)
+@pytest.mark.parametrize("name", BASELINES)
+def test_logits_equal_the_equations_in_numpy(small_networks, name):
+    method = create(name, tags=4)
     keras.utils.set_random_seed(0)
-    network = room.build()
+    network = method.build()
     for weight in network.weights:  # biases too
         weight.assign(weight + 0.05 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
-    f, tokens = room.read("test", np.arange(6)), room.teacher(np.arange(6))[0]
+    f, tokens = method.decoder_features("test", np.arange(6)), method.sequences(np.arange(6))[0]
     w = weights(network)
     if name == "cnn_rnn":
         h = c = np.zeros((6, 64))
@@ -122,73 +125,75 @@ def test_the_logits_are_those_of_the_equations(small_networks, name):
     else:
         s = np.concatenate([sigmoid(dense(f[:, :8], w, "concepts")), f[:, 8:]], axis=1)
         h, c = np.tanh(dense(s, w, "hidden")), np.tanh(dense(s, w, "memory"))
-    said = []
-    for place in range(tokens.shape[1]):
-        x = w["embedding/embeddings"][tokens[:, place]]
+    logits = []
+    for step in range(tokens.shape[1]):
+        x = w["embedding/embeddings"][tokens[:, step]]
         if name == "cnn_rnn":
             h, c = lstm(x, h, c, w, activation=lambda v: np.maximum(v, 0))
             fused = np.maximum(dense(h, w, "output") + dense(f, w, "image"), 0)
-            said.append(fused @ w["embedding/embeddings"][:6].T)
+            logits.append(fused @ w["embedding/embeddings"][:6].T)
         elif name == "ria":
             h, c = lstm(x, h, c, w)
-            said.append(dense(np.maximum(dense(h, w, "hidden"), 0), w, "logits"))
+            logits.append(dense(np.maximum(dense(h, w, "hidden"), 0), w, "logits"))
         else:
             h, c = lstm(x, h, c, w)
-            said.append(dense(h, w, "logits"))
-    outputs = predict(network, room.inputs(np.arange(6), None, np.random.default_rng(0)))
+            logits.append(dense(h, w, "logits"))
+    outputs = predict_arrays(network, method.inputs(np.arange(6), None, np.random.default_rng(0)))
     if name == "sr_cnn_rnn":
         np.testing.assert_allclose(outputs[:, :5], dense(f[:, :8], w, "concepts"), atol=1e-4)
         outputs = outputs[:, 5:].reshape(6, -1, 6)
-    np.testing.assert_allclose(outputs, np.stack(said, axis=1), atol=1e-4)
+    np.testing.assert_allclose(outputs, np.stack(logits, axis=1), atol=1e-4)
 
 
-def test_the_interface_takes_true_labels_for_two_epochs_and_learns_its_own_always(small_networks):
-    room = method("sr_cnn_rnn", tags=3)
+def test_concepts_are_true_labels_for_two_epochs_and_always_trained(small_networks):
+    method = create("sr_cnn_rnn", tags=3)
     keras.utils.set_random_seed(0)
-    network, rng, rows = room.build(), np.random.default_rng(0), np.arange(6)
+    network, rng, rows = method.build(), np.random.default_rng(0), np.arange(6)
     concepts = [w for w in network.trainable_weights if "concepts" in w.path]
 
-    def outputs(epoch):
-        return predict(network, room.inputs(rows, epoch, rng))
+    def predict(epoch):
+        return predict_arrays(network, method.inputs(rows, epoch, rng))
 
-    truly, held_out = [outputs(0), outputs(1)], outputs(None)
-    np.testing.assert_array_equal(truly[0], truly[1])
-    np.testing.assert_array_equal(outputs(2), held_out)
-    assert np.abs(truly[0][:, 5:] - held_out[:, 5:]).max() > 1e-4
+    with_true_labels, held_out = [predict(0), predict(1)], predict(None)
+    np.testing.assert_array_equal(with_true_labels[0], with_true_labels[1])
+    np.testing.assert_array_equal(predict(2), held_out)
+    assert np.abs(with_true_labels[0][:, 5:] - held_out[:, 5:]).max() > 1e-4
     for weight in concepts:
         weight.assign(weight + 1)
-    moved = outputs(0), outputs(2)
-    np.testing.assert_array_equal(moved[0][:, 5:], truly[0][:, 5:])  # the LSTM saw the labels
+    moved = predict(0), predict(2)
+    np.testing.assert_array_equal(moved[0][:, 5:], with_true_labels[0][:, 5:])  # the LSTM saw the labels
     assert np.abs(moved[1][:, 5:] - held_out[:, 5:]).max() > 1e-4
-    targets = room.targets(rows, rng)
-    unary = room.loss(targets, moved[0]) - room.loss(targets, truly[0])
+    targets = method.targets(rows, rng)
+    unary = method.loss(targets, moved[0]) - method.loss(targets, with_true_labels[0])
     assert np.abs(ops.convert_to_numpy(unary)).min() > 1e-3
 
 
-def test_a_rank_statistic_counts_pairs():
+def test_roc_area_equals_the_share_of_ordered_pairs():
     rng = np.random.default_rng(1)
     scores, positive = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.4
     pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
-    assert area(scores, positive) == pytest.approx(np.mean(pairs))
-    assert area(scores, np.ones(40, bool)) == area(scores, np.zeros(40, bool)) == 0
+    assert roc_area(scores, positive) == pytest.approx(np.mean(pairs))
+    assert roc_area(scores, np.ones(40, bool)) == roc_area(scores, np.zeros(40, bool)) == 0
 
 
-def test_true_tags_are_frequent_and_can_be_seen():
+def test_true_tags_are_frequent_and_predictable_from_features():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     seen = features[:, 0] + 0.3 * rng.normal(size=1000) > 1
     features[:9, 1] = features[9:20, 2] = 20
-    nine, eleven = features[:, 1] == 20, features[:, 2] == 20  # 1 % are ten
+    nine, eleven = features[:, 1] == 20, features[:, 2] == 20  # 1 % of the images are ten
     tags = np.stack([seen, rng.random(1000) < 0.3, nine, eleven, np.zeros(1000, bool)], 1)
-    assert true_tags(features, tags).tolist() == [True, False, False, True, False]
-    assert true_tags(np.zeros_like(features), tags).tolist() == [False] * 5
+    assert find_true_tags(features, tags).tolist() == [True, False, False, True, False]
+    assert find_true_tags(np.zeros_like(features), tags).tolist() == [False] * 5
 
 
-def test_the_interface_reads_true_tags_only():
+def test_sr_cnn_rnn_uses_only_true_tags():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     tags = np.stack([rng.random(1000) < 0.3, features[:, 0] > 0.5], 1)
     examples = Examples(features, tags, rng.random((1000, 5)) < 0.4)
-    room = SrCnnRnn(Config(), {"train": examples, "test": examples}, 12, uncached)
-    np.testing.assert_array_equal(room.read("test", np.arange(3)), np.c_[features[:3], tags[:3, 1]])
-    assert room.multi_modal and not method("sr_cnn_rnn").multi_modal
+    method = SrCnnRnn(Config(), {"train": examples, "test": examples}, 12, uncached)
+    np.testing.assert_array_equal(
+        method.decoder_features("test", np.arange(3)), np.c_[features[:3], tags[:3, 1]]
+    )
+    assert method.multi_modal and not create("sr_cnn_rnn").multi_modal

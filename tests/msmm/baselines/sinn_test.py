@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from msmm.baselines.label_graph import relations
-from msmm.baselines.method import Examples, predict
+from msmm.baselines.baseline import Examples, predict_arrays
+from msmm.baselines.label_graph import find_relations
 from msmm.baselines.sinn import Sinn
 from msmm.core.errors import UserError
 
@@ -19,18 +19,18 @@ def splits():
     return {"train": examples, "test": examples}
 
 
-def shaken(network):
-    """The network with weights away from their start, so that every term counts."""
+def perturb_weights(network):
+    """Returns the network with perturbed weights, so that every term of the equations counts."""
     rng = np.random.default_rng(1)
     for variable in network.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.3, variable.shape))
     return network
 
 
-def unrolled(layers, x):
-    """Both passes of the equations over any number of layers, and what joins them.
+def compute_scores(layers, x):
+    """Computes both passes of the equations over any number of layers, and joins them.
 
-    layers: a dict a layer, of functions "h→", "h←" (of x_t), "v→", "v←" (of the neighbouring
+    layers: one dict per layer, of functions "h→", "h←" (of x_t), "v→", "v←" (of the neighbouring
     layer) and "u→", "u←", and biases "b→", "b←", "b". x: the activations of each layer [B, n_t].
     """
     num = len(layers)
@@ -46,7 +46,7 @@ def unrolled(layers, x):
     return layers[0]["u→"](forward[0]) + layers[0]["u←"](backward[0]) + layers[0]["b"]
 
 
-def weights_of(network):
+def read_weights(network):
     return {
         f"{layer.name}/{v.name}": keras.ops.convert_to_numpy(v).astype(np.float64)
         for layer in network.layers
@@ -54,8 +54,8 @@ def weights_of(network):
     }
 
 
-def two_layers(weights, term):
-    """The layers of `unrolled` from a network's weights; term: name -> the function of one V or H."""
+def make_layers(weights, term):
+    """Returns the layers of `compute_scores` from a network's weights; term: name -> function of V or H."""
 
     def linear(name):
         return lambda a: a @ weights[f"{name}/kernel"]
@@ -65,7 +65,7 @@ def two_layers(weights, term):
         **{"h←": term("backward_h1"), "b←": weights["backward_h1/bias"], "v←": term("backward_v1")},
         **{"u→": linear("forward_u1"), "u←": linear("backward_u1"), "b": weights["backward_u1/bias"]},
     }
-    unused = np.random.default_rng(2).normal(size=(6, 30))  # →V_2: whatever it is
+    unused = np.random.default_rng(2).normal(size=(6, 30))  # →V_2 does not affect the scores
     tags = {
         **{"h→": lambda x: x, "b→": 0, "v→": lambda a: a @ unused},
         **{"h←": term("backward_h2"), "b←": weights["backward_h2/bias"]},
@@ -74,15 +74,15 @@ def two_layers(weights, term):
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense):
+def test_scores_equal_both_passes_unrolled_in_numpy(make_method, splits, dense):
     method = make_method(Sinn, splits, sinn_dense=dense)
-    network = shaken(method.build())
-    weights = weights_of(network)
+    network = perturb_weights(method.build())
+    weights = read_weights(network)
     train = splits["train"]
-    label_masks, tag_masks = (relations(concepts, concepts) for concepts in (train.labels, train.tags))
+    label_masks, tag_masks = (find_relations(concepts, concepts) for concepts in (train.labels, train.tags))
     masks = {
         **{"forward_h1": label_masks, "backward_h1": label_masks, "backward_h2": tag_masks},
-        "backward_v1": relations(train.labels, train.tags),
+        "backward_v1": find_relations(train.labels, train.tags),
     }
 
     def structured(name):
@@ -103,15 +103,15 @@ def test_the_labels_are_those_of_both_passes_unrolled(make_method, splits, dense
     rows = np.arange(20)
     x_1 = splits["test"].features[rows] @ weights["labels/kernel"] + weights["labels/bias"]
     x_2 = np.where(splits["test"].tags[rows], 1, -1) * np.log(0.995 / 0.005)
-    expected = unrolled(two_layers(weights, binn if dense else structured), [x_1, x_2])
-    annotated = method.annotate(network, "test", rows)
-    np.testing.assert_allclose(annotated.scores, expected, rtol=1e-4, atol=1e-3)
-    assert annotated.counts is None
+    expected = compute_scores(make_layers(weights, binn if dense else structured), [x_1, x_2])
+    predictions = method.predict(network, "test", rows)
+    np.testing.assert_allclose(predictions.scores, expected, rtol=1e-4, atol=1e-3)
+    assert predictions.counts is None
     assert all(mask.any() for pair in masks.values() for mask in pair)
 
 
-def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
-    dense = shaken(make_method(Sinn, splits, sinn_dense=True).build())
+def test_dense_sinn_equals_masks_of_ones_without_relu(make_method, splits, monkeypatch):
+    dense = perturb_weights(make_method(Sinn, splits, sinn_dense=True).build())
     structured = make_method(Sinn, splits).build()
     monkeypatch.setattr("msmm.baselines.sinn.ops.relu", lambda x: x)
     for layer in (layer for layer in structured.layers if layer.weights):
@@ -124,12 +124,12 @@ def test_binn_is_masks_of_ones_without_gamma(make_method, splits, monkeypatch):
             if variable.name == "bias":
                 value = dense.get_layer(layer.name).bias
             variable.assign(np.zeros(variable.shape) if value is None else value)
-    read = [splits["test"].features, splits["test"].tags.astype(np.float32)]
-    np.testing.assert_allclose(structured(read), predict(dense, read), rtol=1e-4, atol=1e-3)
+    inputs = [splits["test"].features, splits["test"].tags.astype(np.float32)]
+    np.testing.assert_allclose(structured(inputs), predict_arrays(dense, inputs), rtol=1e-4, atol=1e-3)
 
 
-def test_how_many_weights(make_method):
-    """With →a_2 and a_2, which nothing reads, they would be 6,532,578."""
+def test_number_of_weights_for_nus_wide(make_method):
+    """With →a_2 and a_2, which no output depends on, there would be 6,532,578."""
     sizes = {"classes": 81, "tags": 1000, "feature_size": 2048}
     network = make_method(Sinn, **sizes).build()
     count = sum(np.prod(v.shape) for v in network.trainable_variables)
@@ -141,11 +141,11 @@ def test_how_many_weights(make_method):
     assert dense.count_params() == count - 2 * 81**2 - 1000**2 - 81 * 1000
 
 
-def test_masks_come_from_the_data_and_are_not_trained(make_method, splits):
+def test_masks_are_computed_from_the_labels_and_not_trained(make_method, splits):
     method = make_method(Sinn, splits)
 
     def masks(network):
-        return {k: v for k, v in weights_of(network).items() if k.endswith("mask")}
+        return {k: v for k, v in read_weights(network).items() if k.endswith("mask")}
 
     network = method.build()
     before = masks(network)
@@ -160,23 +160,23 @@ def test_masks_come_from_the_data_and_are_not_trained(make_method, splits):
     assert not before["forward_h1/negative_mask"].diagonal().any()
 
 
-def test_the_start_is_near_the_image_and_depends_on_the_seed_alone(make_method, splits):
+def test_initial_weights_are_near_the_identity_and_depend_only_on_the_seed(make_method, splits):
     method = make_method(Sinn, splits)
-    starts = []
+    initial = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
-        starts.append(weights_of(method.build()))
-    for name, first in starts[0].items():
-        np.testing.assert_array_equal(first, starts[1][name])
+        initial.append(read_weights(method.build()))
+    for name, first in initial[0].items():
+        np.testing.assert_array_equal(first, initial[1][name])
         if name.endswith("kernel") and "_u1" not in name:
-            assert (first != starts[2][name]).any()
-    np.testing.assert_array_equal(starts[0]["forward_h1/positive_kernel"].diagonal(), 1)
-    np.testing.assert_array_equal(starts[0]["forward_u1/kernel"], np.eye(6) / 2)
-    off = starts[0]["backward_h2/negative_kernel"][~np.eye(30, dtype=bool)]
+            assert (first != initial[2][name]).any()
+    np.testing.assert_array_equal(initial[0]["forward_h1/positive_kernel"].diagonal(), 1)
+    np.testing.assert_array_equal(initial[0]["forward_u1/kernel"], np.eye(6) / 2)
+    off = initial[0]["backward_h2/negative_kernel"][~np.eye(30, dtype=bool)]
     assert off.std() == pytest.approx(0.01, rel=0.1)
 
 
-def test_the_loss_is_over_the_labels_alone(make_method, splits):
+def test_sinn_loss_covers_labels_but_not_tags(make_method, splits):
     method = make_method(Sinn, splits)
     targets = method.targets(np.arange(3), None)
     np.testing.assert_array_equal(targets, splits["train"].labels[:3])
@@ -184,14 +184,14 @@ def test_the_loss_is_over_the_labels_alone(make_method, splits):
     np.testing.assert_allclose(loss, np.full(3, 6 * np.log(2)), rtol=1e-6)
 
 
-def test_gradients_are_clipped_and_kernels_decay(make_method):
+def test_sinn_optimizer_clips_gradients_and_decays_kernels(make_method):
     optimizer = make_method(Sinn).optimizer(0.01, 90)
     assert optimizer.global_clipnorm == 5
     assert (optimizer.l2, optimizer.momentum) == (5e-4, 0.9)
 
 
-def test_a_data_set_without_tags(make_method):
+def test_sinn_on_a_data_set_without_tags(make_method):
     method = make_method(Sinn, tags=0)
-    assert method.annotate(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
+    assert method.predict(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
     with pytest.raises(UserError, match="sinn_dense"):
         make_method(Sinn, tags=0, sinn_dense=True).build()

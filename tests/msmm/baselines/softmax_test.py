@@ -3,7 +3,7 @@ import numpy as np
 from msmm.baselines.softmax import Softmax, softmax_cross_entropy
 
 
-def test_the_loss_is_the_cross_entropy_of_equal_shares():
+def test_softmax_loss_is_the_cross_entropy_with_equal_target_shares():
     rng = np.random.default_rng(0)
     labels, logits = rng.random((20, 6)) < 0.4, rng.normal(0, 3, (20, 6)).astype(np.float32)
     labels[0], labels[1] = True, False
@@ -15,11 +15,11 @@ def test_the_loss_is_the_cross_entropy_of_equal_shares():
     assert softmax_cross_entropy(labels, logits)[1] == 0  # no labels
 
 
-def test_large_logits_do_not_overflow():
+def test_softmax_loss_does_not_overflow_for_large_logits():
     loss = softmax_cross_entropy(np.array([[1, 0]]), np.array([[-1000, 1000]], np.float32))
     np.testing.assert_allclose(loss, [2000])
 
 
-def test_one_parameter_for_each_feature_and_class_and_one_for_each_class(make_method):
+def test_softmax_has_one_weight_per_feature_and_class_and_one_bias_per_class(make_method):
     method = make_method(Softmax, classes=81, feature_size=2048)
     assert method.build().count_params() == 2048 * 81 + 81

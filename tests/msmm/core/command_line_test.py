@@ -1,6 +1,5 @@
-"""The doors as a user meets them: in a process of their own."""
+"""The commands as a user runs them, each in its own process."""
 
-import ast
 import json
 import os
 import pathlib
@@ -15,11 +14,11 @@ from tests.architecture_test import IS_COMMAND
 from tests.conftest import ROOT, TINY
 from tests.processors import OF_PROCESSORS
 
-DOORS = sorted(IS_COMMAND)
+COMMANDS = sorted(IS_COMMAND)
 
 
 def process(cwd) -> dict:
-    """How a door is started: as from a shell in `cwd`."""
+    """Returns the options of subprocess that start a command as from a shell in `cwd`."""
     env = {"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(pathlib.Path(cwd).parent)}
     env |= {name: os.environ[name] for name in OF_PROCESSORS if name in os.environ}
     return {"cwd": cwd, "text": True, "env": env}
@@ -31,25 +30,25 @@ def run(*arguments, cwd):
 
 
 def refused(result) -> str:
-    """The one line that a user's mistake gets."""
+    """Returns the single error line of a command that ended with a user error."""
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in result.stderr
     return lines[0]
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_help_answers_at_once(door, tmp_path):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
     started = time.monotonic()
-    result = run(door, "--help", cwd=tmp_path)
+    result = run(command, "--help", cwd=tmp_path)
     seconds = time.monotonic() - started
-    assert result.returncode == 0 and f"python -m {door}" in result.stdout
+    assert result.returncode == 0 and f"python -m {command}" in result.stdout
     assert seconds < 2  # it imports no TensorFlow, which takes longer than this by itself
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["msmm.train", "--stage=all", "--dataset=nowhere"], "no folder data of packed data sets"),
         (
@@ -72,33 +71,34 @@ def test_help_answers_at_once(door, tmp_path):
         (["experiments.reproduce_table1", "--seeds=0"], "seeds"),
         (["msmm.evaluate", "--model=VGG"], "VGG"),
         (["msmm.export", "--model=missing", "--output=new"], "model directory with model.keras in missing"),
-        (["msmm.export", "--model=missing", "--output=.", "--format=onnx"], ". is there already"),
+        (["msmm.export", "--model=missing", "--output=.", "--format=onnx"], ". exists already"),
         (["msmm.export", "--model=missing", "--output=new", "--format=tflite"], "tflite"),
     ],
 )
-def test_a_mistake_gets_one_line_and_leaves_nothing(arguments, says, tmp_path):
-    assert says in refused(run(*arguments, cwd=tmp_path))
+def test_a_user_error_is_one_line_and_writes_nothing(arguments, message, tmp_path):
+    assert message in refused(run(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, data_dir):
-    """A directory with `data/` in it, and with stage textual trained."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "data").symlink_to(data_dir)
+def directory(tmp_path_factory, data_dir):
+    """A current directory with `data/` in it, and with stage textual trained."""
+    directory = tmp_path_factory.mktemp("directory")
+    (directory / "data").symlink_to(data_dir)
     settings = [f"--{name}={value}" for name, value in TINY.items()]
-    result = run("msmm.train", "--stage=textual", *settings, cwd=home)
+    result = run("msmm.train", "--stage=textual", *settings, cwd=directory)
     assert result.returncode == 0, result.stderr
-    return home
+    return directory
 
 
-def test_train_leaves_what_it_says(home):
-    assert (home / "runs/scenes/seed0/textual/stage.json").is_file()
-    assert not (home / "runs/scenes/seed0/finetune").exists()
+def test_train_writes_only_the_stage_that_was_asked_for(directory):
+    assert (directory / "runs/scenes/seed0/textual/stage.json").is_file()
+    assert not (directory / "runs/scenes/seed0/finetune").exists()
 
 
-def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
-    """kill -9 after the first epoch whose state is on disk."""
+@pytest.mark.slow
+def test_a_killed_stage_resumes_to_the_same_weights(directory, data_dir, tmp_path):
+    """Killed after the first epoch whose state is on disk."""
     (tmp_path / "data").symlink_to(data_dir)
     settings = {**TINY, "textual_epochs": 12}
     command = ["msmm.train", "--stage=textual", *(f"--{name}={value}" for name, value in settings.items())]
@@ -114,88 +114,84 @@ def test_a_killed_stage_goes_on_to_the_same_weights(home, data_dir, tmp_path):
     assert not (state.parent / "stage.json").exists()
     result = run(*command, cwd=tmp_path)
     assert re.search(r"textual: goes on after epoch \d+", result.stdout), result.stdout + result.stderr
-    whole = run(*command, "--workdir=whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = run(*command, "--workdir=uninterrupted", cwd=tmp_path)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     records = [
-        json.loads((tmp_path / d / "seed0/textual/stage.json").read_text()) for d in ("runs/scenes", "whole")
+        json.loads((tmp_path / d / "seed0/textual/stage.json").read_text())
+        for d in ("runs/scenes", "uninterrupted")
     ]
     assert records[0]["weights"] == records[1]["weights"]
     assert [e["held-out"] for e in records[0]["history"]] == [e["held-out"] for e in records[1]["history"]]
 
 
-def test_all_doors_are_listed(tmp_path):
-    said = run("msmm", cwd=tmp_path).stdout
-    assert {line.split()[2] for line in said.splitlines() if line.startswith("python -m")} == set(DOORS)
+def test_python_m_msmm_lists_all_commands(tmp_path):
+    output = run("msmm", cwd=tmp_path).stdout
+    assert {line.split()[2] for line in output.splitlines() if line.startswith("python -m")} == set(COMMANDS)
 
 
-def test_evaluate_says_what_is_missing(home):
-    line = refused(run("msmm.evaluate", cwd=home))
+def test_evaluate_names_the_missing_stage(directory):
+    line = refused(run("msmm.evaluate", cwd=directory))
     assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
 
 
-@pytest.mark.parametrize("row", ["--model=CNN", "--model=Upper bound", "--method=warp"])
-def test_evaluate_counts_only_where_there_is_a_regressor(home, row):
-    line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=home))
+@pytest.mark.parametrize(
+    "row",
+    [
+        "--model=CNN",
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("--model=Upper bound", "--method=warp")),
+    ],
+)
+def test_evaluate_refuses_quantity_for_rows_without_a_regressor(directory, row):
+    line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=directory))
     assert "--quantity needs a model with a regressor" in line and row.split("=")[1] in line
 
 
-def test_evaluate_says_that_the_regressor_of_a_row_is_missing(home):
-    line = refused(run("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=home))
+def test_evaluate_names_the_missing_regressor_of_a_row(directory):
+    line = refused(run("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=directory))
     assert "no finished stage visual" in line
 
 
-def test_a_work_directory_of_another_data_set_is_refused(home, tmp_path):
+def test_a_work_directory_of_another_data_set_is_refused(directory, tmp_path):
     from tfrecords_tools.datasets import scenes
 
     scenes.pack_scenes(tmp_path / "data", num_train=20, num_test=10, image_size=32)
-    line = refused(run("msmm.train", "--stage=textual", f"--workdir={home}/runs/scenes", cwd=tmp_path))
+    line = refused(run("msmm.train", "--stage=textual", f"--workdir={directory}/runs/scenes", cwd=tmp_path))
     assert "belongs to data set 'scenes'" in line and "--workdir" in line
 
 
 def test_describe_prints_the_papers_model(tmp_path):
     result = run("msmm.describe", "--dataset=nus_wide", "--json", cwd=tmp_path)
-    said = json.loads(result.stdout)
-    assert said["maps"] == {"M1": [112, 112, 64], "M2": [56, 56, 256], "M3": [28, 28, 512],
+    description = json.loads(result.stdout)
+    assert description["maps"] == {"M1": [112, 112, 64], "M2": [56, 56, 256], "M3": [28, 28, 512],
                             "M4": [14, 14, 1024], "M5": [7, 7, 2048]}  # fmt: skip
-    parameters = {part: p["parameters"] for part, p in said["parts"].items()}
+    parameters = {part: p["parameters"] for part, p in description["parts"].items()}
     assert parameters["backbone"] == 42_658_176
     assert parameters["multi_scale"] == 15_214_848
     assert parameters["textual"] == 6_246_400
     assert parameters["classifier"] == 331_857
     assert parameters["quantity"] == 2_229_249
-    assert said["parts"]["multi_scale"]["trainable"] == 15_203_456
-    assert said["parts"]["backbone"]["BN momentum"] == said["parts"]["multi_scale"]["BN momentum"] == [0.9997]
-    rates = {stage: s["learning rate"] for stage, s in said["stages"].items()}
+    assert description["parts"]["multi_scale"]["trainable"] == 15_203_456
+    assert (
+        description["parts"]["backbone"]["BN momentum"]
+        == description["parts"]["multi_scale"]["BN momentum"]
+        == [0.9997]
+    )
+    rates = {stage: s["learning rate"] for stage, s in description["stages"].items()}
     assert rates == {"finetune": 1e-3, "visual": 1e-3, "textual": 0.1, "classifier": 1e-3, "quantity": 0.1,
                      "quantity_visual": 0.1}  # fmt: skip
 
 
-def test_the_names_on_the_command_line_are_those_of_the_library():
-    """The doors repeat them, so that --help needs no TensorFlow."""
-    from msmm import quantities
-    from msmm.baselines.registry import METHODS
-    from msmm.inference.exporting import counting
-    from msmm.inference.exporting.formats import FORMATS
-    from msmm.training.stages import STAGES
-    from msmm.training.table_rows import VARIANTS
+def test_export_offers_every_exportable_counting_rule():
+    from msmm.quantities.registry import BEST, COUNTING_RULES, EXPORTABLE
 
-    def constant(door, name):  # read, not imported: two doors in one process would define their flags twice
-        nodes = ast.parse((ROOT / "msmm" / f"{door}.py").read_text()).body
-        values = [n.value for n in nodes if isinstance(n, ast.Assign) and n.targets[0].id == name]
-        return ast.literal_eval(values[0])
-
-    assert constant("train", "STAGES") == tuple(STAGES)
-    assert constant("evaluate", "MODELS") == tuple(VARIANTS)
-    assert constant("evaluate", "QUANTITIES") == (*quantities.ESTIMATORS, quantities.BEST)
-    assert constant("annotate", "QUANTITIES") == ("predicted", *quantities.ESTIMATORS)
-    assert constant("export", "FORMATS") == tuple(FORMATS)
-    names = [name for name, kind in quantities.ESTIMATORS.items() if kind in counting.RULES]
-    assert constant("export", "QUANTITIES") == (*names, quantities.BEST)
-    assert constant("train", "METHODS") == constant("evaluate", "METHODS") == tuple(METHODS)
+    assert [name for name in COUNTING_RULES if name in EXPORTABLE] == list(EXPORTABLE)
+    assert f"<{'|'.join([*EXPORTABLE, BEST])}>" in "".join(
+        run("msmm.export", "--help", cwd=ROOT).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (OSError(28, "No space left on device", "w/x.npz"), "No space left on device for w/x.npz ("),
         (OSError(30, "Read-only file system", "/r/y"), "Read-only file system for /r/y: choose a place"),
@@ -212,12 +208,12 @@ def test_the_names_on_the_command_line_are_those_of_the_library():
         (RuntimeError("Operation not permitted here"), None),
     ],
 )
-def test_what_a_disk_refuses_is_told_in_whatever_exception_it_comes(error, says):
+def test_disk_errors_are_recognised_in_any_exception(error, expected):
     from msmm.core.command_line import disk_error_message
 
     for _ in range(2):
-        said = disk_error_message(error)
-        assert said == says or said.startswith(says), said
+        message = disk_error_message(error)
+        assert message == expected or message.startswith(expected), message
         try:
             raise RuntimeError("while writing the split train") from error
         except RuntimeError as wrapped:

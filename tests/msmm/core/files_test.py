@@ -1,4 +1,4 @@
-"""What is held against other processes."""
+"""Locks, atomic writes and atomic directories, shared with other processes."""
 
 import os
 import subprocess
@@ -7,42 +7,42 @@ import sys
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, atomic_write, locked
+from msmm.core.files import atomic_directory, atomic_write, lock_directory
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from msmm.core.files import locked, atomic_directory, atomic_write
-with locked(sys.argv[1]):
+from msmm.core.files import lock_directory, atomic_directory, atomic_write
+with lock_directory(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_living_process_keeps_others_out_and_a_killed_one_does_not(tmp_path):
-    held = subprocess.Popen(
+def test_a_lock_is_held_by_a_live_process_and_released_by_a_killed_one(tmp_path):
+    holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "seed0"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert held.stdout.readline() == "held\n"
+    assert holder.stdout.readline() == "held\n"
     with (
-        pytest.raises(UserError, match=f"process {held.pid} is at work in .*seed0"),
-        locked(tmp_path / "seed0"),
+        pytest.raises(UserError, match=f"process {holder.pid} is at work in .*seed0"),
+        lock_directory(tmp_path / "seed0"),
     ):
         pass
-    with locked(tmp_path / "seed1"):
+    with lock_directory(tmp_path / "seed1"):
         pass
-    held.kill()
-    held.communicate()
-    with locked(tmp_path / "seed0"):
+    holder.kill()
+    holder.communicate()
+    with lock_directory(tmp_path / "seed0"):
         pass
 
 
-def test_a_lock_ends_with_its_block(tmp_path):
+def test_a_lock_is_released_at_the_end_of_its_block(tmp_path):
     for _ in range(2):
-        with locked(tmp_path):
+        with lock_directory(tmp_path):
             pass
-    with pytest.raises(UserError, match="is at work"), locked(tmp_path), locked(tmp_path):
+    with pytest.raises(UserError, match="is at work"), lock_directory(tmp_path), lock_directory(tmp_path):
         pass
 
 
@@ -56,34 +56,34 @@ with atomic_directory(sys.argv[1]) as partial:
 """
 
 
-def test_what_a_killed_process_left_goes_and_a_living_ones_stays(tmp_path):
-    others = [
+def test_partial_directories_of_killed_processes_are_removed(tmp_path):
+    unrelated = [
         "model.partial-me",
         "model.partial-12345678.zip",
         "a model.partial-12345678",
         "other.partial-12345678",
     ]
-    for name in others:
+    for name in unrelated:
         (tmp_path / name).mkdir()
-    held = [
+    writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITE, tmp_path / "model"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for _ in range(2)
     ]  # fmt: skip
-    names = [process.stdout.readline().strip() for process in held]
-    held[0].kill()
-    held[0].communicate()
+    names = [process.stdout.readline().strip() for process in writers]
+    writers[0].kill()
+    writers[0].communicate()
     with atomic_directory(tmp_path / "model") as partial:
         (partial / "new").write_text("")
-    assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *others])
-    held[1].communicate()  # and so ends it well
-    assert sorted(os.listdir(tmp_path)) == sorted(["model", *others])
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", names[1], *unrelated])
+    writers[1].communicate()  # closes its standard input, so that it finishes
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", *unrelated])
     assert os.listdir(tmp_path / "model") == ["half"]
 
 
-def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_path):
+def test_a_replaced_directory_is_restored_after_an_interrupted_replacement(tmp_path):
     (tmp_path / "model.replaced-0123abcd").mkdir()
     (tmp_path / "model.replaced-0123abcd" / "old").write_text("")
     with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "model"):
@@ -95,14 +95,14 @@ def test_a_directory_set_aside_comes_back_where_its_successor_never_came(tmp_pat
     assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["new"]
 
 
-def test_without_replace_the_first_stays(tmp_path):
+def test_without_replace_the_existing_directory_stays(tmp_path):
     for name in ("first", "second"):
         with atomic_directory(tmp_path / "features", replace=False) as partial:
             (partial / name).write_text("")
     assert os.listdir(tmp_path) == ["features"] and os.listdir(tmp_path / "features") == ["first"]
 
 
-def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_an_interrupted_atomic_write_keeps_the_old_file(tmp_path):
     with atomic_write(tmp_path / "new" / "a.npz") as partial:
         partial.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "new" / "a.npz") as partial:
@@ -112,17 +112,17 @@ def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.npz"] and (tmp_path / "new" / "a.npz").read_text() == "old"
 
 
-def test_a_full_disk_is_told_with_the_file(tmp_path):
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
     with (
-        pytest.raises(OSError) as refused,
+        pytest.raises(OSError) as error,
         atomic_write(tmp_path / "state.npz"),
         open("/dev/full", "wb", buffering=0) as file,
     ):
         file.write(b"x")
-    assert refused.value.filename == str(tmp_path / "state.npz")
-    with pytest.raises(FileNotFoundError) as refused, atomic_directory(tmp_path / "model"):
+    assert error.value.filename == str(tmp_path / "state.npz")
+    with pytest.raises(FileNotFoundError) as error, atomic_directory(tmp_path / "model"):
         (tmp_path / "not there").read_bytes()
-    assert refused.value.filename == str(tmp_path / "not there")
+    assert error.value.filename == str(tmp_path / "not there")
 
 
 WRITER = """
@@ -133,7 +133,7 @@ for n in range(150):
 """
 
 
-def test_processes_that_write_the_same_file_take_turns(tmp_path):
+def test_concurrent_writers_never_mix_their_content(tmp_path):
     path = str(tmp_path / "run.json")
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter]) for letter in "ab"]
     seen = set()

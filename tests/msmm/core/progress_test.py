@@ -1,6 +1,7 @@
 import io
 import os
 import pty
+import select
 import sys
 import time
 import types
@@ -13,7 +14,7 @@ from msmm.core.progress import ProgressBar
 
 @pytest.fixture
 def log(monkeypatch):
-    """Standard error as a service has it, no terminal; called: its lines."""
+    """Standard error that is no terminal, as in a service; calling the fixture returns the lines."""
 
     def lines():
         return stream.getvalue().splitlines()
@@ -30,7 +31,7 @@ def wait_for(condition) -> None:
         time.sleep(0.005)
 
 
-def test_a_log_has_what_how_much_and_where_then_how_fast_and_how_long(log, monkeypatch):
+def test_log_lines_show_count_folder_rate_and_time_left(log, monkeypatch):
     monkeypatch.setattr(progress, "FIRST", 0.01)
     monkeypatch.setattr(progress, "EVERY", 1.0)
     with ProgressBar(description="computing maps", total=4000, unit="images", where="runs/x") as bar:
@@ -43,16 +44,16 @@ def test_a_log_has_what_how_much_and_where_then_how_fast_and_how_long(log, monke
     assert last.startswith("computing maps: 1,200 images in ")
 
 
-def test_short_work_leaves_no_line(log):
+def test_short_work_logs_no_line(log):
     assert list(ProgressBar(range(1000), "computing", unit="rows")) == list(range(1000))
     assert log() == []
 
 
-def test_a_line_comes_every_minute_after_the_first():
+def test_log_interval_is_one_minute_after_the_first_line():
     assert progress.FIRST <= 2 and progress.EVERY == 60
 
 
-def test_no_line_follows_the_end(log, monkeypatch):
+def test_no_log_line_follows_the_end_of_the_work(log, monkeypatch):
     monkeypatch.setattr(progress, "FIRST", 0.01)
     monkeypatch.setattr(progress, "EVERY", 0.01)
     with ProgressBar(description="computing"):
@@ -62,7 +63,7 @@ def test_no_line_follows_the_end(log, monkeypatch):
     assert log() == lines
 
 
-def test_a_failure_ends_the_lines_too(log, monkeypatch):
+def test_no_log_line_follows_an_exception(log, monkeypatch):
     monkeypatch.setattr(progress, "FIRST", 0.05)
     with pytest.raises(ZeroDivisionError):
         for number in ProgressBar([1, 0], "dividing"):
@@ -72,7 +73,7 @@ def test_a_failure_ends_the_lines_too(log, monkeypatch):
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_stream_that_is_missing_or_closed_does_not_end_the_work(monkeypatch, closed):
+def test_a_missing_or_closed_stream_does_not_stop_the_work(monkeypatch, closed):
     stream = io.StringIO() if closed else None
     monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=stream))
     monkeypatch.setattr(progress, "FIRST", 0.001)
@@ -85,7 +86,7 @@ def test_a_stream_that_is_missing_or_closed_does_not_end_the_work(monkeypatch, c
 
 
 @pytest.mark.parametrize("columns", [40, 200])
-def test_a_terminal_has_a_bar_within_its_width(monkeypatch, columns):
+def test_progress_bar_fits_the_terminal_width(monkeypatch, columns):
     import fcntl
     import struct
     import termios
@@ -97,7 +98,9 @@ def test_a_terminal_has_a_bar_within_its_width(monkeypatch, columns):
         with ProgressBar(description="computing visual-train", total=4000, unit="images", leave=True) as bar:
             bar.update(4000)
         terminal.flush()
-        shown = os.read(leader, 100_000).decode()
+        shown = ""
+        while select.select([leader], [], [], 0.5)[0]:
+            shown += os.read(leader, 100_000).decode()
     os.close(leader)
     last = shown.rstrip().rpartition("\r")[2]
     assert "4000/4000" in last or columns == 40

@@ -1,4 +1,4 @@
-"""Worker processes: the same results as without, and nothing left running."""
+"""Worker processes: the same results as without them, and no process left running."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
+def start_workers_at_once(monkeypatch):
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
 
 
-def test_results_come_in_order_with_their_items():
+def test_results_are_in_order_with_their_items():
     items = [(f"item {n}", n) for n in range(100)]
     with workers.Workers(3) as pool:
         assert list(pool.map(divmod, items, 7)) == [(f"item {n}", divmod(n, 7)) for n in range(100)]
@@ -30,7 +30,7 @@ def _process_id(_):
     return os.getpid()
 
 
-def test_no_more_is_read_than_is_under_way():
+def test_items_are_read_only_a_bounded_number_ahead():
     taken = 0
 
     def items():
@@ -44,18 +44,18 @@ def test_no_more_is_read_than_is_under_way():
             assert taken - given <= (workers.AHEAD * 2 + 1) * workers.BATCH
 
 
-def test_small_work_starts_no_process(monkeypatch):
+def test_small_work_starts_no_worker_process(monkeypatch):
     monkeypatch.setattr(workers, "PATIENCE", 10.0)
     with workers.Workers(4) as pool:
         assert {pid for _, pid in pool.map(_process_id, [(n, n) for n in range(100)])} == {os.getpid()}
 
 
-def test_one_worker_is_this_process():
+def test_one_worker_runs_in_this_process():
     with workers.Workers(1) as pool:
         assert {pid for _, pid in pool.map(_process_id, [(n, n) for n in range(100)])} == {os.getpid()}
 
 
-def test_a_process_that_dies_is_a_clear_error():
+def test_a_killed_worker_process_is_a_clear_error():
     with workers.Workers(2) as pool:
         for pid in {pid for _, pid in pool.map(_process_id, [(n, n) for n in range(200)])} - {os.getpid()}:
             os.kill(pid, signal.SIGKILL)
@@ -65,12 +65,12 @@ def test_a_process_that_dies_is_a_clear_error():
             list(pool.map(_process_id, [(n, n) for n in range(200)]))
 
 
-def test_none_or_fewer_is_refused():
+def test_zero_workers_are_refused():
     with pytest.raises(UserError, match="1 or more worker processes, got 0"):
         workers.Workers(0)
 
 
-def test_processes_import_no_tensorflow():
+def test_worker_processes_import_no_tensorflow():
     with workers.Workers(2) as pool:
         assert {cause for _, cause in pool.map(images.checked, [(n, b"") for n in range(50)])} == {
             "empty file"
@@ -95,26 +95,26 @@ with workers.Workers(2) as pool:
 """
 
 
-def test_they_end_with_a_packer_that_is_killed():
+def test_worker_processes_end_when_their_parent_is_killed():
     """The script has no `if __name__ == "__main__"`, and does not need one."""
-    packer = subprocess.Popen(
+    parent = subprocess.Popen(
         [sys.executable, "-c", SLEEPERS], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     groups = set()
-    while (line := packer.stdout.readline().strip()) != "all":
+    while (line := parent.stdout.readline().strip()) != "all":
         groups.add(int(line))
     time.sleep(0.3)
-    packer.kill()
-    packer.wait()
-    packer.stdout.close()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
     groups.discard(os.getpgid(0))
     assert groups
-    give_up = time.monotonic() + 15
+    deadline = time.monotonic() + 15
     while alive := {group for group in groups if _is_alive(group)}:
-        assert time.monotonic() < give_up, alive
+        assert time.monotonic() < deadline, alive
         time.sleep(0.05)
-    with packer.stderr:
-        assert packer.stderr.read() == ""
+    with parent.stderr:
+        assert parent.stderr.read() == ""
 
 
 def _is_alive(group):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.data.input_pipeline import Images, Share, batches_of, epoch_flips, epoch_rows, held_out
+from msmm.data.input_pipeline import Images, Share, batches_of, choose_held_out, epoch_flips, epoch_rows
 
 
 @pytest.fixture(scope="module")
-def kept(dataset):
+def cached(dataset):
     return Images(dataset, "train", 32, cache_gib=1)
 
 
@@ -17,20 +17,20 @@ def streamed(dataset):
     return Images(dataset, "train", 32, cache_gib=0)
 
 
-def test_held_out_images_depend_on_id_and_seed_and_not_on_order():
+def test_held_out_images_depend_on_id_and_seed_but_not_on_order():
     ids = np.array([f"image{i}" for i in range(200)])
-    mask = held_out(ids, 15, seed=1)
+    mask = choose_held_out(ids, 15, seed=1)
     assert mask.sum() == 15
     shuffled = np.random.default_rng(0).permutation(200)
-    np.testing.assert_array_equal(held_out(ids[shuffled], 15, seed=1), mask[shuffled])
-    assert (held_out(ids, 15, seed=2) != mask).any()
+    np.testing.assert_array_equal(choose_held_out(ids[shuffled], 15, seed=1), mask[shuffled])
+    assert (choose_held_out(ids, 15, seed=2) != mask).any()
 
 
-def test_at_most_a_tenth_is_held_out():
-    assert held_out(np.array([f"{i}" for i in range(55)]), 5000, seed=0).sum() == 5
+def test_at_most_a_tenth_of_the_images_is_held_out():
+    assert choose_held_out(np.array([f"{i}" for i in range(55)]), 5000, seed=0).sum() == 5
 
 
-def test_an_epoch_has_every_row_once_in_an_order_of_its_own():
+def test_every_epoch_is_a_permutation_of_the_rows():
     rows = np.arange(10, 60)
     first, second = epoch_rows(rows, 0, 0), epoch_rows(rows, 0, 1)
     assert sorted(first) == sorted(second) == list(rows)
@@ -39,16 +39,16 @@ def test_an_epoch_has_every_row_once_in_an_order_of_its_own():
     assert 400 < epoch_flips(1000, 0, 0).sum() < 600
 
 
-def test_the_order_of_an_epoch_is_that_of_published_figures():
+def test_epoch_order_and_flips_of_the_published_results_are_unchanged():
     assert epoch_rows(np.arange(8), 0, 0).tolist() == [2, 4, 3, 6, 5, 0, 1, 7]
     assert epoch_flips(8, 0, 0).tolist() == [True, True, False, True, True, True, True, True]
 
 
 @pytest.mark.parametrize("share", [Share(), Share(1, 2)])
-def test_memory_for_decoded_images_changes_no_batch(kept, streamed, share):
+def test_cached_and_streamed_images_give_the_same_batches(cached, streamed, share):
     rows = np.arange(1, 100, 2)
     for epoch in (0, 1):
-        pairs = zip(*(x.epoch(rows, 16, 5, epoch, True, share) for x in (kept, streamed)), strict=True)
+        pairs = zip(*(x.epoch(rows, 16, 5, epoch, True, share) for x in (cached, streamed)), strict=True)
         batches = list(pairs)
         assert len(batches) == 3
         if share == Share():
@@ -59,7 +59,7 @@ def test_memory_for_decoded_images_changes_no_batch(kept, streamed, share):
             np.testing.assert_array_equal(images, other_images)
 
 
-def test_the_short_last_batch_is_dropped_unless_it_is_the_only_one():
+def test_a_short_last_batch_is_dropped_unless_it_is_the_only_batch():
     rows = np.arange(10)
     assert [len(b) for b in batches_of(rows, 4)] == [4, 4, 2]
     assert [len(b) for b in batches_of(rows, 4, drop_remainder=True)] == [4, 4]
@@ -67,28 +67,29 @@ def test_the_short_last_batch_is_dropped_unless_it_is_the_only_one():
     assert [len(b) for b in batches_of(rows, 5, drop_remainder=True)] == [5, 5]
 
 
-def test_images_read_anew_are_those_kept_in_memory(kept, streamed):
+def test_streamed_images_equal_cached_images(cached, streamed):
     for flip in (False, True):
-        a, b = (np.concatenate(list(images.ordered(16, flip))) for images in (kept, streamed))
+        a, b = (np.concatenate(list(images.ordered(16, flip))) for images in (cached, streamed))
         np.testing.assert_array_equal(a, b)
     rows = np.array([7, 3, 50])
-    np.testing.assert_array_equal(kept.take(rows), streamed.take(rows))
+    np.testing.assert_array_equal(cached.take(rows), streamed.take(rows))
     rows = np.arange(1, 100, 3)
-    for images in (kept, streamed):
+    for images in (cached, streamed):
         some = np.concatenate(list(images.ordered(16, rows=rows)))
-        np.testing.assert_array_equal(some, kept.take(rows))
+        np.testing.assert_array_equal(some, cached.take(rows))
 
 
-def test_ordered_images_are_the_records_decoded_by_pillow(dataset, kept):
+def test_ordered_images_equal_the_records_decoded_by_pillow(dataset, cached):
     encoded = [example["image"].numpy() for example in dataset.read("train").take(5)]
     pillow = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
-    ours = next(kept.ordered(5))
-    assert np.abs(ours - pillow).max() <= 2  # two versions of one JPEG library
+    ours = next(cached.ordered(5))
+    # Pillow and TensorFlow use different versions of the JPEG library.
+    assert np.abs(ours - pillow).max() <= 2
 
 
-@pytest.mark.parametrize("which", ["kept", "streamed"])
-def test_epochs_are_a_function_of_seed_and_epoch(which, request):
-    images, plain = request.getfixturevalue(which), request.getfixturevalue("kept")._in_memory()
+@pytest.mark.parametrize("source", ["cached", "streamed"])
+def test_batches_depend_only_on_seed_and_epoch(source, request):
+    images, plain = request.getfixturevalue(source), request.getfixturevalue("cached")._in_memory()
     rows = np.arange(0, 100, 2)
 
     def epoch(number, flip=True):
@@ -107,7 +108,7 @@ def test_epochs_are_a_function_of_seed_and_epoch(which, request):
         np.testing.assert_array_equal(x, plain[r])
 
 
-def test_resizing_keeps_a_gradient_and_the_size():
+def test_resizing_averages_a_gradient_and_keeps_the_target_size():
     from msmm.data import preprocessing
 
     gradient = np.tile(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], (48, 1, 3))
@@ -121,7 +122,7 @@ def test_resizing_keeps_a_gradient_and_the_size():
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(48, 96, 32), (224, 299, 224), (375, 500, 64), (20, 30, 48), (33, 32, 32)]
 )
-def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
+def test_resizing_equals_tf_image_bit_for_bit(height, width, size):
     import tensorflow as tf
 
     from msmm.data import preprocessing
@@ -135,7 +136,7 @@ def test_resizing_is_that_of_tf_image_to_the_bit(height, width, size):
     ("height", "width", "ratio"),
     [(32, 32, 1), (255, 600, 1), (256, 600, 2), (600, 511, 2), (512, 512, 4), (1100, 1025, 8)],
 )
-def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, width, ratio):
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale(height, width, ratio):
     from msmm.data import preprocessing
 
     rng = np.random.default_rng(0)
@@ -146,11 +147,11 @@ def test_a_jpeg_is_decoded_no_larger_than_four_times_the_wanted_size(height, wid
     encoded = encoded.getvalue()
     loaded = np.asarray(preprocessing.load(encoded, 32))
     np.testing.assert_array_equal(loaded, preprocessing.resize(preprocessing.decode(encoded, ratio), 32))
-    whole = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
-    assert np.abs(loaded.astype(int) - whole).mean() < 3
+    full = np.asarray(preprocessing.resize(preprocessing.decode(encoded), 32))
+    assert np.abs(loaded.astype(int) - full).mean() < 3
 
 
-def test_the_number_of_workers_changes_no_batch(dataset, streamed):
+def test_the_number_of_workers_does_not_change_the_batches(dataset, streamed):
     rows = np.arange(3, 99)
     one, three = (Images(dataset, "train", 24, cache_gib=0, workers=n) for n in (1, 3))
     several = Images(dataset, "train", 24, cache_gib=0)
@@ -161,12 +162,12 @@ def test_the_number_of_workers_changes_no_batch(dataset, streamed):
             np.testing.assert_array_equal(x, batches[0][0])
 
 
-@pytest.mark.parametrize("which", ["kept", "streamed"])
-def test_the_shares_of_all_workers_are_the_batch(which, request):
-    images, rows = request.getfixturevalue(which), np.arange(0, 100, 2)
-    whole = list(images.epoch(rows, 16, 5, 1, True))
+@pytest.mark.parametrize("source", ["cached", "streamed"])
+def test_shares_of_all_workers_form_the_whole_batch(source, request):
+    images, rows = request.getfixturevalue(source), np.arange(0, 100, 2)
+    full = list(images.epoch(rows, 16, 5, 1, True))
     shares = [list(images.epoch(rows, 16, 5, 1, True, Share(i, 4))) for i in range(4)]
-    assert len(whole) == 3 and all(len(share) == 3 for share in shares)
-    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+    assert len(full) == 3 and all(len(share) == 3 for share in shares)
+    for batch, parts in zip(full, zip(*shares, strict=True), strict=True):
         for i in range(2):
             np.testing.assert_array_equal(batch[i], np.concatenate([part[i] for part in parts]))

@@ -24,18 +24,18 @@ def paths(tmp_path):
 
 def test_records_are_read_by_number_in_the_order_given(paths):
     index = RecordIndex(paths, [3, 0, 2])
-    everything = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
+    all_records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
     for rows in ([0, 1, 2, 3, 4], [4, 0, 3, 0], [2], []):
-        assert index.read(np.array(rows, int)) == [everything[row] for row in rows]
+        assert index.read(np.array(rows, int)) == [all_records[row] for row in rows]
 
 
-def test_another_number_of_records_than_expected(paths):
+def test_an_unexpected_number_of_records_is_an_error(paths):
     with pytest.raises(ValueError, match=r"2\.tfrecord has 2 records, expected 3"):
         RecordIndex(paths, [3, 0, 3])
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: data[8:]])
-def test_a_damaged_file(paths, change):
+def test_a_damaged_record_file_is_an_error(paths, change):
     with open(paths[0], "rb") as file:
         data = file.read()
     with open(paths[0], "wb") as file:
@@ -45,7 +45,7 @@ def test_a_damaged_file(paths, change):
         RecordIndex(paths, [3, 0, 2])
 
 
-def test_a_file_that_changes_after_it_was_opened(paths):
+def test_a_record_file_changed_after_opening_is_an_error(paths):
     index = RecordIndex(paths, [3, 0, 2])
     with tf.io.TFRecordWriter(paths[0]) as writer:
         writer.write(b"a longer one")

@@ -14,7 +14,7 @@ JPEG = images.encode(images.Image.new("RGB", (8, 6)), 90)
 
 
 class Written(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A data set written by TFDS alone: `examples` maps a split to (id, tags, labels)."""
+    """A data set written with TFDS alone; `examples` maps a split to rows of (id, tags, labels)."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -53,7 +53,7 @@ def data_dir(tmp_path_factory):
     return path
 
 
-def test_what_is_written_is_read(data_dir):
+def test_a_written_data_set_is_read_back(data_dir):
     dataset = records.open_dataset(data_dir, "mine")
     assert (dataset.name, dataset.labels, dataset.tags) == ("mine", LABELS, TAGS)
     assert dataset.splits == ("train", "test")
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(data_dir):
     assert (record["labels"].tolist(), record["tags"].tolist()) == ([2], [1])
 
 
-def test_annotations_are_the_records_in_their_order(data_dir):
+def test_annotations_follow_the_order_of_the_records(data_dir):
     dataset = records.open_dataset(data_dir, "mine")
     image_ids, tags, labels = dataset.annotations("train")
     by_id = {name: (t.tolist(), la.tolist()) for name, t, la in zip(image_ids, tags, labels, strict=True)}
@@ -76,7 +76,7 @@ def test_annotations_are_the_records_in_their_order(data_dir):
     assert image_ids.tolist() == [r["image_id"].decode() for r in dataset.read("train").as_numpy_iterator()]
 
 
-def test_order_over_many_shards_and_batches(tmp_path):
+def test_record_order_over_many_shards_and_batches(tmp_path):
     rows = [(f"{i:04d}", TAGS[: i % 3], LABELS[: 1 + i % 3]) for i in range(2500)]
     Written("many", tmp_path, {"train": rows, "test": rows[:3], "other": rows[:5]})
     dataset = records.open_dataset(tmp_path, "many")
@@ -91,7 +91,7 @@ def test_order_over_many_shards_and_batches(tmp_path):
     assert (labels.sum(1) == 1 + numbers % 3).all()
 
 
-def test_fingerprint_is_of_the_content_not_of_the_name(data_dir, tmp_path):
+def test_fingerprint_depends_on_the_content_but_not_on_the_name(data_dir, tmp_path):
     def fingerprint(name, *arguments, **more):
         Written(name, tmp_path, *arguments, **more)
         return records.open_dataset(tmp_path, name).fingerprint
@@ -111,14 +111,14 @@ def test_fingerprint_is_of_the_content_not_of_the_name(data_dir, tmp_path):
     assert len({mine, *others}) == 1 + len(others)
 
 
-def test_fingerprint_takes_the_packers_checksums(data_dir, tmp_path):
+def test_fingerprint_uses_the_checksums_of_the_packing_report(data_dir, tmp_path):
     Written("mine", tmp_path, ROWS)
     dataset = records.open_dataset(tmp_path, "mine")
-    whole = dataset.fingerprint
+    computed = dataset.fingerprint
     (dataset.directory / "report.json").write_text(json.dumps({"checksums": dataset.checksums()}))
-    assert records.open_dataset(tmp_path, "mine").fingerprint == whole
+    assert records.open_dataset(tmp_path, "mine").fingerprint == computed
     (dataset.directory / "report.json").write_text(json.dumps({"checksums": {"train": ["0"]}}))
-    assert records.open_dataset(tmp_path, "mine").fingerprint != whole
+    assert records.open_dataset(tmp_path, "mine").fingerprint != computed
 
 
 def test_the_newest_version_is_opened(tmp_path):
@@ -129,7 +129,7 @@ def test_the_newest_version_is_opened(tmp_path):
     assert records.open_dataset(tmp_path, "mine").directory == tmp_path / "mine" / "1.10.0"
 
 
-def test_what_is_not_there(data_dir, tmp_path):
+def test_missing_data_sets_and_splits_are_refused_with_advice(data_dir, tmp_path):
     (data_dir / "incomplete.x").mkdir(exist_ok=True)
     for folder, name, message in [
         (data_dir, "other", r"no data set 'other' in .*: pack it with python -m .*, or choose one of: mine$"),
@@ -154,7 +154,7 @@ def test_what_is_not_there(data_dir, tmp_path):
         ("openclipart", "python -m .*pack --dataset=openclipart --raw_dir=DIR --overwrite"),
     ],
 )
-def test_how_to_pack_a_damaged_data_set_again(tmp_path, name, command):
+def test_a_damaged_data_set_is_refused_with_its_pack_command(tmp_path, name, command):
     Written(name, tmp_path, ROWS)
     dataset = records.open_dataset(tmp_path, name)
     (dataset.directory / "report.json").write_text("[")
@@ -162,14 +162,14 @@ def test_how_to_pack_a_damaged_data_set_again(tmp_path, name, command):
         dataset.report()
 
 
-def test_a_lost_file_is_named(tmp_path):
+def test_a_missing_record_file_is_named(tmp_path):
     Written("mine", tmp_path, ROWS)
     (tmp_path / "mine" / "1.0.0" / "mine-test.tfrecord-00000-of-00001").unlink()
     with pytest.raises(UserError, match=r"mine-test.tfrecord-00000-of-00001 is missing: pack 'mine' again"):
         records.open_dataset(tmp_path, "mine")
 
 
-def test_another_kind_of_data_set_is_refused(tmp_path):
+def test_a_data_set_with_other_features_is_refused(tmp_path):
     class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
 
@@ -190,7 +190,7 @@ def test_another_kind_of_data_set_is_refused(tmp_path):
         records.open_dataset(tmp_path, "digits")
 
 
-def test_without_tags(tmp_path):
+def test_a_data_set_without_tags_is_read(tmp_path):
     Written("untagged", tmp_path, {"train": [("1", [], ["ü"])]}, tags=())
     dataset = records.open_dataset(tmp_path, "untagged")
     assert dataset.tags == ()
@@ -198,15 +198,15 @@ def test_without_tags(tmp_path):
     assert next(dataset.read("train").as_numpy_iterator())["tags"].shape == (0,)
 
 
-def test_anyone_can_open_it_with_tfds(data_dir):
+def test_tfds_opens_a_packed_data_set(data_dir):
     builder = tfds.builder_from_directory(pathlib.Path(data_dir) / "mine" / "1.0.0")
     (example,) = builder.as_dataset(split="test").as_numpy_iterator()
     assert example["image"].shape == (6, 8, 3)
     assert builder.info.features["labels"].feature.int2str(int(example["labels"][0])) == "ü"
 
 
-def test_a_data_directory_may_be_a_link(data_dir, tmp_path):
+def test_a_data_directory_may_be_a_symbolic_link(data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
-    found = records.open_dataset(tmp_path / "data", "mine")
-    assert found.fingerprint == records.open_dataset(data_dir, "mine").fingerprint
-    assert len(found.annotations("test")[0]) == 1
+    dataset = records.open_dataset(tmp_path / "data", "mine")
+    assert dataset.fingerprint == records.open_dataset(data_dir, "mine").fingerprint
+    assert len(dataset.annotations("test")[0]) == 1

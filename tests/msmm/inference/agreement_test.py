@@ -5,7 +5,7 @@ import pytest
 
 from msmm.inference.agreement import LARGEST, compare_annotations, count_borderline
 from msmm.inference.model_dir import Annotation
-from msmm.quantities.estimators import AtLeast
+from msmm.quantities.counting_rules import AtLeast
 
 HALF = AtLeast(0.5)
 TAGS = [["dog"], []]
@@ -18,27 +18,27 @@ def annotation(model, probabilities, labels, quantity=2.0):
 
 
 def compare(model, one, other, quantity=HALF):
-    """Beside an image without any difference, the one with tags."""
+    """Compares two annotations of an image with tags, beside an image without differences."""
     same = annotation(model, [0.9, 0.8], [0, 1], other.quantity)
-    found = compare_annotations(model, [same, one], [same, other], TAGS, quantity)
-    assert found.images == 2
-    return found.same_labels == found.same_order == 2, found.borderline, found.is_good
+    agreement = compare_annotations(model, [same, one], [same, other], TAGS, quantity)
+    assert agreement.images == 2
+    return agreement.same_labels == agreement.same_order == 2, agreement.borderline, agreement.is_good
 
 
-def test_a_label_that_differs_is_a_disagreement_unless_it_is_borderline(tying_model):
-    def at(probability, labels):
+def test_a_different_label_is_a_disagreement_unless_borderline(tying_model):
+    def annotated(probability, labels):
         return annotation(tying_model, [0.9, probability], labels)
 
-    assert compare(tying_model, at(0.5, [0, 1]), at(0.5, [0, 1])) == (True, 0, True)
-    assert compare(tying_model, at(0.5 - 3e-8, [0]), at(0.5, [0, 1])) == (True, 1, True)
-    assert compare(tying_model, at(0.49995, [0]), at(0.50002, [0, 1])) == (True, 1, True)
-    # A margin far larger than the numbers differ by: the rule is another one.
-    assert compare(tying_model, at(0.50002, [0]), at(0.50002, [0, 1])) == (False, 0, False)
+    assert compare(tying_model, annotated(0.5, [0, 1]), annotated(0.5, [0, 1])) == (True, 0, True)
+    assert compare(tying_model, annotated(0.5 - 3e-8, [0]), annotated(0.5, [0, 1])) == (True, 1, True)
+    assert compare(tying_model, annotated(0.49995, [0]), annotated(0.50002, [0, 1])) == (True, 1, True)
+    # The margin is far larger than the difference of the numbers, so the rules differ.
+    assert compare(tying_model, annotated(0.50002, [0]), annotated(0.50002, [0, 1])) == (False, 0, False)
     # However far the numbers differ, nothing beyond the tolerance is borderline.
-    assert compare(tying_model, at(0.4, [0]), at(0.6, [0, 1])) == (False, 0, False)
+    assert compare(tying_model, annotated(0.4, [0]), annotated(0.6, [0, 1])) == (False, 0, False)
 
 
-def test_an_order_that_differs_is_a_disagreement_unless_the_probabilities_tie(tying_model):
+def test_a_different_order_is_a_disagreement_unless_probabilities_tie(tying_model):
     def ordered(labels, second=0.8):
         return annotation(tying_model, [0.9, second, 0.8], labels, 3.0)
 
@@ -51,7 +51,7 @@ def test_an_order_that_differs_is_a_disagreement_unless_the_probabilities_tie(ty
     ("change", "good"), [(0.5 * LARGEST, True), (2 * LARGEST, False), (-2 * LARGEST, False), (np.nan, False)]
 )
 @pytest.mark.parametrize("quantity", [0.5, 20.0])
-def test_numbers_are_compared_too(tying_model, change, good, quantity):
+def test_differences_of_probabilities_and_quantities_are_bounded(tying_model, change, good, quantity):
     one = annotation(tying_model, [0.9, 0.7], [0, 1], quantity)
     other = dataclasses.replace(one, quantity=quantity + max(1, quantity) * change)
     assert compare(tying_model, other, one) == (True, 0, good)
@@ -64,10 +64,10 @@ def test_numbers_are_compared_too(tying_model, change, good, quantity):
     assert compare(tying_model, other, one)[2] == good
 
 
-def test_borderline_labels_of_one_computation_are_counted(tying_model):
-    said = [
+def test_images_with_borderline_labels_are_counted(tying_model):
+    annotations = [
         annotation(tying_model, p, [0], m) for p, m in [([0.9, 0.5 - 1e-7], 2.0), ([0.9, 0.8], 1.5 - 1e-7)]
     ]
-    assert count_borderline(tying_model, said, TAGS, HALF) == 1
-    assert count_borderline(tying_model, said, TAGS, "regression") == 1
-    assert count_borderline(tying_model, said, TAGS, "regression", 1e-8) == 0
+    assert count_borderline(tying_model, annotations, TAGS, HALF) == 1
+    assert count_borderline(tying_model, annotations, TAGS, "regression") == 1
+    assert count_borderline(tying_model, annotations, TAGS, "regression", 1e-8) == 0

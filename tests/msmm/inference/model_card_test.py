@@ -6,6 +6,7 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.inference import model_card, model_dir
 from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
 NAMES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 INFO = {
@@ -33,7 +34,7 @@ def front_matter(text) -> dict:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-def test_the_front_matter_is_hugging_faces():
+def test_front_matter_follows_hugging_face():
     front = front_matter(card())
     assert front["library_name"] == "keras" and front["pipeline_tag"] == "image-classification"
     assert front["license"] == "unknown"
@@ -46,7 +47,7 @@ def test_the_front_matter_is_hugging_faces():
 
 
 @pytest.mark.parametrize(
-    ("licence", "backbone", "weights", "said"),
+    ("licence", "backbone", "weights", "licence_id"),
     [
         ("Apache-2.0, as the program", "resnet-1-1-1-1-w16", "none", "apache-2.0"),
         ("Apache-2.0, as the program", "resnet101", "imagenet", "unknown"),
@@ -55,25 +56,25 @@ def test_the_front_matter_is_hugging_faces():
         (None, "resnet-1-1-1-1-w16", "none", "unknown"),
     ],
 )
-def test_a_licence_is_given_only_where_it_is_known(licence, backbone, weights, said):
+def test_licence_is_stated_only_where_known(licence, backbone, weights, licence_id):
     text = card(licence=licence, settings={"backbone": backbone, "weights": weights})
-    assert f"\nlicense: {said}\n" in text
+    assert f"\nlicense: {licence_id}\n" in text
     assert (licence or "not stated where the data were packed") in text
 
 
-def test_it_says_what_was_measured():
+def test_card_reports_the_measured_metrics():
     text = card()
     assert "| with their tags | 10.12 | 20.12 | 30.12 | 40.12 | 50.12 | 60.12 | 70.12 |" in text
     assert "| without any tags | 5.00 |" in text
-    assert "1,200 train and 300 test images, 2.50 labels a test image" in text
+    assert "1,200 train and 300 test images, 2.50 labels per test image" in text
     assert "right for 41.2 % of the test images" in text and "error is 1.500" in text
     assert "by its pixels alone: H-F1 5.00, with tags 70.12" in text
     assert "| beach | 800 | 200 | 80.0 |" in text
-    assert "unseen (0.0)" not in text  # no test image has it: its F1 says nothing
+    assert "unseen (0.0)" not in text  # no test image has this label, so its F1 is meaningless
     assert "ImageNet weights" in text
 
 
-def test_names_are_neither_html_nor_markdown():
+def test_names_in_the_card_are_escaped():
     text = card(dataset='a": b\n<script>', description="**bold** <img>")
     assert (
         "<b>|evil" not in text
@@ -83,11 +84,11 @@ def test_names_are_neither_html_nor_markdown():
     front_matter(text)
 
 
-def test_a_trained_model_comes_with_its_card(trained_run):
+def test_a_trained_model_has_a_model_card(trained_run):
     directory = table_rows.save_model(trained_run)
     info = json.loads((directory / "model.json").read_text())
     text = (directory / "README.md").read_text()
-    _, figures = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.COMPLETE])
+    _, figures = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE])
     assert " | ".join(f"{figures[name]:.2f}" for name in NAMES) in text
     assert info["preprocessing"]["image_size"] == 32 and info["licence"].startswith("Apache-2.0")
     truth = trained_run.split("test").labels
@@ -95,14 +96,14 @@ def test_a_trained_model_comes_with_its_card(trained_run):
     assert "100 train and 40 test images" in text and "license: apache-2.0" in text
 
 
-def test_the_figures_as_annotate_counts_stand_beside_the_papers():
+def test_card_reports_the_default_counting_rule_beside_the_papers():
     text = card(**{"test with the chosen quantity": {name: 77.77 for name in NAMES}})
     assert "as `annotate` counts them | 77.77 |" in text and "77.77" not in card()
     assert text.index("with their tags | ") < text.index("as `annotate`") < text.index("without any tags | ")
 
 
-def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
-    """The model directory, asked image by image without tags, against the parts on stored features."""
+def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
+    """Compares the saved model on images without tags with the parts on cached features."""
     import numpy as np
 
     from msmm.scoring.metrics import annotation_metrics
@@ -110,16 +111,16 @@ def test_the_figures_without_tags_are_those_of_the_saved_model(trained_run):
     model = model_dir.load(table_rows.save_model(trained_run))
     truth = trained_run.split("test").labels
     images = trained_run.images("test").take(np.arange(len(truth)))
-    said = model.annotate(images, quantity="regression")
-    chosen = np.array([[label in a.labels for label in model.labels] for a in said])
+    annotations = model.annotate(images, quantity="regression")
+    chosen = np.array([[label in a.labels for label in model.labels] for a in annotations])
     expected = annotation_metrics(truth, chosen)
-    measured = table_rows.measure(trained_run, table_rows.VARIANTS[table_rows.WITHOUT_TAGS])[1]
-    for name in NAMES:  # features are kept in float16, so an image in forty may differ
+    measured = table_rows.measure_row(trained_run, TABLE_ROWS[WITHOUT_TAGS])[1]
+    for name in NAMES:  # cached features are float16, so one image in forty may differ
         assert measured[name] == pytest.approx(expected[name], abs=3)
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)
 
 
-def test_code_in_a_model_is_not_run(model_directory, tmp_path):
+def test_code_in_a_model_file_is_not_executed(model_directory, tmp_path):
     import shutil
 
     import keras

@@ -1,4 +1,4 @@
-"""A model directory of version 0.1.0 annotates as it did; annotations.json has its answers."""
+"""A model directory of version 0.1.0 gives the annotations that are recorded in annotations.json."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answers():
+def recorded():
     return json.loads((FOLDER / "annotations.json").read_text(encoding="utf-8"))
 
 
@@ -37,18 +37,18 @@ def load(directory, engine: str, precision: str = "float32"):
     [("keras", "float32"), ("openvino", "float32"), ("openvino", "mixed"), ("onnxruntime", "float32")],
 )
 @pytest.mark.parametrize("rule", ["default", "regression", "threshold", "count_posterior"])
-def test_it_annotates_as_it_did(directory, answers, rule, engine, precision):
+def test_a_version_0_1_0_model_annotates_as_recorded(directory, recorded, rule, engine, precision):
     assert not (directory / second_look.FILE).exists()
     model = load(directory, engine, precision)
-    images = [np.full((40, 50, 3), colour, np.uint8) for colour in answers["colours"]]
-    annotations = model.annotate(images, answers["tags"], None if rule == "default" else rule)
-    for annotation, expected in zip(annotations, answers["annotations"][rule], strict=True):
+    images = [np.full((40, 50, 3), colour, np.uint8) for colour in recorded["colours"]]
+    annotations = model.annotate(images, recorded["tags"], None if rule == "default" else rule)
+    for annotation, expected in zip(annotations, recorded["annotations"][rule], strict=True):
         assert list(annotation.labels) == expected["labels"]
         np.testing.assert_allclose(annotation.probabilities, expected["probabilities"], atol=1e-5)
         assert annotation.quantity == pytest.approx(expected["quantity"], abs=1e-4)
 
 
-def test_the_library_and_the_lines_of_its_card_read_it(directory):
+def test_a_version_0_1_0_model_loads_by_the_lines_of_its_card(directory):
     from msmm import model_dir as as_in_the_card
 
     assert as_in_the_card is model_dir

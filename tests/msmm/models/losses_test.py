@@ -31,7 +31,7 @@ def asymmetric_of_one(y, z, gamma_positive, gamma_negative, shift):
 @pytest.mark.parametrize(
     "setting", [(0, 4, 0.05), (1, 4, 0.05), (2, 2, 0), (0, 0.5, 0.2), (0, 0, 0.1), (0.5, 1, 0)]
 )
-def test_the_asymmetric_loss_against_a_loop(setting):
+def test_asymmetric_loss_equals_a_plain_loop(setting):
     rng = np.random.default_rng(0)
     y, z = rng.integers(0, 2, (9, 7)), rng.normal(scale=4, size=(9, 7)).astype(np.float32)
     expected = [
@@ -41,7 +41,7 @@ def test_the_asymmetric_loss_against_a_loop(setting):
     np.testing.assert_allclose(losses.asymmetric(*setting)(y, z), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_asymmetric_loss_without_gammas_and_shift_is_eq_4():
+def test_asymmetric_loss_without_gammas_and_shift_is_eq_4():
     rng = np.random.default_rng(0)
     y, z = rng.integers(0, 2, (9, 7)), rng.normal(scale=30, size=(9, 7)).astype(np.float32)
     np.testing.assert_allclose(
@@ -50,7 +50,7 @@ def test_the_asymmetric_loss_without_gammas_and_shift_is_eq_4():
 
 
 @pytest.mark.parametrize("setting", [(0, 4, 0.05), (0.5, 0.5, 0.05), (0.5, 0.5, 0.0), (0, 0, 0)])
-def test_the_asymmetric_loss_and_its_slope_are_finite_for_any_logit(setting):
+def test_asymmetric_loss_and_its_gradient_are_finite_for_any_logit(setting):
     import tensorflow as tf
 
     z = tf.constant([[-1000.0, -30, -3, 0, 3, 30, 1000]] * 2)
@@ -61,11 +61,11 @@ def test_the_asymmetric_loss_and_its_slope_are_finite_for_any_logit(setting):
     assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, z)).all()
 
 
-def test_the_joint_loss_against_a_loop():
+def test_joint_loss_equals_a_plain_loop():
     rng = np.random.default_rng(0)
     classes, y = 3, rng.integers(0, 2, (5, 3))
     outputs = rng.normal(size=(5, 2 * classes + 2 + 4)).astype(np.float32)
-    said = losses.joint(losses.sigmoid_cross_entropy)(y, outputs)
+    computed = losses.multi_task(losses.sigmoid_cross_entropy)(y, outputs)
     for i in range(5):
         expected = 0.0
         for head in (0, 1):
@@ -75,7 +75,7 @@ def test_the_joint_loss_against_a_loop():
             s_labels, s_count = outputs[i, 2 * classes + 2 + 2 * head :][:2].astype(np.float64)
             expected += np.exp(-s_labels) * entropy + s_labels / 2
             expected += np.exp(-s_count) * (own[classes] - y[i].sum()) ** 2 / 2 + s_count / 2
-        assert float(said[i]) == pytest.approx(expected, rel=1e-5)
+        assert float(computed[i]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
@@ -85,7 +85,7 @@ def test_squared_error_is_eq_5(shape):
     np.testing.assert_allclose(losses.squared_error(m, raw), [0.25, 0, 9])
 
 
-def test_keras_takes_the_mean_over_the_batch_and_nothing_else():
+def test_keras_only_averages_the_loss_over_the_batch():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, kernel_initializer="zeros")])
     model.compile("sgd", losses.sigmoid_cross_entropy)
     loss = model.train_on_batch(np.ones((5, 3), np.float32), np.ones((5, 4), bool))

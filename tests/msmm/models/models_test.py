@@ -8,7 +8,7 @@ from msmm.models import annotator, backbone, heads, multi_scale, ready_made, tex
 from msmm.models.recompute import Segments, recomputed
 
 
-def trainable(model):
+def count_trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
@@ -22,13 +22,13 @@ def small():
     return backbone.build("resnet-1-1-1-1-w8", image_size=64)
 
 
-def test_resnet101_gives_the_maps_of_fig_4(resnet101):
+def test_resnet101_feature_maps_have_the_shapes_of_fig_4(resnet101):
     shapes = [tuple(o.shape[1:]) for o in resnet101.outputs]
     assert shapes == [(112, 112, 64), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048)]
     assert resnet101.count_params() == 42_658_176
 
 
-def test_taps_found_by_stride_are_the_papers(resnet101):
+def test_find_taps_gives_the_layers_of_the_paper(resnet101):
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     assert backbone.find_taps(trunk) == [
         "conv1_relu",
@@ -45,39 +45,39 @@ def test_every_bn_layer_has_the_papers_momentum(resnet101):
     assert {layer.momentum for layer in norms} == {0.9997}
 
 
-def test_own_resnet_is_keras_applications_at_other_depths():
+def test_own_resnet_equals_keras_applications():
     own = backbone.resnet((3, 4, 6, 3), 64, 64)
-    theirs = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
-    by_name = {layer.name: layer for layer in theirs.layers}
+    reference = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    by_name = {layer.name: layer for layer in reference.layers}
     for layer in own.layers:
         if layer.weights:
             layer.set_weights(by_name[layer.name].get_weights())
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
-    said, expected = own.predict_on_batch(image), theirs.predict_on_batch(image)
+    outputs, expected = own.predict_on_batch(image), reference.predict_on_batch(image)
     assert np.abs(expected).max() > 0.1  # not a comparison of zeros
-    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
-def test_preprocessing_is_that_of_keras_applications(mode):
+def test_preprocessing_equals_keras_applications(mode):
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     x = keras.Input((32, 32, 3))
     ours = keras.Model(x, ready_made.preprocessed(x, mode)).predict_on_batch(image)
-    theirs = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    reference = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
+    np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-4)
 
 
-def test_a_saved_keras_model_is_a_backbone(tmp_path, small):
+def test_a_saved_keras_model_can_be_the_backbone(tmp_path, small):
     path = str(tmp_path / "trunk.keras")
     trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
     trunk.save(path)
-    found = backbone.build(path, image_size=64)
+    by_stride = backbone.build(path, image_size=64)
     named = backbone.build(path, image_size=64, taps=tuple(backbone.find_taps(trunk)))
     image = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    for a, b in zip(found.predict_on_batch(image), named.predict_on_batch(image), strict=True):
+    for a, b in zip(by_stride.predict_on_batch(image), named.predict_on_batch(image), strict=True):
         np.testing.assert_array_equal(a, b)
-    top = trunk.predict_on_batch(image)  # what the file says of raw RGB: no preprocessing is added
-    np.testing.assert_allclose(found.predict_on_batch(image)[-1], top, rtol=1e-5)
+    top = trunk.predict_on_batch(image)  # output of the file on raw RGB: no preprocessing is added
+    np.testing.assert_allclose(by_stride.predict_on_batch(image)[-1], top, rtol=1e-5)
 
 
 def test_weights_files_are_loaded(tmp_path):
@@ -89,7 +89,7 @@ def test_weights_files_are_loaded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    ("options", "message"),
     [
         ({"name": "resnet102"}, "unknown backbone"),
         ({"name": "no.keras"}, "expected a file at no.keras"),
@@ -101,29 +101,29 @@ def test_weights_files_are_loaded(tmp_path):
         ({"name": "resnet-1-1-1-1-w8", "preprocessing": "pytorch"}, "expected preprocessing"),
     ],
 )
-def test_a_wrong_backbone_is_refused_in_words(how, says):
-    with pytest.raises(UserError, match=says):
-        backbone.build(image_size=64, **how)
+def test_a_wrong_backbone_is_refused_with_the_cause(options, message):
+    with pytest.raises(UserError, match=message):
+        backbone.build(image_size=64, **options)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path):
+def test_an_unreadable_backbone_file_is_refused(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"not a zip")
     with pytest.raises(UserError, match="cannot read"):
         backbone.build(str(tmp_path / "bad.keras"), image_size=64)
 
 
-def test_fusion_has_the_papers_size(resnet101):
-    model = multi_scale.multi_scale([o.shape[1:] for o in resnet101.outputs])
-    assert (model.count_params(), trainable(model)) == (15_214_848, 15_203_456)
+def test_fusion_has_the_parameter_count_of_the_paper(resnet101):
+    model = multi_scale.build_multi_scale([o.shape[1:] for o in resnet101.outputs])
+    assert (model.count_params(), count_trainable(model)) == (15_214_848, 15_203_456)
     assert model.output_shape == (None, 2048)
 
 
-def test_fusion_is_eq_2_and_3():
-    """Against eq. 2-3 written out with TensorFlow's own convolution and NumPy."""
+def test_fusion_equals_eq_2_and_3():
+    """Compares with eq. 2-3 written with the convolution of TensorFlow and NumPy."""
     import tensorflow as tf
 
     shapes = [(16, 16, 3), (8, 8, 4), (4, 4, 5), (2, 2, 6), (1, 1, 7)]
-    model = multi_scale.multi_scale(shapes)
+    model = multi_scale.build_multi_scale(shapes)
     rng = np.random.default_rng(0)
     model.set_weights(
         [
@@ -145,22 +145,22 @@ def test_fusion_is_eq_2_and_3():
     np.testing.assert_allclose(model.predict_on_batch(maps), fused.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
 
 
-def test_odd_maps_fit_together():
+def test_fusion_accepts_feature_maps_of_odd_size():
     model = backbone.build("resnet-1-1-1-1-w8", image_size=75)
     shapes = [tuple(o.shape[1:]) for o in model.outputs]
     assert [s[0] for s in shapes] == [38, 19, 10, 5, 3]
-    assert multi_scale.multi_scale(shapes).output_shape == (None, 256)
+    assert multi_scale.build_multi_scale(shapes).output_shape == (None, 256)
 
 
-def test_textual_and_heads_have_the_papers_sizes():
-    assert textual.textual(1000).count_params() == 6_246_400
-    assert heads.classifier(4096, 81).count_params() == 331_857
-    assert heads.quantity(4096).count_params() == 2_229_249
+def test_textual_and_heads_have_the_parameter_counts_of_the_paper():
+    assert textual.build_textual(1000).count_params() == 6_246_400
+    assert heads.build_classifier(4096, 81).count_params() == 331_857
+    assert heads.build_quantity(4096).count_params() == 2_229_249
 
 
 def test_a_model_without_tags_trains_and_saves(tmp_path):
-    mlp = textual.textual(0, 4)
-    model = keras.Model(mlp.input, heads.classifier(4, 2)(mlp.output))
+    mlp = textual.build_textual(0, 4)
+    model = keras.Model(mlp.input, heads.build_classifier(4, 2)(mlp.output))
     model.compile("sgd", "mse")
     assert np.isfinite(float(model.train_on_batch(np.zeros((3, 0), np.float32), np.ones((3, 2)))))
     model.save(tmp_path / "m.keras")
@@ -168,78 +168,81 @@ def test_a_model_without_tags_trains_and_saves(tmp_path):
     np.testing.assert_array_equal(again, model.predict_on_batch(np.zeros((3, 0), np.float32)))
 
 
-def test_quantity_starts_at_the_mean_count():
-    model = heads.quantity(16, mean_count=2.5)
+def test_initial_quantity_is_the_mean_count():
+    model = heads.build_quantity(16, mean_count=2.5)
     assert model.predict_on_batch(np.zeros((1, 16), np.float32)).item() == pytest.approx(2.5)
 
 
-def test_quantity_drops_half_of_its_hidden_units_in_training_only():
-    model = heads.quantity(16)
+def test_quantity_dropout_is_one_half_in_training_only():
+    model = heads.build_quantity(16)
     x = np.ones((4, 16), np.float32)
     assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.5}
     np.testing.assert_array_equal(model.predict_on_batch(x), model.predict_on_batch(x))
     assert np.ptp(keras.ops.convert_to_numpy(model(x, training=True))) > 0
 
 
-def test_annotator_is_its_parts(small):
+def test_annotator_equals_its_parts(small):
     keras.utils.set_random_seed(0)
-    fusion = multi_scale.multi_scale([o.shape[1:] for o in small.outputs])
-    mlp, of_f_v = textual.textual(10, 16), (heads.classifier(256, 5, name="a"), heads.quantity(256, name="b"))
-    classifier, quantity = heads.classifier(256 + 16, 5), heads.quantity(256 + 16)
-    model = annotator.annotator(small, fusion, mlp, classifier, quantity, *of_f_v)
+    fusion = multi_scale.build_multi_scale([o.shape[1:] for o in small.outputs])
+    mlp, visual_heads = (
+        textual.build_textual(10, 16),
+        (heads.build_classifier(256, 5, name="a"), heads.build_quantity(256, name="b")),
+    )
+    classifier, quantity = heads.build_classifier(256 + 16, 5), heads.build_quantity(256 + 16)
+    model = annotator.assemble_annotator(small, fusion, mlp, classifier, quantity, *visual_heads)
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     tags = np.eye(10, dtype=np.float32)[[3, 9]]
     for head in (
         classifier,
         quantity,
-        *of_f_v,
+        *visual_heads,
     ):  # a random network's features are large: keep σ off 0 and 1
         head.set_weights([w / 1000 for w in head.get_weights()])
-    said = model.predict_on_batch({"image": image, "tags": tags})
+    outputs = model.predict_on_batch({"image": image, "tags": tags})
     f_v = fusion.predict_on_batch(small.predict_on_batch(image))
     f = np.concatenate([f_v, mlp.predict_on_batch(tags)], axis=1)
     expected = 1 / (1 + np.exp(-classifier.predict_on_batch(f).astype(np.float64)))
     assert 0.01 < expected.min() < expected.max() < 0.99
-    np.testing.assert_allclose(said["probabilities"], expected, rtol=1e-3)
-    np.testing.assert_allclose(said["quantity"], quantity.predict_on_batch(f), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(outputs["probabilities"], expected, rtol=1e-3)
+    np.testing.assert_allclose(outputs["quantity"], quantity.predict_on_batch(f), rtol=1e-3, atol=1e-3)
 
     half = model.predict_on_batch({"image": image, "tags": tags * [[1], [0]]})  # the second has no tag now
-    np.testing.assert_allclose(half["probabilities"][0], said["probabilities"][0], rtol=1e-5)
-    without = [head.predict_on_batch(f_v)[1].astype(np.float64) for head in of_f_v]
+    np.testing.assert_allclose(half["probabilities"][0], outputs["probabilities"][0], rtol=1e-5)
+    without = [head.predict_on_batch(f_v)[1].astype(np.float64) for head in visual_heads]
     np.testing.assert_allclose(half["probabilities"][1], 1 / (1 + np.exp(-without[0])), rtol=1e-3)
     np.testing.assert_allclose(half["quantity"][1], without[1], rtol=1e-3, atol=1e-3)
 
 
-def of_all_maps(name: str):
-    """A model on all maps of a backbone, and the same that recomputes them; with their backbones."""
-    for again in (False, True):
+def build_on_all_maps(name: str):
+    """Yields a model on all maps of a backbone, then one that recomputes them, with their backbones."""
+    for recompute in (False, True):
         keras.utils.set_random_seed(0)
         trunk = backbone.build(name, image_size=64, bn_momentum=0.5)
-        maps = recomputed(trunk) if again else trunk
+        maps = recomputed(trunk) if recompute else trunk
         means = [keras.layers.GlobalAveragePooling2D()(m) for m in maps.output]
         yield keras.Model(maps.input, keras.layers.Concatenate()(means)), trunk
 
 
-def of_fusion():
-    """A model of images whose maps are halves of them, fused, and the same that fuses them again."""
-    for again in (False, True):
+def build_on_fusion():
+    """Yields a model that fuses maps of convolutions, then one that recomputes the fusion."""
+    for recompute in (False, True):
         keras.utils.set_random_seed(0)
         x, maps = keras.Input((64, 64, 3)), []
         for width in (4, 4, 8, 8, 8):
             maps.append(keras.layers.Conv2D(width, 3, 2, "same")(maps[-1] if maps else x))
-        fusion = multi_scale.multi_scale([m.shape[1:] for m in maps], bn_momentum=0.5)
-        yield keras.Model(x, (Segments(fusion) if again else fusion)(maps)), fusion
+        fusion = multi_scale.build_multi_scale([m.shape[1:] for m in maps], bn_momentum=0.5)
+        yield keras.Model(x, (Segments(fusion) if recompute else fusion)(maps)), fusion
 
 
 def gradients(model) -> tf.types.experimental.PolymorphicFunction:
     @tf.function
-    def of(pixels, wanted):
+    def compute(pixels, wanted):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((model(pixels, training=True) - wanted) ** 2)
         return tape.gradient(loss, model.trainable_variables)
 
-    return of
+    return compute
 
 
 @pytest.mark.parametrize("name", ["resnet-2-1-1-1-w4", "dropping", "fusion"])
@@ -251,13 +254,13 @@ def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
             x = keras.layers.Dropout(0.5, seed=3)(keras.layers.ReLU()(x))
         name = str(tmp_path / "dropping.keras")
         keras.Model(image, x).save(name)
-    of = of_fusion() if name == "fusion" else of_all_maps(name)
-    (plain, part), (model, same_part) = of
+    models = build_on_fusion() if name == "fusion" else build_on_all_maps(name)
+    (plain, part), (model, same_part) = models
     segments = next(layer for layer in model._flatten_layers() if isinstance(layer, Segments)).segments
     assert len(segments) > 1
     own = [v for v in model.trainable_variables if any(v is w for w in same_part.trainable_variables)]
     assert len(own) == len(same_part.trainable_variables)
-    if name != "fusion":  # there convolutions of its own make the maps
+    if name != "fusion":  # its maps come from separate convolutions
         assert len(own) == len(model.trainable_variables)
     for v, w in zip(own, same_part.trainable_variables, strict=True):
         assert v is w
@@ -270,13 +273,15 @@ def test_recomputed_maps_have_the_same_gradients_and_statistics(name, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("of", [lambda: of_all_maps("resnet-1-1-1-1-w4"), of_fusion], ids=["trunk", "fusion"])
-def test_recomputed_maps_are_computed_twice(of):
+@pytest.mark.parametrize(
+    "build", [lambda: build_on_all_maps("resnet-1-1-1-1-w4"), build_on_fusion], ids=["trunk", "fusion"]
+)
+def test_recomputed_maps_are_computed_again_in_the_backward_pass(build):
     def convolutions(model):
         numbers = tf.zeros((1, 64, 64, 3)), tf.zeros((1, model.output_shape[1]))
         graph = gradients(model).get_concrete_function(*numbers).graph
         return sum(operation.type == "Conv2D" for operation in graph.get_operations())
 
-    (plain, part), (model, _) = of()
+    (plain, part), (model, _) = build()
     again = sum(isinstance(layer, keras.layers.Conv2D) for layer in part._flatten_layers())
     assert convolutions(model) == convolutions(plain) + again > convolutions(plain)

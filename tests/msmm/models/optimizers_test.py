@@ -4,7 +4,7 @@ import numpy as np
 from msmm.models.optimizers import Momentum, schedule
 
 
-def test_momentum_with_l2_against_numpy():
+def test_momentum_with_l2_equals_numpy():
     dense = keras.layers.Dense(2)
     dense.build((None, 3))
     kernel, bias = (np.array(v) + 0.5 for v in dense.variables)
@@ -23,6 +23,6 @@ def test_momentum_with_l2_against_numpy():
     np.testing.assert_allclose(dense.get_weights()[1], bias, rtol=1e-4, atol=1e-5)
 
 
-def test_the_rate_falls_to_a_tenth_after_two_thirds():
+def test_learning_rate_falls_to_a_tenth_after_two_thirds():
     rates = [float(schedule(0.3, 9)(step)) for step in range(9)]
     np.testing.assert_allclose(rates, [0.3] * 7 + [0.03] * 2, rtol=1e-6)

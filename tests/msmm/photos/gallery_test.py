@@ -1,6 +1,5 @@
 """Pages, read by another parser and opened in a real browser."""
 
-import dataclasses
 import html.parser
 import io
 import os
@@ -13,8 +12,8 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.photos import gallery
+from msmm.photos.formats import Annotated
 from msmm.photos.gallery import Gallery
-from msmm.photos.outputs import Annotated
 from tests.msmm.conftest import picture
 
 RUN = "document.title='RAN'"
@@ -36,22 +35,22 @@ def thumbnail() -> bytes:
     return buffer.getvalue()
 
 
-def annotated(path, labels=("sea",), tags=(), unknown=()):
+def make_annotation(path, labels=("sea",), tags=(), unknown=()):
     probabilities = {"sea": 0.91, "sky": 0.5, "dog": 0.25, "cat": 0.2, "bus": 0.1} | dict.fromkeys(
         labels, 0.9
     )
     return Annotated(str(path), labels, probabilities, 1.26, tags, unknown, (), thumbnail())
 
 
-def fill(folder, paths, overwrite=False, **more):
+def write_gallery(folder, paths, overwrite=False, **more):
     with Gallery(str(folder), "A model", overwrite) as output:
         for path in paths:
-            if not output.done(str(path)):
-                output.write(annotated(path, **more))
+            if not output.find_annotator(str(path)):
+                output.write(make_annotation(path, **more))
 
 
 class Page(html.parser.HTMLParser):
-    """Elements with their attributes, and the text."""
+    """The elements of a page with their attributes, and its text."""
 
     def __init__(self, path):
         super().__init__()
@@ -68,14 +67,8 @@ class Page(html.parser.HTMLParser):
         return [attributes.get(attribute) for name, attributes in self.elements if name == tag]
 
 
-def test_a_page_says_which_keywords_were_read_as_a_tag(tmp_path):
-    with Gallery(str(tmp_path), "A model", False) as output:
-        output.write(dataclasses.replace(annotated("a.jpg", tags=["beach"]), near={"<b>sand": "beach"}))
-    assert "read as the nearest tag: <b>sand as beach" in Page(tmp_path / "page-0001.html").text
-
-
-def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
-    fill(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
+def test_a_page_shows_labels_probabilities_and_runners_up(tmp_path):
+    write_gallery(tmp_path / "g", ["photos/a b.jpg"], labels=("sky", "sea"), tags=["beach"], unknown=["Rex"])
     page = Page(tmp_path / "g" / "page-0001.html")
     assert [re.sub(r"\s", "", t) for t in page.all("rect", "width")] == [
         "90.0",
@@ -84,17 +77,17 @@ def test_a_page_has_labels_with_probabilities_and_the_next_best(tmp_path):
         "20.0",
         "10.0",
     ]
-    for said in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
-        assert said in page.text
+    for text in ("a b.jpg", "sky90%sea90%dog25%", "quantity predicted: 1.3", "tags: beach", "model: Rex"):
+        assert text in page.text
     link = page.all("a", "href")[1]
     assert link == urllib.parse.quote("./" + os.path.relpath("photos/a b.jpg", tmp_path / "g"))
 
 
-def test_pages_are_full_linked_and_added_to(tmp_path, monkeypatch):
+def test_pages_are_linked_and_a_second_run_adds_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"])
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"])
     pages = [Page(tmp_path / "g" / f"page-000{n}.html") for n in (1, 2, 3)]
     assert [page.all("article", "id") for page in pages] == [
         ["1.jpg", "2.jpg"],
@@ -112,12 +105,12 @@ def test_pages_are_full_linked_and_added_to(tmp_path, monkeypatch):
     assert "5 photographs" in index.text
 
 
-def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
+def test_pages_name_their_model_and_the_index_names_all_models(tmp_path):
     for name, model in (("1.jpg", "model <1>"), ("2.jpg", "model 2")):
         with Gallery(str(tmp_path / "g"), model, False) as output:
-            output.write(annotated(name))
+            output.write(make_annotation(name))
     output = Gallery(str(tmp_path / "g"), "model 3", False)
-    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
+    assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["model <1>", "model 2", None]
     headings = {
         "page-0001": "model <1>, page 1",
         "page-0002": "model 2, page 2",
@@ -127,30 +120,30 @@ def test_pages_say_which_model_annotated_and_the_index_all_of_them(tmp_path):
         assert f"Annotated by {by}\n" in Page(tmp_path / "g" / f"{name}.html").text
 
 
-def test_after_a_kill_only_the_unfinished_page_is_done_again(tmp_path, monkeypatch):
+def test_a_killed_run_repeats_only_the_unfinished_page(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 2)
     with pytest.raises(KeyboardInterrupt), Gallery(str(tmp_path / "g"), "A model", False) as output:
         for name in ("1.jpg", "2.jpg", "3.jpg"):
-            output.write(annotated(name))
+            output.write(make_annotation(name))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "g") == ["page-0001.html"]
     (tmp_path / "g" / "partial-page-0002.html").write_text("<!doc")
     output = Gallery(str(tmp_path / "g"), "A model", False)
-    assert [output.done(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
-    fill(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
+    assert [output.find_annotator(f"{n}.jpg") for n in (1, 2, 3)] == ["A model", "A model", None]
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg", "3.jpg"])
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html", "page-0002.html"]
 
 
-def test_overwrite_leaves_no_old_page(tmp_path, monkeypatch):
+def test_overwrite_removes_old_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "PHOTOS_A_PAGE", 1)
-    fill(tmp_path / "g", ["1.jpg", "2.jpg"])
-    fill(tmp_path / "g", ["3.jpg"], overwrite=True)
+    write_gallery(tmp_path / "g", ["1.jpg", "2.jpg"])
+    write_gallery(tmp_path / "g", ["3.jpg"], overwrite=True)
     assert sorted(os.listdir(tmp_path / "g")) == ["index.html", "page-0001.html"]
     assert Page(tmp_path / "g" / "page-0001.html").all("article", "id") == ["3.jpg"]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "page-0001.html"])
-def test_a_folder_of_somebody_else_is_not_written_to(tmp_path, name):
+def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
     (tmp_path / "g").mkdir()
     (tmp_path / "g" / name).write_text("mine")
     for overwrite in (False, True):
@@ -160,11 +153,11 @@ def test_a_folder_of_somebody_else_is_not_written_to(tmp_path, name):
 
 
 def hostile_gallery(folder):
-    fill(folder, HOSTILE, labels=HOSTILE[:2], tags=HOSTILE, unknown=HOSTILE)
+    write_gallery(folder, HOSTILE, labels=HOSTILE[:2], tags=HOSTILE, unknown=HOSTILE)
     return folder / "page-0001.html"
 
 
-def test_hostile_text_is_text(tmp_path):
+def test_hostile_text_is_escaped(tmp_path):
     path = hostile_gallery(tmp_path / "g")
     page = Page(path)
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "nav", "a", "main", "article", "img",
@@ -177,11 +170,11 @@ def test_hostile_text_is_text(tmp_path):
         assert page.text.count(os.path.basename(name)) >= len(HOSTILE)
     assert len(page.all("article", "id")) == len(HOSTILE)
     output = Gallery(str(tmp_path / "g"), "A model", False)
-    assert all(output.done(name) for name in HOSTILE)
+    assert all(output.find_annotator(name) for name in HOSTILE)
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_nothing_runs_in_a_real_browser(tmp_path):
+def test_no_script_runs_in_a_real_browser(tmp_path):
     def title(path):
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
                    f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]  # fmt: skip
@@ -190,7 +183,7 @@ def test_nothing_runs_in_a_real_browser(tmp_path):
 
     path = hostile_gallery(tmp_path / "g")
     assert title(path) == "Annotated by A model, page 1"
-    # That it would be seen: the same names, not escaped, without the policy and then with it.
+    # Control: unescaped names run a script without the content policy, and none with it.
     text = path.read_text(encoding="utf-8")
     unescaped = text.replace("</main>", f"{HOSTILE[0]}<script>{RUN}</script></main>")
     path.write_text(re.sub(r"<meta http-equiv=.*\n", "", unescaped), encoding="utf-8")

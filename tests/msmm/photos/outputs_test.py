@@ -5,24 +5,15 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.outputs import (
-    CSV,
-    CSV_COLUMNS,
-    JSON,
-    Annotated,
-    DryRun,
-    File,
-    csv_line,
-    json_line,
-    text_line,
-)
+from msmm.photos.formats import CSV, CSV_COLUMNS, JSON, Annotated, csv_line, json_line, text_line
+from msmm.photos.outputs import DryRun, File
 
 MODEL = "scenes 0123456789ab"
 HOSTILE = '=cmd()\n\x1b[31m\u202egpj,".jpg'
-BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is no UTF-8
+BYTES = os.fsdecode(b"caf\xe9.jpg")  # a file name that is not UTF-8
 
 
-def annotated(path="a/b.jpg", labels=("sea", "sky"), **more):
+def make_annotation(path="a/b.jpg", labels=("sea", "sky"), **more):
     return Annotated(
         path, labels, {"sea": 0.91234, "sky": 0.5, "dog": 0.25}, 1.75, ["beach"], ["Rex"], **more
     )
@@ -37,26 +28,26 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
-def test_a_line_of_each_kind():
-    assert text_line(annotated()) == "a/b.jpg: sea (0.91), sky (0.50)"
-    assert text_line(annotated(labels=())) == "a/b.jpg: (none)"
-    assert json.loads(json_line(annotated(), MODEL)) == {
+def test_text_json_and_csv_lines_of_an_annotation():
+    assert text_line(make_annotation()) == "a/b.jpg: sea (0.91), sky (0.50)"
+    assert text_line(make_annotation(labels=())) == "a/b.jpg: (none)"
+    assert json.loads(json_line(make_annotation(), MODEL)) == {
         "path": "a/b.jpg", "labels": ["sea", "sky"], "quantity": 1.75,
         "probabilities": {"sea": 0.9123, "sky": 0.5, "dog": 0.25}, "tags": ["beach"], "unknown": ["Rex"],
         "model": MODEL,
     }  # fmt: skip
-    assert csv_line(annotated(), MODEL) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex," + MODEL
+    assert csv_line(make_annotation(), MODEL) == "a/b.jpg,sea;sky,0.9123;0.5000,1.750,beach,Rex," + MODEL
 
 
 @pytest.mark.parametrize("path", [HOSTILE, BYTES, "ü b.jpg", "日本.jpg"])
-def test_no_name_breaks_a_line_or_moves_the_cursor(path):
+def test_hostile_file_names_are_escaped_in_every_format(path):
     text, row, line = (
-        text_line(annotated(path)),
-        csv_line(annotated(path), MODEL),
-        json_line(annotated(path), MODEL),
+        text_line(make_annotation(path)),
+        csv_line(make_annotation(path), MODEL),
+        json_line(make_annotation(path), MODEL),
     )
-    for said in (text, row):
-        assert said.isprintable() and said.encode()
+    for printed in (text, row):
+        assert printed.isprintable() and printed.encode()
     assert json.loads(line)["path"] == path and "\n" not in line and line.encode()
     cells = next(csv.reader([row]))
     assert len(cells) == len(CSV_COLUMNS) and not cells[0].startswith("=")
@@ -67,55 +58,55 @@ class TestFile:
     def paths(self, read, path):
         return [row["path"] for row in read(path)]
 
-    def test_appears_when_all_is_done_and_a_second_run_adds_to_it(self, format, read, tmp_path):
+    def test_file_appears_when_complete_and_a_second_run_adds_to_it(self, format, read, tmp_path):
         path = tmp_path / "new" / "out"
         with File(path, format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
             assert not path.exists()
         assert self.paths(read, path) == ["a.jpg"] and os.listdir(path.parent) == ["out"]
         with File(path, format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
-            output.write(annotated("b.jpg"))
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
+            output.write(make_annotation("b.jpg"))
             assert self.paths(read, path) == ["a.jpg"]
         assert self.paths(read, path) == ["a.jpg", "b.jpg"]
 
     @pytest.mark.parametrize("name", [HOSTILE, BYTES, "-x.jpg"])
-    def test_knows_every_name_again(self, format, read, tmp_path, name):
+    def test_any_file_name_is_recognised_in_a_second_run(self, format, read, tmp_path, name):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated(name))
-        assert File(tmp_path / "out", format, MODEL, overwrite=False).done(name)
+            output.write(make_annotation(name))
+        assert File(tmp_path / "out", format, MODEL, overwrite=False).find_annotator(name)
 
-    def test_nothing_new_changes_nothing(self, format, read, tmp_path):
+    def test_a_run_without_new_photographs_leaves_the_file_untouched(self, format, read, tmp_path):
         stamps = []
         for _ in range(2):
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-                if not output.done("a.jpg"):
-                    output.write(annotated("a.jpg"))
+                if not output.find_annotator("a.jpg"):
+                    output.write(make_annotation("a.jpg"))
             stamps.append(os.stat(tmp_path / "out").st_mtime_ns)
         assert stamps[0] == stamps[1] and os.listdir(tmp_path) == ["out"]
 
     @pytest.mark.parametrize("cut", [1, 10, 43])
-    def test_goes_on_after_a_kill_in_the_middle_of_a_line(self, format, read, tmp_path, cut):
+    def test_a_run_killed_within_a_line_resumes(self, format, read, tmp_path, cut):
         with (
             pytest.raises(KeyboardInterrupt),
             File(tmp_path / "out", format, MODEL, overwrite=False) as output,
         ):
             for name in ("a.jpg", "b.jpg"):
-                output.write(annotated(name))
+                output.write(make_annotation(name))
             raise KeyboardInterrupt
         partial = tmp_path / "out.partial"
         assert os.listdir(tmp_path) == ["out.partial"]
         partial.write_bytes(partial.read_bytes()[:-cut])
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            assert output.done("a.jpg") and not output.done("b.jpg")
-            output.write(annotated("b.jpg"))
+            assert output.find_annotator("a.jpg") and not output.find_annotator("b.jpg")
+            output.write(make_annotation("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["a.jpg", "b.jpg"]
 
-    def test_a_damaged_line_does_not_lose_those_after_it(self, format, read, tmp_path):
+    def test_a_damaged_line_is_refused_and_later_lines_are_kept(self, format, read, tmp_path):
         path = tmp_path / "out"
         with File(path, format, MODEL, overwrite=False) as output:
             for name in ("a.jpg", "b.jpg", "c.jpg"):
-                output.write(annotated(name))
+                output.write(make_annotation(name))
         damaged = path.read_bytes().replace(b"b.jpg", b'b,"pg')
         path.write_bytes(damaged)
         number = 2 + bool(format.header)
@@ -123,26 +114,26 @@ class TestFile:
             File(path, format, MODEL, overwrite=False)
         assert path.read_bytes() == damaged
 
-    def test_a_kill_before_the_first_line(self, format, read, tmp_path):
+    def test_a_run_killed_before_the_first_line_resumes(self, format, read, tmp_path):
         for beginning in (b"", b"pa", b"{"):
             if (format is CSV and beginning == b"{") or (format is JSON and beginning == b"pa"):
                 continue
             (tmp_path / "out.partial").write_bytes(beginning)
             with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-                output.write(annotated("a.jpg"))
+                output.write(make_annotation("a.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
             os.remove(tmp_path / "out")
 
-    def test_overwrite_begins_anew_and_keeps_the_old_until_it_is_done(self, format, read, tmp_path):
+    def test_overwrite_keeps_the_old_file_until_the_new_one_is_complete(self, format, read, tmp_path):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
-            assert not output.done("a.jpg")
-            output.write(annotated("b.jpg"))
+            assert not output.find_annotator("a.jpg")
+            output.write(make_annotation("b.jpg"))
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
-    def test_a_file_of_somebody_else_is_not_written_over(self, format, read, tmp_path):
+    def test_a_foreign_file_is_not_overwritten(self, format, read, tmp_path):
         for content in (b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000):
             (tmp_path / "out").write_bytes(content)
             for overwrite in (False, True):
@@ -152,32 +143,38 @@ class TestFile:
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
 
-    def test_who_did_what_is_known(self, format, read, tmp_path):
+    def test_the_model_of_each_photograph_is_recorded(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
-                if output.done(name) is None:
-                    output.write(annotated(name))
+                if output.find_annotator(name) is None:
+                    output.write(make_annotation(name))
         assert [row["model"] for row in read(tmp_path / "out")] == ["model 1", "model 2 top_k=3"]
-        assert [output.done(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == ["model 1", "model 2 top_k=3", None]
+        assert [output.find_annotator(n) for n in ("a.jpg", "b.jpg", "c.jpg")] == [
+            "model 1",
+            "model 2 top_k=3",
+            None,
+        ]
 
     @pytest.mark.parametrize("name", ["out", "out.partial"])
-    def test_a_file_of_an_earlier_version_is_not_added_to(self, format, read, tmp_path, name):
+    def test_a_file_of_an_earlier_version_is_refused(self, format, read, tmp_path, name):
         rows = {
             JSON: b'{"path": "a.jpg", "labels": [], "quantity": 1.0}\n',
             CSV: b"path,labels,probabilities,quantity,tags,unknown\na.jpg,,,1.000,,\n",
         }
         (tmp_path / name).write_bytes(rows[format])
-        with pytest.raises(UserError, match="earlier version, which did not say which model annotated"):
+        with pytest.raises(UserError, match="earlier version, which did not record which model annotated"):
             File(tmp_path / "out", format, MODEL, overwrite=False)
         assert (tmp_path / name).read_bytes() == rows[format]
         with File(tmp_path / "out", format, MODEL, overwrite=True) as output:
-            output.write(annotated("b.jpg"))
+            output.write(make_annotation("b.jpg"))
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
-    def test_a_dry_run_writes_nothing_and_knows_what_is_done(self, format, read, tmp_path):
+    def test_a_dry_run_writes_nothing_and_recognises_finished_photographs(self, format, read, tmp_path):
         with File(tmp_path / "out", format, MODEL, overwrite=False) as output:
-            output.write(annotated("a.jpg"))
+            output.write(make_annotation("a.jpg"))
         before = (tmp_path / "out").read_bytes()
         with DryRun(File(tmp_path / "out", format, MODEL, overwrite=False)) as output:
-            assert output.done("a.jpg") and output.write(annotated("b.jpg")).startswith("b.jpg: sea")
+            assert output.find_annotator("a.jpg") and output.write(make_annotation("b.jpg")).startswith(
+                "b.jpg: sea"
+            )
         assert (tmp_path / "out").read_bytes() == before and os.listdir(tmp_path) == ["out"]

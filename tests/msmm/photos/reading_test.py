@@ -1,4 +1,4 @@
-"""Real photographs beside all that can be wrong with a file; every one is named right or skipped in words."""
+"""Real photographs and unusual files: each is annotated correctly or skipped with a cause."""
 
 import contextlib
 import hashlib
@@ -15,16 +15,16 @@ from PIL import Image
 
 from msmm.core import images
 from msmm.inference import model_dir
-from msmm.photos import reading
+from msmm.photos import reading, xmp, xmp_merging
 from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
 
 COCO = SHARED / "data/coco_tiny/val2017"
-needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are not there")
+needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are missing")
 
 
 def png_header(width, height) -> bytes:
-    """A PNG that says it is as large as that, and has almost nothing in it."""
+    """Returns a PNG whose header states a size, with little data."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -35,7 +35,7 @@ def png_header(width, height) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A PNG with 200 MB of compressed text."""
+    """Returns a PNG with 200 MB of compressed text."""
     data = png_header(8, 8)
     text = b"Comment\0\0" + zlib.compress(b" " * 200_000_000, 9)
     chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
@@ -49,7 +49,7 @@ def rotated(image, orientation) -> Image.Exif:
 
 
 def digests(folder) -> dict:
-    """Of every file below a folder but the endless ones."""
+    """Returns the digest of every file below a folder, except for the endless files."""
     return {
         p: hashlib.sha256(p.read_bytes()).hexdigest()
         for p in sorted(folder.rglob("*"))
@@ -58,18 +58,18 @@ def digests(folder) -> dict:
 
 
 def make_odd_files(folder, photo) -> dict:
-    """Odd files below folder `odd`: name to the expected label or to the cause."""
-    lying = bright_above((90, 120)).transpose(Image.Transpose.ROTATE_90)  # on its side, and says so
+    """Writes unusual files below folder `odd`; returns path -> expected label or cause."""
+    sideways = bright_above((90, 120)).transpose(Image.Transpose.ROTATE_90)
     cmyk = picture("red", (50, 50)).convert("CMYK")
     frames = [picture("blue"), picture("red")]
     moving = {"save_all": True, "append_images": frames[1:]}
     expected = {
-        "rotated.jpg": (photo("odd/rotated.jpg", lying, exif=rotated(lying, 6)), "bright above"),
+        "rotated.jpg": (photo("odd/rotated.jpg", sideways, exif=rotated(sideways, 6)), "bright above"),
         "cmyk.jpg": (photo("odd/cmyk.jpg", cmyk), "red"),
         "animated.gif": (photo("odd/animated.gif", frames[0], **moving), "blue"),
         "animated.webp": (photo("odd/animated.webp", frames[0], **moving), "blue"),
         "animated.png": (photo("odd/animated.png", frames[0], **moving), "blue"),
-        "16 bit.png": (photo("odd/16 bit.png", Image.new("I;16", (9, 9), 65535)), "red"),  # white: all three
+        "16 bit.png": (photo("odd/16 bit.png", Image.new("I;16", (9, 9), 65535)), "red"),  # white
         "see-through.png": (photo("odd/see-through.png", Image.new("RGBA", (9, 9), (0, 0, 0, 0))), "red"),
         "palette.gif": (photo("odd/palette.gif", picture("blue").quantize(4)), "blue"),
         "grey.jpg": (photo("odd/grey.jpg", Image.new("L", (30, 30), 255)), "red"),
@@ -85,8 +85,8 @@ def make_odd_files(folder, photo) -> dict:
         "no extension": (photo("odd/no extension", picture("blue"), format="JPEG"), "blue"),
     }  # fmt: skip
     expected = {str(path): label for path, label in expected.values()}
-    whole = photo("odd/cut off.jpg", picture(size=(800, 600)))
-    whole.write_bytes(whole.read_bytes()[:-2000])
+    truncated = photo("odd/cut off.jpg", picture(size=(800, 600)))
+    truncated.write_bytes(truncated.read_bytes()[:-2000])
     broken = {
         "zero bytes.jpg": (b"", "empty file"),
         "a page.jpg": (b"<!doctype html><title>404</title>", "not an image of a known format"),
@@ -95,13 +95,13 @@ def make_odd_files(folder, photo) -> dict:
         "phone.heic": (b"\0\0\0\x18ftypheic", ".heic is not read: export it as JPEG"),
         "only a header.jpg": (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "does not decode"),
         "50000x50000.png": (png_header(50_000, 50_000), "too many pixels"),
-        "12000x9000.png": (png_header(12_000, 9_000), "too many pixels"),
+        "16000x12000.png": (png_header(16_000, 12_000), "too many pixels"),
         "text bomb.png": (text_bomb(), "does not decode"),
     }
     for name, (content, cause) in broken.items():
         (folder / "odd" / name).write_bytes(content)
         expected[str(folder / "odd" / name)] = cause
-    expected[str(whole)] = "does not decode"
+    expected[str(truncated)] = "does not decode"
     with open(folder / "odd/endless.jpg", "wb") as file:
         file.truncate(images.MAX_BYTES + 1)  # a hole, which takes no disk
     expected[str(folder / "odd/endless.jpg")] = "file too large"
@@ -112,22 +112,22 @@ def make_odd_files(folder, photo) -> dict:
     return expected
 
 
-def test_odd_files_are_named_right_or_skipped_in_words_and_none_is_touched(tmp_path, photo, annotate, capsys):
+def test_unusual_files_are_annotated_or_skipped_with_a_cause(tmp_path, photo, annotate, capsys):
     expected = make_odd_files(tmp_path, photo)
     before = digests(tmp_path)
-    said, summary = annotate(tmp_path / "odd")
+    annotated, summary = annotate(tmp_path / "odd")
     assert digests(tmp_path) == before
     causes = dict(
         line.removeprefix("skipped ").rsplit(": ", 1) if "is not read" not in line
         else line.removeprefix("skipped ").split(": ", 1)
         for line in capsys.readouterr().err.splitlines() if line.startswith("skipped ")
     )  # fmt: skip
-    found = {path: a.labels[0] for path, a in said.items()} | causes
-    assert found == expected
-    assert summary.annotated == len(said) and summary.skipped.total() == len(causes)
+    results = {path: a.labels[0] for path, a in annotated.items()} | causes
+    assert results == expected
+    assert summary.annotated == len(annotated) and summary.skipped.total() == len(causes)
 
 
-def test_a_file_and_a_folder_that_may_not_be_read_are_said(annotate):
+def test_a_file_and_a_folder_without_permission_are_reported(annotate):
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
@@ -139,28 +139,28 @@ def test_a_file_and_a_folder_that_may_not_be_read_are_said(annotate):
         if os.geteuid() == 0:  # root may read everything
             os.seteuid(65534)
             stack.callback(os.seteuid, 0)
-        said, summary = annotate(folder)
+        annotated, summary = annotate(folder)
         stack.close()
         (folder / "closed").chmod(0o700)
-    assert list(said) == [str(folder / "a.jpg")]
+    assert list(annotated) == [str(folder / "a.jpg")]
     assert sorted(summary.skipped) == ["unreadable file", "unreadable folder (Permission denied)"]
 
 
 @needs_coco
-def test_real_photographs_are_said_as_the_model_says_them(model, annotate):
-    """Against `Model.annotate` on the pixels that Pillow decodes in full; most are read at a half."""
+def test_real_photographs_get_the_annotations_of_the_model(model, annotate):
+    """Compares with `Model.annotate` on full-size pixels; most photographs are decoded at half size."""
     paths = sorted(COCO.glob("*.jpg"))
-    said, _ = annotate(COCO, workers=2)
-    assert list(said) == [str(path) for path in paths]
+    annotated, _ = annotate(COCO, workers=2)
+    assert list(annotated) == [str(path) for path in paths]
     pixels = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    for annotation, there in zip(model.annotate(pixels), said.values(), strict=True):
+    for annotation, read in zip(model.annotate(pixels), annotated.values(), strict=True):
         for label, probability in zip(model.labels, annotation.probabilities, strict=True):
-            assert there.probabilities[label] == pytest.approx(probability, abs=0.02)
-        assert there.quantity == pytest.approx(annotation.quantity, abs=0.03)
+            assert read.probabilities[label] == pytest.approx(probability, abs=0.02)
+        assert read.quantity == pytest.approx(annotation.quantity, abs=0.03)
 
 
-def test_the_model_finds_the_same_whichever_way_it_is_asked(tmp_path, photo, annotate, model_directory):
-    """Of one process or two, in one batch or several, the Python way or the door's."""
+def test_workers_and_batches_give_the_labels_of_the_python_api(tmp_path, photo, annotate, model_directory):
+    """Compares one process with two, one batch with several, and the Python API with the command."""
     colours = ["red", "green", "blue", "black", "white", "#f0f", "#7f7f7f"]
     paths = [photo(f"{i:03d}.png", picture(colours[i % 7], (7 + i % 11, 9))) for i in range(70)]
     one, _ = annotate(tmp_path)
@@ -173,29 +173,29 @@ def test_the_model_finds_the_same_whichever_way_it_is_asked(tmp_path, photo, ann
         assert one[str(path)].labels == annotation.labels
 
 
-def test_the_photographers_keywords_are_tags_and_our_own_are_not(tmp_path, photo, annotate, model):
+def test_keywords_of_the_photographer_are_tags_but_added_labels_are_not(tmp_path, photo, annotate, model):
     from msmm.photos.outputs import Sidecars
 
     path = photo("a.jpg", picture("blue"))
     (tmp_path / "a.txt").write_text("Beaches, Rex")
-    sidecars_ = Sidecars("model 1")
-    said, _ = annotate(path)
-    assert said[str(path)].tags == ["beach"] and said[str(path)].unknown == ["Rex"]
-    assert said[str(path)].labels == ("seaside", "blue")
-    # "beach" from --tags; what is written then is no tag of the next run.
+    output = Sidecars("model 1")
+    annotated, _ = annotate(path)
+    assert annotated[str(path)].tags == ["beach"] and annotated[str(path)].unknown == ["Rex"]
+    assert annotated[str(path)].labels == ("seaside", "blue")
+    # "beach" comes from --tags; the labels written then are no tags of the next run.
     (tmp_path / "a.txt").unlink()
-    annotate(path, output=sidecars_, words=["beach"])
+    annotate(path, output=output, words=["beach"])
     assert "seaside" in (tmp_path / "a.jpg.xmp").read_text()
-    said, _ = annotate(path)
-    assert said[str(path)].tags == [] and said[str(path)].unknown == []
-    assert said[str(path)].labels == ("blue",)
+    annotated, _ = annotate(path)
+    assert annotated[str(path)].tags == [] and annotated[str(path)].unknown == []
+    assert annotated[str(path)].labels == ("blue",)
     # Also where another program has put the sidecar's keywords into the photograph.
     keywords = (tmp_path / "a.jpg.xmp").read_bytes()
     photo("a.jpg", picture("blue"), xmp=keywords)
     assert annotate(path)[0][str(path)].unknown == []
 
 
-def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
+def test_sidecars_are_written_once_unless_overwritten(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     photo("a.jpg"), photo("b.jpg")
@@ -211,7 +211,7 @@ def test_sidecars_are_done_once_unless_overwritten(tmp_path, photo, annotate):
     assert digests(tmp_path).keys() == {*before, tmp_path / "c.jpg", tmp_path / "c.jpg.xmp"}
 
 
-def test_a_broken_sidecar_is_said_before_the_photograph_is_decoded(tmp_path, photo, annotate):
+def test_a_broken_sidecar_is_reported_before_the_photograph_is_decoded(tmp_path, photo, annotate):
     from msmm.photos.outputs import Sidecars
 
     photo("a.jpg")
@@ -220,33 +220,126 @@ def test_a_broken_sidecar_is_said_before_the_photograph_is_decoded(tmp_path, pho
         _, summary = annotate(tmp_path, output=Sidecars("m"), overwrite=overwrite)
         assert summary.skipped == {"broken XMP in its sidecar": 1}
     assert (tmp_path / "a.jpg.xmp").read_text() == "<broken"
-    assert len(annotate(tmp_path)[0]) == 1  # it has nothing to say, the photograph has
+    assert len(annotate(tmp_path)[0]) == 1  # without keywords from the sidecar
+
+
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        ({"xmp": b"<x:xmpmeta>"}, "broken XMP"),
+        ({"xmp": b"<html></html>"}, "XMP without rdf:RDF"),
+        ({"xmp": b"<!DOCTYPE x []><x/>"}, "XMP that declares entities"),
+    ],
+)
+def test_a_photograph_with_unreadable_keywords_is_reported(tmp_path, photo, annotate, capsys, damage, cause):
+    from msmm.photos.outputs import Sidecars
+
+    path = photo("a.jpg", picture("blue"), **damage)
+    annotated, summary = annotate(path)
+    assert annotated[str(path)].labels == ("blue",) and summary.unread == {cause: 1}
+    assert f"keywords of {path} not read: {cause}" in capsys.readouterr().err
+    # A new sidecar would hide them from other programs.
+    _, summary = annotate(path, output=Sidecars("m"))
+    assert summary.skipped == {f"{cause} in it: keywords in a sidecar would hide its own": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg"]
+    # A sidecar with a list of keywords hides them already.
+    packet = xmp_merging.merge_keywords(None, ["Rex"], [], "", str).replace(b"urn:x-msmm", b"urn:other")
+    (tmp_path / "a.jpg.xmp").write_bytes(packet)
+    _, summary = annotate(path, output=Sidecars("m"))
+    assert summary.annotated == 1 and summary.unread == {cause: 1}
+    assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["Rex", "blue"]
+
+
+def test_unreadable_sidecars_and_text_files_are_reported(tmp_path, photo, annotate):
+    photo("a.jpg"), photo("b.jpg"), photo("c.jpg")
+    (tmp_path / "a.jpg.xmp").write_text("<broken")
+    (tmp_path / "b.txt").write_bytes(b"word " * 100_000)
+    (tmp_path / "c.xmp").mkdir()
+    _, summary = annotate(tmp_path)
+    assert summary.annotated == 3
+    assert summary.unread == {
+        "broken XMP in its sidecar": 1,
+        "a text file of over 64 KiB beside it": 1,
+        "unreadable sidecar (Is a directory)": 1,
+    }
+
+
+def test_keywords_are_neither_truncated_nor_repeated_in_a_new_sidecar(tmp_path, photo, annotate):
+    from msmm.photos.outputs import Sidecars
+
+    long = "x" * 70 + " and more"
+    packet = xmp_merging.merge_keywords(None, [long, "Nature|sky", "Cafe\u0301"], [], "", str)
+    packet = packet.replace(b"urn:x-msmm", b"urn:other")
+    path = photo("a.jpg", picture("blue"), xmp=packet)
+    data = path.read_bytes()
+    records = b"".join(
+        b"\x1c\x02\x19" + struct.pack(">H", len(word)) + word
+        for word in (long.encode()[:64], "Café".encode())
+    )
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records
+    path.write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + data[2:])
+    before = path.read_bytes()
+    annotate(path, output=Sidecars("m"))
+    written = xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects
+    assert written == ["Café", long, "Nature|sky", "blue"]
+    assert path.read_bytes() == before
+
+
+def test_annotate_pack_and_page_accept_the_same_files(tmp_path, photo, annotate, model):
+    """All three decide by name and content in the same way."""
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    tiff = photo("scan.tif", picture("blue")).read_bytes()
+    cases = {
+        "a.heic": (photo("x.jpg", picture("blue")).read_bytes(), None),
+        "b.jpg": (heic, "HEIC is not read: export it as JPEG"),
+        "c.nef": (tiff, ".nef is not read: export it as JPEG"),
+        "d.jpg": (tiff, None),
+        "e.webp": (b"<html>", "not an image of a known format"),
+    }
+    gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
+    from msmm.photos import page
+
+    for name, (data, cause) in cases.items():
+        path = tmp_path / "odd" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        annotated, summary = annotate(path.parent if cause is None else path)
+        packed = images.checked(path)
+        if cause is None:
+            assert annotated[str(path)].labels == ("blue",) and not isinstance(packed, str)
+            assert page.annotate_upload(model, str(path), "")["labels"] == ["blue"]
+        else:
+            assert summary.skipped == {cause: 1} and packed == cause
+            with pytest.raises(gradio.Error) as error:
+                page.annotate_upload(model, str(path), "")
+            assert error.value.message == page.REASONS.get(cause, cause)
+        path.unlink()
 
 
 @pytest.mark.parametrize(
     ("quantity", "labels"),
     [("predicted", ("seaside", "red")), ("threshold", ("seaside",)), ("top_k", ("seaside", "red"))],
 )
-def test_how_many_labels_are_kept(tmp_path, photo, annotate, quantity, labels):
-    """Red and green are just under a half, blue and "bright above" nothing: 1.98 labels are predicted."""
+def test_number_of_labels_follows_the_counting_rule(tmp_path, photo, annotate, quantity, labels):
+    """Red and green are just under a half, blue and "bright above" near 0: 1.98 labels are predicted."""
     path = photo("a.png", picture((127, 127, 0)))
-    said, _ = annotate(path, words=["beach"], quantity=quantity)
-    assert said[str(path)].labels == labels
+    annotated, _ = annotate(path, words=["beach"], quantity=quantity)
+    assert annotated[str(path)].labels == labels
     dark, _ = annotate(photo("b.png", picture("black")), quantity=quantity)
-    (answer,) = dark.values()
-    assert len(answer.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
+    (annotation,) = dark.values()
+    assert len(annotation.labels) == {"predicted": 1, "threshold": 0, "top_k": 2}[quantity]
 
 
-def test_thumbnails_are_small_and_upright(tmp_path, photo, model):
-    lying = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
-    path = photo("a.jpg", lying, exif=rotated(lying, 6))
-    prepared = reading.prepare(str(path), model.image_size, True, False, False)
+def test_thumbnails_are_small_and_follow_the_exif_orientation(tmp_path, photo, model):
+    sideways = bright_above((900, 1200)).transpose(Image.Transpose.ROTATE_90)
+    path = photo("a.jpg", sideways, exif=rotated(sideways, 6))
+    prepared = reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
     small = images.upright(images.load(prepared.thumbnail))
     assert small.size == (192, 256) and not small.getexif()
     assert small.getpixel((96, 10))[0] > 200 > 60 > small.getpixel((96, 245))[0]
 
 
-def test_only_what_is_there_is_needed_to_annotate(model_directory, tmp_path):
-    """A copy of the model directory, elsewhere, without the directory it was made in."""
+def test_a_copied_model_directory_can_be_loaded(model_directory, tmp_path):
+    """Loads a copy of the model directory in another folder."""
     shutil.copytree(model_directory, tmp_path / "copied")
     assert model_dir.load(tmp_path / "copied").annotate([np.zeros((5, 5, 3), np.uint8)])[0].labels

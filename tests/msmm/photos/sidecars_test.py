@@ -4,58 +4,61 @@ import stat
 import pytest
 
 from msmm.core.files import lock
-from msmm.photos import sidecars, xmp
+from msmm.photos import sidecars, xmp, xmp_merging
+from msmm.photos.keywords import Keywords
 
 
 def write(photo, *labels, keywords=()):
-    return sidecars.write(str(photo), keywords, labels, "model 1", str.casefold)
+    return sidecars.write_labels(str(photo), keywords, labels, "model 1", str.casefold)
 
 
 def packet(*subjects) -> bytes:
-    """One that somebody else wrote."""
-    return xmp.merged(None, subjects, [], "", str).replace(b"urn:x-msmm:annotate/", b"urn:other/")
+    """Returns a packet that another program wrote."""
+    return xmp_merging.merge_keywords(None, subjects, [], "", str).replace(
+        b"urn:x-msmm:annotate/", b"urn:other/"
+    )
 
 
 @pytest.mark.parametrize(
-    ("there", "written"),
+    ("existing", "written"),
     [
         ([], "a.jpg.xmp"),
         (["a.jpg.xmp"], "a.jpg.xmp"),
         (["a.xmp"], "a.xmp"),
         (["a.XMP"], "a.XMP"),
         (["a.xmp", "a.jpg.xmp"], "a.jpg.xmp"),
-        (["a.xmp", "a.cr2"], "a.jpg.xmp"),  # it may be of the raw file
+        (["a.xmp", "a.cr2"], "a.jpg.xmp"),  # it may belong to the raw file
         (["a.xmp", "a.txt"], "a.xmp"),
     ],
 )
 @pytest.mark.parametrize("photo", ["a.jpg", "a.dat"])
-def test_which_sidecar_is_written_to(tmp_path, photo, there, written):
-    there = [name.replace("a.jpg", photo) for name in there]
+def test_sidecar_file_is_chosen_by_the_existing_files(tmp_path, photo, existing, written):
+    existing = [name.replace("a.jpg", photo) for name in existing]
     written = written.replace("a.jpg", photo)
     (tmp_path / photo).write_bytes(b"")
-    for name in there:
+    for name in existing:
         (tmp_path / name).write_bytes(packet("Rome") if name.lower().endswith("xmp") else b"")
-    before = {name: (tmp_path / name).read_bytes() for name in there}
+    before = {name: (tmp_path / name).read_bytes() for name in existing}
     assert write(tmp_path / photo, "sky") == str(tmp_path / written)
     new = (tmp_path / written).read_bytes()
-    assert xmp.parse(new).subjects == (["Rome", "sky"] if written in there else ["sky"])
-    assert {name: (tmp_path / name).read_bytes() for name in there if name != written} == {
+    assert xmp.parse(new).subjects == (["Rome", "sky"] if written in existing else ["sky"])
+    assert {name: (tmp_path / name).read_bytes() for name in existing if name != written} == {
         name: content for name, content in before.items() if name != written
     }
-    assert sorted(os.listdir(tmp_path)) == sorted({photo, *there, written})
+    assert sorted(os.listdir(tmp_path)) == sorted({photo, *existing, written})
 
 
-def test_keywords_of_both_are_read_and_what_we_added_is_known(tmp_path):
+def test_keywords_of_both_sidecars_are_read_and_added_labels_are_recognised(tmp_path):
     (tmp_path / "a.xmp").write_bytes(packet("Rome"))
     (tmp_path / "a.jpg.xmp").write_bytes(packet("Nikon"))
     photo = str(tmp_path / "a.jpg")
-    assert sidecars.done_by(photo) is None
+    assert sidecars.find_annotator(photo) is None
     write(photo, "sky")
-    assert sidecars.read(photo) == (["Nikon", "sky", "Rome"], ["sky"])
-    assert sidecars.done_by(photo) == "model 1"
+    assert sidecars.read_sidecars(photo) == (Keywords(("Nikon", "sky", "Rome")), ["sky"])
+    assert sidecars.find_annotator(photo) == "model 1"
 
 
-def test_a_sidecar_keeps_its_permissions_and_a_link_stays_one(tmp_path):
+def test_a_sidecar_keeps_its_permissions_and_symbolic_link(tmp_path):
     real = tmp_path / "elsewhere.xmp"
     real.write_bytes(packet("Rome"))
     real.chmod(0o640)
@@ -66,17 +69,17 @@ def test_a_sidecar_keeps_its_permissions_and_a_link_stays_one(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no XML", packet("Rome")[:-40], b"<!DOCTYPE x []>" + packet("a")])
-def test_a_sidecar_that_cannot_be_added_to_is_left_alone(tmp_path, content):
+def test_an_invalid_sidecar_is_left_unchanged(tmp_path, content):
     (tmp_path / "a.jpg.xmp").write_bytes(content)
     with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
-        sidecars.done_by(str(tmp_path / "a.jpg"))
+        sidecars.find_annotator(str(tmp_path / "a.jpg"))
     with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
         write(tmp_path / "a.jpg", "sky")
     assert (tmp_path / "a.jpg.xmp").read_bytes() == content
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
 
 
-def test_a_link_to_the_photograph_itself_does_not_cost_the_photograph(tmp_path, photo):
+def test_a_sidecar_linked_to_its_photograph_does_not_overwrite_the_photograph(tmp_path, photo):
     path = photo("a.jpg")
     before = path.read_bytes()
     (tmp_path / "a.jpg.xmp").symlink_to("a.jpg")
@@ -85,40 +88,40 @@ def test_a_link_to_the_photograph_itself_does_not_cost_the_photograph(tmp_path, 
     assert path.read_bytes() == before
 
 
-def test_a_folder_in_the_way_is_said(tmp_path):
+def test_a_folder_named_like_a_sidecar_is_reported(tmp_path):
     (tmp_path / "a.jpg.xmp").mkdir()
     with pytest.raises(sidecars.CannotWrite, match="unreadable sidecar"):
-        sidecars.done_by(str(tmp_path / "a.jpg"))
+        sidecars.find_annotator(str(tmp_path / "a.jpg"))
     with pytest.raises(sidecars.CannotWrite):
         write(tmp_path / "a.jpg", "sky")
 
 
-def test_a_sidecar_that_another_process_writes_is_left_to_it(tmp_path):
-    """Two that wrote `a.jpg.xmp.partial` at once could rename what is half the other's."""
-    with open(tmp_path / "a.jpg.xmp.partial", "ab") as theirs:
-        assert lock(theirs.fileno())
-        theirs.write(b"half of")
-        theirs.flush()
+def test_a_sidecar_locked_by_another_process_is_not_written(tmp_path):
+    """Two processes that write `a.jpg.xmp.partial` at once could rename a mixed file."""
+    with open(tmp_path / "a.jpg.xmp.partial", "ab") as partial:
+        assert lock(partial.fileno())
+        partial.write(b"half of")
+        partial.flush()
         with pytest.raises(sidecars.CannotWrite, match="another process writes its sidecar"):
             write(tmp_path / "a.jpg", "sky")
     assert (tmp_path / "a.jpg.xmp.partial").read_bytes() == b"half of"
     assert os.listdir(tmp_path) == ["a.jpg.xmp.partial"]
 
 
-def test_what_a_killed_process_left_of_a_sidecar_is_written_over(tmp_path):
+def test_the_partial_sidecar_of_a_killed_process_is_overwritten(tmp_path):
     (tmp_path / "a.jpg.xmp.partial").write_bytes(b"half of a much longer packet" * 1000)
     write(tmp_path / "a.jpg", "sky")
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
     assert xmp.parse((tmp_path / "a.jpg.xmp").read_bytes()).subjects == ["sky"]
 
 
-def test_keywords_in_a_broken_sidecar_leave_no_partial(tmp_path):
+def test_a_broken_sidecar_leaves_no_partial_file(tmp_path):
     (tmp_path / "a.jpg.xmp").write_bytes(b"<x")
     with pytest.raises(sidecars.CannotWrite):
         write(tmp_path / "a.jpg", "sky")
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
 
 
-def test_a_name_too_long_for_a_sidecar_is_said(tmp_path):
+def test_a_name_too_long_for_a_sidecar_is_reported(tmp_path):
     with pytest.raises(sidecars.CannotWrite, match="File name too long"):
-        write(tmp_path / f"{'日' * 80}.jpg", "sky")  # 244 bytes, to which .xmp.partial comes
+        write(tmp_path / f"{'日' * 80}.jpg", "sky")  # 244 bytes, before .xmp.partial is appended

@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from msmm.quantities.calibration import OFFSET_PRECISION, SLOPE_PRECISION, Calibration
-from msmm.quantities.held_out import HeldOut, logits, sigmoid
+from msmm.quantities.held_out_predictions import HeldOutPredictions
+from msmm.scoring.logits import sigmoid, to_logits
 
 
-def images(z, y):
-    return HeldOut(sigmoid(z), np.ones(len(z)), y)
+def make_predictions(z, y):
+    return HeldOutPredictions(sigmoid(z), np.ones(len(z)), y)
 
 
-def drawn(seed, n=400, classes=6, distort=lambda z: z):
-    """Labels drawn from calibrated logits, and what a badly calibrated classifier says of them."""
+def draw_logits(seed, n=400, classes=6, distort=lambda z: z):
+    """Returns distorted logits, and labels drawn from the calibrated logits."""
     rng = np.random.default_rng(seed)
     z = rng.normal(-1.5, 1.5, size=(n, classes))
     return distort(z), rng.uniform(size=z.shape) < sigmoid(z)
@@ -24,65 +25,65 @@ def overconfident(z):
     return 2.5 * z + np.array([2.0, 1.0, 0.0, -1.0, 0.5, 0.0])
 
 
-def test_it_improves_the_log_loss_of_images_that_it_did_not_see():
-    found = Calibration.fit(images(*drawn(0, distort=overconfident)))
-    z, y = drawn(1, distort=overconfident)
-    true, _ = drawn(1)
-    after = log_loss(found.logits(z), y)
+def test_calibration_improves_the_log_loss_of_unseen_images():
+    calibration = Calibration.fit(make_predictions(*draw_logits(0, distort=overconfident)))
+    z, y = draw_logits(1, distort=overconfident)
+    true, _ = draw_logits(1)
+    after = log_loss(calibration.logits(z), y)
     assert after < log_loss(z, y) - 0.1
-    assert after < log_loss(true, y) + 0.01  # nearly what the truth itself has
-    assert found.slope == pytest.approx(1 / 2.5, rel=0.15)
-    assert found.probabilities(z).mean() == pytest.approx(y.mean(), abs=0.02)
+    assert after < log_loss(true, y) + 0.01  # nearly the log loss of the true logits
+    assert calibration.slope == pytest.approx(1 / 2.5, rel=0.15)
+    assert calibration.probabilities(z).mean() == pytest.approx(y.mean(), abs=0.02)
 
 
-def test_calibrated_probabilities_are_left_alone():
-    z, y = drawn(2, n=3000)
-    found = Calibration.fit(images(z, y))
-    assert found.slope == pytest.approx(1, abs=0.1)
-    np.testing.assert_allclose(found.offsets, 0, atol=0.25)
+def test_calibrated_probabilities_stay_nearly_unchanged():
+    z, y = draw_logits(2, n=3000)
+    calibration = Calibration.fit(make_predictions(z, y))
+    assert calibration.slope == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(calibration.offsets, 0, atol=0.25)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_it_keeps_the_order_of_a_class_even_of_a_classifier_worse_than_chance(sign):
-    z, y = drawn(3)
-    found = Calibration.fit(images(sign * z, y))
+def test_calibration_is_increasing_even_for_a_classifier_worse_than_chance(sign):
+    z, y = draw_logits(3)
+    calibration = Calibration.fit(make_predictions(sign * z, y))
     rising = np.linspace(-5, 5, 50)[:, None] * np.ones(6)
-    assert (np.diff(found.probabilities(rising), axis=0) > 0).all()
-    assert found.probabilities(sign * z).mean() == pytest.approx(y.mean(), abs=0.01)
+    assert (np.diff(calibration.probabilities(rising), axis=0) > 0).all()
+    assert calibration.probabilities(sign * z).mean() == pytest.approx(y.mean(), abs=0.01)
 
 
-def test_no_other_parameters_are_more_probable():
-    z, y = drawn(4, n=60)
-    found = Calibration.fit(images(z, y))
-    z = logits(sigmoid(z))
+def test_fitted_parameters_maximise_the_posterior():
+    z, y = draw_logits(4, n=60)
+    calibration = Calibration.fit(make_predictions(z, y))
+    z = to_logits(sigmoid(z))
 
     def cost(slope, offsets):
-        common = np.mean(offsets)  # where the offsets' free centre is best
+        common = np.mean(offsets)  # the optimal centre of the offsets
         prior = SLOPE_PRECISION * (slope - 1) ** 2 + OFFSET_PRECISION * ((offsets - common) ** 2).sum()
         return log_loss(slope * z + offsets, y) * y.size + prior / 2
 
-    best = cost(found.slope, np.array(found.offsets))
+    best = cost(calibration.slope, np.array(calibration.offsets))
     rng = np.random.default_rng(0)
     for scale in (0.1, 0.01, 0.001):
         for _ in range(50):
             moved = rng.normal(scale=scale, size=7)
-            assert cost(found.slope + moved[0], np.array(found.offsets) + moved[1:]) > best - 1e-6
+            assert cost(calibration.slope + moved[0], np.array(calibration.offsets) + moved[1:]) > best - 1e-6
 
 
-def test_few_images_share_an_offset_and_many_have_their_own():
+def test_class_offsets_are_shrunk_on_few_images():
     def spread(n):
-        z, y = drawn(5, n=n, distort=overconfident)
-        return np.ptp(Calibration.fit(images(z, y)).offsets)
+        z, y = draw_logits(5, n=n, distort=overconfident)
+        return np.ptp(Calibration.fit(make_predictions(z, y)).offsets)
 
     assert spread(15) < spread(2000) / 2
     assert spread(2000) == pytest.approx(3 / 2.5, rel=0.25)
 
 
-def test_a_class_without_positives_and_certain_probabilities_stay_finite():
-    z, y = drawn(6, n=30)
+def test_calibration_is_finite_without_positives_and_for_certain_probabilities():
+    z, y = draw_logits(6, n=30)
     y[:, 1] = False
     p = sigmoid(z)
     p[0], p[1] = 0.0, 1.0
-    found = Calibration.fit(HeldOut(p, np.ones(30), y))
-    assert np.isfinite(found.slope) and np.isfinite(found.offsets).all()
-    assert found.offsets[1] < np.delete(found.offsets, 1).min()
+    calibration = Calibration.fit(HeldOutPredictions(p, np.ones(30), y))
+    assert np.isfinite(calibration.slope) and np.isfinite(calibration.offsets).all()
+    assert calibration.offsets[1] < np.delete(calibration.offsets, 1).min()

@@ -15,47 +15,47 @@ CASES = {
 }
 
 
-def worlds(p):
-    """Every truth of C labels and its probability, in plain loops."""
+def enumerate_label_sets(p):
+    """Yields every set of C labels and its probability, in plain loops."""
     for truth in itertools.product((0, 1), repeat=len(p)):
-        yield truth, np.prod([q if there else 1 - q for q, there in zip(p, truth, strict=True)])
+        yield truth, np.prod([q if present else 1 - q for q, present in zip(p, truth, strict=True)])
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_distribution_of_counts_is_that_of_all_subsets(name):
-    for p, found in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
+def test_poisson_binomial_equals_the_sum_over_all_subsets(name):
+    for p, computed in zip(CASES[name], poisson_binomial(CASES[name]), strict=True):
         expected = np.zeros(7)
-        for truth, probability in worlds(p):
+        for truth, probability in enumerate_label_sets(p):
             expected[sum(truth)] += probability
-        np.testing.assert_allclose(found, expected, atol=1e-14)
+        np.testing.assert_allclose(computed, expected, atol=1e-14)
 
 
-def brute_force_f1(p, said):
+def brute_force_f1(p, chosen):
     total = 0.0
-    for truth, probability in worlds(p):
-        both = sum(a and b for a, b in zip(truth, said, strict=True))
-        total += probability * 2 * both / (sum(truth) + sum(said))
+    for truth, probability in enumerate_label_sets(p):
+        both = sum(a and b for a, b in zip(truth, chosen, strict=True))
+        total += probability * 2 * both / (sum(truth) + sum(chosen))
     return total
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_no_set_of_labels_has_a_higher_expected_f1(name):
-    """Against every set, not the k likeliest alone."""
+def test_best_expected_f1_is_optimal_among_all_label_sets(name):
+    """Compares with every set of labels, not only the k likeliest."""
     for p, k in zip(CASES[name][:6], best_expected_f1(CASES[name][:6]), strict=True):
         sets = [s for s in itertools.product((0, 1), repeat=6) if any(s)]
-        best = max(brute_force_f1(p, said) for said in sets)
-        said = np.isin(np.arange(6), np.argsort(-p, kind="stable")[:k])
-        assert brute_force_f1(p, said) == pytest.approx(best, abs=1e-9)
+        best = max(brute_force_f1(p, chosen) for chosen in sets)
+        chosen = np.isin(np.arange(6), np.argsort(-p, kind="stable")[:k])
+        assert brute_force_f1(p, chosen) == pytest.approx(best, abs=1e-9)
 
 
-def test_the_expected_f1_of_every_k_is_right():
+def test_expected_f1_of_every_k_equals_brute_force():
     p = -np.sort(-CASES["random"][:4], axis=1)
-    for row, found in zip(p, expected_f1(p), strict=True):
+    for row, computed in zip(p, expected_f1(p), strict=True):
         expected = [brute_force_f1(row, np.arange(6) < k) for k in range(1, 7)]
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+        np.testing.assert_allclose(computed, expected, atol=1e-9)
 
 
-def test_many_classes_and_images_come_out_as_one_by_one():
+def test_expected_f1_of_a_batch_equals_single_images():
     p = np.random.default_rng(3).beta(0.1, 3, size=(300, 120))
     together = best_expected_f1(p)
     np.testing.assert_array_equal(together[:5], [best_expected_f1(p[i : i + 1])[0] for i in range(5)])
@@ -63,7 +63,7 @@ def test_many_classes_and_images_come_out_as_one_by_one():
     np.testing.assert_allclose(poisson_binomial(p) @ np.arange(121), p.sum(axis=1))
 
 
-def test_a_surer_image_is_given_fewer_labels_than_it_expects_and_a_doubtful_one_more():
-    """The F1 of one label among ten at p = 0.2 each is lower than that of several."""
+def test_certain_images_get_few_labels_and_uncertain_images_more():
+    """The F1 of one label among ten at p = 0.2 each is lower than the F1 of several."""
     assert best_expected_f1(np.array([[0.99, *[0.01] * 9]]))[0] == 1
     assert best_expected_f1(np.full((1, 10), 0.2))[0] > 2

@@ -3,7 +3,7 @@ import pytest
 
 from msmm.quantities import thresholds
 from msmm.scoring.metrics import annotation_metrics, per_class_f1
-from msmm.scoring.predictions import choose
+from msmm.scoring.predictions import choose_labels
 
 
 def case(seed, n=40, classes=5, share=0.3):
@@ -12,64 +12,66 @@ def case(seed, n=40, classes=5, share=0.3):
     return np.round(rng.normal(size=(n, classes)) + labels, 1), labels  # rounded: scores tie
 
 
-def said_above(scores, threshold):
-    """The labels of at least a threshold, and the best of an image without any; in plain loops."""
-    said = np.zeros(scores.shape, bool)
+def choose_by_loops(scores, threshold):
+    """Returns labels with at least the threshold, or else the best label, in plain loops."""
+    chosen = np.zeros(scores.shape, bool)
     for i, row in enumerate(scores):
-        said[i] = row >= threshold
-        if not said[i].any():
-            said[i, int(row.argmax())] = True
-    return said
+        chosen[i] = row >= threshold
+        if not chosen[i].any():
+            chosen[i, int(row.argmax())] = True
+    return chosen
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_threshold_is_the_best_of_an_exhaustive_search(seed):
+def test_best_threshold_equals_an_exhaustive_search(seed):
     scores, labels = case(seed)
     tried = [*np.unique(scores), scores.max() + 1]
-    exhaustive = max(annotation_metrics(labels, said_above(scores, t))["H-F1"] for t in tried)
+    exhaustive = max(annotation_metrics(labels, choose_by_loops(scores, t))["H-F1"] for t in tried)
     threshold, h_f1 = thresholds.best_threshold(scores, labels)
     assert h_f1 == pytest.approx(exhaustive)
-    assert annotation_metrics(labels, said_above(scores, threshold))["H-F1"] == pytest.approx(exhaustive)
+    assert annotation_metrics(labels, choose_by_loops(scores, threshold))["H-F1"] == pytest.approx(exhaustive)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_h_f1_of_a_sweep_is_that_of_its_threshold(seed):
+def test_every_h_f1_of_a_sweep_equals_that_at_its_threshold(seed):
     scores, labels = case(seed)
-    for threshold, h_f1 in zip(*thresholds.sweep(scores, labels), strict=True):
-        assert h_f1 == pytest.approx(annotation_metrics(labels, said_above(scores, threshold))["H-F1"])
+    for threshold, h_f1 in zip(*thresholds.sweep_thresholds(scores, labels), strict=True):
+        assert h_f1 == pytest.approx(annotation_metrics(labels, choose_by_loops(scores, threshold))["H-F1"])
 
 
-def test_a_sweep_of_many_images_tries_thresholds_of_all_heights():
+def test_a_sweep_of_many_images_covers_the_range_of_scores():
     scores, labels = case(0, n=1200)
     scores += np.random.default_rng(9).normal(size=scores.shape) * 1e-3
-    tried, h_f1 = thresholds.sweep(scores, labels)
+    tried, h_f1 = thresholds.sweep_thresholds(scores, labels)
     assert len(tried) == thresholds.MOST and tried[-1] == scores[labels].min()
-    fine = [annotation_metrics(labels, said_above(scores, t))["H-F1"] for t in np.linspace(-1, 3, 40)]
+    fine = [annotation_metrics(labels, choose_by_loops(scores, t))["H-F1"] for t in np.linspace(-1, 3, 40)]
     assert h_f1.max() > max(fine) - 0.05
 
 
-def test_where_no_label_is_true_one_is_said_of_each_image():
+def test_without_true_labels_one_label_per_image_is_chosen():
     scores, labels = case(0)
     threshold, h_f1 = thresholds.best_threshold(scores, np.zeros_like(labels))
     assert np.isfinite(threshold) and h_f1 == 0
-    assert (choose(thresholds.above(scores - threshold)).sum(axis=1) == 1).all()
+    assert (choose_labels(thresholds.choose_above_zero(scores - threshold)).sum(axis=1) == 1).all()
 
 
-def test_above_says_what_passes_and_at_least_the_best():
+def test_choose_above_zero_keeps_at_least_the_best_label():
     scores = np.array([[0.5, -1, 0.0], [-3, -2, -2]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), [[1, 0, 1], [0, 1, 0]])
-    np.testing.assert_array_equal(choose(thresholds.above(scores)), said_above(scores, 0))
+    np.testing.assert_array_equal(choose_labels(thresholds.choose_above_zero(scores)), [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(
+        choose_labels(thresholds.choose_above_zero(scores)), choose_by_loops(scores, 0)
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_class_thresholds_are_the_best_of_an_exhaustive_search_in_each_class(seed):
+def test_class_thresholds_equal_an_exhaustive_search_per_class(seed):
     scores, labels = case(seed)
     labels[:, 2] = False
-    found = thresholds.best_class_thresholds(scores, labels)
-    assert np.isnan(found[2])
+    best = thresholds.best_class_thresholds(scores, labels)
+    assert np.isnan(best[2])
     for j in (0, 1, 3, 4):
         column, truth = scores[:, j : j + 1], labels[:, j : j + 1]
         tried = [per_class_f1(truth, column >= t)[0] for t in np.unique(column)]
-        assert per_class_f1(truth, column >= found[j])[0] == pytest.approx(max(tried))
-        lower, upper = column[column < found[j]], column[column > found[j]].min()
-        assert found[j] == pytest.approx((upper + (lower.max() if len(lower) else upper - 1)) / 2)
+        assert per_class_f1(truth, column >= best[j])[0] == pytest.approx(max(tried))
+        lower, upper = column[column < best[j]], column[column > best[j]].min()
+        assert best[j] == pytest.approx((upper + (lower.max() if len(lower) else upper - 1)) / 2)

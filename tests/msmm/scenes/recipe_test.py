@@ -1,4 +1,4 @@
-"""The drawn scenes keep to their recipe: pure, labelled by what is visible, noisily tagged."""
+"""The drawn scenes: deterministic, labelled by visible concepts, noisily tagged."""
 
 import hashlib
 import itertools
@@ -14,12 +14,12 @@ from msmm.scenes import recipe, tags
 from msmm.scenes.painting import kinds, stuff
 from msmm.scenes.painting.canvas import LIGHTS, Canvas
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 NUMBER = 2000
 CONCEPTS, TAGS = recipe.CONCEPTS, recipe.TAGS
 
 
-class Drawn:
+class DrawnScenes:
     """The first scenes of seed 0 as arrays: pixels [N, 24, 24, 3], labels [N, C] and tags [N, T] bool."""
 
     def __init__(self):
@@ -37,12 +37,12 @@ class Drawn:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    return Drawn()
+def drawn() -> DrawnScenes:
+    return DrawnScenes()
 
 
 def digest(seed: int, indices, size: int) -> str:
-    """One hash of pixels, labels and tags, whatever the order in which the scenes are drawn."""
+    """Returns one hash of pixels, labels and tags, independent of the drawing order."""
     parts = {}
     for index in indices:
         scene = recipe.draw(seed, index, size)
@@ -71,7 +71,7 @@ def test_seed_and_index_both_change_the_scene():
     assert len({digest(seed, [index], 16) for seed in range(3) for index in (0, 1, 1_000_000)}) == 9
 
 
-def test_the_size_changes_neither_labels_nor_tags_nor_what_is_seen():
+def test_the_image_size_changes_neither_labels_nor_tags():
     for index in range(40):
         small, large = (recipe.draw(3, index, size) for size in (32, 128))
         assert (small.labels, small.tags) == (large.labels, large.tags)
@@ -99,14 +99,14 @@ def test_frequencies_and_quantities_have_a_long_tail(drawn):
     assert min(quantity[1:5]) > 0.15 and quantity[5] > quantity[6] > quantity[7] > quantity[8] > 0
 
 
-def test_a_stated_share_of_the_labels_is_missing(drawn):
-    """What shows clouds shows sky, and what shows ocean or lake shows water: unless it was dropped."""
+def test_the_stated_share_of_labels_is_missing(drawn):
+    """Clouds imply sky, and ocean or lake imply water, unless the label was dropped."""
     pairs = [("clouds", "sky"), ("ocean", "water"), ("lake", "water")]
-    missing = np.concatenate([~drawn.has(whole)[drawn.has(part)] for part, whole in pairs])
+    missing = np.concatenate([~drawn.has(implied)[drawn.has(concept)] for concept, implied in pairs])
     assert len(missing) > 600 and 0.05 < missing.mean() < 0.115
 
 
-def test_concepts_occur_together_as_in_the_world(drawn):
+def test_concepts_co_occur_plausibly(drawn):
     def share(concept, among):
         return drawn.has(concept)[among].mean()
 
@@ -118,7 +118,7 @@ def test_concepts_occur_together_as_in_the_world(drawn):
     assert not (drawn.has("sunset") & drawn.has("night")).any()
 
 
-def test_the_pixels_show_the_labels(drawn):
+def test_pixels_depend_on_the_labels(drawn):
     brightness = drawn.pixels.mean(axis=(1, 2, 3))
     night = drawn.has("night")
     assert brightness[night].mean() < 0.45 * brightness[~night].mean()
@@ -129,14 +129,14 @@ def test_the_pixels_show_the_labels(drawn):
     assert lower[day & ground].mean() > 30 + lower[day & ~drawn.has("snow")].mean()
 
 
-def test_the_tags_follow_zipf_in_the_order_of_the_vocabulary(drawn):
+def test_tag_frequencies_follow_zipfs_law(drawn):
     counts = drawn.tags.sum(axis=0)
     blocks = [counts[a:b].mean() for a, b in ((0, 10), (10, 100), (100, 400), (400, 1000))]
     assert all(first > 2 * second for first, second in itertools.pairwise(blocks))
     assert (counts > 0).mean() > 0.8  # and even the tail is used
 
 
-def test_tags_are_informative_noisy_and_sometimes_none(drawn):
+def test_tags_are_informative_noisy_and_sometimes_absent(drawn):
     assert 0.06 < (~drawn.tags.any(axis=1)).mean() < 0.10
     assert 3.5 < drawn.tags.sum(axis=1).mean() < 5.5 and drawn.tags.sum(axis=1).max() == 15
     for concept in ("sky", "grass", "tree", "person", "buildings", "water", "flowers", "sunset"):
@@ -145,7 +145,7 @@ def test_tags_are_informative_noisy_and_sometimes_none(drawn):
         assert word[has].mean() > 2.5 * word[~has].mean() > 0  # and sometimes it is wrong
 
 
-def test_cameras_and_chatter_say_nothing_of_the_labels(drawn):
+def test_camera_and_chatter_tags_are_independent_of_the_labels(drawn):
     for words in (tags.CAMERA_WORDS.split(), ["photo", "bw", "art", "2007", "2008"]):
         tagged = drawn.tagged(words)
         for concept in CONCEPTS:
@@ -154,15 +154,15 @@ def test_cameras_and_chatter_say_nothing_of_the_labels(drawn):
             assert abs(tagged[has].mean() - tagged.mean()) < 4.5 * spread
 
 
-def test_words_of_what_is_not_there_are_written_too(drawn):
-    rare = ["plane", "bridge", "moon"]  # so rarely there that dropped labels cannot explain it
+def test_tags_of_absent_concepts_occur(drawn):
+    rare = ["plane", "bridge", "moon"]  # so rare that dropped labels cannot explain the tags
     words = [word for concept in rare for word in tags.CONCEPT_WORDS[concept].split()]
-    elsewhere = {word for text in tags.EVENT_WORDS.values() for word in text.split()}
-    there = np.any([drawn.has(concept) for concept in rare], axis=0)
-    assert 0.01 < drawn.tagged(set(words) - elsewhere)[~there].mean() < 0.05
+    event_words = {word for text in tags.EVENT_WORDS.values() for word in text.split()}
+    present = np.any([drawn.has(concept) for concept in rare], axis=0)
+    assert 0.01 < drawn.tagged(set(words) - event_words)[~present].mean() < 0.05
 
 
-def test_places_and_misspellings(drawn):
+def test_tags_include_places_and_misspellings(drawn):
     coast, desert = (
         [word for word in TAGS if word in tags._PLACE_TOPICS[k].shares] for k in ("coast", "desert")
     )
@@ -175,31 +175,33 @@ def test_places_and_misspellings(drawn):
     assert len(set(places)) == len(places)
 
 
-def test_the_tables_name_the_same_things():
+def test_tables_of_the_recipe_have_the_same_keys():
     assert set(tags.CONCEPT_WORDS) == set(tags.CONCEPT_SHARES) == set(CONCEPTS)
     assert set(tags.EVENT_WORDS) == set(tags.PLACE_PARTS) == set(kinds.KINDS)
     assert sum(kinds.KIND_SHARES.values()) == pytest.approx(1)
 
 
-def test_a_covered_thing_is_not_visible():
+def test_covered_objects_are_not_visible():
     canvas = Canvas(64, LIGHTS["day"])
     square = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)]
-    canvas.polygon(square, (255, 0, 0), ("car",))
-    assert canvas.shares()["car"] == pytest.approx(0.25, abs=0.02)
-    canvas.polygon([(x + 0.25, y) for x, y in square], (0, 255, 0), ("tree",))  # hides half of it
-    assert canvas.shares() == pytest.approx({"car": 0.125, "tree": 0.25}, abs=0.02)
-    canvas.polygon([(0.25, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)], (0, 0, 255))  # without a label
-    assert canvas.shares() == pytest.approx({"car": 0.0625, "tree": 0.25}, abs=0.02)
-    stuff.ground(canvas, np.random.default_rng(0), 0.2, "grass")
-    assert set(canvas.shares()) == {"grass"} and canvas.shares()["grass"] == pytest.approx(0.8, abs=0.02)
+    canvas.draw_polygon(square, (255, 0, 0), ("car",))
+    assert canvas.measure_shares()["car"] == pytest.approx(0.25, abs=0.02)
+    canvas.draw_polygon([(x + 0.25, y) for x, y in square], (0, 255, 0), ("tree",))  # hides half of it
+    assert canvas.measure_shares() == pytest.approx({"car": 0.125, "tree": 0.25}, abs=0.02)
+    canvas.draw_polygon([(0.25, 0.25), (0.5, 0.25), (0.5, 0.5), (0.25, 0.5)], (0, 0, 255))  # without a label
+    assert canvas.measure_shares() == pytest.approx({"car": 0.0625, "tree": 0.25}, abs=0.02)
+    stuff.paint_ground(canvas, np.random.default_rng(0), 0.2, "grass")
+    assert set(canvas.measure_shares()) == {"grass"} and canvas.measure_shares()["grass"] == pytest.approx(
+        0.8, abs=0.02
+    )
 
 
-def test_the_camera_frames_the_picture_and_the_map_alike_and_nothing_beyond():
+def test_framing_crops_the_picture_and_the_map_alike():
     rng = np.random.default_rng(0)
     for _ in range(20):
         canvas = Canvas(192, LIGHTS["day"])
-        canvas.polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
-        canvas.polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
+        canvas.draw_polygon([(-1, -1), (2, -1), (2, 2), (-1, 2)], (255, 255, 255), ("sky",))
+        canvas.draw_polygon([(0.1, 0.0), (0.3, 0.0), (0.5, 0.4), (0.1, 0.6)], (255, 0, 0), ("boat",))
         recipe._frame(rng, canvas, 96)
         picture, seen = np.asarray(canvas.image), np.asarray(canvas.map)
         assert picture.shape == (96, 96, 3) and seen.shape == (96, 96)

@@ -21,7 +21,7 @@ TRUTH = random_labels(0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
+def test_interval_of_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
     worse, better = random_labels(1), random_labels(2)
     monkeypatch.setattr(bootstrap, "_WEIGHTS_PER_BLOCK", 60 * 7)  # 1 + 20 rows in blocks of 7
     gain = metric_gain(TRUTH, [worse], [better], metric, resamples=20, seed=5)
@@ -37,7 +37,7 @@ def test_one_seed_is_the_basic_bootstrap_over_images(metric, monkeypatch):
     assert gain.interval == pytest.approx((2 * point - high, 2 * point - low))
 
 
-def test_seeds_widen_the_interval_by_students_t():
+def test_the_variance_over_seeds_widens_the_interval_by_students_t():
     better = [random_labels(seed) for seed in (1, 2, 3)]
     worse = [np.zeros_like(TRUTH)] * 3
     gain = metric_gain(TRUTH, worse, better, resamples=500)
@@ -56,7 +56,7 @@ def test_seeds_widen_the_interval_by_students_t():
     assert gain.interval == pytest.approx((2 * np.mean(each) - high, 2 * np.mean(each) - low))
 
 
-def test_equal_seeds_add_nothing_to_one():
+def test_equal_seeds_give_the_interval_of_one_seed():
     worse, better = random_labels(1), random_labels(2)
     one = metric_gain(TRUTH, [worse], [better], resamples=200)
     assert metric_gain(TRUTH, [worse] * 3, [better] * 3, resamples=200).interval == pytest.approx(
@@ -64,7 +64,7 @@ def test_equal_seeds_add_nothing_to_one():
     )
 
 
-def test_far_apart_seeds_give_students_interval():
+def test_seeds_far_apart_give_students_interval():
     """With images that add no noise: mean ± t_(0.975, 2) s / sqrt(3)."""
     gains = np.repeat([[1.0], [2.0], [6.0]], 40, axis=1)
     low, high = mean_gain(gains, resamples=40_000).interval
@@ -73,7 +73,7 @@ def test_far_apart_seeds_give_students_interval():
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 2.5, 10, 1000, 1e9])
-def test_the_widening_is_that_of_the_quantiles(freedom):
+def test_widening_equals_the_ratio_of_quantiles(freedom):
     expected = scipy.stats.t.ppf(0.975, freedom) / scipy.stats.norm.ppf(0.975)
     assert bootstrap._widening(freedom) == pytest.approx(expected, rel=1e-4)
 
@@ -85,7 +85,7 @@ def test_repeats_do_not_widen_the_interval():
     assert with_seeds[1] - with_seeds[0] > 5 * (repeats[1] - repeats[0])
 
 
-def test_intervals_are_a_function_of_the_seed_and_turn_with_their_arguments():
+def test_intervals_depend_on_the_seed_and_are_antisymmetric():
     worse, better = [random_labels(1)], [random_labels(2)]
     first = metric_gain(TRUTH, worse, better, resamples=30, seed=1)
     assert first == metric_gain(TRUTH, worse, better, resamples=30, seed=1)
@@ -95,7 +95,7 @@ def test_intervals_are_a_function_of_the_seed_and_turn_with_their_arguments():
     assert metric_gain(TRUTH, worse, worse).interval == (0, 0)
 
 
-def test_means_over_images_use_the_same_draws():
+def test_mean_gain_equals_a_plain_bootstrap_loop():
     gains = np.random.default_rng(3).normal(size=(1, 60))
     rng = np.random.default_rng(0)
     draws = [gains[0][rng.integers(60, size=60)].mean() for _ in range(100)]
@@ -118,7 +118,7 @@ def test_unpaired_seeds_and_unknown_metrics_are_errors():
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Two methods whose true H-F1 is known, on images drawn anew each time.
+    """Two methods whose true H-F1 is known, on new images each time.
 
     Class c is true with probability `frequencies[c]`. A method predicts it where a normal variable,
     correlated between methods and seeds, is below a limit, one for true and one for false pairs. A training
@@ -137,14 +137,14 @@ class Simulation:
         return frequencies * 2.25 / frequencies.sum()  # labels per image
 
     def limits(self, gain, num_seeds, rng):
-        """The limits of true and of false pairs, [S, C] each."""
+        """Returns the limits of true and of false pairs, [S, C] each."""
         skill = np.random.default_rng(1).uniform(-0.5, 1.5, self.num_classes)
         shift = rng.normal(0, self.seed_deviation, (num_seeds, 1))
         shift = shift + rng.normal(0, 2 * self.seed_deviation, (num_seeds, self.num_classes))
         return skill + gain + shift, -2.2 + 0.3 * shift
 
     def true_h_f1(self, gain):
-        """The mean over seeds of H-F1 on infinitely many images, by its expected counts."""
+        """Returns the mean over seeds of H-F1 on infinitely many images, by its expected counts."""
         hit, false = map(ndtr, self.limits(gain, 20_000, np.random.default_rng(2)))
         frequencies = self.frequencies
         predicted = frequencies * hit + (1 - frequencies) * false
@@ -153,7 +153,7 @@ class Simulation:
         ].mean()
 
     def draw(self, gains, rng):
-        """The truth of new images, and for each method the labels of each seed."""
+        """Returns the truth of new images, and for each method the labels of each seed."""
         shape = (self.num_images, self.num_classes)
         truth, shared = rng.random(shape) < self.frequencies, rng.standard_normal(shape)
         methods = []
@@ -164,7 +164,7 @@ class Simulation:
         return truth, methods
 
     def coverage(self, repeats, resamples=500):
-        """How often the interval contains the true gain, percent."""
+        """Returns how often the interval contains the true gain, in percent."""
         true_gain = self.true_h_f1(0.15) - self.true_h_f1(0.0)
         hits = 0
         for repeat in range(repeats):
@@ -175,7 +175,7 @@ class Simulation:
 
 
 @pytest.mark.parametrize("seed_deviation", [0.0, 0.2])
-def test_coverage_on_a_small_set(seed_deviation):
+def test_coverage_of_the_interval_on_a_small_data_set(seed_deviation):
     """200 repeats at 95 % have a standard error of 1.5 points."""
     assert 91 <= Simulation(150, 20, seed_deviation).coverage(200, 300) <= 99.5
 

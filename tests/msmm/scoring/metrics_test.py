@@ -16,10 +16,10 @@ def random_case(seed, n=200, c=12, density=0.2):
 
 
 def top(scores, k):
-    return predictions.choose(predictions.Annotations(scores.astype(np.float32)), k)
+    return predictions.choose_labels(predictions.Predictions(scores.astype(np.float32)), k)
 
 
-def test_a_case_counted_by_hand():
+def test_annotation_metrics_of_a_case_counted_by_hand():
     # class:            0  1  2  3  4
     truth = np.array([[1, 1, 0, 0, 0],
                       [1, 0, 1, 0, 0],
@@ -48,7 +48,7 @@ def test_a_case_counted_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_against_scikit_learn(seed):
+def test_annotation_metrics_equal_scikit_learn(seed):
     sklearn_metrics = pytest.importorskip("sklearn.metrics")
     truth, chosen = random_case(seed)
     got = annotation_metrics(truth, chosen)
@@ -90,17 +90,17 @@ def test_a_fixed_k_makes_precision_over_recall_the_mean_count_over_k(k):
     assert got["mean predicted"] == k
 
 
-def test_the_true_count_makes_precision_recall():
+def test_with_the_true_count_precision_equals_recall():
     rng = np.random.default_rng(0)
     truth = rng.random([300, 20]) < 0.15
     scores = (rng.random([300, 20]) + 0.3 * truth).astype(np.float32)
-    chosen = predictions.choose(predictions.Annotations(scores, truth.sum(1).astype(np.int32)))
+    chosen = predictions.choose_labels(predictions.Predictions(scores, truth.sum(1).astype(np.int32)))
     got = annotation_metrics(truth, chosen)
     assert got["I-P"] == got["I-R"] == pytest.approx(got["I-F1"])
     assert got["mean predicted"] == got["mean true"]
 
 
-def test_order_of_images_and_classes_does_not_matter():
+def test_metrics_do_not_depend_on_the_order_of_images_and_classes():
     truth, chosen = random_case(3)
     rng = np.random.default_rng(0)
     images, classes = rng.permutation(truth.shape[0]), rng.permutation(truth.shape[1])
@@ -108,7 +108,7 @@ def test_order_of_images_and_classes_does_not_matter():
     assert moved == pytest.approx(annotation_metrics(truth, chosen))
 
 
-def test_zeros_and_ones_of_any_type_are_as_good_as_bool():
+def test_zeros_and_ones_of_any_dtype_are_accepted():
     truth, chosen = random_case(1)
     want = annotation_metrics(truth, chosen)
     assert annotation_metrics(truth.astype(np.uint8), chosen.astype(np.float32)) == want
@@ -127,13 +127,13 @@ def test_zeros_and_ones_of_any_type_are_as_good_as_bool():
         (np.full([3, 2], np.nan), np.zeros([3, 2]), "0/1"),
     ],
 )
-def test_what_is_no_indicator_is_refused(truth, chosen, message):
+def test_arrays_that_are_not_indicators_are_refused(truth, chosen, message):
     for measure in (annotation_metrics, per_class_f1):
         with pytest.raises(ValueError, match=message):
             measure(truth, chosen)
 
 
-def test_quantities_counted_by_hand():
+def test_quantity_metrics_of_a_case_counted_by_hand():
     truth = np.array([1, 2, 3, 4, 1])
     raw = np.array([0.2, 2.49, 2.5, 2.0, 1.5], np.float32)  # rounded: 1, 2, 3, 2, 2
     got = quantity_metrics(truth, raw)
@@ -144,7 +144,7 @@ def test_quantities_counted_by_hand():
     assert got["mean true"] == pytest.approx(2.2)
 
 
-def test_accuracy_is_that_of_the_quantity_that_annotates():
+def test_quantity_accuracy_uses_the_rounded_quantity():
     rng = np.random.default_rng(0)
     truth, raw = rng.integers(1, 9, 500), rng.normal(3, 3, 500)
     rounded = predictions.round_counts(raw, 81)
@@ -168,6 +168,6 @@ def test_the_best_constant_has_the_variance_as_mse():
         ([1], [np.nan], "finite"),
     ],
 )
-def test_what_is_no_quantity_is_refused(truth, raw, message):
+def test_invalid_quantities_are_refused(truth, raw, message):
     with pytest.raises(ValueError, match=message):
         quantity_metrics(np.array(truth), np.array(raw))

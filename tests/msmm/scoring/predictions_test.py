@@ -1,61 +1,61 @@
 import numpy as np
 import pytest
 
-from msmm.scoring.predictions import Annotations, choose, round_counts
+from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 
 NEVER = -np.inf
 
 
 def annotations(scores, counts=None):
     counts = None if counts is None else np.array(counts, np.int32)
-    return Annotations(np.array(scores, np.float32), counts)
+    return Predictions(np.array(scores, np.float32), counts)
 
 
-def test_the_highest_counts_are_chosen():
-    given = annotations([[0.1, 0.9, 0.5, 0.7], [3, 2, 1, 0], [0, 1, 2, 3]], counts=[2, 1, 4])
-    assert choose(given).tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1]]
-    assert choose(given).dtype == bool
+def test_the_highest_scores_are_chosen_up_to_the_count():
+    predictions = annotations([[0.1, 0.9, 0.5, 0.7], [3, 2, 1, 0], [0, 1, 2, 3]], counts=[2, 1, 4])
+    assert choose_labels(predictions).tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1]]
+    assert choose_labels(predictions).dtype == bool
 
 
-def test_k_takes_the_place_of_counts():
-    given = annotations([[0.1, 0.9, 0.5, 0.7]], counts=[1])
-    assert choose(given, k=3).tolist() == [[0, 1, 1, 1]]
+def test_k_replaces_the_counts():
+    predictions = annotations([[0.1, 0.9, 0.5, 0.7]], counts=[1])
+    assert choose_labels(predictions, k=3).tolist() == [[0, 1, 1, 1]]
 
 
 def test_ties_go_to_the_lower_class_id():
-    assert choose(annotations([[1, 2, 2, 2, 0]]), k=2).tolist() == [[0, 1, 1, 0, 0]]
-    assert choose(annotations(np.zeros([1, 60])), k=3)[0].nonzero()[0].tolist() == [0, 1, 2]
+    assert choose_labels(annotations([[1, 2, 2, 2, 0]]), k=2).tolist() == [[0, 1, 1, 0, 0]]
+    assert choose_labels(annotations(np.zeros([1, 60])), k=3)[0].nonzero()[0].tolist() == [0, 1, 2]
 
 
-def test_minus_infinity_is_never_said():
-    assert choose(annotations([[NEVER, 0.2, NEVER]], counts=[3])).tolist() == [[0, 1, 0]]
-    assert choose(annotations([[NEVER, NEVER]]), k=1).tolist() == [[0, 0]]
+def test_scores_of_minus_infinity_are_never_chosen():
+    assert choose_labels(annotations([[NEVER, 0.2, NEVER]], counts=[3])).tolist() == [[0, 1, 0]]
+    assert choose_labels(annotations([[NEVER, NEVER]]), k=1).tolist() == [[0, 0]]
 
 
-def test_more_than_all_labels_is_all_and_none_is_none():
-    assert choose(annotations([[1, 2], [1, 2]], counts=[9, 0])).tolist() == [[1, 1], [0, 0]]
+def test_counts_beyond_the_labels_choose_all_and_zero_chooses_none():
+    assert choose_labels(annotations([[1, 2], [1, 2]], counts=[9, 0])).tolist() == [[1, 1], [0, 0]]
 
 
-def test_against_sorting_each_image():
+def test_choose_labels_equals_sorting_each_image():
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 6, [200, 12]).astype(np.float32)  # many ties
     scores[rng.random([200, 12]) < 0.2] = NEVER
     counts = rng.integers(0, 14, 200).astype(np.int32)
-    chosen = choose(Annotations(scores, counts))
+    chosen = choose_labels(Predictions(scores, counts))
     for image in range(200):
-        said = [c for c in range(12) if scores[image, c] > NEVER]
-        best = sorted(said, key=lambda c: (-scores[image, c], c))[: counts[image]]
+        allowed = [c for c in range(12) if scores[image, c] > NEVER]
+        best = sorted(allowed, key=lambda c: (-scores[image, c], c))[: counts[image]]
         assert set(chosen[image].nonzero()[0]) == set(best)
 
 
-def test_a_sequence_method_fits_the_contract():
+def test_a_sequence_of_labels_can_be_expressed_as_predictions():
     """A decoder emitted classes 4, 0, 2: its order as scores, its length as the count."""
     emitted = [4, 0, 2]
     scores = np.full([1, 6], NEVER, np.float32)
     scores[0, emitted] = -np.arange(3)
-    given = Annotations(scores, np.array([3], np.int32))
-    assert choose(given)[0].nonzero()[0].tolist() == [0, 2, 4]
-    assert choose(given, k=1)[0].nonzero()[0].tolist() == [4]
+    predictions = Predictions(scores, np.array([3], np.int32))
+    assert choose_labels(predictions)[0].nonzero()[0].tolist() == [0, 2, 4]
+    assert choose_labels(predictions, k=1)[0].nonzero()[0].tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,19 @@ def test_a_sequence_method_fits_the_contract():
         (np.zeros([2, 3]), np.array([1.0, 2.5]), "integer counts"),
     ],
 )
-def test_what_is_no_annotation_is_refused(scores, counts, message):
+def test_invalid_predictions_are_refused(scores, counts, message):
     with pytest.raises(ValueError, match=message):
-        Annotations(scores, counts)
+        Predictions(scores, counts)
 
 
-def test_neither_k_nor_counts_is_refused():
+def test_predictions_without_k_and_counts_are_refused():
     with pytest.raises(ValueError, match="neither"):
-        choose(annotations([[1, 2]]))
+        choose_labels(annotations([[1, 2]]))
     with pytest.raises(ValueError, match="k >= 1"):
-        choose(annotations([[1, 2]]), k=0)
+        choose_labels(annotations([[1, 2]]), k=0)
 
 
-def test_quantities_round_to_the_nearest_within_one_and_all():
+def test_counts_are_rounded_and_clipped_to_the_number_of_labels():
     raw = np.array([-3.0, 0.0, 0.4, 1.49, 1.5, 2.5, 3.49999, 80.4, 80.6, 1e12], np.float32)
     assert round_counts(raw, 81).tolist() == [1, 1, 1, 1, 2, 3, 3, 80, 81, 81]
     assert round_counts(raw, 81).dtype == np.int32

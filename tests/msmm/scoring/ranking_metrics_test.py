@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import Annotations, choose
+from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import average_precision, mean_average_precision, ranking_metrics
 
 
@@ -23,8 +23,8 @@ def random_case(seed, levels):
     return truth, scores
 
 
-def by_pairs(truth, scores, ties):
-    """The definition for one class: at each positive, the share of true images among those retrieved."""
+def average_precision_by_pairs(truth, scores, ties):
+    """Computes the definition for one class: the mean over positives of the precision at each positive."""
     precisions = []
     for i in np.flatnonzero(truth):
         if ties == "threshold":
@@ -37,7 +37,7 @@ def by_pairs(truth, scores, ties):
     return 100 * np.mean(precisions) if precisions else np.nan
 
 
-def test_ap_is_that_of_scikit_learn_also_with_ties():
+def test_average_precision_equals_scikit_learn_with_ties():
     for seed in range(200):
         truth, scores = random_case(seed, levels=[None, 2, 5, 20][seed % 4])
         finite = np.where(np.isinf(scores), -1e9, scores)  # scikit-learn refuses infinity
@@ -53,14 +53,14 @@ def test_ap_is_that_of_scikit_learn_also_with_ties():
 
 @pytest.mark.parametrize("ties", ["threshold", "rows"])
 @pytest.mark.parametrize("levels", [None, 2, 7])
-def test_ap_is_its_definition(ties, levels):
+def test_average_precision_equals_its_definition(ties, levels):
     for seed in range(20):
         truth, scores = random_case(seed, levels)
-        expected = [by_pairs(t, s, ties) for t, s in zip(truth.T, scores.T, strict=True)]
+        expected = [average_precision_by_pairs(t, s, ties) for t, s in zip(truth.T, scores.T, strict=True)]
         assert average_precision(truth, scores, ties) == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
-def test_the_order_of_images_matters_only_to_ties_by_rows():
+def test_the_order_of_images_matters_only_with_ties_by_rows():
     truth, scores = np.array([[1], [0], [0]], bool), np.zeros((3, 1))
     assert average_precision(truth, scores) == pytest.approx([100 / 3])
     assert average_precision(truth[::-1], scores) == pytest.approx([100 / 3])
@@ -68,20 +68,20 @@ def test_the_order_of_images_matters_only_to_ties_by_rows():
     assert average_precision(truth[::-1], scores, "rows") == pytest.approx([100 / 3])
 
 
-def test_f1_at_one_half_is_eq_6_of_the_labels_above():
+def test_f1_at_one_half_equals_eq_6():
     rng = np.random.default_rng(0)
     truth, scores = rng.random((50, 6)) < 0.3, rng.random((50, 6)).astype(np.float32)
     scores[0, 0] = 0.5
     figures = ranking_metrics(truth, scores)
     counts = (scores > 0.5).sum(axis=1).astype(np.int32)
-    expected = annotation_metrics(truth, choose(Annotations(scores, counts)))
+    expected = annotation_metrics(truth, choose_labels(Predictions(scores, counts)))
     assert figures["C-F1 at p 0.5"] == expected["C-F1"] and figures["I-F1 at p 0.5"] == expected["I-F1"]
     logits = np.log(scores) - np.log1p(-scores)
     assert ranking_metrics(truth, logits, half=0)["I-F1 at p 0.5"] == expected["I-F1"]
     assert set(ranking_metrics(truth, scores, half=None)) == {"mAP"}
 
 
-def test_wrong_arguments_are_errors():
+def test_average_precision_refuses_wrong_arguments():
     truth = np.ones((2, 2), bool)
     for scores in (np.zeros((2, 3)), np.full((2, 2), np.nan)):
         with pytest.raises(ValueError, match="without NaN"):

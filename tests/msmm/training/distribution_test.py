@@ -1,4 +1,4 @@
-"""Steps shared among replicas: those of one process."""
+"""Training steps shared among replicas equal those of one process."""
 
 import json
 import os
@@ -16,18 +16,18 @@ from msmm.training.distribution import Distribution
 from tests.conftest import ROOT, TINY
 
 
-def addresses(count):
+def find_free_addresses(count):
     sockets = [socket.socket() for _ in range(count)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
-    found = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    free = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for s in sockets:
         s.close()
-    return found
+    return free
 
 
 def start(arguments, cwd, tf_config=None, devices=1):
-    """`msmm.train` in a process of its own, on `devices` CPU devices."""
+    """Starts `msmm.train` in its own process, on `devices` CPU devices."""
     code = (
         "import sys, runpy, tensorflow as tf; cpu = tf.config.list_physical_devices('CPU')[0];"
         f"devices = {devices} * [tf.config.LogicalDeviceConfiguration()];"
@@ -42,14 +42,14 @@ def start(arguments, cwd, tf_config=None, devices=1):
 
 
 def finish(*processes):
-    said = [process.communicate(timeout=240) for process in processes]
-    for process, (_, errors) in zip(processes, said, strict=True):
+    outputs = [process.communicate(timeout=240) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors
-    return [out for out, _ in said]
+    return [out for out, _ in outputs]
 
 
 def cluster(count):
-    workers = addresses(count)
+    workers = find_free_addresses(count)
     return [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in range(count)]
 
 
@@ -58,102 +58,103 @@ def history(directory, stage):
 
 
 def assert_same_training(directory, other, stage, atol=1e-4):
-    """Losses of every epoch and weights at the end; only the order of sums differs."""
-    ours, theirs = history(directory, stage), history(other, stage)
+    """Asserts equal losses of every epoch and equal final weights, up to the order of sums."""
+    actual, expected = history(directory, stage), history(other, stage)
     for part, rel in (("train", 1e-5), ("held-out", 1e-4)):
-        losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (ours, theirs)]
+        losses = [[epoch[part]["loss"] for epoch in epochs] for epochs in (actual, expected)]
         assert losses[0] == pytest.approx(losses[1], rel=rel), part
     import h5py
 
     def values(path):
-        found = {}
+        arrays = {}
         with h5py.File(path) as file:
             file.visititems(
-                lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
+                lambda name, item: arrays.update({name: item[()]} if hasattr(item, "shape") else {})
             )
-        return found
+        return arrays
 
     for path in sorted((directory / f"seed0/{stage}").glob("*.h5")):
-        ours, theirs = values(path), values(other / f"seed0/{stage}" / path.name)
-        assert ours.keys() == theirs.keys() and ours
-        for name, value in ours.items():
-            scale = max(np.abs(theirs[name]).max(), 1e-3)
-            np.testing.assert_allclose(value / scale, theirs[name] / scale, atol=atol, err_msg=name)
+        actual, expected = values(path), values(other / f"seed0/{stage}" / path.name)
+        assert actual.keys() == expected.keys() and actual
+        for name, value in actual.items():
+            scale = max(np.abs(expected[name]).max(), 1e-3)
+            np.testing.assert_allclose(value / scale, expected[name] / scale, atol=atol, err_msg=name)
 
 
 # Small steps, since this network is chaotic: at 1e-3 rounding errors grow a hundredfold a step, at 1e-5
-# losses agree to 4e-7, where batch normalisation over parts of the batch shows as 1e-2. Much weight decay,
-# so that it shows if it is counted twice.
-CALM = {**TINY, "finetune_learning_rate": 1e-5, "visual_learning_rate": 1e-5, "weight_decay": 10.0}
-SETTINGS = [f"--{name}={value}" for name, value in CALM.items()]
+# losses agree to 4e-7, where batch normalisation over parts of the batch shows as 1e-2. A large weight
+# decay shows if it is counted twice.
+SMALL_STEPS = {**TINY, "finetune_learning_rate": 1e-5, "visual_learning_rate": 1e-5, "weight_decay": 10.0}
+SETTINGS = [f"--{name}={value}" for name, value in SMALL_STEPS.items()]
 
 
 @pytest.fixture
-def home(data_dir, tmp_path):
+def directory(data_dir, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     return tmp_path
 
 
-def test_what_a_backbone_adds_to_the_loss_counts_once(make_run, tmp_path):
+def test_regularisation_losses_of_a_backbone_count_once(make_run, tmp_path):
     image = x = keras.Input((32, 32, 3))
     for _ in range(5):
         x = keras.layers.Conv2D(4, 3, 2, "same", kernel_regularizer=keras.regularizers.L2(1.0))(x)
     keras.Model(image, x).save(tmp_path / "regular.keras")
     run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
-    task = stages.stage_of(run, "finetune").task(run)
-    model, _ = loop.compiled(task, run.config, 0.01)
-    x, y = next(iter(task.epoch(0)))
+    task = stages.make_task(run, "finetune")
+    model, _ = loop.build_compiled(task, run.config, 0.01)
+    x, y = next(iter(task.data.batches(0)))
     loss = model.test_on_batch(x, y)
     steps = Distribution("mirrored", run.config).steps(task, run.config, 0, 0.01, model)
     assert next(iter(steps(0)))[0] == pytest.approx(loss, rel=1e-4)
     assert loss > float(sum(model.losses)) > 1
 
 
-def test_two_processes_train_as_one(home):
+@pytest.mark.slow
+def test_two_processes_train_as_one_process(directory):
     arguments = ["--stage=finetune", *SETTINGS]
     shared = [*arguments, "--distribute=multi_worker", "--workdir=two"]
-    workers = [start(shared, home, config) for config in cluster(2)]
-    said = finish(*workers)
-    finish(start([*arguments, "--workdir=one"], home))
-    assert_same_training(home / "two", home / "one", "finetune")
-    assert "finetune: epoch 2/2" in said[0] and said[1].split() == ["worker", "1:", "done"]
+    workers = [start(shared, directory, config) for config in cluster(2)]
+    outputs = finish(*workers)
+    finish(start([*arguments, "--workdir=one"], directory))
+    assert_same_training(directory / "two", directory / "one", "finetune")
+    assert "finetune: epoch 2/2" in outputs[0] and outputs[1].split() == ["worker", "1:", "done"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("maps_cache_gib", [0, 8])
-def test_two_processes_train_everything_and_go_on(home, maps_cache_gib):
-    """Images read anew, a killed cluster that goes on, and stages that only the chief trains."""
+def test_two_processes_train_all_stages_and_resume(directory, maps_cache_gib):
+    """Streamed images, a killed cluster that resumes, and stages that only the chief trains."""
     settings = [*SETTINGS, f"--maps_cache_gib={maps_cache_gib}", "--image_cache_gib=0", "--finetune_epochs=6"]
     shared = ["--stage=all", *settings, "--distribute=multi_worker", "--workdir=two"]
-    workers = [start(shared, home, config) for config in cluster(2)]
-    state = home / "two/seed0/finetune/state.npz"
+    workers = [start(shared, directory, config) for config in cluster(2)]
+    state = directory / "two/seed0/finetune/state.npz"
     while not state.exists():
         assert all(worker.poll() is None for worker in workers)
     for worker in workers:
         worker.kill()
         worker.wait()
-    said = finish(*(start(shared, home, config) for config in cluster(2)))
-    assert "finetune: goes on after epoch" in said[0]
-    finish(start(["--stage=all", *settings, "--workdir=one"], home))
-    assert_same_training(home / "two", home / "one", "finetune")
-    # Kept maps are float16: a rounding error in a weight of the trunk may move one to the next number.
-    assert_same_training(home / "two", home / "one", "visual", 1e-3 if maps_cache_gib else 1e-4)
-    again = finish(*(start(shared, home, config) for config in cluster(2)))
+    outputs = finish(*(start(shared, directory, config) for config in cluster(2)))
+    assert "finetune: goes on after epoch" in outputs[0]
+    finish(start(["--stage=all", *settings, "--workdir=one"], directory))
+    assert_same_training(directory / "two", directory / "one", "finetune")
+    # Cached maps are float16: a rounding error in a weight of the trunk may change one to the next number.
+    assert_same_training(directory / "two", directory / "one", "visual", 1e-3 if maps_cache_gib else 1e-4)
+    again = finish(*(start(shared, directory, config) for config in cluster(2)))
     assert "visual: finished earlier" in again[0] and "done" in again[1]
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one(home):
+def test_two_devices_train_as_one_device(directory):
     settings = ["--stage=visual", *SETTINGS]
-    finish(start([*settings, "--distribute=mirrored", "--workdir=two"], home, devices=2))
-    finish(start([*settings, "--workdir=one"], home))
+    finish(start([*settings, "--distribute=mirrored", "--workdir=two"], directory, devices=2))
+    finish(start([*settings, "--workdir=one"], directory))
     for stage in ("finetune", "visual"):
-        assert_same_training(home / "two", home / "one", stage)
+        assert_same_training(directory / "two", directory / "one", stage)
 
 
 def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run):
-    """In this process: the step, its batch normalisation and weight decay, and what goes back."""
-    alone, mirrored = (make_run(name, **CALM) for name in ("alone", "mirrored"))
+    """Runs in this process: the step, its batch normalisation, weight decay and the updated weights."""
+    alone, mirrored = (make_run(name, **SMALL_STEPS) for name in ("alone", "mirrored"))
     stages.train(alone, "finetune")
     stages.train(mirrored, "finetune", distribution=Distribution("mirrored", mirrored.config))
     assert_same_training(mirrored.workdir, alone.workdir, "finetune")

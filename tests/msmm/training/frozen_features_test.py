@@ -10,11 +10,11 @@ import tensorflow as tf
 from experiments.benchmarks import synthetic
 from msmm.core.errors import UserError
 from msmm.training import frozen_features, loop, model_parts, stage_tasks, stages, table_rows
-from msmm.training.frozen_features import cached
+from msmm.training.frozen_features import cache_arrays
 from msmm.training.run import Run
 
 
-def test_an_array_is_computed_once_and_row_aligned(tmp_path):
+def test_cached_arrays_are_computed_once_and_row_aligned(tmp_path):
     calls = []
 
     def compute():
@@ -24,57 +24,60 @@ def test_an_array_is_computed_once_and_row_aligned(tmp_path):
             yield [rows[:, None] * np.ones((1, 2)), rows]
 
     for _ in range(2):
-        a, b = cached(tmp_path, "test", {"seed": 1}, 7, compute, np.float32)
+        a, b = cache_arrays(tmp_path, "test", {"seed": 1}, 7, compute, np.float32)
         np.testing.assert_array_equal(a, np.arange(7)[:, None] * np.ones((1, 2)))
         np.testing.assert_array_equal(b, np.arange(7))
     assert len(calls) == 1
-    cached(tmp_path, "test", {"seed": 2}, 7, compute, np.float32)
+    cache_arrays(tmp_path, "test", {"seed": 2}, 7, compute, np.float32)
     assert len(calls) == 2
 
 
-def test_an_interrupted_computation_leaves_nothing(tmp_path):
+def test_an_interrupted_computation_leaves_no_file(tmp_path):
     def compute():
         yield [np.zeros((3, 2))]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path, "test", {}, 7, compute, np.float32)
+        cache_arrays(tmp_path, "test", {}, 7, compute, np.float32)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_too_large_for_float16_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"not finite in float16.*--maps_cache_gib=0"):
-        cached(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [7e4]])]], np.float16)
+        cache_arrays(tmp_path, "maps", {}, 2, lambda: [[np.array([[1.0], [7e4]])]], np.float16)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_short_computation_is_no_result(tmp_path):
+def test_a_computation_with_missing_rows_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="expected 7 rows"):
-        cached(tmp_path, "test", {}, 7, lambda: [[np.zeros((3, 2))]], np.float32)
+        cache_arrays(tmp_path, "test", {}, 7, lambda: [[np.zeros((3, 2))]], np.float32)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_are_what_the_parts_say_of_the_images(trained_run):
+def test_cached_features_equal_the_outputs_of_the_parts(trained_run):
     run = trained_run
     images = np.concatenate(list(run.images("test").ordered(64)))
-    maps = model_parts.load(run, "backbone").predict_on_batch(images)
+    maps = model_parts.load_part(run, "backbone").predict_on_batch(images)
     np.testing.assert_allclose(
-        frozen_features.cnn(run, "test"), maps[-1].mean(axis=(1, 2)), rtol=2e-3, atol=1e-3
+        frozen_features.cnn_features(run, "test"), maps[-1].mean(axis=(1, 2)), rtol=2e-3, atol=1e-3
     )
-    f_v = model_parts.load(run, "multi_scale").predict_on_batch(maps)
+    f_v = model_parts.load_part(run, "multi_scale").predict_on_batch(maps)
     np.testing.assert_allclose(
-        frozen_features.visual(run, "test"), f_v, rtol=5e-3, atol=np.abs(f_v).max() * 2e-3
+        frozen_features.visual_features(run, "test"), f_v, rtol=5e-3, atol=np.abs(f_v).max() * 2e-3
     )
-    f_t = model_parts.load(run, "textual").predict_on_batch(run.split("test").tags.astype(np.float32))
-    np.testing.assert_allclose(frozen_features.textual(run, "test"), f_t, rtol=1e-5, atol=1e-6)
+    f_t = model_parts.load_part(run, "textual").predict_on_batch(run.split("test").tags.astype(np.float32))
+    np.testing.assert_allclose(frozen_features.textual_features(run, "test"), f_t, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(
-        frozen_features.joint(run, "test")[:],
-        np.concatenate([frozen_features.visual(run, "test"), frozen_features.textual(run, "test")], axis=1),
+        frozen_features.concatenated_features(run, "test")[:],
+        np.concatenate(
+            [frozen_features.visual_features(run, "test"), frozen_features.textual_features(run, "test")],
+            axis=1,
+        ),
     )
 
 
-def test_joined_features_are_read_row_by_row(make_run):
-    """Neither a stage nor a prediction holds all rows: [f_v, f_t] of all would be 41 MB here."""
+def test_concatenated_features_are_read_row_by_row(make_run):
+    """Neither a stage nor a prediction holds all rows: all [f_v, f_t] would take 41 MB."""
     rows, width = 20_000, 256
     run = make_run(backbone="resnet-1-1-1-1-w8", textual_units=width)
     run.dataset = synthetic.SyntheticDataset((("train", rows), ("test", 16)), 5, 20)
@@ -84,23 +87,23 @@ def test_joined_features_are_read_row_by_row(make_run):
         synthetic.fill_features(run, "train", kind, width)
     assert len(run.train_rows) == 18_000  # annotations are in memory from here on
     tracemalloc.start()
-    task = stages.STAGES["classifier"].task(run)
-    model, _ = loop.compiled(task, run.config, 1e-3)
-    for x, y in itertools.islice(task.epoch(0), 5):
+    task = stages.make_task(run, "classifier")
+    model, _ = loop.build_compiled(task, run.config, 1e-3)
+    for x, y in itertools.islice(task.data.batches(0), 5):
         model.train_on_batch(x, y)
     task.evaluate(model)
-    said = table_rows.outputs(run, "classifier", "train", run.held_out_rows)
+    logits = table_rows.predict_head(run, "classifier", "train", run.held_out_rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert said.shape == (2_000, 5) and peak < 25e6
+    assert logits.shape == (2_000, 5) and peak < 25e6
 
 
-def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run, tmp_path):
-    config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # kept maps are float16
+def test_training_a_head_on_features_equals_training_on_images(trained_run, tmp_path):
+    config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # cached maps are float16
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
-    on_features = stage_tasks.classifier(run)
-    head, _ = loop.compiled(on_features, config, 1e-3)
-    branches = [model_parts.load(run, part) for part in ("backbone", "multi_scale", "textual")]
+    on_features = stage_tasks.make_classifier_task(run)
+    head, _ = loop.build_compiled(on_features, config, 1e-3)
+    branches = [model_parts.load_part(run, part) for part in ("backbone", "multi_scale", "textual")]
     inputs = keras.Input((config.image_size, config.image_size, 3)), keras.Input((len(run.dataset.tags),))
     f_v, f_t = branches[1](branches[0](inputs[0])), branches[2](inputs[1])
 
@@ -108,16 +111,16 @@ def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run,
         other = on_features.build()[0]
         return keras.Model(inputs, other(keras.layers.Concatenate()([f_v, f_t]))), {"classifier": other}
 
-    through, built = loop.compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
-    assert len(through.trainable_variables) == 2  # of the head alone
+    end_to_end, built = loop.build_compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
+    assert len(end_to_end.trainable_variables) == 2  # of the head alone
     split, batches = (
         run.split("train"),
         stage_tasks._epoch_batches(run, stage_tasks.stage_seed(run, "classifier"), 0),
     )
-    for (x, y), rows in zip(on_features.epoch(0), batches, strict=True):
+    for (x, y), rows in zip(on_features.data.batches(0), batches, strict=True):
         pixels = run.images("train").take(rows).astype(np.float32)
         a = head.train_on_batch(x, y)
-        b = through.train_on_batch([pixels, split.tags[rows].astype(np.float32)], y)
+        b = end_to_end.train_on_batch([pixels, split.tags[rows].astype(np.float32)], y)
         assert a == pytest.approx(b, rel=1e-4)
     for a, b in zip(head.variables, built["classifier"].variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
@@ -125,68 +128,76 @@ def test_a_head_on_features_learns_what_it_would_through_the_images(trained_run,
 
 def test_no_gradient_runs_through_the_trunk_of_stage_visual(trained_run, tmp_path):
     """Streamed, trunk and fusion are one model: its step differentiates the eight convolutions of the fusion
-    alone, so that no activation of the trunk is kept for it."""
+    alone, so that no activation of the trunk is stored for it."""
     config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
-    task = stage_tasks.visual(run)
+    task = stage_tasks.make_visual_task(run)
     model = task.build()[0]
-    x, y = next(iter(task.epoch(0)))
+    x, y = next(iter(task.data.batches(0)))
 
     @tf.function
-    def step(x, y):  # as Keras takes it
+    def step(x, y):  # as Keras computes it
         with tf.GradientTape() as tape:
-            loss = keras.ops.mean(task.loss(y, model(x, training=True)))
+            loss = keras.ops.mean(task.optimisation.loss(y, model(x, training=True)))
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
-    needed, ahead = set(), [t.op for t in step.get_concrete_function(tf.constant(x), tf.constant(y)).outputs]
-    while ahead:
-        operation = ahead.pop()
+    needed, pending = (
+        set(),
+        [t.op for t in step.get_concrete_function(tf.constant(x), tf.constant(y)).outputs],
+    )
+    while pending:
+        operation = pending.pop()
         if operation not in needed:
             needed.add(operation)
-            ahead += [t.op for t in operation.inputs] + operation.control_inputs
+            pending += [t.op for t in operation.inputs] + operation.control_inputs
     kinds = [operation.type for operation in needed]
     assert kinds.count("Conv2DBackpropFilter") == 8 and kinds.count("Conv2DBackpropInput") == 7
     assert kinds.count("Conv2D") > 16
 
 
-def test_mirrored_maps_are_those_of_mirrored_images(trained_run):
+def test_mirrored_maps_equal_maps_of_mirrored_images(trained_run):
     run = trained_run
     flipped = np.concatenate(list(run.images("test").ordered(64)))[:, :, ::-1]
-    expected = model_parts.load(run, "backbone").predict_on_batch(flipped)
-    for kept, said in zip(frozen_features.maps(run, "test", flip=True), expected, strict=True):
-        np.testing.assert_allclose(kept, said, rtol=2e-3, atol=1e-2)
+    expected = model_parts.load_part(run, "backbone").predict_on_batch(flipped)
+    for cached, map_of_image in zip(
+        frozen_features.cached_maps(run, "test", flip=True), expected, strict=True
+    ):
+        np.testing.assert_allclose(cached, map_of_image, rtol=2e-3, atol=1e-2)
 
 
-def test_maps_over_the_budget_are_not_kept_and_training_is_the_same(make_run):
-    """Stage visual through the images and through kept maps (float16): alike to float16's precision."""
-    kept, streamed = make_run("kept"), make_run("streamed", maps_cache_gib=0.0)
-    for run in (kept, streamed):
+def test_maps_over_the_budget_are_not_cached_and_training_is_the_same(make_run):
+    """Stage visual on images and on cached maps (float16) agrees to the precision of float16."""
+    cached, streamed = make_run("cached"), make_run("streamed", maps_cache_gib=0.0)
+    for run in (cached, streamed):
         stages.train(run, "visual")
-    assert frozen_features.maps(streamed, "train") is None
+    assert frozen_features.cached_maps(streamed, "train") is None
     assert not list(streamed.features_directory.glob("maps-*"))
-    assert len(list(kept.features_directory.glob("maps-train*"))) == 2  # plain and mirrored
-    a, b = (run.stage_record("visual")["history"] for run in (kept, streamed))
+    assert len(list(cached.features_directory.glob("maps-train*"))) == 2  # plain and mirrored
+    a, b = (run.stage_record("visual")["history"] for run in (cached, streamed))
     for x, y in zip(a, b, strict=True):
         assert x["train"]["loss"] == pytest.approx(y["train"]["loss"], rel=2e-3)
         assert x["held-out"]["loss"] == pytest.approx(y["held-out"]["loss"], rel=2e-2)
-    f_v = [frozen_features.visual(run, "test") for run in (kept, streamed)]
+    f_v = [frozen_features.visual_features(run, "test") for run in (cached, streamed)]
     np.testing.assert_allclose(*f_v, rtol=0.05, atol=np.abs(f_v[0]).max() * 0.02)
-    frozen_features.discard_maps(kept)
-    assert not list(kept.features_directory.glob("maps-*"))
+    frozen_features.discard_maps(cached)
+    assert not list(cached.features_directory.glob("maps-*"))
 
 
 @pytest.mark.parametrize("setting", [{"preprocessing": "tf"}, {"backbone_taps": ("a", "b", "c", "d", "e")}])
-def test_features_of_other_pixels_or_maps_are_others_even_of_the_same_weights(make_run, setting):
+def test_the_cache_key_of_features_includes_preprocessing_and_taps(make_run, setting):
     by_default, other = make_run(), make_run(**setting)
     name = next(iter(setting))
-    assert name not in frozen_features.key_of(by_default, "test")  # what was kept before is still found
-    assert frozen_features.key_of(other, "test") == {**frozen_features.key_of(by_default, "test"), **setting}
+    assert name not in frozen_features.cache_key(by_default, "test")  # so existing caches stay valid
+    assert frozen_features.cache_key(other, "test") == {
+        **frozen_features.cache_key(by_default, "test"),
+        **setting,
+    }
 
 
-def test_a_part_is_not_read_with_other_images_than_it_was_trained_on(trained_run):
+def test_a_part_trained_on_another_image_size_is_refused(trained_run):
     config = dataclasses.replace(trained_run.config, image_size=64)
     other = Run(trained_run.workdir, trained_run.dataset, config)
     with pytest.raises(UserError, match="image_size=32, and now image_size=64: give the same --image_size"):
-        table_rows.outputs(other, "classifier", "test")
+        table_rows.predict_head(other, "classifier", "test")
     same = dataclasses.replace(config, image_size=32, k=5)
-    model_parts.load(Run(trained_run.workdir, trained_run.dataset, same), "backbone")
+    model_parts.load_part(Run(trained_run.workdir, trained_run.dataset, same), "backbone")

@@ -1,4 +1,4 @@
-"""Groups, a third branch: packed from a manifest, joined where the setting is on, else ignored."""
+"""Groups, a third branch: packed from a manifest, used if the setting is on, else ignored."""
 
 import dataclasses
 import json
@@ -9,12 +9,14 @@ from PIL import Image
 
 from experiments.sections.counting_rules import counting_rules_section
 from experiments.sections.study import train_and_measure
+from msmm.configs import replace_flat
 from msmm.configs.custom import Config
 from msmm.core.errors import UserError
 from msmm.data import records
 from msmm.training import frozen_features, model_parts, stages, table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS
+from msmm.training.stage_table import PAPER_STAGES
 from tests.conftest import TINY
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
@@ -32,7 +34,7 @@ LABELS = ("cat", "dog", "sea")
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    """Grey images of noise that say nothing, without tags; the groups name the labels."""
+    """A data set of uninformative images and tags, whose groups name the labels."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     rows = []
     for i in range(90):
@@ -47,9 +49,9 @@ def packed(tmp_path_factory):
 
 
 @pytest.fixture
-def make(packed, tmp_path):
+def make_grouped_run(packed, tmp_path):
     def run(workdir="run", **settings):
-        return Run(tmp_path / workdir, packed, Config(**{**TINY, **LONGER, **settings}))
+        return Run(tmp_path / workdir, packed, replace_flat(Config(), {**TINY, **LONGER, **settings}))
 
     return run
 
@@ -62,42 +64,48 @@ def test_the_records_keep_the_groups_beside_tags_and_labels(packed):
         np.testing.assert_array_equal(groups[:, [packed.groups.index(name) for name in names]], labels)
 
 
-def test_a_data_set_without_groups_says_so(dataset, tmp_path):
+def test_a_data_set_without_groups_is_refused(dataset, tmp_path):
     assert dataset.groups == ()
-    run = Run(tmp_path, dataset, Config(**TINY, groups=True))
+    run = Run(tmp_path, dataset, replace_flat(Config(), {**TINY, "groups": True}))
     with pytest.raises(UserError, match="has no groups: pack a manifest with the field groups"):
         stages.train(run, "groups")
 
 
-def test_groups_are_ignored_until_they_are_asked_for(make):
-    run = make()
+def test_groups_are_ignored_by_default(make_grouped_run):
+    run = make_grouped_run()
     for stage in ("classifier", "quantity"):
         stages.train(run, stage)
     assert not run.stage_directory("groups").exists()
-    f_v, f_t = frozen_features.visual(run, "test"), frozen_features.textual(run, "test")
-    np.testing.assert_array_equal(frozen_features.joint(run, "test")[:], np.concatenate([f_v, f_t], axis=1))
+    f_v, f_t = frozen_features.visual_features(run, "test"), frozen_features.textual_features(run, "test")
+    np.testing.assert_array_equal(
+        frozen_features.concatenated_features(run, "test")[:], np.concatenate([f_v, f_t], axis=1)
+    )
     assert "groups" not in run.stage_record("classifier")["settings"]
 
 
-def test_with_groups_the_heads_see_three_features_and_know_more(make):
-    without, run = make("without"), make("with", groups=True)
+def test_groups_are_a_third_feature_and_improve_the_heads(make_grouped_run):
+    without, run = make_grouped_run("without"), make_grouped_run("with", groups=True)
     for each in (without, run):
-        for stage in stages.STAGES:
+        for stage in PAPER_STAGES:
             stages.train(each, stage)
     assert run.stage_record("groups") and run.stage_record("classifier")["settings"]["groups"] is True
     assert {"groups", "groups_head"} <= run.stage_record("quantity")["inputs"].keys()
-    f_g = model_parts.load(run, "groups").predict_on_batch(run.groups("test").astype(np.float32))
-    wanted = [frozen_features.visual(run, "test"), frozen_features.textual(run, "test"), f_g]
+    f_g = model_parts.load_part(run, "groups").predict_on_batch(run.groups("test").astype(np.float32))
+    expected = [
+        frozen_features.visual_features(run, "test"),
+        frozen_features.textual_features(run, "test"),
+        f_g,
+    ]
     np.testing.assert_allclose(
-        frozen_features.joint(run, "test")[:], np.concatenate(wanted, axis=1), rtol=1e-5
+        frozen_features.concatenated_features(run, "test")[:], np.concatenate(expected, axis=1), rtol=1e-5
     )
-    upper = [table_rows.measure(each, VARIANTS["Upper bound"])[1]["H-F1"] for each in (without, run)]
+    upper = [table_rows.measure_row(each, TABLE_ROWS["Upper bound"])[1]["H-F1"] for each in (without, run)]
     assert upper[1] > upper[0] + 10
-    assert table_rows.measure(run, VARIANTS[COMPLETE])[1]["H-F1"] > 0
+    assert table_rows.measure_row(run, TABLE_ROWS[COMPLETE])[1]["H-F1"] > 0
     assert table_rows.save_model(run) is None
     titles = [table.heading for table in counting_rules_section(train_and_measure([run])).tables]
     assert titles and not any("without their tags" in title for title in titles)
-    # The stages that do not see groups are the same with and without.
+    # Stages that do not use groups are the same with and without them.
     assert run.stage_record("visual")["weights"] == without.stage_record("visual")["weights"]
     other = Run(run.workdir, run.dataset, dataclasses.replace(run.config, groups=False))
     with pytest.raises(UserError, match="groups=True, and now groups=None"):

@@ -1,4 +1,4 @@
-"""Stage joint: what trains, what is frozen, the model that it makes. Other losses of the classifier."""
+"""Stage joint: trained and frozen parts, and its model; other losses of the classifier."""
 
 import itertools
 import shutil
@@ -11,112 +11,118 @@ from msmm.core.errors import UserError
 from msmm.inference import model_dir
 from msmm.models.recompute import Segments
 from msmm.training import frozen_features, joint, loop, model_parts, stage_tasks, stages, table_rows
-from msmm.training.table_rows import COMPLETE, VARIANTS
+from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training.stage_table import PAPER_STAGES, STAGES
 
 
 @pytest.fixture(scope="module")
 def joint_run(dataset, tmp_path_factory):
+    from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
     from msmm.training.run import Run
     from tests.conftest import TINY
 
-    run = Run(tmp_path_factory.mktemp("runs") / "joint", dataset, Config(**TINY, joint_epochs=3))
+    run = Run(
+        tmp_path_factory.mktemp("runs") / "joint",
+        dataset,
+        replace_flat(Config(), {**TINY, "joint_epochs": 3}),
+    )
     stages.train(run, "joint")
     return run
 
 
-def test_all_parts_train_in_one_stage(joint_run):
+def test_stage_joint_trains_all_parts(joint_run):
     record = joint_run.stage_record("joint")
-    names = {"backbone", *joint.PARTS, "joining", "weighting"}
+    names = {*STAGES["joint"].parts, "joining", "weighting"}
     assert record["weights"].keys() == names and record["inputs"] == {}
-    task = joint.task(joint_run)
+    task = joint.make_joint_task(joint_run)
     fresh = task.build()[1]
     for name in names - {"joining"}:  # which has no weights but the dropout's seed
         assert model_parts.weights_hash(fresh[name]) != record["weights"][name], name
         if name != "weighting":
             assert (
-                model_parts.weights_hash(model_parts.load(joint_run.of_joint(), name))
+                model_parts.weights_hash(model_parts.load_part(joint_run.with_joint_parts(), name))
                 == record["weights"][name]
             )
     assert not joint_run.stage_record("finetune")
 
 
-def test_its_rows_are_those_of_its_parts(joint_run):
-    """The network of training, without dropout, says what the parts say on stored features."""
-    run = joint_run.of_joint()
-    network, fresh = joint.task(joint_run).build()
-    for name in ("backbone", *joint.PARTS):
-        fresh[name].set_weights(model_parts.load(run, name).get_weights())
+def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
+    """Compares the training network, without dropout, with its parts on cached features."""
+    run = joint_run.with_joint_parts()
+    network, fresh = joint.make_joint_task(joint_run).build()
+    for name in STAGES["joint"].parts:
+        fresh[name].set_weights(model_parts.load_part(run, name).get_weights())
     tags = run.split("test").tags.astype(np.float32)
-    said = network.predict_on_batch([next(run.images("test").ordered(64)), tags])
+    outputs = network.predict_on_batch([next(run.images("test").ordered(64)), tags])
     classes = len(run.dataset.labels)
     for part, columns in (("classifier", slice(0, classes)), ("quantity", slice(classes, classes + 1)),
                           ("visual_head", slice(classes + 1, 2 * classes + 1)),
-                          ("visual_quantity", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
-        expected = table_rows.outputs(run, part, "test")
+                          ("quantity_visual", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
+        expected = table_rows.predict_head(run, part, "test")
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(said[:, columns], expected, rtol=0.01, atol=0.01 * scale)
+        np.testing.assert_allclose(outputs[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
-def test_its_model_annotates_as_the_run_does(joint_run):
-    run = joint_run.of_joint()
+def test_the_joint_model_annotates_as_its_run(joint_run):
+    run = joint_run.with_joint_parts()
     directory = table_rows.save_model(run)
     assert directory == joint_run.directory / "joint_model"
     model = model_dir.load(directory)
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:8]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
-    said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
-    expected = table_rows.annotate(run, VARIANTS[COMPLETE])
-    found = np.stack([annotation.probabilities for annotation in said])
-    np.testing.assert_allclose(found, expected.scores[rows], atol=0.01)
+    annotations = model.annotate(run.images("test").take(rows), tags, quantity="regression")
+    expected = table_rows.predict_row(run, TABLE_ROWS[COMPLETE])
+    probabilities = np.stack([annotation.probabilities for annotation in annotations])
+    np.testing.assert_allclose(probabilities, expected.scores[rows], atol=0.01)
 
 
-def test_the_held_out_figure_that_selects_counts_as_the_model_does(joint_run):
-    task = joint.task(joint_run)
+def test_the_held_out_metric_uses_the_counting_rule_of_the_model(joint_run):
+    task = joint.make_joint_task(joint_run)
     rng = np.random.default_rng(0)
-    truth = task.held_out_y
+    truth = task.evaluation.ground_truth
     outputs = rng.normal(size=(len(truth), 2 * truth.shape[1] + 6)).astype(np.float32)
     outputs[:, truth.shape[1]] = truth.sum(axis=1) + 0.3  # rounds to the truth
-    chosen = task.chosen(None, outputs)
+    chosen = task.evaluation.choose_labels(None, outputs)
     np.testing.assert_array_equal(chosen.sum(axis=1), truth.sum(axis=1))
-    assert task.figures(None, outputs)["Accuracy"] == 100
+    assert task.evaluation.measure(None, outputs)["Accuracy"] == 100
     outputs[:, : truth.shape[1]] = truth * 2.0 - 1
-    np.testing.assert_array_equal(task.chosen(None, outputs), truth)
-    assert task.figures(None, outputs)["I-F1"] == pytest.approx(100)
+    np.testing.assert_array_equal(task.evaluation.choose_labels(None, outputs), truth)
+    assert task.evaluation.measure(None, outputs)["I-F1"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_a_frozen_trunk_stays_as_it_came(make_run, maps_cache_gib):
+def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
-    came = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
+    initial = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "joint")
     record = run.stage_record("joint")
-    assert record["weights"]["backbone"] == came == record["inputs"]["backbone"]
-    assert (frozen_features.maps(run, "train") is None) == (maps_cache_gib == 0)
-    assert table_rows.measure(run.of_joint(), VARIANTS["MS-CNN"])[1]["H-F1"] >= 0
+    assert record["weights"]["backbone"] == initial == record["inputs"]["backbone"]
+    assert (frozen_features.cached_maps(run, "train") is None) == (maps_cache_gib == 0)
+    assert table_rows.measure_row(run.with_joint_parts(), TABLE_ROWS["MS-CNN"])[1]["H-F1"] >= 0
 
 
 @pytest.mark.parametrize("finetune_trunk", [True, False])
-def test_with_recompute_it_takes_the_same_steps(make_run, finetune_trunk):
-    """On images, and on the kept maps of a frozen trunk: losses, and statistics that a step moves once."""
-    found, segments = [], []
+def test_stage_joint_with_recompute_takes_the_same_steps(make_run, finetune_trunk):
+    """Compares losses and statistics, on images and on the cached maps of a frozen trunk."""
+    results, segments = [], []
     for recompute in (False, True):
         run = make_run(finetune_trunk=finetune_trunk, finetune_epochs=1, recompute=recompute)
         for stage in stages.stage_of(run, "joint").needs:
             stages.train(run, stage)
-        task = joint.task(run)
-        model, trained = loop.compiled(task, run.config, 1e-5)
-        losses = [loss for loss, _ in itertools.islice(loop.steps_alone(task, model)(0), 3)]
+        task = joint.make_joint_task(run)
+        model, trained = loop.build_compiled(task, run.config, 1e-5)
+        losses = [loss for loss, _ in itertools.islice(loop.local_steps(task, model)(0), 3)]
         moved = [v for name in ("multi_scale", "backbone") if name in trained
                  for v in trained[name].non_trainable_variables]  # fmt: skip
-        found.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])
+        results.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])
         segments.append(sum(isinstance(layer, Segments) for layer in model._flatten_layers()))
     assert segments == [0, 1 + finetune_trunk]
-    for plain, again in zip(*found, strict=True):
+    for plain, again in zip(*results, strict=True):
         np.testing.assert_allclose(again, plain, rtol=1e-3, atol=1e-3 * np.abs(plain).max())
 
 
-def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run, make_run):
+def test_joint_settings_affect_only_stage_joint(joint_run, make_run):
     run = make_run(joint_epochs=3)
     shutil.copytree(joint_run.workdir, run.workdir, dirs_exist_ok=True)
     other = make_run(joint_epochs=3, joint_dropout=0.1)
@@ -126,19 +132,19 @@ def test_it_depends_on_its_settings_and_leaves_the_other_stages_alone(joint_run,
     assert not any(name.startswith("joint") for name in other.stage_record("textual")["settings"])
 
 
-def test_what_is_beyond_the_paper_is_no_setting_of_the_papers_stages(trained_run):
-    """So that what finished without it is finished, and the same."""
-    for stage in stages.STAGES:
+def test_stages_of_the_paper_record_no_settings_of_extensions(trained_run):
+    """Stages that finished before an extension was added stay finished and unchanged."""
+    for stage in PAPER_STAGES:
         names = trained_run.stage_record(stage)["settings"]
         beyond = ("asymmetric", "joint", "groups", "precision")
         assert not any(name.startswith(beyond) for name in names), stage
 
 
-def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(trained_run, make_run, capsys):
+def test_the_asymmetric_loss_trains_the_classifier_and_is_recorded(trained_run, make_run, capsys):
     names = {"asymmetric_loss", "asymmetric_gamma_negative"}
     copy = make_run()
     shutil.copytree(trained_run.workdir, copy.workdir, dirs_exist_ok=True)
-    assert not names & copy.stage_record("classifier")["settings"].keys()  # not invented for it
+    assert not names & copy.stage_record("classifier")["settings"].keys()  # not recorded for it
     other = make_run(asymmetric_loss=True, asymmetric_gamma_negative=2.0)
     with pytest.raises(UserError, match="asymmetric_gamma_negative=None, and now"):
         stages.train(other, "classifier")
@@ -150,6 +156,6 @@ def test_the_asymmetric_loss_trains_the_classifier_and_is_on_record(trained_run,
     assert record["settings"]["asymmetric_loss"] and record["weights"] != old
 
 
-def test_with_groups_it_is_refused(make_run):
+def test_stage_joint_refuses_groups(make_run):
     with pytest.raises(UserError, match="no branch for groups"):
         stages.train(make_run(groups=True), "joint")

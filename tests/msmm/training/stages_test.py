@@ -1,4 +1,4 @@
-"""Algorithm 1 on a small data set: what each stage trains, leaves alone, finds and refuses."""
+"""Algorithm 1 on a small data set: training, frozen parts, reuse and refusal of each stage."""
 
 import dataclasses
 import json
@@ -8,91 +8,103 @@ import keras
 import numpy as np
 import pytest
 
+from msmm.configs import replace_flat
+from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import loop, model_parts, stage_tasks, stages
+from msmm.training import model_parts, stage_tasks, stages, table_rows
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
+from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.stages import STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
+from msmm.training.state import Progress, load_state, save_state
 
 
-def values(model):
+def read_weights(model):
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
-def test_every_stage_finishes_with_its_evidence(trained_run):
-    for stage in STAGES:
+def test_every_finished_stage_has_a_complete_record(trained_run):
+    for stage in PAPER_STAGES:
         record = trained_run.stage_record(stage)
         assert 1 <= record["best_epoch"] <= len(record["history"]) == 2
-        assert record["weights"].keys() == {p for p, s in model_parts.STAGE_OF.items() if s == stage}
+        assert record["weights"].keys() == set(STAGES[stage].parts)
         assert not (trained_run.stage_directory(stage) / "state.npz").exists()
         for part, digest in record["weights"].items():
-            assert model_parts.weights_hash(model_parts.load(trained_run, part)) == digest
+            assert model_parts.weights_hash(model_parts.load_part(trained_run, part)) == digest
 
 
 @pytest.fixture
-def copy(trained_run, make_run):
-    """A run of its own in which every stage has finished."""
+def copied_run(trained_run, make_run):
+    """A separate run in which every stage has finished."""
     run = make_run()
     shutil.copytree(trained_run.workdir, run.workdir, dirs_exist_ok=True)
     return run
 
 
-def test_the_heads_train_without_touching_ms_cnn_and_the_mlp(copy):
-    frozen = [
-        part for part, stage in model_parts.STAGE_OF.items() if stage in ("finetune", "visual", "textual")
-    ]
-    before = {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen}
-    old = copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]
+def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copied_run):
+    frozen = [part for part, stage in STAGE_OF_PART.items() if stage in ("finetune", "visual", "textual")]
+    before = {part: model_parts.weights_hash(model_parts.load_part(copied_run, part)) for part in frozen}
+    old = copied_run.stage_record("classifier")["weights"], copied_run.stage_record("quantity")["weights"]
     other = Run(
-        copy.workdir, copy.dataset, dataclasses.replace(copy.config, classifier_epochs=1, quantity_epochs=1)
+        copied_run.workdir,
+        copied_run.dataset,
+        replace_flat(copied_run.config, {"classifier_epochs": 1, "quantity_epochs": 1}),
     )
     for stage in ("classifier", "quantity"):
         stages.train(other, stage, restart=True)
-    assert (copy.stage_record("classifier")["weights"], copy.stage_record("quantity")["weights"]) != old
-    assert {part: model_parts.weights_hash(model_parts.load(copy, part)) for part in frozen} == before
+    assert (
+        copied_run.stage_record("classifier")["weights"],
+        copied_run.stage_record("quantity")["weights"],
+    ) != old
+    assert {
+        part: model_parts.weights_hash(model_parts.load_part(copied_run, part)) for part in frozen
+    } == before
 
 
 @pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
-def test_the_trunk_and_its_statistics_do_not_move_while_the_fusion_trains(
-    copy, make_run, maps_cache_gib, monkeypatch
-):
-    """Looks at the very model that trains, not at what was saved before."""
+def test_stage_visual_leaves_the_trunk_unchanged(copied_run, make_run, maps_cache_gib, monkeypatch):
+    """Checks the model that trains, not the one saved before."""
     run = make_run(maps_cache_gib=maps_cache_gib)
     digest = run.stage_record("finetune")["weights"]["backbone"]
     loaded = []
-    load = model_parts.load
-    monkeypatch.setattr(model_parts, "load", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1])
+    load = model_parts.load_part
+    monkeypatch.setattr(
+        model_parts, "load_part", lambda r, p: loaded.append((p, load(r, p))) or loaded[-1][1]
+    )
     shutil.rmtree(run.features_directory)
     stages.train(run, "visual", restart=True)
     backbones = [model for part, model in loaded if part == "backbone"]
     assert backbones and all(model_parts.weights_hash(model) == digest for model in backbones)
 
 
-def test_finetuning_moves_the_trunk_and_its_statistics(trained_run):
-    fresh = stage_tasks.fresh_parts(trained_run, "finetune", "backbone")[0]
-    trained = model_parts.load(trained_run, "backbone")
+def test_fine_tuning_changes_the_trunk_and_its_statistics(trained_run):
+    fresh = stage_tasks.build_fresh_parts(trained_run, "finetune", "backbone")[0]
+    trained = model_parts.load_part(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
 
 
-def test_a_frozen_trunk_keeps_the_weights_it_came_with(make_run):
+def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     run = make_run(finetune_trunk=False)
-    fresh = model_parts.weights_hash(stage_tasks.fresh_parts(run, "finetune", "backbone")[0])
+    fresh = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
-    assert "backbone" not in stage_tasks.finetune(run).build()[1]  # nor is it written after every epoch
-    assert model_parts.weights_hash(model_parts.load(run, "backbone")) == fresh
+    # The trunk is not among the trained parts, so it is not saved after every epoch.
+    assert "backbone" not in stage_tasks.make_finetune_task(run).build()[1]
+    assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
 
 
-def test_the_head_of_stage_visual_starts_from_the_cnns(trained_run):
-    _, trained = STAGES["visual"].task(trained_run).build()
+def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
+    _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
-        values(trained["visual_head"]), values(model_parts.load(trained_run, "cnn_head")), strict=True
+        read_weights(trained["visual_head"]),
+        read_weights(model_parts.load_part(trained_run, "cnn_head")),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stage_trains_what_it_needs_first(make_run, capsys):
+def test_a_stage_first_trains_the_stages_that_it_needs(make_run, capsys):
     run = make_run()
     stages.train(run, "quantity_visual")
     assert all(run.stage_record(s) for s in ("finetune", "visual", "quantity_visual"))
@@ -102,17 +114,17 @@ def test_a_stage_trains_what_it_needs_first(make_run, capsys):
     assert "visual: finished earlier" in capsys.readouterr().out
 
 
-def test_restart_trains_again_to_the_same_bits(make_run):
+def test_restart_trains_again_to_the_same_weights(make_run):
     run = make_run()
     stages.train(run, "textual")
     first = run.stage_record("textual")
     stages.train(run, "textual", restart=True)
     again = run.stage_record("textual")
     assert again["weights"] == first["weights"]
-    assert again["seconds"] != first["seconds"]  # it did train
+    assert again["seconds"] != first["seconds"]  # it trained again
 
 
-def test_seeds_differ(make_run):
+def test_different_seeds_give_different_weights_and_held_out_rows(make_run):
     a, b = make_run(seed=0), make_run(seed=1)
     for run in (a, b):
         stages.train(run, "textual")
@@ -121,24 +133,32 @@ def test_seeds_differ(make_run):
     assert set(a.held_out_rows) != set(b.held_out_rows)
 
 
-def test_other_settings_are_refused_only_by_the_stages_that_depend_on_them(make_run):
+def test_recorded_settings_decide_the_held_out_rows(trained_run, dataset):
+    other = Run(trained_run.workdir, dataset, replace_flat(trained_run.config, {"held_out": 2}))
+    assert len(other.held_out_rows) < len(trained_run.held_out_rows)  # cached from here on
+    recorded = other.with_recorded_settings(["textual"])
+    np.testing.assert_array_equal(recorded.held_out_rows, trained_run.held_out_rows)
+    np.testing.assert_array_equal(recorded.train_rows, trained_run.train_rows)
+
+
+def test_changed_settings_are_refused_only_by_dependent_stages(make_run):
     stages.train(make_run(), "textual")
     stages.train(make_run(visual_epochs=9), "textual")
     with pytest.raises(UserError, match=r"textual_epochs=2, and now textual_epochs=3: --restart"):
         stages.train(make_run(textual_epochs=3), "textual")
 
 
-def test_a_stage_is_trained_again_when_what_it_builds_on_has_changed(copy, make_run, capsys):
-    inputs = copy.stage_record("quantity_visual")["inputs"]
+def test_a_stage_is_trained_again_when_its_inputs_have_changed(copied_run, make_run, capsys):
+    inputs = copied_run.stage_record("quantity_visual")["inputs"]
     changed = make_run(visual_learning_rate=0.0005)
     stages.train(changed, "visual", restart=True)
     capsys.readouterr()
     stages.train(changed, "quantity_visual")
     assert "quantity_visual: what it builds on has been trained anew" in capsys.readouterr().out
-    assert copy.stage_record("quantity_visual")["inputs"] != inputs
+    assert copied_run.stage_record("quantity_visual")["inputs"] != inputs
 
 
-def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
+def test_a_work_directory_with_other_labels_is_refused(make_run, dataset):
     run = make_run()
     other = dataclasses.replace(dataset, labels=(*dataset.labels[:-1], "unicorn"))
     with pytest.raises(UserError, match="labels differ from those of 'scenes' now: choose another --workdir"):
@@ -148,7 +168,7 @@ def test_a_work_directory_of_another_class_list_is_refused(make_run, dataset):
         Run(run.workdir, other, run.config)
 
 
-def test_too_few_images_to_hold_any_out_are_refused(make_run):
+def test_too_few_training_images_for_a_held_out_set_are_refused(make_run):
     run = make_run()
     few = run.split("train")
     run.split = lambda name: dataclasses.replace(few, ids=few.ids[:9])
@@ -156,37 +176,37 @@ def test_too_few_images_to_hold_any_out_are_refused(make_run):
         _ = run.train_rows
 
 
-def test_damaged_weights_are_named(copy):
-    path = copy.stage_directory("textual") / "textual.weights.h5"
+def test_damaged_weights_are_refused_with_their_file(copied_run):
+    path = copied_run.stage_directory("textual") / "textual.weights.h5"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"textual\.weights\.h5 is damaged, .* train textual again with"):
-        model_parts.load(copy, "textual")
+        model_parts.load_part(copied_run, "textual")
     (path.parent / "SHA256SUMS").unlink()  # as earlier versions left it
     with pytest.raises(UserError, match=r"cannot load .*textual\.weights\.h5"):
-        model_parts.load(copy, "textual")
+        model_parts.load_part(copied_run, "textual")
 
 
-def test_a_damaged_stage_is_trained_anew_when_asked(copy):
-    path = copy.stage_directory("textual") / "stage.json"
-    said = path.read_text()
-    path.write_text(said.replace('"best_epoch"', '"best_epoc"'))
+def test_a_damaged_stage_is_trained_again_with_restart(copied_run):
+    path = copied_run.stage_directory("textual") / "stage.json"
+    text = path.read_text()
+    path.write_text(text.replace('"best_epoch"', '"best_epoc"'))
     with pytest.raises(UserError, match=r"stage\.json is damaged, .* train textual again with --restart"):
-        stages.train(copy, "textual")
-    stages.train(copy, "textual", restart=True)
-    assert copy.stage_record("textual")["weights"] == json.loads(said)["weights"]
+        stages.train(copied_run, "textual")
+    stages.train(copied_run, "textual", restart=True)
+    assert copied_run.stage_record("textual")["weights"] == json.loads(text)["weights"]
 
 
-def test_a_state_of_another_data_set_is_not_gone_on_from(copy):
-    """Same settings, seed and shapes, and other records."""
-    directory, settings = copy.stage_directory("textual"), {"seed": 0}
+def test_a_state_of_another_data_set_is_refused(copied_run):
+    """The same settings, seed and shapes, but other records."""
+    directory, settings = copied_run.stage_directory("textual"), {"seed": 0}
     state = directory / "state.npz"
     owner = {"settings": settings, "inputs": {"dataset": "another"}}
-    loop._save(state, {}, loop.Progress(0.1), owner)
+    save_state(state, {}, Progress(0.1), owner)
     with pytest.raises(UserError, match=r"state\.npz is of other data"):
-        loop._load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
+        load_state(state, {"settings": settings, "inputs": {"dataset": "mine"}})
 
 
-def test_batch_norm_statistics_are_taken_anew_as_plain_means():
+def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
@@ -201,7 +221,7 @@ def test_batch_norm_statistics_are_taken_anew_as_plain_means():
     assert layer.momentum == 0.9997
 
 
-def test_tensorboard_has_what_a_stage_shows(trained_run):
+def test_tensorboard_has_the_metrics_and_images_of_a_stage(trained_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for stage in ("finetune", "quantity"):
@@ -223,7 +243,7 @@ def test_tensorboard_has_what_a_stage_shows(trained_run):
         assert ("F1 by class (%)" in tags["tensors"]) == (stage == "finetune")
 
 
-def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
+def test_per_class_f1_is_charted_in_descending_order(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     names, f1 = ["dog", "a very long class name", "cat"], np.array([20.0, 0.0, 90.0])
@@ -241,37 +261,37 @@ def test_per_class_f1_is_drawn_and_listed_best_first(tmp_path):
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
 
 
-def test_a_name_of_any_length_has_its_bar():
+def test_a_long_class_name_still_has_a_bar():
     chart = np.asarray(bar_chart(["word " * 100, "cat"], [90.0, 20.0])).astype(int)
     assert ((chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1) > 0).sum() > 20
 
 
-def test_label_lines_are_right_wrong_and_missed():
+def test_label_lines_colour_right_wrong_and_missed_labels():
     names = ["a", "b", "c", "d"]
     lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)
     assert lines == [[("a, ", GREEN), ("b", BLUE)], [("c", GREY)]]
     assert label_lines(np.zeros(4, bool), np.zeros(4, bool), names) == []
 
 
-def test_weights_do_not_depend_on_what_was_built_before(make_run):
+def test_initial_weights_do_not_depend_on_models_built_before(make_run):
     from msmm.training import model_parts, stage_tasks
 
     run = make_run()
     model_parts._map_shapes.cache_clear()
-    first, again = (stage_tasks.fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
+    first, again = (stage_tasks.build_fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
     assert [model_parts.weights_hash(p) for p in first] == [model_parts.weights_hash(p) for p in again]
 
 
-def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained_run, make_run):
+def test_finished_stages_with_equal_settings_are_adopted(trained_run, make_run):
     run = make_run("same")
-    assert stages.adopt(run, trained_run) == list(STAGES)
-    for stage in STAGES:
+    assert stages.adopt_stages(run, trained_run) == list(PAPER_STAGES)
+    for stage in PAPER_STAGES:
         assert run.stage_record(stage) == trained_run.stage_record(stage)
-    for part in model_parts.STAGE_OF:
-        assert model_parts.weights_hash(model_parts.load(run, part)) == model_parts.trained_hash(
+    for part in PAPER_PARTS:
+        assert model_parts.weights_hash(model_parts.load_part(run, part)) == model_parts.trained_hash(
             trained_run, part
         )
-    assert stages.adopt(run, trained_run) == []
+    assert stages.adopt_stages(run, trained_run) == []
 
 
 @pytest.mark.parametrize(
@@ -285,18 +305,85 @@ def test_finished_stages_are_adopted_where_they_would_be_trained_just_so(trained
         ({"seed": 1}, []),
     ],
 )
-def test_other_stages_are_not_adopted(trained_run, make_run, settings, adopted):
+def test_stages_with_other_settings_are_not_adopted(trained_run, make_run, settings, adopted):
     run = make_run("other", **settings)
-    assert stages.adopt(run, trained_run) == adopted
-    assert not any(run.stage_directory(stage).exists() for stage in set(STAGES) - set(adopted))
+    assert stages.adopt_stages(run, trained_run) == adopted
+    assert not any(run.stage_directory(stage).exists() for stage in set(PAPER_STAGES) - set(adopted))
 
 
-def test_a_kill_while_a_stage_is_removed_leaves_nothing_that_looks_finished(copy, monkeypatch):
+def test_a_stage_killed_during_removal_is_not_finished(copied_run, monkeypatch):
     def killed(directory):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "remove", killed)
     with pytest.raises(KeyboardInterrupt):
-        stages.train(copy, "textual", restart=True)
-    assert (copy.stage_directory("textual") / "textual.weights.h5").exists()
-    assert copy.stage_record("textual") is None
+        stages.train(copied_run, "textual", restart=True)
+    assert (copied_run.stage_directory("textual") / "textual.weights.h5").exists()
+    assert copied_run.stage_record("textual") is None
+
+
+def test_callbacks_are_used_only_in_the_named_stage(make_run):
+    run, epochs = make_run(), []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))
+    stages.train(run, "quantity_visual", callbacks=[callback])
+    names = ["learning_rate", "loss", "val_Accuracy", "val_MSE", "val_loss"]
+    assert run.stage_record("finetune") and epochs == [names] * 2
+
+
+def rename_part_as_in_version_0_1_0(run):
+    """Renames the files of part quantity_visual as in version 0.1.0."""
+    directory = run.stage_directory("quantity_visual")
+    (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
+    record = json.loads((directory / "stage.json").read_text())
+    record["weights"] = {"quantity_visual": record["weights"]["quantity_visual"]}
+    (directory / "stage.json").write_text(json.dumps(record))
+    (directory / "SHA256SUMS").unlink()
+    checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
+
+
+def test_a_work_directory_of_version_0_1_0_is_read(copied_run, trained_run, capsys):
+    """In version 0.1.0 the part of stage quantity_visual was called visual_quantity."""
+    rename_part_as_in_version_0_1_0(copied_run)
+    stages.train(copied_run, "quantity_visual")
+    assert "quantity_visual: finished earlier" in capsys.readouterr().out
+    digest = model_parts.trained_hash(trained_run, "quantity_visual")
+    assert model_parts.trained_hash(copied_run, "quantity_visual") == digest
+    assert model_parts.weights_hash(model_parts.load_part(copied_run, "quantity_visual")) == digest
+    row = TABLE_ROWS["MS-CNN+LQP"]
+    assert table_rows.measure_row(copied_run, row)[1] == table_rows.measure_row(trained_run, row)[1]
+
+
+def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run):
+    rename_part_as_in_version_0_1_0(copied_run)
+    path = copied_run.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"visual_quantity\.weights\.h5 is damaged, .* train quantity_visual"):
+        model_parts.load_part(copied_run, "quantity_visual")
+
+
+def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
+    """A state of version 0.1.0 has no field `stopped`; settings and inputs have the same names."""
+    uninterrupted = make_run("uninterrupted")
+    stages.train(uninterrupted, "textual")
+    killed = make_run("killed")
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    with pytest.raises(Killed):
+        stages.train(killed, "textual", callbacks=[Kill()])
+    path = killed.stage_directory("textual") / "state.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays.pop("meta")))
+    assert meta["settings"]["textual_epochs"] == 2 and meta["settings"]["textual_units"] == 16
+    del meta["progress"]["stopped"]
+    np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+    stages.train(killed, "textual")
+    assert "textual: goes on after epoch 1" in capsys.readouterr().out
+    assert killed.stage_record("textual")["weights"] == uninterrupted.stage_record("textual")["weights"]

@@ -4,41 +4,43 @@ import shutil
 import numpy as np
 import pytest
 
-from msmm import quantities
 from msmm.core.errors import UserError
 from msmm.inference import model_dir
-from msmm.scoring.predictions import choose
-from msmm.training import model_parts, table_rows
+from msmm.quantities.fitting import fit_counting_rules
+from msmm.quantities.registry import BEST, COUNTING_RULES
+from msmm.scoring.predictions import choose_labels
+from msmm.training import table_rows
+from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.table_rows import COMPLETE, VARIANTS
+from msmm.training.stage_table import PAPER_PARTS
 
 
-def test_rows_without_quantity_prediction_say_k_labels(trained_run):
+def test_rows_without_quantity_prediction_predict_k_labels(trained_run):
     for name in ("CNN", "MS-CNN", "MS-CNN+Tags"):
-        chosen, figures = table_rows.measure(trained_run, VARIANTS[name])
+        chosen, figures = table_rows.measure_row(trained_run, TABLE_ROWS[name])
         assert (chosen.sum(axis=1) == 3).all()
         assert "MSE" not in figures
         true = trained_run.split("test").labels
         assert figures["I-P"] / figures["I-R"] == pytest.approx(true.sum() / chosen.sum())
 
 
-def test_the_upper_bound_says_as_many_labels_as_are_true(trained_run):
-    chosen, figures = table_rows.measure(trained_run, VARIANTS["Upper bound"])
+def test_the_upper_bound_predicts_the_true_number_of_labels(trained_run):
+    chosen, figures = table_rows.measure_row(trained_run, TABLE_ROWS["Upper bound"])
     np.testing.assert_array_equal(chosen.sum(axis=1), trained_run.split("test").counts)
     assert figures["I-P"] == figures["I-R"]
 
 
 @pytest.mark.parametrize("name", [COMPLETE, "MS-CNN+LQP"])
-def test_rows_with_quantity_prediction_say_its_rounded_value(trained_run, name):
-    chosen, figures = table_rows.measure(trained_run, VARIANTS[name])
-    raw = table_rows.raw_quantity(trained_run, VARIANTS[name])
+def test_rows_with_quantity_prediction_predict_the_rounded_quantity(trained_run, name):
+    chosen, figures = table_rows.measure_row(trained_run, TABLE_ROWS[name])
+    raw = table_rows.predict_raw_quantity(trained_run, TABLE_ROWS[name])
     np.testing.assert_array_equal(chosen.sum(axis=1), np.clip(np.floor(raw + 0.5), 1, chosen.shape[1]))
     counts = trained_run.split("test").counts
     assert figures["MSE"] == pytest.approx(((raw - counts) ** 2).mean(), rel=1e-5)
 
 
-def test_rows_differ_in_their_scores_as_the_paper_says(trained_run):
-    scores = {name: table_rows.annotate(trained_run, v).scores for name, v in VARIANTS.items()}
+def test_rows_share_scores_as_in_the_paper(trained_run):
+    scores = {name: table_rows.predict_row(trained_run, v).scores for name, v in TABLE_ROWS.items()}
     for same in (("Upper bound", COMPLETE, "MS-CNN+Tags"), ("MS-CNN", "MS-CNN+LQP")):
         for other in same[1:]:
             np.testing.assert_array_equal(scores[same[0]], scores[other])
@@ -50,16 +52,16 @@ def saved(trained_run):
     return table_rows.save_model(trained_run)
 
 
-def test_a_saved_model_annotates_as_the_run_does(trained_run, saved):
-    """From pixels and tag names alone, against the stages' parts on stored features."""
+def test_a_saved_model_annotates_as_its_run(trained_run, saved):
+    """Compares annotations of pixels and tag names with the parts on cached features."""
     model, run = model_dir.load(saved), trained_run
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:12]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
-    said = model.annotate(run.images("test").take(rows), tags, quantity="regression")
-    expected = table_rows.annotate(run, VARIANTS[COMPLETE])
-    chosen = table_rows.measure(run, VARIANTS[COMPLETE])[0]
-    raw = table_rows.raw_quantity(run, VARIANTS[COMPLETE])
-    for i, annotation in zip(rows, said, strict=True):
+    annotations = model.annotate(run.images("test").take(rows), tags, quantity="regression")
+    expected = table_rows.predict_row(run, TABLE_ROWS[COMPLETE])
+    chosen = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])[0]
+    raw = table_rows.predict_raw_quantity(run, TABLE_ROWS[COMPLETE])
+    for i, annotation in zip(rows, annotations, strict=True):
         np.testing.assert_allclose(annotation.probabilities, expected.scores[i], atol=5e-3)
         assert annotation.quantity == pytest.approx(raw[i], abs=2e-2)
         assert len(annotation.labels) == chosen[i].sum()
@@ -77,28 +79,28 @@ def test_a_saved_model_takes_images_of_any_size_and_unknown_tags(saved):
         assert 1 <= len(a.labels) <= len(model.labels)
 
 
-def test_a_saved_model_counts_as_its_estimators_do(trained_run, saved):
-    """By default as the one that held-out images chose; images without tags have estimators of their own."""
+def test_a_saved_model_uses_its_counting_rules(trained_run, saved):
+    """The default is the rule chosen on held-out images; images without tags have separate rules."""
     model, run = model_dir.load(saved), trained_run
-    of_both = [model.quantities, model.quantities_without_tags]
-    for fitted, name in zip(of_both, (COMPLETE, "MS-CNN+LQP"), strict=True):
-        assert fitted == quantities.fit(table_rows.held_out(run, VARIANTS[name]))
+    fitted_rules = [model.quantities, model.quantities_without_tags]
+    for fitted, name in zip(fitted_rules, (COMPLETE, "MS-CNN+LQP"), strict=True):
+        assert fitted == fit_counting_rules(table_rows.predict_held_out(run, TABLE_ROWS[name]))
     images = run.images("test").take(np.arange(12))
     tags = [[model.tags[0]], ["no such tag"]] * 6
-    for name in (None, quantities.BEST, *quantities.ESTIMATORS):
-        said = model.annotate(images, tags, quantity=name)
-        for i, annotation in enumerate(said):
+    for name in (None, BEST, *COUNTING_RULES):
+        annotations = model.annotate(images, tags, quantity=name)
+        for i, annotation in enumerate(annotations):
             p, raw = annotation.probabilities[None], np.array([annotation.quantity], np.float32)
-            row = choose(of_both[i % 2].annotate(p, raw, name or quantities.BEST))[0]
+            row = choose_labels(fitted_rules[i % 2].apply(p, raw, name or BEST))[0]
             assert set(annotation.labels) == {run.dataset.labels[i] for i in np.flatnonzero(row)}
-        for alike in (0, 1):  # all with tags, or none
-            of_one_kind = model.annotate(images[alike::2], tags[alike::2], quantity=name)
-            assert [a.labels for a in of_one_kind] == [a.labels for a in said[alike::2]]
+        for kind in (0, 1):  # all with tags, or none
+            one_kind = model.annotate(images[kind::2], tags[kind::2], quantity=name)
+            assert [a.labels for a in one_kind] == [a.labels for a in annotations[kind::2]]
     with pytest.raises(UserError, match=r"expected_f1.*Received: 'oracle'"):
         model.annotate(images, quantity="oracle")
 
 
-def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tmp_path):
+def test_a_model_without_counting_rules_uses_the_papers_regression(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
     for name in ("quantities.json", "SHA256SUMS"):
         (tmp_path / "model" / name).unlink()
@@ -109,23 +111,23 @@ def test_a_model_directory_without_estimators_counts_as_the_paper_does(saved, tm
         old.annotate(images, quantity="best")
 
 
-def test_damaged_estimators_are_refused_in_words(saved, tmp_path):
+def test_damaged_counting_rules_are_refused(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
     (tmp_path / "model" / "SHA256SUMS").unlink()
     path = tmp_path / "model" / "quantities.json"
-    said = json.loads(path.read_text())
-    said["estimators"]["class_thresholds"]["thresholds"].pop()
-    for text in (json.dumps(said), path.read_text()[:-20]):
+    parsed = json.loads(path.read_text())
+    parsed["estimators"]["class_thresholds"]["thresholds"].pop()
+    for text in (json.dumps(parsed), path.read_text()[:-20]):
         path.write_text(text)
         with pytest.raises(UserError, match=r"quantities\.json"):
             model_dir.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["MS-CNN", COMPLETE])
-def test_estimators_are_fitted_on_held_out_images_alone(trained_run, name):
-    """Other labels of all test images, and of the images that train, change nothing."""
-    before = quantities.fit(table_rows.held_out(trained_run, VARIANTS[name]))
-    run = Run(trained_run.workdir, trained_run.dataset, trained_run.config)  # with splits of its own
+def test_counting_rules_are_fitted_only_on_held_out_images(trained_run, name):
+    """Permuting the labels of test and training images changes nothing."""
+    before = fit_counting_rules(table_rows.predict_held_out(trained_run, TABLE_ROWS[name]))
+    run = Run(trained_run.workdir, trained_run.dataset, trained_run.config)  # with separate splits
     rng = np.random.default_rng(0)
     for labels, rows in (
         (run.split("test").labels, np.arange(len(run.split("test").labels))),
@@ -133,30 +135,30 @@ def test_estimators_are_fitted_on_held_out_images_alone(trained_run, name):
     ):
         labels[rows] = labels[rng.permutation(rows)]
     assert (run.split("test").labels != trained_run.split("test").labels).any()
-    assert quantities.fit(table_rows.held_out(run, VARIANTS[name])) == before
+    assert fit_counting_rules(table_rows.predict_held_out(run, TABLE_ROWS[name])) == before
     run.split("train").labels[run.held_out_rows] = rng.uniform(size=run.split("train").labels.shape[1]) < 0.5
-    assert quantities.fit(table_rows.held_out(run, VARIANTS[name])) != before
+    assert fit_counting_rules(table_rows.predict_held_out(run, TABLE_ROWS[name])) != before
 
 
 @pytest.mark.parametrize("name", ["MS-CNN", "MS-CNN+Tags"])
-def test_with_the_papers_regression_a_row_is_the_papers(trained_run, name):
+def test_a_row_with_the_papers_regression_equals_the_papers_row(trained_run, name):
     row = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}[name]
-    ours = table_rows.annotate(trained_run, VARIANTS[name], quantity="regression")
-    papers = table_rows.annotate(trained_run, VARIANTS[row])
+    ours = table_rows.predict_row(trained_run, TABLE_ROWS[name], counting_rule="regression")
+    papers = table_rows.predict_row(trained_run, TABLE_ROWS[row])
     np.testing.assert_array_equal(ours.scores, papers.scores)
     np.testing.assert_array_equal(ours.counts, papers.counts)
-    chosen, figures = table_rows.measure(trained_run, VARIANTS[name], quantity="expected_count")
+    chosen, figures = table_rows.measure_row(trained_run, TABLE_ROWS[name], counting_rule="expected_count")
     counts = trained_run.split("test").counts
     assert figures["MSE"] == pytest.approx(((chosen.sum(axis=1) - counts) ** 2).mean())
 
 
-def test_a_row_without_a_regressor_has_no_estimators(trained_run):
+def test_a_row_without_a_regressor_has_no_counting_rules(trained_run):
     with pytest.raises(ValueError, match="cnn_head"):
-        table_rows.annotate(trained_run, VARIANTS["CNN"], quantity="best")
+        table_rows.predict_row(trained_run, TABLE_ROWS["CNN"], counting_rule="best")
 
 
 @pytest.mark.parametrize("damage", ["labels.txt", "tags.txt", "model.keras", "model.json"])
-def test_a_damaged_model_directory_is_refused_in_words(saved, tmp_path, damage):
+def test_a_damaged_model_directory_is_refused(saved, tmp_path, damage):
     shutil.copytree(saved, tmp_path / "model")
     path = tmp_path / "model" / damage
     path.write_bytes(path.read_bytes()[:-20])
@@ -167,8 +169,6 @@ def test_a_damaged_model_directory_is_refused_in_words(saved, tmp_path, damage):
         model_dir.load(tmp_path / "model")
 
 
-def test_every_part_is_of_some_row_or_of_the_model():
-    used = {v.scorer for v in (VARIANTS | table_rows.TAGS_ONLY).values()} | {
-        v.counter for v in VARIANTS.values()
-    }
-    assert used | {"backbone", "multi_scale", "textual"} == model_parts.STAGE_OF.keys() | {"truth", None}
+def test_every_part_belongs_to_a_table_row_or_the_model():
+    used = {v.scorer for v in (TABLE_ROWS | TAGS_ONLY).values()} | {v.counter for v in TABLE_ROWS.values()}
+    assert used | {"backbone", "multi_scale", "textual"} == set(PAPER_PARTS) | {"truth", None}

@@ -1,7 +1,6 @@
-"""What the manifest builder makes of a checked manifest: splits, vocabularies, filters."""
+"""The manifest builder: splits, vocabularies, filters and warnings."""
 
 import hashlib
-import pathlib
 import shutil
 
 import pytest
@@ -9,11 +8,12 @@ from PIL import Image
 
 from msmm.core.errors import UserError
 from msmm.data import records
+from tests import conftest
 from tests.tfrecords_tools.conftest import picture
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
 
-SHARED = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = conftest.SHARED / "data"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def build(tmp_path):
-    """The builder alone, which has read everything but written nothing."""
+    """Returns a function that creates a builder, which has read the manifest but written nothing."""
 
     def run(path, **arguments):
         return builder.create_builder(
@@ -76,7 +76,7 @@ def test_rows_without_a_split_are_divided_by_the_hash_of_their_id(build, write_m
     assert test == {entry.id for entry in more.raw.rows("test")} - {"a.jpg", "b.jpg", "c.jpg"}
 
 
-def test_a_manifest_may_have_nothing_to_test_on(pack, build, write_manifest, capsys):
+def test_manifest_without_test_rows_is_packed_with_a_warning(pack, build, write_manifest, capsys):
     dataset = pack(write_manifest([row("1.jpg")]))
     assert dataset.splits == ("train",)
     refused = "no row is to test on, and msmm.train refuses a data set without a test split: "
@@ -86,7 +86,9 @@ def test_a_manifest_may_have_nothing_to_test_on(pack, build, write_manifest, cap
     )
 
 
-def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, folder):
+def test_label_and_tag_names_with_commas_or_differing_only_in_case_are_reported(
+    pack, build, write_manifest, folder
+):
     names = ["b,c", "Sky", "sea", "é,", ",d", "a, b"]
     rows = [row(f"{i}.jpg", labels=[name], tags=["x; y", "X; Y"]) for i, name in enumerate(names)]
     rows += [row("t.jpg", "test", labels=["b,c", "sky", "Sea", "SEA"], tags=["e , f"])]
@@ -105,7 +107,7 @@ def test_what_looks_like_a_slip_is_worth_knowing(pack, build, write_manifest, fo
     assert build(write_manifest([row("1.jpg"), row("2.jpg", "test")])).contents.oddities == ()
 
 
-def said_of(build, write_manifest, labels, **arguments):
+def oddities_of(build, write_manifest, labels, **arguments):
     rows = [{"image": f"{i}.jpg", "labels": names} for i, names in enumerate(labels)]
     oddities = build(write_manifest(rows), test_share=1e-9, **arguments).contents.oddities
     return [sentence for sentence in oddities if not sentence.startswith("no row is to test on")]
@@ -119,7 +121,7 @@ def said_of(build, write_manifest, labels, **arguments):
         ([["sky/sea"], ["a & b"], ["c"]],
          ["every row has one label at most, 1 of them with '/' (; separates labels in CSV): 'sky/sea'",
           "every row has one label at most, 1 of them with '&' (; separates labels in CSV): 'a & b'"]),
-        ([["sky/sea", "b"], ["a & b"]], []),  # where rows have several, these may be parts of names
+        ([["sky/sea", "b"], ["a & b"]], []),  # with several labels per row, these may be parts of names
         ([["sky|sea", "b"], ["c"]], ["1 labels with '|' (; separates labels in CSV): 'sky|sea'"]),
         ([["sky；sea"], ["c", "d"]], ["1 labels with '；' (; separates labels in CSV): 'sky；sea'"]),
         ([["|sky|"], ["c"]], []),
@@ -136,11 +138,11 @@ def said_of(build, write_manifest, labels, **arguments):
          ["labels that were read in a wrong encoding before: 'CafÃ©', 'b\ufffd', 'itâ€™s'"]),
     ],
 )  # fmt: skip
-def test_what_looks_wrong_is_reported(build, write_manifest, labels, sentences):
-    assert said_of(build, write_manifest, labels) == sentences
+def test_suspicious_label_names_are_reported(build, write_manifest, labels, sentences):
+    assert oddities_of(build, write_manifest, labels) == sentences
 
 
-def test_a_line_break_in_a_cell_and_a_rounded_id_are_reported(build, write_manifest, folder):
+def test_line_breaks_in_cells_and_rounded_ids_are_reported(build, write_manifest, folder):
     write_manifest([row("1.jpg"), row("2.jpg")])
     table = 'image,labels,tags,id\n1.jpg,"sky\nsea",,1.5E+12\n2.jpg,land,"a\nb",12\n'
     (folder / "table.csv").write_text(table)
@@ -152,16 +154,16 @@ def test_a_line_break_in_a_cell_and_a_rounded_id_are_reported(build, write_manif
     )
 
 
-def test_the_header_of_a_vocabulary_is_reported(build, write_manifest, folder):
+def test_header_line_in_a_vocabulary_file_is_reported(build, write_manifest, folder):
     path = write_manifest([row("1.jpg", labels=["sky"], tags=["tags"])])
     (folder / "labels.csv").write_text("Label\nsky\n")
-    (folder / "tags.csv").write_text("Tags\nblue\n")  # here the name is meant
+    (folder / "tags.csv").write_text("Tags\nblue\n")  # here the first line is a tag
     contents = build(path, labels_file=folder / "labels.csv", tags_file=folder / "tags.csv").contents
     expected = f"{folder / 'labels.csv'}: the first line is 'Label': delete it if it is no name but a header"
     assert contents.oddities[0] == expected and len(contents.oddities) == 2
 
 
-def test_labels_are_those_of_the_training_rows(pack, write_manifest):
+def test_label_vocabulary_contains_only_labels_of_training_rows(pack, write_manifest):
     dataset = pack(
         write_manifest(
             [
@@ -177,13 +179,13 @@ def test_labels_are_those_of_the_training_rows(pack, write_manifest):
     assert counts["dropped"] == {"no label of the vocabulary": ["3.jpg"]}
 
 
-def test_a_test_split_of_unknown_labels_is_told_which(pack, write_manifest):
+def test_error_names_the_unknown_labels_of_an_empty_test_split(pack, write_manifest):
     rows = [row("1.jpg", labels=["sky"]), row("2.jpg", "test", labels=["Sky"])]
     with pytest.raises(UserError, match=r"1 rows \(no label of the vocabulary: 1\), which has no Sky: mend"):
         pack(write_manifest(rows))
 
 
-def test_labels_file_gives_the_class_ids(pack, write_manifest, folder):
+def test_labels_file_determines_the_class_ids(pack, write_manifest, folder):
     (folder / "labels.txt").write_text("zebra\nape\nnever seen\n")
     rows = [row("1.jpg", labels=["ape"]), row("2.jpg", "test", labels=["zebra"])]
     dataset = pack(write_manifest(rows), labels_file=folder / "labels.txt")
@@ -191,7 +193,7 @@ def test_labels_file_gives_the_class_ids(pack, write_manifest, folder):
     assert dataset.annotations("train")[2].tolist() == [[False, True, False]]
 
 
-def test_a_label_outside_of_the_labels_file(build, write_manifest, folder):
+def test_label_missing_in_the_labels_file_is_an_error_with_a_suggestion(build, write_manifest, folder):
     (folder / "labels.txt").write_text("ape\n")
     path = write_manifest([row("1.jpg", labels=["ape"]), row("2.jpg", "test", labels=["ape", "Ape"])])
     with pytest.raises(
@@ -200,7 +202,7 @@ def test_a_label_outside_of_the_labels_file(build, write_manifest, folder):
         build(path, labels_file=folder / "labels.txt")
 
 
-def test_the_most_frequent_tags_by_images_ties_in_alphabetical_order(build, write_manifest):
+def test_tag_vocabulary_is_ordered_by_image_count_then_alphabetically(build, write_manifest):
     path = write_manifest(
         [
             row("1.jpg", tags=["often", "c", "C", "c "]),
@@ -214,7 +216,7 @@ def test_the_most_frequent_tags_by_images_ties_in_alphabetical_order(build, writ
     assert build(path, num_tags=0).contents.tags == ()
 
 
-def test_tags_file_is_folded_like_the_tags(pack, write_manifest, folder):
+def test_tags_file_is_normalised_like_the_tags_of_images(pack, write_manifest, folder):
     (folder / "tags.txt").write_text("Golden Gate\nfog\n")
     rows = [row("1.jpg", tags=["golden  gate"]), row("2.jpg", "test", tags=["FOG", "sun"])]
     dataset = pack(write_manifest(rows), tags_file=folder / "tags.txt")
@@ -223,7 +225,7 @@ def test_tags_file_is_folded_like_the_tags(pack, write_manifest, folder):
     assert dataset.annotations("test")[1].tolist() == [[False, True]]
 
 
-def test_photographs_without_any_tags(pack, write_manifest):
+def test_manifest_without_tags_gives_an_empty_tag_vocabulary(pack, write_manifest):
     dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
     assert dataset.tags == ()
     assert dataset.annotations("train")[1].shape == (1, 0)
@@ -273,7 +275,7 @@ def test_empty_classes_are_counted_after_all_filters(pack, write_manifest, folde
         ),
     ],
 )
-def test_mistakes_in_arguments(build, write_manifest, arguments, message):
+def test_invalid_manifest_arguments_are_refused(build, write_manifest, arguments, message):
     path = write_manifest(arguments.pop("rows", [row("1.jpg")]))
     with pytest.raises(UserError, match=message):
         build(path, **arguments)
@@ -288,15 +290,15 @@ def test_mistakes_in_arguments(build, write_manifest, arguments, message):
         ("x/фото.csv", "_"),  # which is refused, with the advice to choose one
     ],
 )
-def test_default_name(path, name):
+def test_default_data_set_name_is_derived_from_the_manifest_path(path, name):
     assert manifest.Manifest(manifest=path).default_name() == name
 
 
-def test_real_photographs_as_they_come_from_the_net(pack, folder):
+def test_downloaded_photographs_are_packed_verbatim_where_they_are_rgb_jpeg(pack, folder):
     coco = sorted(SHARED.glob("coco_tiny/train2017/*.jpg"))[:20]
     flickr = sorted(SHARED.glob("nus_wide_sample/Flickr/actor/*.jpg"))
     if not coco or not flickr:
-        pytest.skip("the sample photographs are not there")
+        pytest.skip("the sample photographs are missing")
     for path in coco + flickr:
         shutil.copy(path, folder / path.name)
     lines = [f"{p.name},photo,{'test' if i % 4 == 0 else 'train'}" for i, p in enumerate(coco + flickr)]
@@ -314,5 +316,5 @@ def test_real_photographs_as_they_come_from_the_net(pack, folder):
         assert verbatim == (stored.format == "JPEG" and stored.mode == "RGB"), name
 
 
-def test_pictures_differ_as_the_tests_assume():
+def test_pictures_with_different_seeds_differ():
     assert (picture(seed=0) != picture(seed=1)).any()

@@ -1,4 +1,4 @@
-"""MSCOCO against an independent reading of its JSON."""
+"""MSCOCO, compared with an independent reader of its JSON files."""
 
 import collections
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.reporting import published
 from tests.conftest import SHARED
-from tests.tfrecords_tools.conftest import packing, said
+from tests.tfrecords_tools.conftest import make_packer, names_by_image
 from tfrecords_tools.datasets import mscoco
 from tfrecords_tools.packing import vocabulary
 
@@ -24,35 +24,35 @@ def load(kind, part):
 
 
 def labels_of(part, crowds=True):
-    """{file name: names of its objects} of the images that have some."""
+    """Returns {file name: names of its objects} for the images that contain objects."""
     content = load("instances", part)
     names = {category["id"]: category["name"] for category in content["categories"]}
     files = {image["id"]: image["file_name"] for image in content["images"]}
-    found = collections.defaultdict(set)
+    labels = collections.defaultdict(set)
     for a in content["annotations"]:
         if crowds or a["iscrowd"] == 0:
-            found[files[a["image_id"]]].add(names[a["category_id"]])
-    return dict(found)
+            labels[files[a["image_id"]]].add(names[a["category_id"]])
+    return dict(labels)
 
 
 def words_of(part):
-    """{file name: all its captions' words that are no stop words}."""
+    """Returns {file name: all words of its captions that are not stop words}."""
     files = {image["id"]: image["file_name"] for image in load("instances", part)["images"]}
-    found = collections.defaultdict(set)
+    words = collections.defaultdict(set)
     for a in load("captions", part)["annotations"]:
         for word in re.split("[^a-z]", a["caption"].lower()):
             if len(word) >= 2 and word not in mscoco.STOP_WORDS:
-                found[files[a["image_id"]]].add(word)
-    return found
+                words[files[a["image_id"]]].add(word)
+    return words
 
 
 @pytest.fixture
 def pack(tmp_path):
-    return packing(mscoco.MsCoco, "mscoco", tmp_path, COCO)
+    return make_packer(mscoco.MsCoco, "mscoco", tmp_path, COCO)
 
 
 @needs_coco
-def test_both_splits_of_real_photographs(pack, capsys):
+def test_packed_coco_sample_equals_an_independent_reading_of_the_json(pack, capsys):
     dataset = pack()
     counts = collections.Counter(word for words in words_of("train2017").values() for word in words)
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:1000]
@@ -60,10 +60,10 @@ def test_both_splits_of_real_photographs(pack, capsys):
     assert dataset.labels == tuple(c["name"] for c in load("instances", "train2017")["categories"])
     for split, part in PARTS.items():
         expected = labels_of(part)
-        assert len(expected) == {"train": 49, "test": 48}[split]  # of 50: the others show no object
-        found = said(dataset, split)
-        assert {image: labels for image, (labels, _) in found.items()} == expected
-        assert {image: tags for image, (_, tags) in found.items()} == {
+        assert len(expected) == {"train": 49, "test": 48}[split]  # of 50: the others contain no object
+        packed = names_by_image(dataset, split)
+        assert {image: labels for image, (labels, _) in packed.items()} == expected
+        assert {image: tags for image, (_, tags) in packed.items()} == {
             image: words & set(frequent) for image, words in words_of(part).items() if image in expected
         }
         for record in dataset.read(split).as_numpy_iterator():
@@ -74,18 +74,18 @@ def test_both_splits_of_real_photographs(pack, capsys):
     assert "left out: no label of the vocabulary: 1\n" in printed
     assert "test        30,774   2.813       48 " in printed
     assert "they nearly say the labels" in printed
-    # The vocabularies lie beside the records.
+    # The vocabularies are stored beside the records.
     assert (dataset.directory / "tags.labels.txt").read_text().split() == frequent
 
 
 @needs_coco
-def test_images_without_objects_may_be_kept(pack):
+def test_images_without_objects_are_kept_without_drop_unlabelled(pack):
     dataset = pack(drop_unlabelled=False)
     assert [dataset.num_examples(split) for split in PARTS] == [50, 50]
 
 
 @needs_coco
-def test_without_class_tags(pack):
+def test_drop_class_tags_removes_exactly_the_class_tags(pack):
     everything, dataset = pack(data_dir="all", num_tags=200), pack(num_tags=200, drop_class_tags=True)
     assert len(dataset.tags) == 200
     gone = set(everything.tags) - set(dataset.tags)
@@ -94,14 +94,14 @@ def test_without_class_tags(pack):
 
 
 @needs_coco
-def test_a_vocabulary_is_reused(pack, tmp_path):
+def test_vocabulary_from_reuses_labels_and_tags(pack, tmp_path):
     first = pack(data_dir="first", num_tags=50, keep_stop_words=True)
     assert "the" in first.tags
     again = pack(vocabulary_from=tmp_path / "first" / "mscoco")
     assert (again.labels, again.tags) == (first.labels, first.tags)
 
 
-def test_words():
+def test_find_words_splits_captions_and_removes_stop_words():
     captions = ["A man's ＣＡＴ, a hot-dog!  ", "The dog; 2 dogs on a surf-board."]
     assert mscoco.find_words(captions, mscoco.STOP_WORDS) == {
         "man",
@@ -117,6 +117,6 @@ def test_words():
     assert not mscoco.STOP_WORDS & {"man", "woman", "two", "top", "front", "red", "sitting", "left", "right"}
 
 
-def test_the_papers_mean_is_what_its_tables_imply():
+def test_published_mean_labels_and_test_images_match_the_paper_tables():
     assert mscoco.PAPER.labels_per_image["test"] == published.MEAN_LABELS["MSCOCO"]
     assert mscoco.PAPER.images["test"] == published.TEST_IMAGES["MSCOCO"]

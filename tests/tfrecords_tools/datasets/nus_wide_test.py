@@ -1,4 +1,4 @@
-"""NUS-WIDE against its own files read line by line."""
+"""NUS-WIDE, compared with an independent reader of its official files."""
 
 import collections
 import io
@@ -14,7 +14,7 @@ from PIL import Image
 from experiments.reporting import published
 from msmm.data import records
 from tests.conftest import ROOT, SHARED
-from tests.tfrecords_tools.conftest import packing, said
+from tests.tfrecords_tools.conftest import make_packer, names_by_image
 from tfrecords_tools.datasets import nus_wide
 from tfrecords_tools.packing.raw_dataset import Settings
 
@@ -25,7 +25,7 @@ PARTS = {"train": "Train", "test": "Test"}
 
 
 def read_line_by_line(raw_dir, split):
-    """{image: (labels, tags)} of the official files of a split, the plain way."""
+    """Returns {image: (labels, tags)} of a split, read from the official files line by line."""
     part = PARTS[split]
     concepts = (raw_dir / "ConceptsList" / "Concepts81.txt").read_text().split()
     names = (raw_dir / "NUS_WID_Tags" / "TagList1k.txt").read_text().split()
@@ -47,24 +47,24 @@ def read_line_by_line(raw_dir, split):
 
 @pytest.fixture
 def pack(tmp_path):
-    return packing(nus_wide.NusWide, "nus_wide", tmp_path)
+    return make_packer(nus_wide.NusWide, "nus_wide", tmp_path)
 
 
-def door(*arguments):
+def run_pack(*arguments):
     command = [sys.executable, "-m", "tfrecords_tools.pack", "--dataset=nus_wide", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @needs_sample
-def test_the_sample(tmp_path):
-    result = door(f"--raw_dir={SAMPLE}", f"--data_dir={tmp_path}")
+def test_packed_nus_wide_sample_equals_an_independent_reading_of_the_files(tmp_path):
+    result = run_pack(f"--raw_dir={SAMPLE}", f"--data_dir={tmp_path}")
     assert result.returncode == 0, result.stderr
     dataset = records.open_dataset(tmp_path, "nus_wide")
     causes = {
         split: {cause: len(ids) for cause, ids in counts["dropped"].items()}
         for split, counts in dataset.report()["splits"].items()
     }
-    # Counted by hand: 6 + 3 GIFs, 6 + 4 missing, and so on, less those that lack a label or a tag.
+    # Counted by hand: 6 + 3 GIFs, 6 + 4 missing files, and so on, minus the images without a label or a tag.
     assert causes["train"] == {
         "no label of the vocabulary": 49,
         "no tag of the vocabulary": 22,
@@ -90,7 +90,7 @@ def test_the_sample(tmp_path):
             if labels and tags and shows_a_photograph(SAMPLE / "Flickr" / image)
         }
         assert len(expected) == kept
-        assert said(dataset, split) == expected
+        assert names_by_image(dataset, split) == expected
     report = dataset.report()
     assert report["oddities"] == ["Labels_lake_Train.txt:3 says -1130179, read as 0"]
     assert report["paper"]["images"] == {"train": 94_570, "test": 55_335}
@@ -98,7 +98,7 @@ def test_the_sample(tmp_path):
     assert "test        55,335   2.547       88   2.534" in result.stdout
     assert "its exact split cannot be recovered from the text" in result.stdout
     for record in dataset.read("test").as_numpy_iterator():
-        assert Image.open(io.BytesIO(record["image"])).mode == "RGB"  # grey and CMYK files as well
+        assert Image.open(io.BytesIO(record["image"])).mode == "RGB"  # also for grey and CMYK files
 
 
 def shows_a_photograph(path):
@@ -111,10 +111,10 @@ def shows_a_photograph(path):
 
 
 @needs_sample
-def test_the_sample_without_the_papers_filters(pack):
+def test_nus_wide_sample_without_the_filters_of_the_paper(pack):
     dataset = pack(SAMPLE, drop_untagged=False, drop_unlabelled=False)
     for split in PARTS:
-        assert said(dataset, split) == {
+        assert names_by_image(dataset, split) == {
             image: words
             for image, words in read_line_by_line(SAMPLE, split).items()
             if shows_a_photograph(SAMPLE / "Flickr" / image)
@@ -123,9 +123,9 @@ def test_the_sample_without_the_papers_filters(pack):
 
 
 @needs_sample
-def test_the_sample_without_class_tags(pack):
+def test_nus_wide_sample_without_class_tags(pack):
     dataset = pack(SAMPLE, drop_class_tags=True)
-    # 19 concepts are tags as they are; buildings, flowers, birds, ... as singulars.
+    # 19 concepts are tags in the same form; buildings, flowers, birds, ... as singulars.
     names = (SAMPLE / "NUS_WID_Tags" / "TagList1k.txt").read_text().split()
     dropped = [name for name in names if name not in dataset.tags]
     assert set(names) - set(dropped) == set(dataset.tags)
@@ -141,15 +141,15 @@ def test_the_sample_without_class_tags(pack):
     assert len(report["dropped"]["no tag of the vocabulary"]) > 22
 
 
-def test_the_papers_mean_is_what_its_tables_imply():
+def test_published_mean_labels_and_test_images_match_the_paper_tables():
     paper = nus_wide.PAPER
     assert paper.labels_per_image["test"] == published.MEAN_LABELS["NUS-WIDE"]
     assert paper.images["test"] == published.TEST_IMAGES["NUS-WIDE"]
 
 
 @pytest.mark.skipif(not GROUNDTRUTH.exists(), reason=f"needs {GROUNDTRUTH.name} beside the project")
-def test_the_whole_ground_truth(tmp_path):
-    """All 269,648 official rows, with lists and one tag for the files that are not at hand."""
+def test_full_nus_wide_ground_truth_has_the_known_label_counts(tmp_path):
+    """Reads all 269,648 official rows, with generated image lists and one generated tag."""
     for archive in GROUNDTRUTH.glob("*.zip"):
         (tmp_path / archive.name).symlink_to(archive)
     (tmp_path / "Flickr").mkdir()
@@ -173,8 +173,8 @@ def test_the_whole_ground_truth(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 @pytest.mark.skipif(not GROUNDTRUTH.exists(), reason=f"needs {GROUNDTRUTH.name} beside the project")
-def test_everything_at_full_size_in_bounded_memory(tmp_path):
-    """The real labels and two synthetic matrices of 1,000 tags, 540 MB: seconds, and few of them kept."""
+def test_full_size_nus_wide_is_read_in_seconds_and_bounded_memory(tmp_path):
+    """Reads the real labels and two synthetic matrices of 1,000 tags, 540 MB."""
     for archive in GROUNDTRUTH.glob("*.zip"):
         (tmp_path / archive.name).symlink_to(archive)
     (tmp_path / "Flickr").mkdir()
@@ -206,7 +206,7 @@ print(json.dumps([ones, seconds, peak]))
 """
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    found, seconds, peak = json.loads(result.stdout)
-    assert found == ones
-    assert seconds < 60  # 6 s where this was written
-    assert peak < 500  # MiB; 210 where this was written
+    counts, seconds, peak = json.loads(result.stdout)
+    assert counts == ones
+    assert seconds < 60  # measured: 6 s
+    assert peak < 500  # MiB; measured: 210

@@ -1,4 +1,4 @@
-"""OpenClipart from folders as Debian's packages unpack, whole and broken."""
+"""OpenClipart from intact and broken folders, as Debian's packages unpack them."""
 
 import os
 
@@ -26,7 +26,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def add(root):
-    """Adds a drawing to the raw directory."""
+    """Returns a function that adds a drawing to the raw directory."""
 
     def add(name, image=None, tags=("thing",), licence=PUBLIC):
         for kind in ("svg", "png"):
@@ -50,8 +50,8 @@ def pack(tmp_path, monkeypatch):
     return pack
 
 
-def said(dataset):
-    """By id: the split, the labels and the tags."""
+def read_records(dataset):
+    """Returns {image id: (split, labels, tags)}."""
     return {
         record["image_id"].decode(): (
             split,
@@ -64,16 +64,16 @@ def said(dataset):
 
 
 def fill(add):
-    """Drawings that both splits have some of."""
+    """Adds enough drawings for both splits."""
     for n in range(16):
         add(f"food/fruit/fill{n}", drawing(n), ["Fruit", "sweet"])
 
 
-def test_labels_tags_and_filters(add, pack, root, capsys):
+def test_labels_tags_and_filters_of_openclipart(add, pack, root, capsys):
     fill(add)
     add("signs_and_symbols/flags/europe/malta", drawing(100), ["Flag", "signs_and_symbols", "unsorted"])
     add("recreation/games/cards/white/queen", drawing(101), ["card", "hash", "HASH(0x8675f78)"])
-    add("icons/hammer", drawing(109), ["Fruit", "said of no training image"])
+    add("icons/hammer", drawing(109), ["Fruit", "tag of no training image"])
     add("shapes/stars/star01", drawing(102))
     add("computer/icons/flat-theme/action/go", drawing(103))
     add("food/pie", drawing(104), ["pie"], licence="http://creativecommons.org/licenses/by/2.0/")
@@ -86,15 +86,18 @@ def test_labels_tags_and_filters(add, pack, root, capsys):
     add("food/odd", drawing(108))
     (root / "svg/food/odd.svg").write_text("<svg")
     dataset = pack()
-    found = said(dataset)
-    assert found["signs_and_symbols/flags/europe/malta"][1:] == (
+    records_by_id = read_records(dataset)
+    assert records_by_id["signs_and_symbols/flags/europe/malta"][1:] == (
         ["europe", "flags", "signs and symbols"],
         ["flag", "signs and symbols"],
     )
-    assert found["recreation/games/cards/white/queen"][1:] == (["cards", "games", "recreation"], ["card"])
-    assert found["food/fruit/fill0"][1:] == (["food", "fruit"], ["fruit", "sweet"])
-    assert found["icons/hammer"] == ("test", ["icons"], ["fruit"])
-    assert len(found) == 19
+    assert records_by_id["recreation/games/cards/white/queen"][1:] == (
+        ["cards", "games", "recreation"],
+        ["card"],
+    )
+    assert records_by_id["food/fruit/fill0"][1:] == (["food", "fruit"], ["fruit", "sweet"])
+    assert records_by_id["icons/hammer"] == ("test", ["icons"], ["fruit"])
+    assert len(records_by_id) == 19
     dropped = {}
     for counts in dataset.report()["splits"].values():
         for cause, ids in counts["dropped"].items():
@@ -114,28 +117,28 @@ def test_labels_tags_and_filters(add, pack, root, capsys):
         assert line in out
 
 
-def test_the_same_picture_in_two_places_is_one_image_with_all_that_is_said(add, pack, root):
+def test_picture_in_two_folders_is_one_image_with_the_labels_and_tags_of_both(add, pack, root):
     fill(add)
     add("tools/nail", drawing(50), ["nail"])
     (root / "svg/icons").mkdir()
     (root / "png/icons").mkdir()
     os.symlink("../tools/nail.png", root / "png/icons/nail.png")
     (root / "svg/icons/nail.svg").write_text(SVG.format(licence=PUBLIC, keywords="<r:li>work</r:li>"))
-    found = said(pack())
-    assert found["icons/nail"][1:] == (["icons", "tools"], ["nail", "work"])
-    assert "tools/nail" not in found
+    records_by_id = read_records(pack())
+    assert records_by_id["icons/nail"][1:] == (["icons", "tools"], ["nail", "work"])
+    assert "tools/nail" not in records_by_id
 
 
-def test_small_classes_are_no_labels(add, pack):
+def test_folders_with_too_few_images_are_not_labels(add, pack):
     fill(add)
     add("food/bread", drawing(60), ["sweet"])
     add("tools/saw", drawing(61), ["sweet"])
     dataset = pack(least_images=17)
     assert dataset.labels == ("food",)
-    assert "tools/saw" not in said(dataset)
+    assert "tools/saw" not in read_records(dataset)
 
 
-def test_images_that_are_left_out_for_want_of_a_tag_make_no_class_large(add, pack):
+def test_images_dropped_without_tags_do_not_count_for_the_class_size(add, pack):
     fill(add)
     for n in range(9):
         add(f"tools/saw{n}", drawing(60 + n), ["sweet"] if n < 8 else [])
@@ -143,19 +146,21 @@ def test_images_that_are_left_out_for_want_of_a_tag_make_no_class_large(add, pac
     assert pack(least_images=9, overwrite=True, drop_untagged=False).labels == ("food", "fruit", "tools")
 
 
-def test_near_duplicates_are_never_across_the_split(add, pack):
+def test_near_duplicates_are_in_the_same_split(add, pack):
     for n in range(30):
         image = drawing(n)
         add(f"food/a{n}", image)
         add(f"plants/b{n}", image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((90, 60)))
         add(f"tools/c{n}", image.point(lambda value: 255 - (255 - value) * 2 // 3))
-    found = said(pack())
-    splits = [{found[name][0] for name in (f"food/a{n}", f"plants/b{n}", f"tools/c{n}")} for n in range(30)]
+    records_by_id = read_records(pack())
+    splits = [
+        {records_by_id[name][0] for name in (f"food/a{n}", f"plants/b{n}", f"tools/c{n}")} for n in range(30)
+    ]
     assert all(len(split) == 1 for split in splits)
     assert {"train", "test"} == set.union(*splits)
 
 
-def test_class_tags_make_room_for_others(add, pack, monkeypatch):
+def test_drop_class_tags_fills_the_vocabulary_with_other_tags(add, pack, monkeypatch):
     monkeypatch.setattr(openclipart, "NUM_TAGS", 2)
     for n in range(16):
         add(f"food/fruit/fill{n}", drawing(n), ["Fruits", "sweet", "red"][: 3 - n % 2])
@@ -164,41 +169,41 @@ def test_class_tags_make_room_for_others(add, pack, monkeypatch):
 
 
 @pytest.mark.parametrize("inside", [".", "usr/share", "usr/share/openclipart"])
-def test_the_raw_directory_may_be_any_on_the_way(add, tmp_path, pack, inside):
+def test_raw_dir_may_be_any_parent_folder_of_the_packages(add, tmp_path, pack, inside):
     fill(add)
-    assert len(said(pack(raw_dir=tmp_path / "raw" / inside))) == 16
+    assert len(read_records(pack(raw_dir=tmp_path / "raw" / inside))) == 16
 
 
-def broken(root, how):
-    """Breaks a whole raw directory."""
+def damage(root, fault):
+    """Damages a raw directory in the given way."""
     import shutil
 
     raw = root.parents[2]
-    if how in ("svg", "png"):
-        shutil.rmtree(root / how)
-    elif how in ("missing", "file", "empty"):
+    if fault in ("svg", "png"):
+        shutil.rmtree(root / fault)
+    elif fault in ("missing", "file", "empty"):
         shutil.rmtree(raw)
-        if how == "file":
+        if fault == "file":
             raw.write_text("")
-        elif how == "empty":
+        elif fault == "empty":
             raw.mkdir()
-    elif how == "packed":
+    elif fault == "packed":
         shutil.rmtree(raw / "usr")
         (raw / "openclipart-svg_1%3a0.18+dfsg-19_all.deb").write_bytes(b"!<arch>\n")
     else:
         for path in list(root.rglob("*.*")):
-            if how == "no drawings" or (how == "no pictures" and path.suffix == ".png"):
+            if fault == "no drawings" or (fault == "no pictures" and path.suffix == ".png"):
                 path.unlink()
-            elif how == "no XML" and path.suffix == ".svg":
+            elif fault == "no XML" and path.suffix == ".svg":
                 path.write_text("")
-            elif how == "not free" and path.suffix == ".svg":
+            elif fault == "not free" and path.suffix == ".svg":
                 path.write_text("<svg/>")
-            elif how == "no pictures but pages" and path.suffix == ".png":
+            elif fault == "no pictures but pages" and path.suffix == ".png":
                 path.write_text(f"<html>{path}")
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("fault", "message"),
     [
         ("missing", "no folder .*raw: expected Debian's packages"),
         ("file", "no folder .*raw: expected Debian's packages"),
@@ -216,16 +221,16 @@ def broken(root, how):
         ),
     ],
 )
-def test_broken_raw_directories(add, root, pack, tmp_path, how, message):
+def test_broken_raw_directory_is_refused_in_one_line(add, root, pack, tmp_path, fault, message):
     fill(add)
-    broken(root, how)
+    damage(root, fault)
     with pytest.raises(UserError, match=message) as caught:
         pack()
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "data").exists()
 
 
-def test_too_few_drawings_for_a_label(add, pack):
+def test_error_if_no_folder_has_enough_images_for_a_label(add, pack):
     fill(add)
     with pytest.raises(UserError, match=r"no directory of .* has 17 images"):
         pack(least_images=17)
@@ -235,12 +240,12 @@ def test_too_few_drawings_for_a_label(add, pack):
 @pytest.mark.skipif(
     not openclipart.INSTALLED.is_dir(), reason="Debian's openclipart packages are not installed"
 )
-def test_the_real_packages(tmp_path):
+def test_debian_packages_give_the_known_splits_and_vocabularies(tmp_path):
     builder.pack(openclipart.OpenClipart, "openclipart", tmp_path, resize=256)
     dataset = records.open_dataset(tmp_path, "openclipart")
     assert {split: dataset.num_examples(split) for split in dataset.splits} == {"train": 2787, "test": 952}
     assert len(dataset.labels) == 67 and len(dataset.tags) == 500
-    assert said(dataset)["animals/baby-tux_alex_kuehne_01"][1:] == (
+    assert read_records(dataset)["animals/baby-tux_alex_kuehne_01"][1:] == (
         ["animals", "birds"],
         ["animal", "bird", "linux", "penguin", "tux"],
     )

@@ -1,4 +1,4 @@
-"""A new data set is one class and one line of the registry."""
+"""A new data set needs one class and one line in the registry."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, optio
 @dataclasses.dataclass(kw_only=True)
 class Stripes(RawDataset):
     stripes: int = option("How many stripes.", 3)
-    colour: str = option("Of the stripes.", required="COLOUR, that of the stripes")
+    colour: str = option("Colour of the stripes.", required="COLOUR, the colour of the stripes")
     drop_untagged = True
 
     def read(self, settings):
@@ -56,7 +56,7 @@ def run(tmp_path):
     return run
 
 
-def test_a_new_data_set_has_flags_and_is_packed(run, tmp_path):
+def test_registered_data_set_has_flags_and_is_packed(run, tmp_path):
     result = run("--colour=red", "--stripes=5", "--name=red_ones")
     assert result.returncode == 0, result.stderr
     dataset = records.open_dataset(tmp_path, "red_ones")
@@ -75,17 +75,17 @@ def test_a_new_data_set_has_flags_and_is_packed(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected --colour=COLOUR, that of the stripes"),
+        ([], "expected --colour=COLOUR, the colour of the stripes"),
         (["--colour=red", "--crowds"], "--crowds belongs to --dataset=mscoco, not to stripes"),
     ],
 )
-def test_mistakes_in_its_flags(run, arguments, message):
+def test_invalid_flags_of_a_registered_data_set_are_refused(run, arguments, message):
     result = run(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
 
 
-def test_its_flags_are_in_the_help(run):
+def test_flags_of_a_registered_data_set_are_in_the_help(run):
     output = " ".join(run("--helpfull").stdout.split())
     assert "--stripes: stripes: How many stripes. [3]" in output
     assert "[False; nus_wide: True; openclipart: True; stripes: True]" in output

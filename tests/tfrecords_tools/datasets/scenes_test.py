@@ -25,22 +25,22 @@ def content(dataset, split):
     }
 
 
-def test_scenes_are_those_of_the_seed(small):
+def test_packed_scenes_equal_the_scenes_drawn_from_the_seed(small):
     assert small.labels == recipe.CONCEPTS
     assert small.tags == recipe.TAGS
     for split, first, count in (("train", 0, 60), ("test", 1_000_000, 5)):
         image_ids, tags, labels = small.annotations(split)
         stored = content(small, split)
         assert set(image_ids) == {f"scene-{first + i:07d}" for i in range(count)}
-        for image_id, its_tags, its_labels in zip(image_ids, tags, labels, strict=True):
+        for image_id, tag_row, label_row in zip(image_ids, tags, labels, strict=True):
             scene = recipe.draw(3, int(image_id[-7:]), 32)
-            assert {small.labels[i] for i in np.flatnonzero(its_labels)} == set(scene.labels)
-            assert {small.tags[i] for i in np.flatnonzero(its_tags)} == set(scene.tags)
+            assert {small.labels[i] for i in np.flatnonzero(label_row)} == set(scene.labels)
+            assert {small.tags[i] for i in np.flatnonzero(tag_row)} == set(scene.tags)
             assert stored[image_id][0] == images.encode(scene.image, 90)
             assert Image.open(io.BytesIO(stored[image_id][0])).size == (32, 32)
 
 
-def test_one_split_grows_without_the_other(small, tmp_path):
+def test_size_of_one_split_does_not_change_the_scenes_of_the_other(small, tmp_path):
     scenes.pack_scenes(tmp_path, num_train=8, num_test=7, image_size=32, scenes_seed=3)
     other = records.open_dataset(tmp_path, "scenes")
     assert content(other, "train").items() <= content(small, "train").items()
@@ -50,7 +50,7 @@ def test_one_split_grows_without_the_other(small, tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{"num_train": 0}, {"num_test": 2_000_000}, {"image_size": 4}, {"scenes_seed": -1}]
 )
-def test_mistakes(tmp_path, wrong):
+def test_invalid_scene_settings_are_refused(tmp_path, wrong):
     with pytest.raises(UserError, match="expected "):
         scenes.pack_scenes(tmp_path, **wrong)
     assert not list(tmp_path.iterdir())

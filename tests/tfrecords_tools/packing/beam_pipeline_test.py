@@ -1,4 +1,4 @@
-"""An Apache Beam pipeline packs what worker processes pack."""
+"""An Apache Beam pipeline packs the same files as worker processes."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.data import records
-from tests.tfrecords_tools.packing.builder_test import files, row, some_of_all
+from tests.tfrecords_tools.packing.builder_test import read_files, row, rows_with_broken_images
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import beam_pipeline, builder
 
@@ -21,15 +21,17 @@ def pack(tmp_path):
     def pack(path, name, **arguments):
         arguments = {"manifest": path, "max_skipped": 0.5, **arguments}
         builder.pack(manifest.Manifest, "mine", tmp_path / name, **arguments)
-        return files(records.open_dataset(tmp_path / name, "mine").directory)
+        return read_files(records.open_dataset(tmp_path / name, "mine").directory)
 
     return pack
 
 
 @needs_beam
-def test_the_same_files_as_without(pack, write_manifest, folder, monkeypatch):
+def test_direct_runner_packs_the_same_files_as_the_packer_without_beam(
+    pack, write_manifest, folder, monkeypatch
+):
     monkeypatch.setattr(beam_pipeline, "ROWS", 8)
-    rows = [*some_of_all(folder), row("0.jpg", id="a/b"), row("1.jpg", id="a\\b")]
+    rows = [*rows_with_broken_images(folder), row("0.jpg", id="a/b"), row("1.jpg", id="a\\b")]
     path = write_manifest(rows)
     (folder / "gone.jpg").write_bytes(b"")
     local = pack(path, "local", resize=20)
@@ -38,14 +40,14 @@ def test_the_same_files_as_without(pack, write_manifest, folder, monkeypatch):
 
 @needs_beam
 @pytest.mark.slow
-def test_the_same_files_from_processes_of_beam(pack, write_manifest, folder):
-    path = write_manifest(some_of_all(folder))
+def test_beam_worker_processes_pack_the_same_files(pack, write_manifest, folder):
+    path = write_manifest(rows_with_broken_images(folder))
     options = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
     assert pack(path, "beam", runner="DirectRunner", beam_options=options) == pack(path, "local")
 
 
 @needs_beam
-def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_path):
+def test_split_without_usable_images_is_an_error(pack, write_manifest, folder, tmp_path):
     (folder / "page.jpg").write_text("<html>")
     path = write_manifest([row("0.jpg"), row("page.jpg", "test")])
     with pytest.raises(UserError, match=r"no image of the test split is left of 1 rows .not an image of"):
@@ -65,7 +67,7 @@ def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_p
         ),
     ],
 )
-def test_mistakes(pack, write_manifest, tmp_path, runner, options, message):
+def test_invalid_runner_and_options_are_refused(pack, write_manifest, tmp_path, runner, options, message):
     path = write_manifest([row("0.jpg"), row("1.jpg", "test")])
     with pytest.raises(UserError, match=message):
         pack(path, "beam", runner=runner, beam_options=options)
@@ -73,7 +75,7 @@ def test_mistakes(pack, write_manifest, tmp_path, runner, options, message):
 
 
 @pytest.mark.skipif(not needs_beam.args[0], reason="Apache Beam is installed")
-def test_without_beam_it_says_what_to_install(pack, write_manifest, tmp_path):
+def test_missing_beam_is_an_error_with_the_install_command(pack, write_manifest, tmp_path):
     path = write_manifest([row("0.jpg"), row("1.jpg", "test")])
     with pytest.raises(
         UserError, match=r"--runner=DirectRunner needs Apache Beam .*pip install 'msmm\[beam\]'"

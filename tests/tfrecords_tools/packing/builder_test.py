@@ -1,4 +1,4 @@
-"""The packer with the real manifest builder: what is written, what is counted, what a failure leaves."""
+"""The packer with the manifest builder: written records, reported counts, and the state after a failure."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from tfrecords_tools.packing import builder
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row
 
 
-def files(directory):
+def read_files(directory):
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
@@ -26,7 +26,7 @@ def files(directory):
 
 @pytest.fixture
 def pack(tmp_path):
-    """Packs a manifest to tmp_path/data and opens it."""
+    """Returns a function that packs a manifest to tmp_path/data and opens the data set."""
 
     def run(path, name="mine", data_dir=tmp_path / "data", **arguments):
         builder.pack(manifest.Manifest, name, data_dir, manifest=path, **arguments)
@@ -39,7 +39,7 @@ def row(image, split="train", labels=("a",), tags=(), **more):
     return {"image": image, "labels": list(labels), "tags": list(tags), "split": split, **more}
 
 
-def test_records_say_what_the_manifest_says(pack, write_manifest, folder):
+def test_records_contain_the_images_labels_and_tags_of_the_manifest(pack, write_manifest, folder):
     rows = [
         row("1.jpg", labels=["sky", "sea"], tags=["Blue", "BLUE ", "nikon"]),
         row("ein Foto ü.jpg", labels=["land"], tags=["blue"], id="photo/ü"),
@@ -49,29 +49,29 @@ def test_records_say_what_the_manifest_says(pack, write_manifest, folder):
     assert dataset.labels == ("land", "sea", "sky")
     assert dataset.tags == ("blue", "nikon")
     assert dataset.splits == ("train", "test")
-    said = {}
+    packed = {}
     for split in dataset.splits:
         for record in dataset.read(split).as_numpy_iterator():
-            said[record["image_id"].decode()] = (
+            packed[record["image_id"].decode()] = (
                 split,
                 record["image"],
                 record["labels"].tolist(),
                 record["tags"].tolist(),
             )
-    assert said == {
+    assert packed == {
         "1.jpg": ("train", (folder / "1.jpg").read_bytes(), [1, 2], [0, 1]),
         "photo/ü": ("train", (folder / "ein Foto ü.jpg").read_bytes(), [0], [0]),
         "sub/3.jpg": ("test", (folder / "sub/3.jpg").read_bytes(), [1], [1]),
     }
 
 
-def test_ids_are_in_the_order_of_the_vocabulary(pack, write_manifest):
+def test_label_ids_of_a_record_are_in_vocabulary_order(pack, write_manifest):
     rows = [row("1.jpg", labels="abcdefghi"), row("2.jpg", "test", labels="ib")]
     (record,) = pack(write_manifest(rows)).read("test").as_numpy_iterator()
     assert record["labels"].tolist() == [1, 8]
 
 
-def test_every_format_comes_back_as_its_pixels(pack, write_manifest, folder):
+def test_every_image_format_is_packed_with_its_pixels(pack, write_manifest, folder):
     image = Image.fromarray(picture())
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -92,23 +92,23 @@ def test_every_format_comes_back_as_its_pixels(pack, write_manifest, folder):
     expected = {name: picture() for name in names}
     expected["turned.jpg"] = np.rot90(picture(), -1)
     expected["grey.jpg"] = np.repeat(np.asarray(image.convert("L"))[..., None], 3, axis=2)
-    found = 0
+    count = 0
     for record in dataset.read("train").as_numpy_iterator():
         name = record["image_id"].decode()
         pixels = np.asarray(Image.open(io.BytesIO(record["image"])))
         assert pixels.shape == expected[name].shape, name
-        off = np.abs(pixels.astype(int) - expected[name]).mean()
-        assert off < (6 if name.endswith(".gif") else 2), name
+        difference = np.abs(pixels.astype(int) - expected[name]).mean()
+        assert difference < (6 if name.endswith(".gif") else 2), name
         assert (record["image"] == (folder / name).read_bytes()) == (name in ("plain.jpg", "progressive.jpg"))
-        found += 1
-    assert found == len(names) == 12
+        count += 1
+    assert count == len(names) == 12
 
 
-def test_the_report_counts(pack, write_manifest, folder, capsys):
+def test_report_counts_rows_dropped_images_labels_and_tags(pack, write_manifest, folder, capsys):
     for name, content in {"empty.jpg": b"", "page.jpg": b"<html>", "cut.jpg": None, "gone.jpg": b""}.items():
         (folder / name).write_bytes(content or b"")
-    Image.fromarray(picture(99, 99)).save(folder / "whole.jpg")
-    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:700])
+    Image.fromarray(picture(99, 99)).save(folder / "intact.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "intact.jpg").read_bytes()[:700])
     (folder / "labels.txt").write_text("sea\nsky\nland\n")
     (folder / "tags.txt").write_text("blue\nnikon\n")
     path = write_manifest(
@@ -153,15 +153,15 @@ def test_the_report_counts(pack, write_manifest, folder, capsys):
     assert "does not decode: 1, empty file: 1, no tag of the vocabulary: 1" in printed
 
 
-def test_the_same_input_gives_the_same_bytes(pack, write_manifest, tmp_path):
+def test_packing_the_same_input_twice_gives_equal_files(pack, write_manifest, tmp_path):
     path = write_manifest([row(f"{i}.jpg", "test" if i % 3 else "train") for i in range(30)])
     first = pack(path, data_dir=tmp_path / "one")
     second = pack(path, data_dir=tmp_path / "two")
-    assert files(first.directory) == files(second.directory)
+    assert read_files(first.directory) == read_files(second.directory)
 
 
-def some_of_all(folder):
-    """Rows of photographs, some of them broken, in both splits."""
+def rows_with_broken_images(folder):
+    """Returns rows of intact, broken and missing photographs in both splits."""
     (folder / "page.jpg").write_text("<html>")
     rows = [row(f"{i}.jpg", "test" if i % 3 else "train", labels=["a", "b"][: 1 + i % 2]) for i in range(60)]
     for number, split in enumerate(["train", "test"] * 3):
@@ -171,14 +171,16 @@ def some_of_all(folder):
 
 
 @pytest.mark.parametrize("resize", [None, 16])
-def test_any_number_of_workers_gives_the_same_files(
+def test_number_of_workers_does_not_change_the_files(
     pack, write_manifest, folder, tmp_path, monkeypatch, resize
 ):
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
-    path = write_manifest(some_of_all(folder))
+    path = write_manifest(rows_with_broken_images(folder))
     (folder / "gone.jpg").write_bytes(b"")
     packed = [
-        files(pack(path, data_dir=tmp_path / str(n), workers=n, resize=resize, max_skipped=0.5).directory)
+        read_files(
+            pack(path, data_dir=tmp_path / str(n), workers=n, resize=resize, max_skipped=0.5).directory
+        )
         for n in (1, 2, 5)
     ]
     assert packed[0] == packed[1] == packed[2]
@@ -186,7 +188,7 @@ def test_any_number_of_workers_gives_the_same_files(
     assert dropped["not an image of a known format"] == ["page 5", "page 7", "page 9"]
 
 
-def test_the_order_is_shuffled_and_does_not_hang_on_the_manifests(pack, write_manifest, tmp_path):
+def test_record_order_is_shuffled_and_independent_of_the_manifest_order(pack, write_manifest, tmp_path):
     rows = [row(f"{i}.jpg") for i in range(30)] + [row("t.jpg", "test")]
     first = pack(write_manifest(rows), data_dir=tmp_path / "one")
     second = pack(write_manifest(rows[::-1], "turned.jsonl"), data_dir=tmp_path / "two")
@@ -196,12 +198,12 @@ def test_the_order_is_shuffled_and_does_not_hang_on_the_manifests(pack, write_ma
     assert first.fingerprint == second.fingerprint
 
 
-def test_ids_with_either_slash_are_two_images(pack, write_manifest):
+def test_image_ids_with_slash_and_backslash_are_distinct(pack, write_manifest):
     rows = [row("1.jpg", id="a/b"), row("2.jpg", id="a\\b"), row("3.jpg", "test")]
     assert set(pack(write_manifest(rows)).annotations("train")[0]) == {"a/b", "a\\b"}
 
 
-def test_too_many_broken_images_fail_and_leave_nothing(pack, write_manifest, folder, tmp_path):
+def test_too_many_broken_images_are_an_error_and_leave_no_files(pack, write_manifest, folder, tmp_path):
     (folder / "broken.jpg").write_bytes(b"<html>")
     rows = [row(f"{i}.jpg") for i in range(17)] + [row("t.jpg", "test"), row("broken.jpg")]
     with pytest.raises(UserError, match=r"^1 of 19 images are broken \(not an image of a known format: 1\)"):
@@ -212,7 +214,7 @@ def test_too_many_broken_images_fail_and_leave_nothing(pack, write_manifest, fol
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_path, split):
+def test_split_without_usable_images_is_an_error(pack, write_manifest, folder, tmp_path, split):
     (folder / "broken.jpg").write_bytes(b"")
     (tmp_path / "data" / "other").mkdir(parents=True)
     other = "test" if split == "train" else "train"
@@ -221,32 +223,32 @@ def test_a_split_without_an_image_left_fails(pack, write_manifest, folder, tmp_p
     assert [path.name for path in (tmp_path / "data").rglob("*")] == ["other"]
 
 
-def test_a_finished_data_set_is_left_alone(pack, write_manifest, folder, capsys):
+def test_finished_data_set_is_kept_and_changed_lists_are_reported(pack, write_manifest, folder, capsys):
     (folder / "labels.txt").write_text("a\n")
     rows = [row("1.jpg"), row("2.jpg", "test")]
     path, labels = write_manifest(rows), {"labels_file": folder / "labels.txt"}
     dataset = pack(path, **labels)
-    before = files(dataset.directory)
+    before = read_files(dataset.directory)
 
-    def said():
+    def repeat_message():
         capsys.readouterr()
-        assert files(pack(path, **labels).directory) == before
+        assert read_files(pack(path, **labels).directory) == before
         return capsys.readouterr().out.replace(str(dataset.directory), "D").replace(f"{folder}/", "")
 
-    assert said() == "D is there already; --overwrite packs it again\n"
+    assert repeat_message() == "D is there already; --overwrite packs it again\n"
     write_manifest([*rows, row("3.jpg")])
     changed = "D is there already, but the list has changed since: {}; --overwrite packs it again\n"
-    assert said() == changed.format("my_photos.jsonl")
+    assert repeat_message() == changed.format("my_photos.jsonl")
     (folder / "labels.txt").write_text("a\nb\n")
-    assert said() == changed.format("my_photos.jsonl, labels.txt")
+    assert repeat_message() == changed.format("my_photos.jsonl, labels.txt")
     write_manifest(rows)
-    assert said() == changed.format("labels.txt")
+    assert repeat_message() == changed.format("labels.txt")
     path.unlink()
     labels["labels_file"].unlink()
-    assert said() == "D is there already; --overwrite packs it again\n"
+    assert repeat_message() == "D is there already; --overwrite packs it again\n"
 
 
-def test_a_report_of_an_earlier_version_does_not_know_of_the_list(pack, write_manifest, capsys):
+def test_finished_data_set_of_an_earlier_version_without_list_checksums_is_kept(pack, write_manifest, capsys):
     rows = [row("1.jpg"), row("2.jpg", "test")]
     dataset = pack(write_manifest(rows))
     report = dataset.report()
@@ -257,13 +259,13 @@ def test_a_report_of_an_earlier_version_does_not_know_of_the_list(pack, write_ma
     assert f"{dataset.directory} is there already; --overwrite" in capsys.readouterr().out
 
 
-def test_overwrite_keeps_the_old_data_until_the_new_are_complete(pack, write_manifest, folder, tmp_path):
+def test_overwrite_keeps_the_old_data_until_the_new_data_is_complete(pack, write_manifest, folder, tmp_path):
     dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]))
-    before = files(tmp_path / "data")
+    before = read_files(tmp_path / "data")
     (folder / "broken.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="are broken"):  # after all records are written
         pack(write_manifest([row("1.jpg"), row("2.jpg", "test"), row("broken.jpg")]), overwrite=True)
-    assert files(tmp_path / "data") == before
+    assert read_files(tmp_path / "data") == before
 
     class Interrupted(manifest.Manifest):
         def rows(self, split):
@@ -274,19 +276,19 @@ def test_overwrite_keeps_the_old_data_until_the_new_are_complete(pack, write_man
     path = write_manifest([row("1.jpg"), row("2.jpg", "test"), row("3.jpg")])
     with pytest.raises(KeyboardInterrupt):
         builder.pack(Interrupted, "mine", tmp_path / "data", manifest=path, overwrite=True)
-    assert files(tmp_path / "data") == before
+    assert read_files(tmp_path / "data") == before
     assert pack(path, overwrite=True).num_examples("train") == 2
     assert [path.name for path in (tmp_path / "data").rglob("*") if path.is_dir()] == ["mine", "1.0.0"]
 
 
-def test_resize(pack, write_manifest, folder):
+def test_resize_scales_the_short_side(pack, write_manifest, folder):
     Image.fromarray(picture(90, 60)).save(folder / "1.jpg")
     dataset = pack(write_manifest([row("1.jpg"), row("2.jpg", "test")]), resize=30)
     (record,) = dataset.read("train").as_numpy_iterator()
     assert Image.open(io.BytesIO(record["image"])).size == (30, 45)
 
 
-def test_mistakes_in_arguments(pack, write_manifest, tmp_path):
+def test_invalid_pack_arguments_are_refused(pack, write_manifest, tmp_path):
     path = write_manifest([row("1.jpg"), row("2.jpg", "test")])
     for arguments, message in [
         ({"name": "my-photos"}, "expected a data set name of letters, digits and underscores"),
@@ -300,7 +302,7 @@ def test_mistakes_in_arguments(pack, write_manifest, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_two_rows_of_one_id_fail(tmp_path):
+def test_duplicate_image_id_is_an_error(tmp_path):
     class Twice(RawDataset):
         def read(self, settings):
             return Contents(description="Twice", labels=("a",), tags=(), num_rows={"train": 2, "test": 2})
@@ -315,7 +317,7 @@ def test_two_rows_of_one_id_fail(tmp_path):
         builder.pack(Twice, "twice", tmp_path / "data")
 
 
-def test_the_report_is_plain_json_beside_the_records(pack, write_manifest):
+def test_report_is_utf8_json_beside_the_records(pack, write_manifest):
     dataset = pack(write_manifest([row("1.jpg", labels=["ü"]), row("2.jpg", "test", labels=["ü"])]))
     text = (dataset.directory / "report.json").read_text(encoding="utf-8")
     assert '"ü"' in text

@@ -1,4 +1,4 @@
-"""Families of pictures against their plain definition and made versions of pictures."""
+"""Families of near-duplicates, compared with their definition and with edited copies of pictures."""
 
 import io
 
@@ -11,7 +11,7 @@ from tfrecords_tools.packing import near_duplicates
 
 
 def drawing(seed, size=120):
-    """Flat coloured rectangles on white: unlike any other seed's."""
+    """Returns flat coloured rectangles on white; drawings with different seeds are not near-duplicates."""
     rng = np.random.default_rng(seed)
     pixels = np.full((size, size, 3), 255, np.uint8)
     for _ in range(6):
@@ -33,7 +33,7 @@ def families(pictures):
 
 
 @pytest.mark.parametrize(
-    "version",
+    "edit",
     [
         lambda image: image.resize((400, 300)),
         lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -44,12 +44,12 @@ def families(pictures):
         ),
     ],
 )
-def test_a_version_is_of_the_family(version):
-    pictures = [drawing(0), drawing(1), drawing(2), version(drawing(1))]
+def test_edited_copy_belongs_to_the_family_of_the_original(edit):
+    pictures = [drawing(0), drawing(1), drawing(2), edit(drawing(1))]
     assert families(pictures) == [0, 1, 2, 1]
 
 
-def test_families_are_transitive():
+def test_near_duplicate_families_are_transitive():
     one, other = np.asarray(drawing(3)).astype(float), np.asarray(drawing(4)).astype(float)
     steps = [
         Image.fromarray((one + (other - one) * share).astype(np.uint8)) for share in np.linspace(0, 1, 9)
@@ -59,7 +59,7 @@ def test_families_are_transitive():
         assert families([steps[i] for i in order]) == [0] * 9
 
 
-def test_broken_and_blank_pictures_are_alone():
+def test_broken_and_blank_pictures_belong_to_no_family():
     plain = Image.new("RGB", (50, 50), "white")
     with workers.Workers(1) as pool:
         pictures = [png(plain), b"", png(drawing(0)), png(plain), b"<html>"]
@@ -68,7 +68,7 @@ def test_broken_and_blank_pictures_are_alone():
     assert not thumbnails[[1, 4]].any()
 
 
-def test_similar_is_correlation_of_all_pairs(monkeypatch):
+def test_similar_pairs_equal_thresholded_correlation_of_all_pairs(monkeypatch):
     monkeypatch.setattr(near_duplicates, "BLOCK", 7)
     rng = np.random.default_rng(0)
     base = rng.integers(0, 256, (12, 32, 32, 3))

@@ -22,11 +22,11 @@ def dataset(write_manifest, tmp_path):
     return records.open_dataset(tmp_path / "data", "mine")
 
 
-def test_overview(dataset):
+def test_overview_prints_sizes_means_and_frequencies(dataset):
     text = report.overview(dataset, "train")
     assert "\n5 train, 4 test images; 3 labels; 2 tags\n" in text
-    assert "\ntrain: 1.60 labels an image\n" in text
-    assert "\n0.60 tags an image; 60.0% of the images have none\n" in text
+    assert "\ntrain: 1.60 labels per image\n" in text
+    assert "\n0.60 tags per image; 60.0% of the images have none\n" in text
     lines = [line.split() for line in text.split("\n")]
     bars = {
         line[0]: (int(line[1]), len(line[2])) for line in lines if len(line) == 3 and set(line[2]) == {"█"}
@@ -39,16 +39,16 @@ def test_overview(dataset):
     assert (bars["blue"][0], bars["nikon"][0]) == (2, 1)
 
 
-def test_histograms_leave_no_value_out():
+def test_histogram_contains_values_with_small_or_no_counts():
     assert [line.split()[:2] for line in report.histogram({"1": 2000, "2": 0, "13": 1})] == [
         ["1", "2,000"],
         ["2", "0"],
         ["13", "1"],
     ]
-    assert report.histogram({"1": 2000, "2": 0, "13": 1})[2].endswith("  █")  # one is not none
+    assert report.histogram({"1": 2000, "2": 0, "13": 1})[2].endswith("  █")  # a small count is visible
 
 
-def test_one_record_by_id_or_number(dataset):
+def test_record_is_described_by_id_or_number(dataset):
     by_id = report.record_in_words(dataset, "train", "3.jpg")
     number = dataset.annotations("train")[0].tolist().index("3.jpg")
     size = len(list(dataset.read("train").as_numpy_iterator())[number]["image"])
@@ -61,27 +61,27 @@ def test_one_record_by_id_or_number(dataset):
     assert report.record_in_words(dataset, "train", str(number)) == by_id
 
 
-def test_an_id_that_is_a_number_comes_before_the_number(dataset):
+def test_numeric_image_id_takes_precedence_over_the_record_number(dataset):
     for number in "012":
         assert f" in test of mine: {number}\n" in report.record_in_words(dataset, "test", number)
 
 
-def test_an_id_of_the_other_split_is_found_there(dataset):
-    said = report.record_in_words(dataset, "train", "t3.jpg")
-    assert " in test of mine: t3.jpg\n" in said
-    assert said == report.record_in_words(dataset, "test", "t3.jpg")
-    for number in "012":  # a number is one of the split that is asked for
+def test_image_id_of_the_other_split_is_found(dataset):
+    text = report.record_in_words(dataset, "train", "t3.jpg")
+    assert " in test of mine: t3.jpg\n" in text
+    assert text == report.record_in_words(dataset, "test", "t3.jpg")
+    for number in "012":  # a number always refers to the requested split
         assert f"record {number} of 5 in train" in report.record_in_words(dataset, "train", number)
 
 
 @pytest.mark.parametrize("wanted", ["5", "-1", "4.jpeg", ""])
-def test_no_such_record(dataset, wanted):
+def test_unknown_record_is_an_error(dataset, wanted):
     message = "in train or test of mine: expected an image id, or a number from 0 to 4 in train"
     with pytest.raises(UserError, match=message):
         report.record_in_words(dataset, "train", wanted)
 
 
-def test_sheet_shows_labels_in_black_and_tags_in_grey(dataset):
+def test_contact_sheet_shows_labels_in_black_and_tags_in_grey(dataset):
     sheet = report.sheet(dataset, "train")
     below = np.asarray(sheet)[10 + 120 :]  # 32 x 24 pixels become 160 x 120
     assert (below == 0).all(-1).any()

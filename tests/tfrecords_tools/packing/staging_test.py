@@ -1,4 +1,4 @@
-"""What is never seen half-finished: folders of living packers, of killed ones, and old data."""
+"""Staging folders of running and killed packers, and atomic replacement of packed data."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def names(folder):
 
 
 def hold(data_dir, then="pass"):
-    """Another process in a folder of `data_dir`; it waits there until it is killed."""
+    """Starts a process that holds a staging folder in `data_dir` until it is killed."""
     code = f"""
 import pathlib, sys
 from tfrecords_tools.packing import staging
@@ -45,7 +45,7 @@ def kill(process):
     process.stdout.close()
 
 
-def test_a_living_packers_folder_stays_and_a_killed_ones_goes(tmp_path, capsys):
+def test_clean_keeps_the_folder_of_a_running_packer_and_removes_that_of_a_killed_packer(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     process, folder = hold(tmp_path)
     try:
@@ -60,26 +60,26 @@ def test_a_living_packers_folder_stays_and_a_killed_ones_goes(tmp_path, capsys):
     assert str(folder) in capsys.readouterr().out
 
 
-def test_a_folder_without_a_lock_is_a_killed_packers(tmp_path):
+def test_clean_removes_a_staging_folder_without_a_lock(tmp_path):
     (tmp_path / "incomplete.old" / "scenes").mkdir(parents=True)
     staging.clean(tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_packer_begins_anew_where_another_takes_its_new_folder_for_an_old_one(tmp_path, monkeypatch):
-    """Between making its folder and locking it, anything may happen."""
-    made = []
+def test_packer_creates_a_new_folder_if_another_packer_removes_its_unlocked_folder(tmp_path, monkeypatch):
+    """Another packer may remove a new folder before it is locked."""
+    created = []
     mkdtemp = staging.tempfile.mkdtemp
 
     def interrupted(**arguments):
-        made.append(mkdtemp(**arguments))
-        if len(made) < 3:
+        created.append(mkdtemp(**arguments))
+        if len(created) < 3:
             staging.clean(tmp_path)
-        return made[-1]
+        return created[-1]
 
     monkeypatch.setattr(staging.tempfile, "mkdtemp", interrupted)
     with staging.folder(tmp_path) as folder:
-        assert str(folder) == made[2]
+        assert str(folder) == created[2]
         assert names(tmp_path) == [folder.name, f"{folder.name}/lock"]
     assert names(tmp_path) == []
 
@@ -100,7 +100,7 @@ HALF_WAY = """
 """
 
 
-def test_old_data_come_back_if_their_successor_was_killed_on_the_way(tmp_path):
+def test_clean_restores_old_data_after_a_kill_during_replacement(tmp_path):
     old = tmp_path / "mine" / "1.0.0"
     old.mkdir(parents=True)
     (old / "data").write_text("old")
@@ -111,7 +111,7 @@ def test_old_data_come_back_if_their_successor_was_killed_on_the_way(tmp_path):
     assert names(tmp_path) == ["mine", "mine/1.0.0", "mine/1.0.0/data"]
 
 
-def test_finish_replaces(tmp_path):
+def test_finish_replaces_existing_data(tmp_path):
     old = tmp_path / "mine" / "1.0.0"
     for content in ("first", "second"):
         with staging.folder(tmp_path) as folder:
@@ -123,7 +123,7 @@ def test_finish_replaces(tmp_path):
         assert names(tmp_path) == ["mine", "mine/1.0.0", "mine/1.0.0/data"]
 
 
-# Imports TensorFlow once; then every folder that it is told is packed to by a fork of it.
+# Imports TensorFlow once, and forks for every folder that it reads from standard input.
 PACKERS = """
 import os, sys
 import tensorflow, tensorflow_datasets
@@ -143,19 +143,19 @@ for folder in sys.stdin:
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_pack_killed_at_any_moment_leaves_nothing_or_all(tmp_path, times):
-    """SIGKILL to real processes, at moments that differ from run to run and are told in a failure."""
+def test_pack_killed_at_random_moments_leaves_a_complete_data_set_or_none(tmp_path, times):
+    """Sends SIGKILL to real processes at random moments, which failure messages list."""
     packers = subprocess.Popen(
         [sys.executable, "-c", PACKERS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
     def pack(folder, kill_after=None):
-        """Packs, or is killed after so many seconds; returns how long it took."""
+        """Packs, or is killed after that many seconds; returns the duration."""
         print(folder, file=packers.stdin, flush=True)
         packer, begin = int(packers.stdout.readline()), time.monotonic()
         if kill_after is not None:
             time.sleep(kill_after)
-            with contextlib.suppress(ProcessLookupError):  # It had ended before its time.
+            with contextlib.suppress(ProcessLookupError):  # The packer finished before the kill.
                 os.kill(packer, signal.SIGKILL)
         status = int(packers.stdout.readline())
         assert status in ((0,) if kill_after is None else (0, signal.SIGKILL))
@@ -164,19 +164,19 @@ def test_a_pack_killed_at_any_moment_leaves_nothing_or_all(tmp_path, times):
     def fingerprint(folder):
         return records.open_dataset(folder, "scenes").fingerprint
 
-    duration = pack(tmp_path / "whole")
+    duration = pack(tmp_path / "undisturbed")
     moments = [round(random.uniform(n, n + 1) * 1.3 * duration / times, 3) for n in range(times)]
-    half_way, told = 0, f"of {duration:.1f} s, killed after {moments}"
+    half_way, description = 0, f"of {duration:.1f} s, killed after {moments}"
     for number, moment in enumerate(moments):
         folder = tmp_path / str(number)
         pack(folder, kill_after=moment)
         if (folder / "scenes" / "1.0.0").exists():
-            assert fingerprint(folder) == fingerprint(tmp_path / "whole"), told
+            assert fingerprint(folder) == fingerprint(tmp_path / "undisturbed"), description
         else:
             half_way += folder.exists()
             pack(folder)
         scenes.pack_scenes(folder, num_train=150, num_test=50, image_size=16)
-        assert fingerprint(folder) == fingerprint(tmp_path / "whole"), told
-        assert [path.name for path in folder.iterdir()] == ["scenes"], told
-    print(f"half way: {half_way} of {times}; {told}")
+        assert fingerprint(folder) == fingerprint(tmp_path / "undisturbed"), description
+        assert [path.name for path in folder.iterdir()] == ["scenes"], description
+    print(f"half way: {half_way} of {times}; {description}")
     kill(packers)

@@ -1,4 +1,4 @@
-"""The rule on class names as tags, and reusing a vocabulary."""
+"""Removal of class names from tags, and reuse of a vocabulary."""
 
 import collections
 import json
@@ -32,26 +32,26 @@ from tfrecords_tools.packing import builder, vocabulary
         ("Straße", ["STRASSE"], ["strass"]),
     ],
 )
-def test_class_tags(label, dropped, kept):
+def test_class_tags_are_inflections_and_words_of_class_names(label, dropped, kept):
     assert vocabulary.class_tags([*dropped, *kept], ["something", label]) == set(dropped)
 
 
-def test_the_most_frequent_first_then_by_the_alphabet():
+def test_most_frequent_is_ordered_by_count_then_alphabetically():
     assert vocabulary.most_frequent({"c": 2, "a": 1, "b": 2, "d": 1}, 3) == ("b", "c", "a")
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs openclipart beside the project")
-def test_openclipart_beside_a_list_made_by_hand():
-    """Of 500 tags, 497 are those that were chosen by hand; what differs is named."""
+def test_openclipart_tags_agree_with_a_manual_selection():
+    """497 of 500 tags agree with a manual selection; the test lists the others."""
     folder = SHARED / "data" / "openclipart"
     labels = (folder / "labels.txt").read_text().split("\n")[:-1]
     by_hand = (folder / "tags_noleak.txt").read_text().split("\n")[:-1]
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").open()]
     counts = collections.Counter(t for row in rows if row["split"] == "train" for t in set(row["tags"]))
     tags = vocabulary.most_frequent(counts, 500, unlike=labels)
-    # The hand also took what is an abbreviation, or a plural that no rule makes, ...
+    # The manual selection also removed abbreviations and irregular plurals, ...
     assert set(tags) - set(by_hand) == {"mapsym", "smiley", "transport"}
-    # ... and left class names that are written with a sign or in one word; airbus comes in last place.
+    # ... and kept class names written with a sign or as one word; airbus is the least frequent tag.
     assert set(by_hand) - set(tags) == {"=signs", "unitedstates", "airbus"}
 
 
@@ -71,7 +71,7 @@ def rows(labels, tags, train=4):
     ]
 
 
-def test_class_tags_make_room_for_others(pack, write_manifest):
+def test_drop_class_tags_fills_the_vocabulary_with_other_tags(pack, write_manifest):
     some = rows(["birds", "sky"], ["bird", "birds", "Sky", "nikon"]) + [
         {"image": "one more.jpg", "labels": ["sky"], "tags": ["holiday"], "split": "train"}
     ]
@@ -83,14 +83,14 @@ def test_class_tags_make_room_for_others(pack, write_manifest):
     assert report["settings"]["drop_class_tags"] is True
 
 
-def test_class_tags_leave_a_given_vocabulary_smaller(pack, write_manifest, folder):
+def test_drop_class_tags_shrinks_a_given_vocabulary(pack, write_manifest, folder):
     (folder / "tags.txt").write_text("bird\nnikon\n")
     path = write_manifest(rows(["birds"], ["bird", "nikon"]))
     path = pack(path, "mine", tags_file=folder / "tags.txt", drop_class_tags=True)
     assert vocabulary.read_vocabularies(path)[1] == ("nikon",)
 
 
-def test_a_vocabulary_is_reused_in_its_order(pack, write_manifest, capsys):
+def test_reused_vocabulary_keeps_its_order(pack, write_manifest, capsys):
     first = pack(write_manifest(rows(["sea", "land"], ["b", "c"]), "first.jsonl"), "first")
     new = write_manifest(rows(["land", "air"], ["c", "a"]), "new.jsonl")
     for directory in (first, first / "1.0.0"):
@@ -104,7 +104,7 @@ def test_a_vocabulary_is_reused_in_its_order(pack, write_manifest, capsys):
         assert "labels not in the vocabulary: air: 4" in capsys.readouterr().out
 
 
-def test_mistakes_in_what_to_reuse(pack, write_manifest, tmp_path):
+def test_invalid_vocabulary_to_reuse_is_refused(pack, write_manifest, tmp_path):
     path = write_manifest(rows(["sea"], ["b"]))
     with pytest.raises(UserError, match="no data set 'other' in"):
         (tmp_path / "data").mkdir()
@@ -113,7 +113,7 @@ def test_mistakes_in_what_to_reuse(pack, write_manifest, tmp_path):
         pack(path, "new", vocabulary_from=tmp_path, drop_class_tags=True)
 
 
-def test_a_name_instead_of_a_path_is_told_the_path(pack, write_manifest, tmp_path, monkeypatch):
+def test_error_suggests_the_path_if_a_data_set_name_is_given(pack, write_manifest, tmp_path, monkeypatch):
     packed = pack(write_manifest(rows(["sea"], ["b"])), "mine")
     for path in (packed, packed / "1.0.0"):
         vocabulary.check_reusable(path, tmp_path)

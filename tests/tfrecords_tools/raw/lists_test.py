@@ -1,4 +1,4 @@
-"""Lists as spreadsheets, pandas and other systems write them: forgiven, or refused with the way out."""
+"""Lists as spreadsheets, pandas and other systems write them: read, or refused with a hint."""
 
 import json
 import unicodedata
@@ -9,7 +9,7 @@ from msmm.core import text
 from msmm.core.errors import UserError
 from tfrecords_tools.raw import image_paths, manifest_file
 
-SKY = [("a.jpg", ("sky", "sea")), ("b.jpg", ("land",))]  # what every forgiven list contains
+EXPECTED = [("a.jpg", ("sky", "sea")), ("b.jpg", ("land",))]  # contents of every tolerated list
 NFC, NFD = (unicodedata.normalize(form, "Café.jpg") for form in ("NFC", "NFD"))
 
 
@@ -17,7 +17,7 @@ NFC, NFD = (unicodedata.normalize(form, "Café.jpg") for form in ("NFC", "NFD"))
 def write(folder):
     for name in ("a.jpg", "b.jpg", "my photo.jpg", "sub/IMG_1.JPG", "c.jpeg"):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(b"only its being there counts here")
+        (folder / name).write_bytes(b"only the existence of the file matters")
 
     def write(content, name):
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -26,18 +26,18 @@ def write(folder):
     return write
 
 
-def rows(path):
+def read_rows(path):
     return [(entry.image.name, entry.labels) for entry in manifest_file.read(path)]
 
 
-def message(function, *arguments):
+def error_message(function, *arguments):
     with pytest.raises(UserError) as caught:
         function(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-FORGIVEN_CSV = {
+TOLERATED_CSV = {
     "a sep= line of Excel": "sep=,\r\nimage,labels\r\na.jpg,sky;sea\r\nb.jpg,land\r\n",
     "a sep=; line, so that semicolons are certain": 'sep=;\nimage;labels\na.jpg;"sky;sea"\nb.jpg;land\n',
     "a quoted sep= line with empty columns": '"sep=;";\nimage;labels\na.jpg;"sky;sea"\nb.jpg;land\n',
@@ -65,13 +65,13 @@ FORGIVEN_CSV = {
 }
 
 
-@pytest.mark.parametrize("case", FORGIVEN_CSV)
-def test_what_is_certain_in_a_table_is_forgiven(write, case):
-    assert rows(write(FORGIVEN_CSV[case], "list.csv")) == SKY
+@pytest.mark.parametrize("case", TOLERATED_CSV)
+def test_unambiguous_csv_variants_are_read(write, case):
+    assert read_rows(write(TOLERATED_CSV[case], "list.csv")) == EXPECTED
 
 
 A, B = '{"image": "a.jpg", "labels": ["sky", "sea"]}', '{"image": "b.jpg", "labels": ["land"], "tags": null}'
-FORGIVEN_JSON = {
+TOLERATED_JSON = {
     "null for what is not given (pandas)": f"{A}\n{B}\n",
     "an array of objects": f"[\n{A},\n{B}\n]\n",
     "an array in one line": f"[{A},{B}]",
@@ -84,19 +84,19 @@ FORGIVEN_JSON = {
 }
 
 
-@pytest.mark.parametrize("case", FORGIVEN_JSON)
-def test_what_is_certain_in_json_is_forgiven(write, case):
-    assert rows(write(FORGIVEN_JSON[case], "list.json")) == SKY
+@pytest.mark.parametrize("case", TOLERATED_JSON)
+def test_unambiguous_json_variants_are_read(write, case):
+    assert read_rows(write(TOLERATED_JSON[case], "list.json")) == EXPECTED
 
 
-def test_rows_keep_their_line_numbers(write):
+def test_manifest_entries_keep_their_line_numbers(write):
     table = 'sep=,\nimage,labels\n\na.jpg,"sky\nsea"\n,\nb.jpg,land\n'
     assert [entry.line for entry in manifest_file.read(write(table, "list.csv"))] == [4, 7]
     array = f"[\n{A},\n\n{B}\n]\n"
     assert [entry.line for entry in manifest_file.read(write(array, "list.json"))] == [2, 4]
 
 
-def test_tables_of_pandas_are_read(write, folder):
+def test_manifests_written_by_pandas_are_read(write, folder):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(
         {"image": ["a.jpg", "b.jpg"], "labels": [["sky", "sea"], ["land"]], "tags": [["x"], None]}
@@ -106,27 +106,27 @@ def test_tables_of_pandas_are_read(write, folder):
         ("list.csv", lambda path: frame.to_csv(path, index=False)),
     ):
         save(folder / name)
-        assert rows(folder / name) == SKY
+        assert read_rows(folder / name) == EXPECTED
     for arguments in ({"orient": "records", "lines": True}, {"orient": "records"}):
         frame.to_json(folder / "list.json", **arguments)
-        assert rows(folder / "list.json") == SKY
+        assert read_rows(folder / "list.json") == EXPECTED
     frame.to_json(folder / "list.json")
-    assert "to_json(orient='records', lines=True)" in message(manifest_file.read, folder / "list.json")
+    assert "to_json(orient='records', lines=True)" in error_message(manifest_file.read, folder / "list.json")
 
 
 @pytest.mark.parametrize(("on_disk", "written"), [(NFC, NFD), (NFD, NFC), (NFC, NFC), (NFD, NFD)])
-def test_accents_of_file_names_may_be_composed_or_not(write, folder, on_disk, written):
+def test_file_names_match_in_composed_and_decomposed_unicode(write, folder, on_disk, written):
     (folder / f"é{on_disk}").mkdir()
     (folder / f"é{on_disk}" / on_disk).write_bytes(b"x")
     (entry,) = manifest_file.read(write(f"image,labels\né{written}/{written},sky\n", "list.csv"))
     assert entry.image.read_bytes() == b"x"
-    assert entry.id == f"é{written}/{written}"  # as before: the split of a row hangs on its id
+    assert entry.id == f"é{written}/{written}"  # unchanged, because the split of a row depends on its id
 
 
 @pytest.mark.parametrize(
     "given", ["file://{}/my%20photo.jpg", " {}/my photo.jpg ", "'{}/my photo.jpg'", "./sub/../my photo.jpg"]
 )
-def test_copied_paths(write, folder, given):
+def test_copied_paths_and_file_urls_are_resolved(write, folder, given):
     row = json.dumps({"image": given.format(folder), "labels": ["sky"]})
     (entry,) = manifest_file.read(write(row, "list.jsonl"))
     assert entry.image.resolve() == (folder / "my photo.jpg").resolve()
@@ -153,12 +153,15 @@ def test_copied_paths(write, folder, given):
         ("x" * 5000, ""),
     ],
 )
-def test_a_file_that_is_not_there_gets_a_hint(write, folder, given, hint):
+def test_missing_image_file_is_an_error_with_a_suggestion(write, folder, given, hint):
     path = write(json.dumps({"image": given, "labels": ["sky"]}), "list.jsonl")
-    assert message(manifest_file.read, path) == f"{path}:1: image: no such file: {given!r} in {folder}{hint}"
+    assert (
+        error_message(manifest_file.read, path)
+        == f"{path}:1: image: no such file: {given!r} in {folder}{hint}"
+    )
 
 
-def test_a_home_folder(write, folder, monkeypatch):
+def test_missing_image_in_the_home_folder_is_suggested(write, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert image_paths.suggest_image(folder / "sub", "~/a.jpg") == f"; there is '{folder / 'a.jpg'}'"
 
@@ -177,11 +180,11 @@ def test_a_home_folder(write, folder, monkeypatch):
         (b"\xff\xfei\x00m\x00a", "got damaged UTF-16: save it as"),
     ],
 )
-def test_what_is_likely_gets_a_hint(write, content, expected):
-    assert expected in message(manifest_file.read, write(content, "list.csv"))
+def test_ambiguous_csv_variants_are_refused_with_a_hint(write, content, expected):
+    assert expected in error_message(manifest_file.read, write(content, "list.csv"))
 
 
-FORGIVEN_NAMES = {
+TOLERATED_NAMES = {
     "a sep= line": "sep=;\nsky\nbig sea\n",
     "quotes of a cell with a comma": '"sky"\nbig sea\n',
     "empty columns behind": "sky,,\nbig sea,,\n",
@@ -194,13 +197,13 @@ FORGIVEN_NAMES = {
 }
 
 
-@pytest.mark.parametrize("case", FORGIVEN_NAMES)
-def test_what_is_certain_in_a_vocabulary_is_forgiven(write, case):
-    path = write(FORGIVEN_NAMES[case], "labels.txt")
+@pytest.mark.parametrize("case", TOLERATED_NAMES)
+def test_unambiguous_vocabulary_variants_are_read(write, case):
+    path = write(TOLERATED_NAMES[case], "labels.txt")
     assert text.read_names(path, text.normalise_label) == ("sky", "big sea")
 
 
-def test_a_quoted_name_keeps_its_comma_and_quotes(write):
+def test_quoted_vocabulary_name_keeps_its_comma_and_quotes(write):
     path = write('"a, b"\n"the ""best"""\n6" nails\n', "labels.txt")
     assert text.read_names(path, text.normalise_label) == ("a, b", 'the "best"', '6" nails')
 
@@ -216,8 +219,8 @@ def test_a_quoted_name_keeps_its_comma_and_quotes(write):
         (b"PK\x03\x04", "expected UTF-8 text, got a workbook"),
     ],
 )
-def test_a_table_as_vocabulary_gets_a_hint(write, content, expected):
-    assert expected in message(text.read_names, write(content, "labels.txt"), text.normalise_label)
+def test_table_as_vocabulary_is_refused_with_a_hint(write, content, expected):
+    assert expected in error_message(text.read_names, write(content, "labels.txt"), text.normalise_label)
 
 
 @pytest.mark.parametrize(
@@ -225,13 +228,13 @@ def test_a_table_as_vocabulary_gets_a_hint(write, content, expected):
     [
         ("soft\u00adhyphen", "softhyphen"),
         ("\u200fbidi\u200e", "bidi"),
-        ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner that Persian needs
+        ("می\u200cخواهم", "می\u200cخواهم"),  # Persian needs this joiner
         ("👩\u200d🔬", "👩\u200d🔬"),
         ("sea\u200d", "sea"),
         ("s\u200cky", "sky"),
         ("a\x07b", "ab"),
     ],
 )
-def test_characters_that_nobody_sees(name, label):
+def test_invisible_characters_are_removed_from_names(name, label):
     assert text.normalise_label(name) == label
     assert text.normalise_tag(name) == text.normalise_tag(label)

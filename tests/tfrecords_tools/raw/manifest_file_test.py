@@ -14,7 +14,7 @@ GOOD = {"image": "a.jpg", "labels": ["sky"], "tags": ["Blue"], "split": "train",
 @pytest.fixture
 def write(folder):
     for name in ("a.jpg", "b.jpg", "ein Foto ü.jpg"):
-        (folder / name).write_bytes(b"only its being there counts here")
+        (folder / name).write_bytes(b"only the existence of the file matters")
 
     def write(content, name="list.jsonl"):
         path = folder / name
@@ -24,7 +24,7 @@ def write(folder):
     return write
 
 
-def message(path):
+def error_message(path):
     with pytest.raises(UserError) as caught:
         manifest_file.read(path)
     text = str(caught.value)
@@ -36,23 +36,23 @@ def lines(*rows):
     return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
 
 
-def test_json_lines(write, folder):
+def test_json_line_is_read_as_an_entry(write, folder):
     (entry,) = manifest_file.read(write(lines(GOOD)))
     assert entry == manifest_file.Entry(1, "1", folder / "a.jpg", ("sky",), ("blue",), "train")
 
 
-def test_only_image_and_labels_are_needed(write, folder):
+def test_only_image_and_labels_are_required(write, folder):
     (entry,) = manifest_file.read(write(lines({"image": "ein Foto ü.jpg", "labels": ["b", "a"]})))
     assert entry == manifest_file.Entry(1, "ein Foto ü.jpg", folder / "ein Foto ü.jpg", ("b", "a"), (), None)
 
 
-def test_absolute_paths(write, folder, tmp_path):
+def test_absolute_image_paths_are_read(write, folder, tmp_path):
     (tmp_path / "far.jpg").write_bytes(b"x")
     (entry,) = manifest_file.read(write(lines({"image": str(tmp_path / "far.jpg"), "labels": ["a"]})))
     assert entry.image == tmp_path / "far.jpg"
 
 
-def test_csv_says_the_same_as_json_lines(write):
+def test_csv_and_json_lines_give_the_same_entries(write):
     rows = [
         {
             "id": "1",
@@ -72,7 +72,7 @@ def test_csv_says_the_same_as_json_lines(write):
     assert [vars(entry) | {"line": 0} for entry in from_csv] == [vars(e) | {"line": 0} for e in from_json]
 
 
-def test_the_case_of_fields_and_splits_does_not_matter(write):
+def test_field_and_split_names_are_case_insensitive(write):
     table = '"Image",\tLABELS ,Split\na.jpg,Sky,TEST\nb.jpg,sky,Train\n'
     rows = [{"Image": "a.jpg", "LABELS": ["Sky"], "Split": "TEST"}]
     rows += [{"image": "b.jpg", "labels": ["sky"], "split": "Train"}]
@@ -82,7 +82,7 @@ def test_the_case_of_fields_and_splits_does_not_matter(write):
 
 
 @pytest.mark.parametrize("name", ["list.jsonl", "list.csv"])
-def test_byte_order_mark_windows_line_ends_and_blank_lines(write, name):
+def test_byte_order_mark_windows_line_ends_and_blank_lines_are_accepted(write, name):
     text = (
         lines(GOOD, "", {**GOOD, "id": "2"})
         if name == "list.jsonl"
@@ -94,12 +94,12 @@ def test_byte_order_mark_windows_line_ends_and_blank_lines(write, name):
     )
 
 
-def test_a_line_separator_inside_a_text_ends_no_line(write):
+def test_unicode_line_separator_in_a_label_does_not_end_the_line(write):
     row = json.dumps({"image": "a.jpg", "labels": ["big\u2028sky"]}, ensure_ascii=False)
     assert manifest_file.read(write(row))[0].labels == ("big sky",)
 
 
-def but(**changes):
+def with_changes(**changes):
     return {**GOOD, **changes}
 
 
@@ -115,33 +115,36 @@ def without(field):
         ("[\n]\n", "list.jsonl has no rows"),
         ('"text"', "list.jsonl:1: expected a JSON object"),
         ("[" * 100_000, "list.jsonl:1: broken JSON"),
-        (lines(GOOD, but(id="2", image="c.jpg")), "list.jsonl:2: image: no such file: 'c.jpg' in "),
-        (lines(but(image="../photos of mine")), "list.jsonl:1: image: is a folder"),
-        (lines(but(image="")), "list.jsonl:1: image: "),
-        (lines(but(image="a\0.jpg")), "list.jsonl:1: image: no such file"),
-        (lines(but(image="a" * 5000)), "list.jsonl:1: image: no such file"),
-        (lines(but(image=7)), "list.jsonl:1: image: expected a text, got 7"),
+        (lines(GOOD, with_changes(id="2", image="c.jpg")), "list.jsonl:2: image: no such file: 'c.jpg' in "),
+        (lines(with_changes(image="../photos of mine")), "list.jsonl:1: image: is a folder"),
+        (lines(with_changes(image="")), "list.jsonl:1: image: "),
+        (lines(with_changes(image="a\0.jpg")), "list.jsonl:1: image: no such file"),
+        (lines(with_changes(image="a" * 5000)), "list.jsonl:1: image: no such file"),
+        (lines(with_changes(image=7)), "list.jsonl:1: image: expected a text, got 7"),
         (lines(without("image")), "list.jsonl:1: image: is missing"),
         (lines(without("labels")), "list.jsonl:1: labels: is missing"),
-        (lines(but(labels=[])), "list.jsonl:1: labels: expected at least one label"),
-        (lines(but(labels=["sky", " "])), "list.jsonl:1: labels: expected labels with a name"),
-        (lines(but(labels="sky")), 'list.jsonl:1: labels: expected a list of texts, got "sky"'),
-        (lines(but(labels=[3])), "list.jsonl:1: labels: expected a list of texts, got [3]"),
-        (lines(but(labels={"sky": 1})), "list.jsonl:1: labels: expected a list of texts"),
-        (lines(but(labels=["\ud800"])), "list.jsonl:1: labels: expected valid Unicode"),
-        (lines(but(tags="blue")), "list.jsonl:1: tags: expected a list of texts"),
-        (lines(but(labels=None)), "list.jsonl:1: labels: expected a list of texts, got null"),
-        (lines(but(split="val")), "list.jsonl:1: split: expected train or test, got 'val'"),
+        (lines(with_changes(labels=[])), "list.jsonl:1: labels: expected at least one label"),
+        (lines(with_changes(labels=["sky", " "])), "list.jsonl:1: labels: expected labels with a name"),
+        (lines(with_changes(labels="sky")), 'list.jsonl:1: labels: expected a list of texts, got "sky"'),
+        (lines(with_changes(labels=[3])), "list.jsonl:1: labels: expected a list of texts, got [3]"),
+        (lines(with_changes(labels={"sky": 1})), "list.jsonl:1: labels: expected a list of texts"),
+        (lines(with_changes(labels=["\ud800"])), "list.jsonl:1: labels: expected valid Unicode"),
+        (lines(with_changes(tags="blue")), "list.jsonl:1: tags: expected a list of texts"),
+        (lines(with_changes(labels=None)), "list.jsonl:1: labels: expected a list of texts, got null"),
+        (lines(with_changes(split="val")), "list.jsonl:1: split: expected train or test, got 'val'"),
         (
             lines(GOOD, {"image": "b.jpg", "labels": ["sea"]}),
             "list.jsonl:2: split: expected a split in every row",
         ),
-        (lines(without("split"), but(id="2")), "list.jsonl:2: split: expected a split in every row"),
-        (lines(but(id="")), "list.jsonl:1: id: expected a text, got an empty one"),
-        (lines(but(id=5)), "list.jsonl:1: id: expected a text, got 5"),
-        (lines(GOOD, "", but(image="b.jpg")), "list.jsonl:3: id: '1' is on line 1 already"),
+        (lines(without("split"), with_changes(id="2")), "list.jsonl:2: split: expected a split in every row"),
+        (lines(with_changes(id="")), "list.jsonl:1: id: expected a text, got an empty one"),
+        (lines(with_changes(id=5)), "list.jsonl:1: id: expected a text, got 5"),
+        (lines(GOOD, "", with_changes(image="b.jpg")), "list.jsonl:3: id: '1' is on line 1 already"),
         (lines(without("id"), without("id")), "list.jsonl:2: id: 'a.jpg' is on line 1 already"),
-        (lines(but(label=["sky"])), "list.jsonl:1: label: unknown field, expected image, labels, tags"),
+        (
+            lines(with_changes(label=["sky"])),
+            "list.jsonl:1: label: unknown field, expected image, labels, tags",
+        ),
         ('{"image": "a.jpg", "labels": ["x"], "labels": ["y"]}', "list.jsonl:1: labels: is there twice"),
         ("", "list.jsonl has no rows"),
         ("\n \n", "list.jsonl has no rows"),
@@ -152,8 +155,8 @@ def without(field):
         (lines(GOOD).encode("utf-16-le"), "list.jsonl:1: expected UTF-8 text, got UTF-16: save it as UTF-8"),
     ],
 )
-def test_mistakes_in_json_lines(write, content, expected):
-    assert message(write(content)).startswith(expected)
+def test_invalid_json_lines_are_refused(write, content, expected):
+    assert error_message(write(content)).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -199,20 +202,21 @@ def test_mistakes_in_json_lines(write, content, expected):
         ("", "list.csv has no rows"),
     ],
 )
-def test_mistakes_in_csv(write, content, expected):
-    assert message(write(content, "list.csv")).startswith(expected)
+def test_invalid_csv_is_refused(write, content, expected):
+    assert error_message(write(content, "list.csv")).startswith(expected)
 
 
-def test_not_a_manifest(folder, write):
-    assert message(folder / "nowhere.jsonl").startswith("cannot read nowhere.jsonl: No such file")
+def test_files_that_are_not_manifests_are_refused(folder, write):
+    assert error_message(folder / "nowhere.jsonl").startswith("cannot read nowhere.jsonl: No such file")
     (folder / "folder.csv").mkdir()
-    assert message(folder / "folder.csv") == "cannot read folder.csv: Is a directory"
+    assert error_message(folder / "folder.csv") == "cannot read folder.csv: Is a directory"
     assert (
-        message(write("x", "list.xlsx")) == "expected a manifest that ends in .jsonl or .csv, got list.xlsx"
+        error_message(write("x", "list.xlsx"))
+        == "expected a manifest that ends in .jsonl or .csv, got list.xlsx"
     )
 
 
-def test_labels_keep_their_case_but_not_their_spelling_of_accents():
+def test_normalised_labels_keep_case_and_compose_accents():
     assert normalise_label("  Cafe\u0301   au\tlait \n") == "Café au lait"
 
 
@@ -224,16 +228,16 @@ def test_labels_keep_their_case_but_not_their_spelling_of_accents():
         ("Straße", "strasse"),
         ("ﬁne\u00a0art", "fine art"),
         ("①", "1"),
-        ("\u0390", "\u0390"),  # which case folding takes apart
+        ("\u0390", "\u0390"),  # case folding decomposes it
         ("  ", ""),
     ],
 )
-def test_tags_are_folded(text, tag):
+def test_normalised_tags_are_case_folded(text, tag):
     assert normalise_tag(text) == tag
     assert normalise_tag(tag) == tag
 
 
-def test_names_of_a_vocabulary_keep_their_order(folder):
+def test_vocabulary_file_keeps_the_order_of_names(folder):
     path = folder / "labels.txt"
     path.write_bytes(b"\xef\xbb\xbfzebra\r\n\r\n  big  sky \r\n")
     assert text.read_names(path, normalise_label) == ("zebra", "big sky")
@@ -243,7 +247,7 @@ def test_names_of_a_vocabulary_keep_their_order(folder):
     ("content", "expected"),
     [("sky\nSea\n\nsea\n", "labels.txt:4: 'sea' is on line 2 already"), ("\n", "labels.txt has no names")],
 )
-def test_mistakes_in_a_vocabulary(folder, content, expected):
+def test_invalid_vocabulary_file_is_refused(folder, content, expected):
     path = pathlib.Path(folder / "labels.txt")
     path.write_text(content)
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""Files of zeros and ones against reading them value by value."""
+"""The reader of 0/1 matrix files, compared with the written values."""
 
 import io
 
@@ -10,13 +10,13 @@ from tfrecords_tools.raw import matrix_file
 
 
 def read(text, columns):
-    packed, odd = matrix_file.read(io.BytesIO(text.encode()), "f.dat", columns)
-    return matrix_file.unpack(packed, columns).astype(int).tolist(), odd
+    packed, oddities = matrix_file.read(io.BytesIO(text.encode()), "f.dat", columns)
+    return matrix_file.unpack(packed, columns).astype(int).tolist(), oddities
 
 
 @pytest.mark.parametrize("separator", ["\t", " ", "  "])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\t\n", " \r\n"])
-def test_separators_and_line_ends(separator, line_end):
+def test_matrix_is_read_with_any_separator_and_line_end(separator, line_end):
     rows = [[0, 1, 1], [1, 0, 0]]
     text = "".join(separator.join(map(str, row)) + line_end for row in rows)
     assert read(text, 3) == (rows, [])
@@ -25,19 +25,19 @@ def test_separators_and_line_ends(separator, line_end):
 
 @pytest.mark.parametrize("block", [1, 7, 1000, 1 << 22])
 @pytest.mark.parametrize("columns", [1, 8, 13])
-def test_whatever_the_block(monkeypatch, block, columns):
+def test_block_size_does_not_change_the_matrix(monkeypatch, block, columns):
     monkeypatch.setattr(matrix_file, "BLOCK", block)
     rows = np.random.default_rng(columns).integers(0, 2, (57, columns)).tolist()
     text = "".join("\t".join(map(str, row)) + "\t\n" for row in rows)
     assert read(text, columns) == (rows, [])
 
 
-def test_blank_lines_are_no_rows():
+def test_blank_lines_are_not_rows():
     assert read("1\n\n0\n\r\n", 1) == ([[1], [0]], [])
     assert read("", 5) == ([], [])
 
 
-def test_odd_values_are_read_as_zero_and_named():
+def test_odd_values_are_read_as_zero_and_reported():
     assert read("0\n-1130179\n1\n", 1) == ([[0], [0], [1]], ["f.dat:2 says -1130179, read as 0"])
     assert read("0 1\n1 01\n2 1\n", 2) == (
         [[0, 1], [1, 0], [0, 1]],
@@ -45,11 +45,11 @@ def test_odd_values_are_read_as_zero_and_named():
     )
 
 
-def test_odd_values_after_the_first_block(monkeypatch):
+def test_odd_values_after_the_first_block_are_reported_with_their_line(monkeypatch):
     monkeypatch.setattr(matrix_file, "BLOCK", 10)
-    values, odd = read("1\n" * 30 + "x\n" + "1\n" * 30, 1)
+    values, oddities = read("1\n" * 30 + "x\n" + "1\n" * 30, 1)
     assert values == [[1]] * 30 + [[0]] + [[1]] * 30
-    assert odd == ["f.dat:31 says x, read as 0"]
+    assert oddities == ["f.dat:31 says x, read as 0"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_odd_values_after_the_first_block(monkeypatch):
         ("<html>\n", 3, "f.dat:1: expected 3 values of 0 or 1 in the line, got 1"),
     ],
 )
-def test_what_is_no_such_file(text, columns, message):
+def test_files_that_are_not_matrices_are_refused(text, columns, message):
     with pytest.raises(UserError) as failure:
         read(text, columns)
     assert str(failure.value) == message

@@ -1,4 +1,4 @@
-"""MSCOCO through TFDS, and from files in every way broken."""
+"""MSCOCO from TFDS, and from intact and broken official files."""
 
 import collections
 import json
@@ -14,7 +14,7 @@ from PIL import Image
 from msmm.core.errors import UserError
 from msmm.data import records
 from tests.conftest import ROOT
-from tests.tfrecords_tools.conftest import packing, picture, said
+from tests.tfrecords_tools.conftest import make_packer, names_by_image, picture
 from tests.tfrecords_tools.datasets.mscoco_test import COCO, PARTS, labels_of, load, needs_coco
 from tfrecords_tools.datasets import mscoco
 from tfrecords_tools.packing.raw_dataset import Settings
@@ -23,12 +23,12 @@ from tfrecords_tools.raw import mscoco_files
 
 @pytest.fixture
 def pack(tmp_path):
-    return packing(mscoco.MsCoco, "mscoco", tmp_path, COCO)
+    return make_packer(mscoco.MsCoco, "mscoco", tmp_path, COCO)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """`coco_captions` as TFDS makes it from the same photographs, without the network."""
+    """Prepares `coco_captions` with TFDS from the same photographs, without the network."""
     import tensorflow_datasets as tfds
 
     downloads = tmp_path_factory.mktemp("downloads")
@@ -61,7 +61,7 @@ def prepared(tmp_path_factory):
 
 
 @needs_coco
-def test_tfds_gives_the_same_records(pack, prepared):
+def test_tfds_source_packs_the_same_records_as_the_official_files(pack, prepared):
     files = pack(data_dir="files")
     for arguments in ({}, {"crowds": False, "num_tags": 30}):
         files, dataset = (
@@ -76,8 +76,8 @@ def test_tfds_gives_the_same_records(pack, prepared):
 
 
 @needs_coco
-def test_tfds_mocked_by_its_own_means(prepared, tmp_path):
-    """The same photographs, given out by tfds.testing.mock_data, which never downloads."""
+def test_mocked_tfds_source_returns_the_same_photographs_as_the_official_files(prepared, tmp_path):
+    """tfds.testing.mock_data returns the same photographs and never downloads."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -91,7 +91,7 @@ def test_tfds_mocked_by_its_own_means(prepared, tmp_path):
             yield {
                 "image": photograph.image.read_bytes(),
                 "image/filename": photograph.id,
-                "objects": {  # all of them twice, and a crowd of toothbrushes
+                "objects": {  # every object twice, and a crowd of toothbrushes
                     "label": [ids[name] for name in photograph.labels] * 2 + [79],
                     "is_crowd": [False] * len(photograph.labels) * 2 + [True],
                 },
@@ -116,16 +116,16 @@ def test_tfds_mocked_by_its_own_means(prepared, tmp_path):
         assert source.num_rows == files.num_rows
         for split in PARTS:
             assert list(source.captions(split)) == list(files.captions(split))
-            found = list(source.photographs(split))
-            assert [(p.id, p.labels, p.captions) for p in found] == [
+            photographs = list(source.photographs(split))
+            assert [(p.id, p.labels, p.captions) for p in photographs] == [
                 (p.id, p.labels, p.captions) for p in files.photographs(split)
             ]
             everything = mscoco_files.FromTfds(tmp_path, None, crowds=True).photographs(split)
             assert all(p.labels[-1] == files.labels[79] for p in everything)
-            assert [p.image for p in found] == [p.image.read_bytes() for p in files.photographs(split)]
+            assert [p.image for p in photographs] == [p.image.read_bytes() for p in files.photographs(split)]
 
 
-def test_tfds_without_a_network(tmp_path):
+def test_tfds_source_without_a_network_is_an_error(tmp_path):
     import tensorflow_datasets as tfds
 
     with (
@@ -182,23 +182,26 @@ EXPECTED = {
 }
 
 
-def test_2014(pack, tree):
+def test_pack_of_the_2014_release_contains_its_labels_and_tags(pack, tree):
     dataset = pack(tree)
     assert dataset.labels == ("person", "car")  # in the order of the category ids
-    assert {split: said(dataset, split) for split in dataset.splits} == EXPECTED
+    assert {split: names_by_image(dataset, split) for split in dataset.splits} == EXPECTED
     assert dataset.description == "MSCOCO 2014, official files"
 
 
-def test_crowds_are_labels_unless_they_are_left_out(pack, tree):
+def test_crowd_annotations_are_labels_unless_crowds_is_false(pack, tree):
     crowd = rewrite("instances_train2014.json", lambda c: c["annotations"][0].update(iscrowd=1))
     crowd(tree)  # the person of the first image
-    labels = {image: labels for image, (labels, _) in said(pack(tree), "train").items()}
+    labels = {image: labels for image, (labels, _) in names_by_image(pack(tree), "train").items()}
     assert labels == {image: labels for image, (labels, _) in EXPECTED["train"].items()}
-    labels = {image: labels for image, (labels, _) in said(pack(tree, "less", crowds=False), "train").items()}
+    labels = {
+        image: labels
+        for image, (labels, _) in names_by_image(pack(tree, "less", crowds=False), "train").items()
+    }
     assert labels == {"COCO_train2014_000000000001.jpg": {"car"}, "COCO_train2014_000000000002.jpg": {"car"}}
 
 
-def test_zip_files_as_they_come(pack, tree):
+def test_official_zip_files_give_the_same_records_as_folders(pack, tree):
     expected = pack(tree, "first").fingerprint
     for name in ("train2014", "val2014", "annotations"):
         with zipfile.ZipFile(tree / f"{name}.zip", "w") as file:
@@ -208,14 +211,14 @@ def test_zip_files_as_they_come(pack, tree):
     assert pack(tree, "second").fingerprint == expected
 
 
-def test_of_two_years_one_is_chosen(pack, tree):
+def test_year_is_required_if_both_releases_are_present(pack, tree):
     write_year(tree, "2017")
     with pytest.raises(UserError, match="found both years: choose --year=2014 or 2017"):
         pack(tree)
     assert pack(tree, year="2014").annotations("test")[0].tolist() == sorted(EXPECTED["test"])
 
 
-def test_missing_photographs_are_counted(pack, tree):
+def test_missing_photographs_are_reported_and_limited_by_max_skipped(pack, tree):
     (tree / "train2014/COCO_train2014_000000000001.jpg").unlink()
     with pytest.raises(UserError, match=r"1 of 5 images are broken .missing file: 1."):
         pack(tree)
@@ -290,7 +293,7 @@ BROKEN = {
     "an unknown category": (
         rewrite("instances_val2014.json", lambda c: c["annotations"][0].update(category_id=99)),
         {},
-        "instances_val2014.json is not as the official file: an entry has no 99, or names what is not there",
+        "instances_val2014.json is not as the official file: an entry has no 99, or names something unknown",
     ),
     "an unknown image": (
         rewrite("captions_val2014.json", lambda c: c["annotations"][0].update(image_id=99)),
@@ -309,7 +312,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_raw_directories(tree, name):
+def test_broken_raw_directory_is_refused_in_one_line(tree, name):
     change, arguments, message = BROKEN[name]
     change(tree)
     with pytest.raises(UserError) as failure:
@@ -319,7 +322,8 @@ def test_broken_raw_directories(tree, name):
 
 
 @needs_coco
-def test_tfds_through_the_door(pack, tmp_path, prepared):
+@pytest.mark.slow
+def test_pack_command_with_tfds_source_packs_the_same_records(pack, tmp_path, prepared):
     command = [sys.executable, "-m", "tfrecords_tools.pack", "--dataset=mscoco", "--source=tfds"]
     command += [f"--raw_dir={prepared}", f"--data_dir={tmp_path / 'data'}", "--num_tags=20"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Official files in the layouts that people have, and in every way broken; NUS-WIDE as the case."""
+"""Official files in various layouts, intact and broken, with NUS-WIDE as the example."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from PIL import Image
 
 from msmm.core.errors import UserError
 from tests.conftest import ROOT
-from tests.tfrecords_tools.conftest import packing, picture, said
+from tests.tfrecords_tools.conftest import make_packer, names_by_image, picture
 from tfrecords_tools.datasets import nus_wide
 from tfrecords_tools.packing.raw_dataset import Settings
 
@@ -28,7 +28,7 @@ ROWS = {
         ("zebra/0003_15.jpg", [0, 1, 0], [0, 1, 0, 0]),
     ],
 }
-SAID = {
+EXPECTED = {
     split: {
         image: (
             {n for n, v in zip(CONCEPTS, labels, strict=True) if v},
@@ -42,7 +42,7 @@ SAID = {
 
 @pytest.fixture
 def pack(tmp_path):
-    return packing(nus_wide.NusWide, "nus_wide", tmp_path)
+    return make_packer(nus_wide.NusWide, "nus_wide", tmp_path)
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def tree(tmp_path):
     return root
 
 
-def zipped(folder, archive, inside=""):
-    """Puts a folder into a zip file, as `inside`/…, and removes it."""
+def move_to_zip(folder, archive, inside=""):
+    """Moves a folder into a zip file, below `inside`."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -79,9 +79,9 @@ def zipped(folder, archive, inside=""):
     shutil.rmtree(folder)
 
 
-def test_the_official_layout(pack, tree):
+def test_pack_of_the_official_layout_contains_its_labels_and_tags(pack, tree):
     dataset = pack(tree)
-    assert {split: said(dataset, split) for split in dataset.splits} == SAID
+    assert {split: names_by_image(dataset, split) for split in dataset.splits} == EXPECTED
     assert (dataset.labels, dataset.tags) == (("airport", "lake", "sky"), ("nature", "sky", "nikon", "2007"))
     images = {r["image_id"].decode(): r["image"] for r in dataset.read("train").as_numpy_iterator()}
     assert images["actor/0001_11.jpg"] == (tree / "Flickr/actor/0001_11.jpg").read_bytes()
@@ -94,23 +94,23 @@ def test_the_official_layout(pack, tree):
 
 
 def official_zips(tree):
-    zipped(tree / "ConceptsList", tree / "ConceptsList.zip")
-    zipped(tree / "ImageList", tree / "ImageList.zip", "ImageList/")
-    zipped(tree / "Groundtruth", tree / "Groundtruth.zip")
-    zipped(tree / "NUS_WID_Tags", tree / "NUS_WID_Tags.zip", "NUS_WID_Tags/")
+    move_to_zip(tree / "ConceptsList", tree / "ConceptsList.zip")
+    move_to_zip(tree / "ImageList", tree / "ImageList.zip", "ImageList/")
+    move_to_zip(tree / "Groundtruth", tree / "Groundtruth.zip")
+    move_to_zip(tree / "NUS_WID_Tags", tree / "NUS_WID_Tags.zip", "NUS_WID_Tags/")
 
 
 def zips_and_photographs_zipped(tree):
     official_zips(tree)
-    zipped(tree / "Flickr", tree / "Flickr.zip", "Flickr/")
+    move_to_zip(tree / "Flickr", tree / "Flickr.zip", "Flickr/")
 
 
 def hugging_face(tree):
     (tree / "both").mkdir()
     for folder in ("ConceptsList", "Groundtruth"):
         (tree / folder).rename(tree / "both" / folder)
-    zipped(tree / "both", tree / "NUS-WIDE.zip", "NUS-WIDE/")
-    zipped(tree / "NUS_WID_Tags", tree / "NUS_WID_Tags.zip")
+    move_to_zip(tree / "both", tree / "NUS-WIDE.zip", "NUS-WIDE/")
+    move_to_zip(tree / "NUS_WID_Tags", tree / "NUS_WID_Tags.zip")
 
 
 def flat(tree):
@@ -146,13 +146,13 @@ LAYOUTS = (
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-def test_other_layouts_give_the_same_records(pack, tree, layout):
+def test_other_layouts_of_the_files_give_the_same_records(pack, tree, layout):
     expected = pack(tree, "first").fingerprint
     layout(tree)
     assert pack(tree, "second").fingerprint == expected
 
 
-def test_the_copy_that_lies_highest_is_read(pack, tree):
+def test_copy_nearest_to_the_raw_directory_is_read(pack, tree):
     expected = pack(tree, "first").fingerprint
     (tree / "old/of another year").mkdir(parents=True)
     (tree / "old/of another year/TagList1k.txt").write_text("a\nb\nc\nd\n")
@@ -161,7 +161,7 @@ def test_the_copy_that_lies_highest_is_read(pack, tree):
     assert pack(tree, "second").fingerprint == expected
 
 
-def test_without_an_image_list_it_says_what_to_add(tree):
+def test_missing_image_list_is_an_error_that_names_the_download(tree):
     hugging_face(tree)
     shutil.rmtree(tree / "ImageList")
     with pytest.raises(UserError) as failure:
@@ -173,8 +173,8 @@ def test_without_an_image_list_it_says_what_to_add(tree):
     assert "Hugging Face" in message and "https://lms.comp.nus.edu.sg/" in message
 
 
-def test_dead_links(pack, tree):
-    """Half of a download may be missing, and no more; Flickr's notices count as well."""
+def test_missing_photographs_are_reported_and_limited_by_max_skipped(pack, tree):
+    """At most half of the photographs may be missing; Flickr's notices count as missing."""
     (tree / "Flickr/actor/0001_11.jpg").unlink()
     Image.new("P", (500, 374)).save(tree / "Flickr/zebra/0003_15.jpg", "GIF")
     dataset = pack(tree)
@@ -189,28 +189,28 @@ def test_dead_links(pack, tree):
     assert pack(tree, overwrite=True, max_skipped=0.6).num_examples("train") == 1
 
 
-def test_notices_in_a_zip_file(pack, tree):
+def test_flickr_notices_in_a_zip_file_are_dropped(pack, tree):
     Image.new("P", (500, 374)).save(tree / "Flickr/zebra/0003_15.jpg", "PNG")
     zips_and_photographs_zipped(tree)
     dropped = pack(tree).report()["splits"]["test"]["dropped"]
     assert dropped == {"Flickr's notice in its place": ["zebra/0003_15.jpg"]}
 
 
-def test_an_image_that_is_listed_twice_is_kept_once(pack, tree):
+def test_image_listed_in_both_splits_is_packed_once(pack, tree):
     listed = (tree / "ImageList/TestImagelist.txt").read_text().replace("zebra\\0003_15", "actor\\0002_12")
     (tree / "ImageList/TestImagelist.txt").write_text(listed)
     dataset = pack(tree, max_skipped=0.0)
-    assert list(said(dataset, "test")) == ["zebra/0002_14.jpg"]
+    assert list(names_by_image(dataset, "test")) == ["zebra/0002_14.jpg"]
     assert dataset.report()["splits"]["test"]["dropped"] == {
         "listed a second time": ["actor/0002_12.jpg (row 2)"]
     }
 
 
-def test_a_corrupt_label_is_none(pack, tree):
+def test_corrupt_label_value_is_read_as_zero_and_reported(pack, tree):
     path = tree / "Groundtruth/TrainTestLabels/Labels_lake_Train.txt"
     path.write_text("-1130179\n1\n0\n")
     dataset = pack(tree)
-    assert said(dataset, "train") == SAID["train"]
+    assert names_by_image(dataset, "train") == EXPECTED["train"]
     assert dataset.report()["oddities"] == ["Labels_lake_Train.txt:1 says -1130179, read as 0"]
 
 
@@ -295,7 +295,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_raw_directories(tree, name):
+def test_broken_raw_directory_is_refused_in_one_line(tree, name):
     change, message = BROKEN[name]
     change(tree)
     with pytest.raises(UserError) as failure:
@@ -304,7 +304,7 @@ def test_broken_raw_directories(tree, name):
     assert "\n" not in str(failure.value)
 
 
-def test_no_photograph_is_found(pack, tree, tmp_path):
+def test_error_if_no_photograph_is_found(pack, tree, tmp_path):
     shutil.rmtree(tree / "Flickr")
     (tree / "Flickr").mkdir()
     with pytest.raises(UserError, match=r"no image of the train split is left of 3 rows .missing file: 3"):
@@ -312,7 +312,7 @@ def test_no_photograph_is_found(pack, tree, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_the_door_refuses_in_one_line(tree, tmp_path):
+def test_pack_command_refuses_a_missing_image_list_in_one_line(tree, tmp_path):
     (tree / "ImageList/TrainImagelist.txt").unlink()
     command = [sys.executable, "-m", "tfrecords_tools.pack", "--dataset=nus_wide"]
     command += [f"--raw_dir={tree}", f"--data_dir={tmp_path / 'data'}"]

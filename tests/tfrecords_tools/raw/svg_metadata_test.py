@@ -1,4 +1,4 @@
-"""Licences and keywords of SVG files, among them hostile ones."""
+"""Licences and keywords of SVG files, including hostile files."""
 
 import time
 
@@ -28,7 +28,7 @@ def read(tmp_path):
     return read
 
 
-def test_keywords_and_licence(read):
+def test_keywords_and_licence_are_read_from_svg_metadata(read):
     metadata = read(SVG.format(licence=PUBLIC, more=""))
     assert metadata.keywords == ["", "insect", "Grüne\n Käfer & Co"]
     assert metadata.licences == [PUBLIC]
@@ -46,15 +46,15 @@ def test_keywords_and_licence(read):
         ("", "", False),
     ],
 )
-def test_every_licence_has_to_say_public_domain(read, licence, more, free):
+def test_drawing_is_public_domain_only_if_all_its_licences_are(read, licence, more, free):
     assert read(SVG.format(licence=licence, more=more)).public_domain == free
 
 
-def test_no_licence_is_no_public_domain(read):
+def test_drawing_without_a_licence_is_not_public_domain(read):
     assert not read("<svg/>").public_domain
 
 
-def test_other_encodings(read):
+def test_svg_in_latin_1_is_read(read):
     text = SVG.format(licence=PUBLIC, more="").replace("UTF-8", "ISO-8859-1")
     assert read(text, "latin-1").keywords[2] == "Grüne\n Käfer & Co"
 
@@ -62,12 +62,12 @@ def test_other_encodings(read):
 @pytest.mark.parametrize(
     "text", ["", "<svg>", "no XML", "<svg><metadata></svg>", "<svg>&unknown;</svg>", "\0"]
 )
-def test_broken_xml(read, text):
+def test_broken_xml_is_unreadable(read, text):
     with pytest.raises(svg_metadata.Unreadable, match=r"^broken XML$"):
         read(text)
 
 
-def test_entities_are_refused_before_they_grow(read, tmp_path):
+def test_xml_entities_are_refused_before_expansion(read, tmp_path):
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
     (tmp_path / "secret").write_text("secret")
     start = time.monotonic()
@@ -81,6 +81,6 @@ def test_entities_are_refused_before_they_grow(read, tmp_path):
     assert time.monotonic() - start < 1
 
 
-def test_an_unreadable_file(tmp_path):
+def test_file_that_cannot_be_opened_is_unreadable(tmp_path):
     with pytest.raises(svg_metadata.Unreadable, match=r"^unreadable file$"):
         svg_metadata.read(tmp_path)

@@ -17,66 +17,66 @@ def serve(tying_model):
     }
 
 
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
+def encode(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def test_tags_are_split_trimmed_and_put_into_lower_case(serve, tying_model):
-    png = encoded(Image.new("RGB", (SIZE, SIZE)), "PNG")
+    png = encode(Image.new("RGB", (SIZE, SIZE)), "PNG")
     texts = ["ÉTÉ; New York ", "unknown;dog", "", ";;", "dog;dog"]
-    said = serve([png] * 5, texts)
+    outputs = serve([png] * 5, texts)
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
     words = [["été", "new york"], ["dog"], [], [], ["dog"]]
     expected = tying_model.annotate([pixels] * 5, words, "regression")
-    np.testing.assert_allclose(said["probabilities"], [e.probabilities for e in expected], atol=1e-6)
-    names = [tuple(label.decode() for label in row if label) for row in said["labels"]]
+    np.testing.assert_allclose(outputs["probabilities"], [e.probabilities for e in expected], atol=1e-6)
+    names = [tuple(label.decode() for label in row if label) for row in outputs["labels"]]
     assert names == [e.labels for e in expected]
-    assert said["labels"].shape == (5, 3) and said["count"].tolist() == [3, 2, 1, 1, 2]
+    assert outputs["labels"].shape == (5, 3) and outputs["count"].tolist() == [3, 2, 1, 1, 2]
 
 
-def test_one_image_has_no_padding(serve):
-    said = serve([encoded(Image.new("RGB", (SIZE, SIZE)), "PNG")], ["dog;x;y;z"])
-    assert said["labels"].shape == (1, 6) and (said["labels"] != b"").all()
+def test_labels_of_one_image_have_no_padding(serve):
+    outputs = serve([encode(Image.new("RGB", (SIZE, SIZE)), "PNG")], ["dog;x;y;z"])
+    assert outputs["labels"].shape == (1, 6) and (outputs["labels"] != b"").all()
 
 
 def photograph(size) -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
 
 
-def squared(data: bytes, model) -> np.ndarray:
+def decode_to_square(data: bytes, model) -> np.ndarray:
     return Graph(model)._square(tf.constant(data)).numpy()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
 @pytest.mark.parametrize("size", [(SIZE, SIZE), (23, 40)])
-def test_every_format_is_decoded_as_pillow_does_it(kind, size, tying_model):
+def test_graph_decodes_every_format_as_pillow(kind, size, tying_model):
     from msmm.data import preprocessing
 
     image = photograph(size).quantize(64).convert("RGB")
-    data = encoded(image, kind)
+    data = encode(image, kind)
     expected = preprocessing.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), SIZE)
-    found = squared(data, tying_model).astype(int)
-    assert np.abs(found - np.asarray(expected).astype(int)).max() <= (
+    decoded = decode_to_square(data, tying_model).astype(int)
+    assert np.abs(decoded - np.asarray(expected).astype(int)).max() <= (
         2 if kind == "JPEG" else 0
     )  # two versions of one JPEG library
 
 
-def test_transparency_lies_on_white(tying_model):
+def test_graph_composites_transparency_on_white(tying_model):
     image = photograph((SIZE, SIZE))
     image.putalpha(Image.fromarray(np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)))
     white = Image.new("RGBA", image.size, "white")
     expected = np.asarray(Image.alpha_composite(white, image).convert("RGB")).astype(int)
-    found = squared(encoded(image, "PNG"), tying_model)
-    assert np.abs(found - expected).max() <= 1 and (found[0, 0] == 255).all()
+    decoded = decode_to_square(encode(image, "PNG"), tying_model)
+    assert np.abs(decoded - expected).max() <= 1 and (decoded[0, 0] == 255).all()
 
 
 def test_grey_and_palette_images_become_rgb(tying_model):
     colours = photograph((SIZE, SIZE))
     for image in (colours.convert("L"), colours.quantize(16), colours.quantize(256), colours.convert("1")):
         np.testing.assert_array_equal(
-            squared(encoded(image, "PNG"), tying_model), np.asarray(image.convert("RGB"))
+            decode_to_square(encode(image, "PNG"), tying_model), np.asarray(image.convert("RGB"))
         )
 
 
@@ -95,7 +95,9 @@ def test_a_model_without_tags_can_be_served(tying_model):
     )
     model = model_dir.Model(network, ("a", "b", "c", "d"), (), {})
     pixels = np.asarray(photograph((SIZE, SIZE)))
-    said = Graph(model).encoded(tf.constant([encoded(Image.fromarray(pixels), "PNG")]), tf.constant(["dog"]))
+    outputs = Graph(model).encoded(
+        tf.constant([encode(Image.fromarray(pixels), "PNG")]), tf.constant(["dog"])
+    )
     expected = model.annotate([pixels], quantity="regression")[0]
-    np.testing.assert_allclose(said["probabilities"][0], expected.probabilities, atol=1e-6)
-    assert tuple(label.decode() for label in said["labels"].numpy()[0]) == expected.labels
+    np.testing.assert_allclose(outputs["probabilities"][0], expected.probabilities, atol=1e-6)
+    assert tuple(label.decode() for label in outputs["labels"].numpy()[0]) == expected.labels

@@ -1,4 +1,4 @@
-"""Commands started by services, in other locales, on narrow terminals, with little that can be written."""
+"""Commands in unusual environments: services, other locales, narrow terminals, read-only folders."""
 
 import importlib.util
 import json
@@ -20,22 +20,23 @@ from tests.msmm.core.command_line_test import refused
 
 ANNOTATE = ["msmm.annotate", "photos", "--model=model", "--workers=1"]
 NAME = "Δέλτα café ✓.jpg"
-# Commands whose output has letters that are not in ASCII, or names of files.
-SPEAKING = {
+# Commands whose output contains non-ASCII letters or file names.
+PRINTING_COMMANDS = {
     "annotate": ANNOTATE,
     "describe": ["msmm.describe", "--dataset=nus_wide"],
     "inspect": ["tfrecords_tools.inspect", "--dataset=scenes", "--record=1"],
     "pack": ["tfrecords_tools.pack", "--manifest=photos.csv", "--name=mine", "--data_dir=packed"],
 }
-COMMANDS = [
-    pytest.param(name, marks=[] if name == "annotate" else [pytest.mark.slow], id=name) for name in SPEAKING
+NAMES = [
+    pytest.param(name, marks=[] if name == "annotate" else [pytest.mark.slow], id=name)
+    for name in PRINTING_COMMANDS
 ]
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory, data_dir, model_directory):  # noqa: F811
-    """A folder with photographs, a manifest, data and a model that is converted for OpenVINO."""
-    folder = tmp_path_factory.mktemp("surroundings") / "work"
+    """Returns a folder with photographs, a manifest, data and a model converted for OpenVINO."""
+    folder = tmp_path_factory.mktemp("environment") / "work"
     (folder / "photos").mkdir(parents=True)
     rows = []
     for number, name in enumerate((NAME, "b.jpg", "c.jpg")):
@@ -55,7 +56,7 @@ def environment(home, **more: str) -> dict[str, str]:
 def run(folder, *arguments, code: str = "", shell: str = "", **more) -> subprocess.CompletedProcess:
     """Runs a command in a folder.
 
-    code: Python code that runs before it; shell: redirections; more: environment variables.
+    code: Python code to run first; shell: redirections; more: environment variables.
     """
     before = f"import runpy, sys; sys.argv = sys.argv[1:]; {code}"
     start = ["-c", f"{before}\nrunpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"]
@@ -72,58 +73,58 @@ def work(inputs, tmp_path):
     return shutil.copytree(inputs, tmp_path / "work")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:strict", "cp437", "utf-8"])
-def test_output_that_an_encoding_lacks_is_escaped(name, encoding, work):
-    result = run(work, *SPEAKING[name], PYTHONIOENCODING=encoding)
+def test_characters_missing_in_the_output_encoding_are_escaped(name, encoding, work):
+    result = run(work, *PRINTING_COMMANDS[name], PYTHONIOENCODING=encoding)
     assert result.returncode == 0 and b"Traceback" not in result.stderr, result.stderr
     text = result.stdout.decode(encoding.partition(":")[0])
     if name == "annotate":
         assert {"utf-8": NAME, "latin-1": "caf\xe9"}.get(encoding, "\\u0394") in text
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_may_be_closed(name, shell, work):
-    result = run(work, *SPEAKING[name], shell=shell)
+def test_command_works_with_closed_standard_streams(name, shell, work):
+    result = run(work, *PRINTING_COMMANDS[name], shell=shell)
     assert result.returncode == 0, result.stderr
     assert b"Traceback" not in result.stderr
-    for path in work.rglob("*.tfrecord*"):  # no message has ended up in a file that took the stream's number
+    for path in work.rglob("*.tfrecord*"):  # no message was written to a file that reused the file descriptor
         assert b"photographs" not in path.read_bytes()
 
 
-def test_a_closed_standard_input_has_no_photographs(work):
+def test_closed_standard_input_as_photograph_list_is_an_error(work):
     result = run(work, "msmm.annotate", "-", "--model=model", shell="<&-")
     assert result.returncode == 2 and b"error: no photographs in '-'" in result.stderr
 
 
-def test_a_standard_output_that_is_only_for_reading_is_named(work):
+def test_read_only_standard_output_is_one_error_line(work):
     result = run(work, *ANNOTATE, shell="1</dev/null")
     assert result.returncode == 2 and b"Traceback" not in result.stderr
     assert b"standard output or error is not open for writing: redirect it elsewhere" in result.stderr
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
-def test_a_stream_may_be_none(stream, work):
-    """… as under pythonw and some services."""
+def test_command_works_if_a_standard_stream_is_none(stream, work):
+    """As under pythonw and some services."""
     result = run(work, *ANNOTATE, code=f"sys.{stream} = None")
     assert result.returncode == 0, result.stderr
 
 
-def test_without_any_temporary_directory_what_needs_none_goes_on(work):
+def test_missing_temporary_directory_is_an_error_only_where_one_is_needed(work):
     code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']"
     result = run(work, *ANNOTATE, code=code)
     assert result.returncode == 0, result.stderr
     shutil.rmtree(work / "model/engines")
     (work / "model/engines").write_text("in the way")
-    for engine in "auto", "openvino", "keras":  # Keras unpacks a model there
+    for engine in "auto", "openvino", "keras":  # all need a temporary folder
         result = run(work, *ANNOTATE, f"--engine={engine}", code=code)
         assert result.returncode == 2 and b"Traceback" not in result.stderr, result.stderr
         assert b"set TMPDIR to a folder that can be written" in result.stderr
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_home_and_current_folder_may_be_read_only(name, doors, work):
+@pytest.mark.parametrize("name", NAMES)
+def test_command_works_in_read_only_home_and_current_folders(name, commands, work):
     for folder in (work, *list(work.parents)[:3]):
         folder.chmod(0o755)
     home = work.parent / "home"
@@ -131,26 +132,26 @@ def test_home_and_current_folder_may_be_read_only(name, doors, work):
     home.chmod(0o555)
     before = sorted(work.rglob("*"))
     work.chmod(0o555)
-    ended = doors.run(work, *SPEAKING[name], user=0 if os.geteuid() else 65534)
+    result = commands.run(work, *PRINTING_COMMANDS[name], user=0 if os.geteuid() else 65534)
     work.chmod(0o755)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    if name == "pack":  # which has to write
-        assert ended.status == 2 and "Permission denied" in ended.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    if name == "pack":  # must write
+        assert result.status == 2 and "Permission denied" in result.stderr
     else:
-        assert ended.status == 0, ended.stderr
+        assert result.status == 0, result.stderr
     assert sorted(work.rglob("*")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_a_user_without_a_home_and_without_an_entry_in_passwd_can_annotate(doors, work):
+def test_user_without_home_and_passwd_entry_can_annotate(commands, work):
     for folder in (work, *list(work.parents)[:3]):
         folder.chmod(0o755)
-    ended = doors.run(work, *ANNOTATE, user=54321, unset=["HOME", "USER", "LOGNAME"])
-    assert ended.status == 0 and ended.stdout.count("red") == 3, ended
+    result = commands.run(work, *ANNOTATE, user=54321, unset=["HOME", "USER", "LOGNAME"])
+    assert result.status == 0 and result.stdout.count("red") == 3, result
 
 
-def on_terminal(folder, columns: int, *arguments, **more) -> tuple[int, str]:
-    """Runs a command on a terminal of so many columns: its exit status and what the terminal received."""
+def run_on_terminal(folder, columns: int, *arguments, **more) -> tuple[int, str]:
+    """Runs a command on a terminal of that width; returns its exit status and the terminal's output."""
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, (24, columns)) if hasattr(termios, "tcsetwinsize") else None
     import fcntl
@@ -173,17 +174,17 @@ def on_terminal(folder, columns: int, *arguments, **more) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"COLUMNS": "wide"}])
-def test_a_narrow_terminal_gets_lines_without_colour(more, work):
-    status, received = on_terminal(work, 40, *ANNOTATE, **more)
+def test_narrow_terminal_gets_bars_that_fit_and_no_colour(more, work):
+    status, received = run_on_terminal(work, 40, *ANNOTATE, **more)
     assert status == 0 and received.count("red (1.00)") == 3
     assert "\x1b[3" not in received and "\x1b[1m" not in received
     bars = [part for line in received.split("\n") for part in line.split("\r") if "annotating" in part]
     assert bars and all(len(bar) <= 40 for bar in bars)
-    status, received = on_terminal(work, 40, "msmm.annotate", "--help", **more)
+    status, received = run_on_terminal(work, 40, "msmm.annotate", "--help", **more)
     assert status == 0 and "--model" in received
 
 
-def test_the_settings_of_keras_in_the_home_change_nothing(work):
+def test_keras_json_in_the_home_directory_is_ignored(work):
     (work.parent / "home/.keras").mkdir(parents=True)
     settings = {
         "floatx": "float16",
@@ -200,7 +201,7 @@ def test_the_settings_of_keras_in_the_home_change_nothing(work):
 
 
 @pytest.mark.parametrize("backend", ["torch", "no_such_backend"])
-def test_a_backend_of_keras_that_is_not_installed_is_named(backend, work):
+def test_missing_keras_backend_is_one_error_line(backend, work):
     if importlib.util.find_spec(backend):
         pytest.skip(f"{backend} is installed")
     result = run(work, *ANNOTATE, "--engine=keras", KERAS_BACKEND=backend)
@@ -210,7 +211,7 @@ def test_a_backend_of_keras_that_is_not_installed_is_named(backend, work):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(IS_COMMAND))
-def test_the_help_of_every_command_needs_no_encoding_no_docstrings_and_no_width(command, work):
+def test_help_of_every_command_works_in_ascii_without_docstrings_and_at_40_columns(command, work):
     for options in ([], ["-OO"]):
         line = [sys.executable, *options, "-m", command, "--help"]
         env = environment(work, PYTHONIOENCODING="ascii", COLUMNS="40", NO_COLOR="1")
@@ -218,7 +219,7 @@ def test_the_help_of_every_command_needs_no_encoding_no_docstrings_and_no_width(
         assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
 
 
-def test_a_mistake_is_one_line_in_any_encoding(work):
+def test_user_error_is_one_line_in_ascii_encoding(work):
     command = [sys.executable, "-m", "msmm.annotate", "photos", "--model=Δ"]
     env = environment(work, PYTHONIOENCODING="ascii")
     result = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,116 @@
+"""The interface of a baseline."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from msmm.models import losses, optimizers
+from msmm.scoring.predictions import Predictions
+
+_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The images of a split, row by row.
+
+    Attributes:
+        features: float32 [N, D], the average-pooled M_5 of the method's trunk; None if it trains on images.
+        tags: bool [N, T].
+        labels: bool [N, C].
+    """
+
+    features: np.ndarray | None
+    tags: np.ndarray
+    labels: np.ndarray
+
+
+class Baseline:
+    """Base class of the baselines; by default a linear head on the features that ranks labels.
+
+    Attributes:
+        title: its row in Tables III and IV.
+        trunk: whose features it reads: "pretrained" (the ImageNet weights unchanged), "finetuned" (the
+            trunk of stage finetune) or "own" (trained by its own loss, from the pretrained trunk).
+        multi_modal: whether it reads tags.
+        predicts_quantity: whether it predicts the number of labels.
+        batch_size: images.
+
+    Args:
+        config: all settings; the method's own group has its name.
+        splits: "train" and "test". Frequencies and co-occurrence are counted in "train".
+        feature_size: D.
+        cache: (kind, key, num_rows, compute, dtype) -> arrays kept on disk, see
+            `frozen_features.cache_arrays`.
+    """
+
+    title: str
+    trunk = "finetuned"
+    multi_modal = False
+    predicts_quantity = False
+    batch_size = 128
+
+    def __init__(self, config, splits: Mapping[str, Examples], feature_size: int, cache: Callable):
+        self.config, self.splits, self.feature_size, self.cache = config, splits, feature_size, cache
+        self.num_classes = splits["train"].labels.shape[1]
+
+    def build(self) -> keras.Model:
+        """Builds the network with fresh weights, all that is saved: features [B, D] -> logits [B, C]."""
+        feature = keras.Input((self.feature_size,), name="feature")
+        return keras.Model(feature, keras.layers.Dense(self.num_classes, name="logits")(feature))
+
+    def loss(self, targets, outputs):
+        """Returns the loss of (targets, outputs of the network), [B]."""
+        return losses.sigmoid_cross_entropy(targets, outputs)
+
+    def optimizer(self, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+        """Returns the optimiser for a total of `steps`; a tenth of the rate from two thirds on (decision 4).
+
+        A trunk is trained as in stage finetune (decision 6), a network on fixed features by Adam.
+        """
+        rate = optimizers.schedule(learning_rate, steps)
+        if self.trunk == "own":
+            return optimizers.Momentum(rate, self.config.momentum, self.config.weight_decay)
+        return keras.optimizers.Adam(rate)
+
+    def inputs(self, rows: np.ndarray, epoch: int | None, rng: np.random.Generator):
+        """Returns the network's inputs for training rows: an array or list of arrays [B, …].
+
+        Args:
+            rows: of the training split.
+            epoch: None for held-out images.
+            rng: the only source of randomness, so that a resumed training is bit-equal.
+        """
+        return self.features("train")[rows]
+
+    def targets(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Returns the targets of `loss` for training rows, [B, …]."""
+        return self.splits["train"].labels[rows]
+
+    def predict(self, network: keras.Model, split: str, rows: np.ndarray) -> Predictions:
+        """Returns the predictions for some rows of a split."""
+        return self.decode(predict_arrays(network, self.features(split)[rows]))
+
+    def decode(self, outputs: np.ndarray) -> Predictions:
+        """Returns the predictions of the network's outputs [B, C]."""
+        return Predictions(outputs)
+
+    def features(self, split: str) -> np.ndarray:
+        """Returns the features of a split, float32 [N, D]."""
+        features = self.splits[split].features
+        if features is None:
+            raise ValueError(f"{type(self).__name__} trains on images here: it has no features")
+        return features
+
+
+def predict_arrays(network: keras.Model, inputs) -> np.ndarray:
+    """Returns the outputs of a network for arrays of any length, batch by batch."""
+    arrays = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    outputs = []
+    for start in range(0, len(arrays[0]), _BATCH):
+        batch = [np.asarray(array[start : start + _BATCH]) for array in arrays]
+        output = network.predict_on_batch(batch if len(batch) > 1 else batch[0])
+        outputs.append(keras.ops.convert_to_numpy(output))
+    return np.concatenate(outputs)

@@ -1,0 +1,225 @@
+"""Decides by name and content whether a file is a photograph, and which folders belong to other programs.
+
+`photos.finding`, the packer and the page use these functions, so their decisions agree.
+"""
+
+import contextlib
+import functools
+import re
+import struct
+import unicodedata
+
+HEAD_BYTES = 4096  # the beginning of a file, which shows its format
+PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif",
+                    ".tif", ".tiff", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm")  # fmt: skip
+RAW_EXTENSIONS = (".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq",
+                  ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl",
+                  ".sr2", ".srf", ".srw", ".x3f")  # fmt: skip
+# Photographs to their owner, but of formats that are not read: reported, not passed over.
+UNREADABLE_EXTENSIONS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".jpf", ".j2k", ".svg", ".psd",
+                         *RAW_EXTENSIONS)  # fmt: skip
+
+_READABLE_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+}
+_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UNREADABLE_BEGINNINGS = {
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    b"8BPS\0": "PSD",
+    b"FUJIFILMCCD-RAW": "camera raw",
+    b"IIRO": "camera raw",  # Olympus
+    b"IIRS": "camera raw",
+    b"MMOR": "camera raw",
+    b"IIU\0": "camera raw",  # Panasonic
+    b"\0MRM": "camera raw",  # Minolta
+    b"FOVb": "camera raw",  # Sigma
+}
+# Brands of ISO base media files that hold still images; others are films.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    b"crx ": "camera raw",
+}
+
+# What editors, downloads and tools leave of a photograph: `a.jpg_original`, `a.jpg~`, `a.jpg (copy)` …
+_ENDINGS = "|".join(extension[1:] for extension in PHOTO_EXTENSIONS + UNREADABLE_EXTENSIONS)
+_LEFTOVER = re.compile(
+    r".*~"
+    r"|.*\.(bak|backup|bkp|old|orig|original|sav|tmp|temp|part|partial|filepart|download|crdownload|opdownload|swp)"
+    rf"|.*\.({_ENDINGS})(_original|_exiftool_tmp|_backup|_bak|_old)"
+    rf"|.*\.({_ENDINGS})[ ._-]*\(?(another |\d+(st|nd|rd|th) )?copy( ?\d+)?\)?"
+    r"|(synophoto|synofile|synoindex)_(thumb|film|media).*"
+    r"|albumart(_\{.*\}_(large|small)|small)\.jpg"
+)
+# `a (copy).jpg`, `a - Kopie (2).jpg`, `a(1).jpg`: left out only where `a.jpg` has the same bytes.
+_WORDS = "(?:copy|kopie|copie|copia|kopia|cópia)"
+_COPY = re.compile(
+    rf"(?P<name>.+?)(?:[ _-]*\((?:\d+|(?:another |\d+(?:st|nd|rd|th) )?{_WORDS}(?: \d+)?)\)"
+    rf"|[ _-]+{_WORDS}(?: ?\(?\d+\)?)?)",
+    re.IGNORECASE,
+)
+
+_FOLDERS = {
+    "Synology": ("@eadir", "#recycle", "#snapshot", "@tmp", ".synologyworkingdirectory"),
+    "QNAP": ("@recycle", "@recently-snapshot", ".@__thumb", "@__thumb", ".@upload_cache"),
+    "a network store's snapshots": ("~snapshot", ".snapshot", ".snapshots", ".zfs"),
+    "thumbnails": ("thumbs", ".thumbs", "thumbnails", ".thumbnail", ".thumbnails", ".zpsthumbs",
+                   "thumbnails_big", "square_thumbnails", "square_thumbnails_small"),
+    "Syncthing": (".stversions", ".stfolder"),
+    "Resilio Sync": (".sync",),
+    "Nextcloud": ("files_trashbin", "files_versions", ".nextcloudsync"),
+    "Dropbox": (".dropbox.cache",),
+    "Google Drive": (".tmp.driveupload", ".tmp.drivedownload"),
+    "digiKam": (".dtrash",),
+    "Picasa": (".picasaoriginals", "picasa2", "picasa2albums", "picasa3"),
+    "Adobe Bridge": (".bridgecache", ".bridgecachet"),
+    "Immich": ("encoded-video",),
+    "Plex": ("plex versions", "phototranscoder"),
+    "a recycle bin": ("$recycle.bin", "recycler", "recycled", ".trash", ".trashes", "lost+found"),
+    "Windows": ("system volume information",),
+    "macOS": ("__macosx", ".fseventsd", ".spotlight-v100", ".temporaryitems", ".documentrevisions-v100"),
+}  # fmt: skip
+_PROGRAMS = {name: program for program, names in _FOLDERS.items() for name in names}
+_FOLDER_PATTERNS = {
+    "Lightroom": r".*\.(lrdata|lrcat-data|lrlibrary)",
+    "Apple Photos": r".*\.(photoslibrary|photolibrary|migratedphotolibrary|aplibrary|migratedaplibrary)",
+    "darktable": r"mipmaps-[0-9a-f]+\.d",
+    "Nextcloud": r"appdata_[0-9a-z]+",
+    "Capture One": r".*\.(cocatalog|coproofs|cot)",
+    "Time Machine": r".*\.backupdb",
+    "a recycle bin": r"\.trash-\d+",
+    "a network store's snapshots": r"@gmt-.*",
+}
+# Where the originals lie in a library that is named itself; all else in it is the program's own.
+_ORIGINALS = {"Apple Photos": ("originals", "masters")}
+_CAPTURE_ONE = "captureone"
+CACHE_TAG = "CACHEDIR.TAG"
+CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+
+
+def detect_format(head: bytes) -> str | None:
+    """Returns the format of an image file from its first bytes, or None where they show none.
+
+    "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read; other names are of formats that are not.
+    """
+    for beginning, name in (_READABLE_BEGINNINGS | _UNREADABLE_BEGINNINGS).items():
+        if head.startswith(beginning):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        brands = [head[at : at + 4] for at in (8, *range(16, min(int.from_bytes(head[:4], "big"), 256), 4))]
+        # A film may name the brand of an image among others, but is not one.
+        is_film = brands[0] in (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5")
+        return None if is_film else next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+    if head.startswith(_TIFF_BEGINNINGS):
+        return "camera raw" if _is_raw_tiff(head) else "TIFF"
+    return None
+
+
+def explain_unreadable(name: str, head: bytes) -> str | None:
+    """Returns why a file cannot be read as a photograph, or None where its name and content allow it.
+
+    The content decides. The name decides where the content shows no format, and for camera raw files, most of
+    which begin as TIFF does and would give their small preview.
+
+    Args:
+      name: the file's name or path; "" where there is none.
+      head: the first `HEAD_BYTES` bytes.
+    """
+    extension, form = _extension(name), detect_format(head)
+    if form in ("JPEG", "PNG", "GIF", "WEBP") or (form == "TIFF" and extension not in RAW_EXTENSIONS):
+        return None
+    if extension in UNREADABLE_EXTENSIONS:
+        return f"{extension} is not read: export it as JPEG"
+    return f"{form} is not read: export it as JPEG" if form else None
+
+
+def is_photo_name(name: str) -> bool:
+    """Returns whether a name alone makes a file a photograph."""
+    return _extension(name) in PHOTO_EXTENSIONS
+
+
+def needs_content(name: str) -> bool:
+    """Returns whether the first bytes of a file are needed to decide."""
+    return not is_photo_name(name)
+
+
+def is_photograph(name: str, head: bytes) -> bool:
+    """Returns whether a file in a folder is a photograph to its owner, readable or not.
+
+    TIFF under another program's name (maps, microscopes, fax) is none, unless the file has no extension.
+    """
+    extension, form = _extension(name), detect_format(head)
+    if extension in PHOTO_EXTENSIONS + UNREADABLE_EXTENSIONS:
+        return True
+    return form is not None and form != "PSD" and (form not in ("TIFF", "camera raw") or not extension)
+
+
+def is_leftover(name: str) -> bool:
+    """Returns whether a name belongs to a backup, a copy or an unfinished download."""
+    return bool(_LEFTOVER.fullmatch(unicodedata.normalize("NFC", name).casefold()))
+
+
+def original_of_copy(name: str) -> str | None:
+    """Returns the name of which another, such as `a (copy).jpg`, would be a copy, or None."""
+    stem, dot, extension = name.rpartition(".")
+    match = _COPY.fullmatch(stem) if dot else None
+    return match["name"] + dot + extension if match else None
+
+
+def owner_of_folder(name: str, parent: str = "") -> str | None:
+    """Returns the program to which a folder belongs, or None for a person's own.
+
+    Args:
+      name: the folder's name.
+      parent: the name of the folder that it is in.
+    """
+    name, parent = (unicodedata.normalize("NFC", part).casefold() for part in (name, parent))
+    library = _match_folder(parent)
+    if library in _ORIGINALS and name not in _ORIGINALS[library]:
+        return library
+    if parent == _CAPTURE_ONE and name in ("cache", "settings"):
+        return "Capture One"
+    return _match_folder(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _match_folder(name: str) -> str | None:
+    if name in _PROGRAMS:
+        return _PROGRAMS[name]
+    return next((p for p, pattern in _FOLDER_PATTERNS.items() if re.fullmatch(pattern, name)), None)
+
+
+def _extension(name: str) -> str:
+    """Returns the ending of a name in lower case; unlike `os.path.splitext`, also of `.jpg` and `a. jpg`."""
+    base = re.split(r"[/\\]", name)[-1]
+    return ("." + base.rpartition(".")[2]).lower().replace(" ", "") if "." in base else ""
+
+
+_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
+_SENSOR = (32803, 34892)  # photometric interpretations: colour filter array, linear raw
+
+
+def _is_raw_tiff(head: bytes) -> bool:
+    """Returns whether the first directory of a TIFF file belongs to a camera raw file or its preview."""
+    if head[8:10] == b"CR":  # Canon's CR2
+        return True
+    order = "<" if head[:1] == b"I" else ">"
+    if head[2:4] in (b"+\0", b"\0+"):  # BigTIFF, which no camera writes
+        return False
+    values = {}
+    with contextlib.suppress(struct.error):  # a directory further behind, as most programs write it
+        (start,) = struct.unpack_from(f"{order}I", head, 4)
+        (count,) = struct.unpack_from(f"{order}H", head, start)
+        for index in range(count):
+            tag, kind = struct.unpack_from(f"{order}HH", head, start + 2 + 12 * index)
+            format = "H" if kind == 3 else "I"
+            (values[tag],) = struct.unpack_from(f"{order}{format}", head, start + 10 + 12 * index)
+    is_preview = values.get(_SUBFILE_TYPE, 0) & 1 and _SUB_IFDS in values
+    return bool(_DNG_VERSION in values or is_preview or values.get(_PHOTOMETRIC) in _SENSOR)

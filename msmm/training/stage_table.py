@@ -1,0 +1,97 @@
+"""The table of stages: what each one trains, needs, minimises, and whose settings it has. No Keras here.
+
+Everything that lists stages or parts reads `STAGES`. A baseline is a stage too, made by `baseline_stage`.
+"""
+
+import dataclasses
+
+from msmm.configs.base import Config
+
+IMAGE_SETTINGS = (
+    "backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k",
+)  # fmt: skip
+COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
+# Settings that are recorded only if they differ from the default, so that a stage that finished before they
+# existed still counts as finished.
+COMMON_OPTIONS = ("precision",)
+ASYMMETRIC = ("asymmetric_loss", "asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
+JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        parts: the networks that it trains.
+        needs: the stages that must have finished before.
+        loss: the equation of its loss, for people.
+        group: the group of settings with its learning rate and epochs, all of which it depends on.
+        settings: flat names of the other settings it depends on, beside `COMMON_SETTINGS`.
+        options: settings recorded only if they differ from the default, beside `COMMON_OPTIONS`.
+        of_paper: whether Algorithm 1 (or a row of Tables I and V) has it.
+    """
+
+    parts: tuple[str, ...]
+    needs: tuple[str, ...]
+    loss: str
+    group: str
+    settings: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    of_paper: bool = True
+
+
+# The heads of single branches are no part of the complete model; they serve rows of Table I (decision 16).
+STAGES: dict[str, Stage] = {
+    "finetune": Stage(("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS),
+    "visual": Stage(
+        ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches")
+    ),
+    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", ("k",)),
+    "classifier": Stage(
+        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", ("k",), ASYMMETRIC
+    ),
+    "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", "quantity"),
+    "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", "quantity"),
+    # A third branch, which the setting `groups` joins to the others.
+    "groups": Stage(("groups", "groups_head"), (), "eq. 4", "textual", ("k",), of_paper=False),
+    # The complete model trained at once.
+    "joint": Stage(
+        (
+            "backbone", "multi_scale", "textual", "classifier", "quantity", "visual_head", "quantity_visual",
+        ),
+        ("finetune",),
+        "eq. 4 + eq. 5",
+        "joint",
+        (*IMAGE_SETTINGS, *JOINT_SETTINGS),
+        ASYMMETRIC,
+        of_paper=False,
+    ),
+}  # fmt: skip
+JOINT = "joint"
+PAPER_STAGES = tuple(name for name, stage in STAGES.items() if stage.of_paper)
+# part -> the stage that trains it alone (every stage but joint).
+STAGE_OF_PART = {part: name for name, stage in STAGES.items() if name != JOINT for part in stage.parts}
+PAPER_PARTS = tuple(part for part, stage in STAGE_OF_PART.items() if STAGES[stage].of_paper)
+# part -> its name in work directories of version 0.1.0.
+FORMER_PART_NAMES = {"quantity_visual": "visual_quantity"}
+
+
+def resolve_stage(name: str, config: Config) -> Stage:
+    """Returns a row of the table with the needs that it has under these settings."""
+    stage = STAGES[name]
+    if name == JOINT and config.finetune.trunk:  # it trains the trunk itself
+        return dataclasses.replace(stage, needs=())
+    if config.groups and name in ("classifier", "quantity"):
+        return dataclasses.replace(stage, needs=(*stage.needs, "groups"), options=(*stage.options, "groups"))
+    return stage
+
+
+def baseline_stage(name: str, needs: tuple[str, ...]) -> Stage:
+    """Returns the stage that trains a baseline."""
+    return Stage((name,), needs, "its own", name, (*IMAGE_SETTINGS, "finetune_trunk"), of_paper=False)
+
+
+def settings_group(name: str) -> str:
+    """Returns the group with the learning rate of a stage or baseline."""
+    return STAGES[name].group if name in STAGES else name
