@@ -11,8 +11,7 @@ from keras import ops
 def sigmoid_cross_entropy(labels, logits):
     """Returns eq. 4: labels [B, C] in {0, 1}, logits [B, C], float32 -> [B], summed over classes (nats)."""
     labels = ops.cast(labels, logits.dtype)
-    # -y log σ(z) - (1 - y) log(1 - σ(z)), written so that no exponential overflows.
-    return ops.sum(ops.relu(logits) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits))), axis=-1)
+    return ops.sum(ops.binary_crossentropy(labels, logits, from_logits=True), axis=-1)
 
 
 def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Callable:
