@@ -27,6 +27,7 @@ def sweep(directory, *arguments):
     return run("experiments.sweep", *settings, *arguments, cwd=directory)
 
 
+@pytest.mark.slow
 def test_sweep_chooses_settings_of_a_baseline_on_held_out_images(directory, trained_run):
     arguments = ["--of=tag_neighbour", "--learning_rate=1e-2,1e-4", "--epochs=1"]
     result = sweep(directory, *arguments)

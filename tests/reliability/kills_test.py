@@ -102,6 +102,7 @@ def directories(tmp_path):
     return [make_directory(tmp_path / name / "work") for name in ("undisturbed", "killed")]
 
 
+@pytest.mark.slow
 def test_pack_train_and_annotate_killed_once_end_with_the_files_of_undisturbed_runs(
     commands, directories, model_directory
 ):

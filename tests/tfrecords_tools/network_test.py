@@ -83,6 +83,7 @@ def start(proxy):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_packing_and_opening_a_data_set_use_no_network(start, proxy, write_manifest, tmp_path):
     rows = [{"image": f"{i}.jpg", "labels": ["a"], "tags": ["t"]} for i in range(12)]
     data_dir = f"--data_dir={tmp_path / 'data'}"

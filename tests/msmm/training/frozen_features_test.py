@@ -165,6 +165,7 @@ def test_mirrored_maps_equal_maps_of_mirrored_images(trained_run):
         np.testing.assert_allclose(cached, map_of_image, rtol=2e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_maps_over_the_budget_are_not_cached_and_training_is_the_same(make_run):
     """Stage visual on images and on cached maps (float16) agrees to the precision of float16."""
     cached, streamed = make_run("cached"), make_run("streamed", maps_cache_gib=0.0)

@@ -83,6 +83,7 @@ def test_groups_are_ignored_by_default(make_grouped_run):
     assert "groups" not in run.stage_record("classifier")["settings"]
 
 
+@pytest.mark.slow
 def test_groups_are_a_third_feature_and_improve_the_heads(make_grouped_run):
     without, run = make_grouped_run("without"), make_grouped_run("with", groups=True)
     for each in (without, run):

@@ -102,6 +102,7 @@ def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     assert table_rows.measure_row(run.with_joint_parts(), TABLE_ROWS["MS-CNN"])[1]["H-F1"] >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finetune_trunk", [True, False])
 def test_stage_joint_with_recompute_takes_the_same_steps(make_run, finetune_trunk):
     """Compares losses and statistics, on images and on the cached maps of a frozen trunk."""

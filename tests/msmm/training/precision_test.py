@@ -78,6 +78,7 @@ def test_a_trained_network_predicts_nearly_the_same_in_bfloat16(trained_run, req
         assert 1e-4 < error < 0.05  # bfloat16 rounds to 2^-9; an error of 0 would mean float32
 
 
+@pytest.mark.slow
 def test_bfloat16_training_follows_float32_training(trained_run, make_run, requires_bfloat16):
     """Both runs start from the same weights with small steps, as large steps would amplify rounding."""
     slow = {"finetune_learning_rate": 1e-4, "visual_learning_rate": 1e-4}
