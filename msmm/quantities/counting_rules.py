@@ -170,6 +170,7 @@ class CountPosterior:
 
     @classmethod
     def fit(cls, held_out: HeldOutPredictions) -> "CountPosterior":
+        """Fits the calibration, and chooses the precision with the highest likelihood of the true counts."""
         calibration = Calibration.fit(held_out)
         prior = poisson_binomial(calibration.probabilities(held_out.logits))
         true = np.maximum(1, held_out.labels.sum(axis=1))[:, None]
@@ -222,6 +223,7 @@ class GuidedThreshold:
 
     @classmethod
     def fit(cls, held_out: HeldOutPredictions) -> "GuidedThreshold":
+        """Fits the calibration; precision and threshold are means of the best ones on bootstrap samples."""
         calibration = Calibration.fit(held_out)
         scores = [cls._scores(calibration, held_out.logits, held_out.raw, p) for p in cls.PRECISIONS]
         rng, pairs = np.random.default_rng(0), []

@@ -133,6 +133,7 @@ THINGS = {
 
 
 def paint_landscape(canvas: Canvas, rng, landscape: Landscape, light: str):
+    """Paints sky, ground and things of a landscape, from the horizon to the front."""
     down = landscape.horizon[1] < 0.9 and rng.random() < LOOKING_DOWN
     horizon = rng.uniform(-0.5, -0.03) if down else rng.uniform(*landscape.horizon)
     busy = rng.lognormal(*BUSY)
