@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 
 import keras
@@ -8,7 +10,7 @@ from experiments.benchmarks import measuring
 
 
 def test_candidates_are_measured_in_turns_and_the_median_is_reported():
-    order, durations = [], iter([0.0, 0.0, 0.01, 0.0, 0.03, 0.0, 0.02, 0.0])
+    order, durations = [], iter([0.0, 0.0, 0.05, 0.0, 0.9, 0.0, 0.2, 0.0])  # of "a": the mean is 0.38
 
     def candidate(name, images):
         def turn():
@@ -20,7 +22,7 @@ def test_candidates_are_measured_in_turns_and_the_median_is_reported():
 
     speed = measuring.measure_in_turn({"a": candidate("a", 2), "b": candidate("b", 1)}, repeats=3)
     assert order == ["a", "b"] * 4
-    assert speed["a"] == pytest.approx(2 / 0.02, rel=0.2)
+    assert 2 / 0.3 < speed["a"] <= 2 / 0.2  # a busy machine sleeps longer, never shorter
 
 
 def test_operations_of_a_small_network_equal_a_manual_count():
@@ -45,19 +47,29 @@ def test_operations_of_resnet_101_match_its_paper():
     )
 
 
+MEMORY_SCRIPT = """
+import sys, time
+import numpy as np
+from experiments.benchmarks import measuring
+with measuring.Memory() as before:
+    pass
+with measuring.Memory() as memory:
+    held = np.ones(10 * 2**20, np.float32)  # 40 MiB: more than malloc takes from freed memory
+    mapped = np.load(sys.argv[1], mmap_mode="r").sum()
+    time.sleep(0.3)
+assert mapped == 16 * 2**20 and len(held)
+print(before.own, memory.own, memory.peak)
+"""
+
+
 def test_own_memory_excludes_mapped_files(tmp_path):
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (16 * 2**20,))  # 64 MiB
-    array[:] = 1
-    del array
-    with measuring.Memory() as before:
-        pass
-    with measuring.Memory() as memory:
-        held = np.ones(10 * 2**20, np.float32)  # 40 MiB: more than malloc takes from freed memory
-        mapped = np.load(tmp_path / "a.npy", mmap_mode="r").sum()
-        time.sleep(0.1)
-    assert mapped == 16 * 2**20 and len(held)
-    assert 33 < memory.own - before.own < 68
-    assert memory.peak >= memory.own
+    """In a process of its own: the threads of TensorFlow free memory at any time."""
+    np.save(tmp_path / "a.npy", np.ones(16 * 2**20, np.float32))  # 64 MiB
+    script = [sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path / "a.npy")]
+    output = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    before, own, peak = map(float, output.split())
+    assert 33 < own - before < 68
+    assert peak >= own + 60
 
 
 def test_machine_description_contains_package_versions():
