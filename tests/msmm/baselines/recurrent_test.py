@@ -34,7 +34,9 @@ def create(name, labels=LABELS, feature_size=8, tags=0, **settings):
     features = rng.random((len(labels), feature_size), np.float32)
     examples = Examples(features, rng.random((len(labels), tags)) < 0.5, labels)
     config = replace_flat(Config(), {"sr_cnn_rnn_tags": tags > 0, **settings})
-    return BASELINES[name](config, {"train": examples, "test": examples}, feature_size, uncached)
+    return BASELINES[name](
+        config, {"train": examples, "test": examples}, feature_size, uncached, np.arange(len(labels))
+    )
 
 
 @functools.cache
