@@ -120,7 +120,7 @@ class TagNeighbour(Baseline):
 
         choice = NUM_NEIGHBOURS, _SEED
         train_rows = hashlib.sha256(np.asarray(self.train_rows, np.int64).tobytes()).hexdigest()
-        key = {"split": split, "pool": [*self.pool], "train rows": train_rows}
+        key: dict[str, Any] = {"split": split, "pool": [*self.pool], "train rows": train_rows}
         key |= {"neighbours": NUM_NEIGHBOURS, "seed": _SEED}
         return self.cache(f"neighbours-{split}", key, len(tags), compute, np.int32)[0]
 
