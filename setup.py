@@ -31,6 +31,7 @@ setup(
         "keras>=3.14",  # before 3.12, a saved model could run code
         "protobuf>=6.31.1",  # tensorflow-metadata needs it and does not say so
         "numpy>=1.26",
+        "scipy>=1.11",  # L-BFGS of CNN+logistic
         "pillow>=11",
         "absl-py>=2.1",
         "tqdm>=4.66",

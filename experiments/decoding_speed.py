@@ -57,7 +57,8 @@ def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_si
     labels = rng.random((num_images, num_classes)) < LABELS / num_classes
     examples = Examples(features, np.zeros((num_images, 0), bool), labels)
     config = replace_flat(Config(), {f"{name}_beam": beam, "sr_cnn_rnn_tags": False})
-    method = load_baseline(name)(config, {"train": examples, "test": examples}, feature_size, None)
+    splits, rows = {"train": examples, "test": examples}, np.arange(num_images)
+    method = load_baseline(name)(config, splits, feature_size, None, rows)
     method.exact = LABELS
     network = method.build()
     method.predict(network, "test", np.arange(min(16, num_images)))  # compiles

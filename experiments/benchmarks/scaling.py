@@ -15,7 +15,7 @@ from msmm.core.errors import UserError
 ON_IMAGES = ("finetune", "visual", "joint")
 SHARED = ("finetune", "visual")  # stages whose steps workers share
 STAGES = ("textual", "classifier", "quantity", "quantity_visual")
-METHODS = ("logistic", "tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # methods on features
+METHODS = ("tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # methods whose steps train on features
 
 
 @dataclasses.dataclass(frozen=True)

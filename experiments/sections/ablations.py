@@ -69,11 +69,12 @@ _LISTS = (*METRICS, "mean predicted")
 
 
 _LOSSES = {
-    "eq. 4": (False, 0.0, 4.0, 0.05),
-    "asymmetric, γ 0 and 4, shift 0.05": (True, 0.0, 4.0, 0.05),
-    "asymmetric, γ 1 and 4, shift 0.05": (True, 1.0, 4.0, 0.05),
-    "asymmetric, γ 0 and 2, shift 0": (True, 0.0, 2.0, 0.0),
-    "focal, γ 2 and 2, shift 0": (True, 2.0, 2.0, 0.0),
+    "eq. 4": ("cross_entropy", 0.0, 4.0, 0.05),
+    "asymmetric, γ 0 and 4, shift 0.05": ("asymmetric", 0.0, 4.0, 0.05),
+    "asymmetric detached, γ 0 and 4, shift 0.05": ("asymmetric_detached", 0.0, 4.0, 0.05),
+    "asymmetric, γ 1 and 4, shift 0.05": ("asymmetric", 1.0, 4.0, 0.05),
+    "asymmetric, γ 0 and 2, shift 0": ("asymmetric", 0.0, 2.0, 0.0),
+    "focal, γ 2 and 2, shift 0": ("asymmetric", 2.0, 2.0, 0.0),
 }
 
 
@@ -89,14 +90,14 @@ def list_settings(choice: str, config: base.Config) -> dict[str, dict]:
         "weight_decay": {f"{value:g}": {"weight_decay": value} for value in (0.0, 1e-4, 3e-4, 0.9997)},
         "textual_dropout": {f"{value:g}": {"textual_dropout": value} for value in (0.0, 0.5)},
         "classifier_loss": {
-            name: dict(zip(group_names(config, "asymmetric"), fields, strict=True))
+            name: dict(zip(("classifier_loss", *group_names(config, "asymmetric")), fields, strict=True))
             for name, fields in _LOSSES.items()
         },
     }[choice]
     values = flatten(config)
     own = {name: values[name] for name in next(iter(compared.values()))}
     if own not in compared.values():
-        compared[", ".join(f"{name} {value:g}" for name, value in own.items())] = own
+        compared[", ".join(f"{name} {_show(value)}" for name, value in own.items())] = own
     return compared
 
 
@@ -122,7 +123,7 @@ def settings_section(choice: str, study: Study) -> Section:
 
 def make_variant(choice: str, run: Run, fields: Mapping) -> Run:
     """Returns the run with other settings, with copies of the finished stages that they do not change."""
-    name = ",".join(f"{field}={value:g}" for field, value in fields.items())
+    name = ",".join(f"{field}={_show(value)}" for field, value in fields.items())
     workdir = run.workdir / "ablation" / choice / name
     config = replace_flat(run.config, fields)
     variant = Run(workdir, run.dataset, config, run.seed, run.features_directory)
@@ -207,3 +208,7 @@ def _row(name: str, study: Study) -> Row:
         for i in range(len(study.runs))
     ]
     return Row(name, seeds)
+
+
+def _show(value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

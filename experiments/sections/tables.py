@@ -92,7 +92,7 @@ TRIVIAL_NOTES = (
 
 def constant_counts(run: Run) -> dict[str, np.ndarray]:
     """Returns constant label quantities for the test split, name -> float [N]."""
-    train, n = run.split("train").counts, len(run.split("test").counts)
+    train, n = run.split("train").counts[run.train_rows], len(run.split("test").counts)
     return {
         "mean of the training counts": np.full(n, train.mean()),
         "most common training count": np.full(n, float(np.bincount(train).argmax())),

@@ -40,10 +40,12 @@ class Baseline:
 
     Args:
         config: all settings; the method's own group has its name.
-        splits: "train" and "test". Frequencies and co-occurrence are counted in "train".
+        splits: "train" and "test". The split "train" holds the held-out images too.
         feature_size: D.
         cache: (kind, key, num_rows, compute, dtype) -> arrays kept on disk, see
             `frozen_features.cache_arrays`.
+        train_rows: the rows of "train" that train, int64 [n]. Whatever a method counts it counts in these:
+            `train_labels`, `train_tags`.
     """
 
     title: str
@@ -52,9 +54,27 @@ class Baseline:
     predicts_quantity = False
     batch_size = 128
 
-    def __init__(self, config, splits: Mapping[str, Examples], feature_size: int, cache: Callable):
+    def __init__(
+        self,
+        config,
+        splits: Mapping[str, Examples],
+        feature_size: int,
+        cache: Callable,
+        train_rows: np.ndarray,
+    ):
         self.config, self.splits, self.feature_size, self.cache = config, splits, feature_size, cache
+        self.train_rows = train_rows
         self.num_classes = splits["train"].labels.shape[1]
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """The labels of the rows that train, bool [n, C]."""
+        return self.splits["train"].labels[self.train_rows]
+
+    @property
+    def train_tags(self) -> np.ndarray:
+        """The tags of the rows that train, bool [n, T]."""
+        return self.splits["train"].tags[self.train_rows]
 
     def build(self) -> keras.Model:
         """Builds the network with fresh weights, all that is saved: features [B, D] -> logits [B, C]."""
@@ -74,6 +94,23 @@ class Baseline:
         if self.trunk == "own":
             return optimizers.Momentum(rate, self.config.momentum, self.config.weight_decay)
         return keras.optimizers.Adam(rate)
+
+    def penalties(self) -> list[float]:
+        """Returns the penalties λ of a method that `solve` fits to its optimum; none: steps train it.
+
+        Of several, the one with the lowest held-out loss is kept.
+        """
+        return []
+
+    def solve(self, network: keras.Model, penalty: float, advance: Callable[[], None]) -> dict[str, float]:
+        """Fits the network to its optimum for one of `penalties`, and returns figures, the loss among them.
+
+        Args:
+            network: its weights are where the fit begins, and become the optimum.
+            penalty: λ.
+            advance: called after each iteration.
+        """
+        raise NotImplementedError
 
     def inputs(self, rows: np.ndarray, epoch: int | None, rng: np.random.Generator):
         """Returns the network's inputs for training rows: an array or list of arrays [B, …].

@@ -28,16 +28,18 @@ def find_nearest(
         pool: bool [P, T], P > num.
         own: [N], the row of the pool that is the image itself, never its neighbour; -1 if there is none.
         num: neighbours per image.
-        seed: of the added images.
+        seed: of the added images, which depend on it and the image's row alone: not on the other images.
     """
     sizes = pool.sum(axis=1, dtype=np.float32)
     columns = np.ascontiguousarray(pool.T, np.min_scalar_type(int(sizes.max())))
-    rng = np.random.default_rng(seed)
     for start in range(0, len(tags), _PIECE):
         rows = range(start, min(start + _PIECE, len(tags)))
         nearest = (_best(_jaccard(tags[row], columns, sizes), own[row], num) for row in rows)
         yield np.stack(
-            [_filled(near, own[row], num, len(pool), rng) for near, row in zip(nearest, rows, strict=True)]
+            [
+                _filled(near, own[row], num, len(pool), (seed, row))
+                for near, row in zip(nearest, rows, strict=True)
+            ]
         )
 
 
@@ -67,11 +69,10 @@ def _best(similarity: np.ndarray, own: int, num: int) -> list[int]:
     return near
 
 
-def _filled(near: list[int], own: int, num: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def _filled(near: list[int], own: int, num: int, size: int, seed: tuple[int, int]) -> np.ndarray:
     if len(near) == num:
         return np.array(near)
-    drawn = rng.choice(
-        size, min(size, 2 * num), replace=False
-    )  # enough, however many of them are near already
+    # Enough, however many of them are near already.
+    drawn = np.random.default_rng(seed).choice(size, min(size, 2 * num), replace=False)
     others = [row for row in drawn if row != own and row not in near]
     return np.array([*near, *others][:num])

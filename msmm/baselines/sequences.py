@@ -34,19 +34,21 @@ def order_classes(labels: np.ndarray, order: str) -> np.ndarray:
 def make_sequences(labels: np.ndarray, order: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns input and target ids for teacher forcing, int32 [B, longest + 1] each.
 
-    After END a target is -1, which has no loss.
+    After END a target is -1, which has no loss. Only the first longest + 1 targets of an image are kept: a
+    held-out image may have more labels than any that trains.
 
     Args:
-        labels: bool [B, C], at most `longest` per image.
+        labels: bool [B, C].
         order: see `order_classes`.
-        longest: the largest number of labels.
+        longest: the largest number of labels of an image that trains.
     """
-    classes = labels.shape[1]
+    classes, sizes = labels.shape[1], labels.sum(axis=1)
     ordered = labels[:, order]
     images, places = np.nonzero(ordered)
-    targets = np.full((len(labels), longest + 1), -1, np.int32)
+    targets = np.full((len(labels), max(longest, sizes.max(initial=0)) + 1), -1, np.int32)
     targets[images, ordered.cumsum(axis=1)[images, places] - 1] = order[places]
-    targets[np.arange(len(labels)), labels.sum(axis=1)] = classes
+    targets[np.arange(len(labels)), sizes] = classes
+    targets = targets[:, : longest + 1]
     start = np.full((len(labels), 1), classes + 1, np.int32)
     inputs = np.concatenate([start, targets[:, :-1]], axis=1)
     return np.where(inputs < 0, classes, inputs), targets
@@ -98,7 +100,7 @@ class Recurrent(Baseline):
 
     def __init__(self, config, *given, order: str, beam: int, exact: int | None = None):
         super().__init__(config, *given)
-        labels = self.splits["train"].labels
+        labels = self.train_labels
         self.order, self.longest = order_classes(labels, order), int(labels.sum(axis=1).max())
         self.beam, self.exact, self.predicts_quantity = beam, exact, exact is None
 

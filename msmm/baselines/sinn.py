@@ -54,17 +54,17 @@ class Sinn(Baseline):
 
     def build(self) -> keras.Model:
         """Builds features [B, D] and tags [B, T] -> logits of the labels [B, C]."""
-        train, num_classes = self.splits["train"], self.num_classes
-        if self.config.sinn.dense and not train.tags.shape[1]:
+        train_labels, train_tags, num_classes = self.train_labels, self.train_tags, self.num_classes
+        if self.config.sinn.dense and not train_tags.shape[1]:
             raise UserError("sinn_dense relates labels to tags, and this data set has none: leave it out")
         feature = keras.Input((self.feature_size,), name="feature")
-        tags = keras.Input((train.tags.shape[1],), name="tags")
+        tags = keras.Input((train_tags.shape[1],), name="tags")
         x_1 = keras.layers.Dense(num_classes, name="labels")(feature)
         x_2 = reverse_sigmoid(tags)
-        forward = self._within(train.labels, "forward_h1")(x_1)
-        from_tags = self._within(train.tags, "backward_h2")(x_2)
-        from_tags = self._relation(train.labels, train.tags, "backward_v1")(from_tags)
-        backward = keras.layers.Add()([from_tags, self._within(train.labels, "backward_h1")(x_1)])
+        forward = self._within(train_labels, "forward_h1")(x_1)
+        from_tags = self._within(train_tags, "backward_h2")(x_2)
+        from_tags = self._relation(train_labels, train_tags, "backward_v1")(from_tags)
+        backward = keras.layers.Add()([from_tags, self._within(train_labels, "backward_h1")(x_1)])
         half = {"units": num_classes, "kernel_initializer": keras.initializers.Identity(0.5)}
         combined = [
             keras.layers.Dense(**half, use_bias=False, name="forward_u1")(forward),

@@ -81,13 +81,13 @@ class SrCnnRnn(Recurrent):
 
     def _true_tags(self) -> np.ndarray:
         """Returns the ids of t', int64 [T'], cached on disk."""
-        train, features = self.splits["train"], self.features("train")
-        if not train.tags.size:
+        tags, features = self.train_tags, self.features("train")[self.train_rows]
+        if not tags.size:
             return np.zeros(0, np.int64)
-        digest = hashlib.sha256(train.tags.tobytes())
+        digest = hashlib.sha256(tags.tobytes())
         digest.update(np.ascontiguousarray(features).data)
         key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
-        mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, train.tags)[None]]], bool)
+        mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, tags)[None]]], bool)
         return np.flatnonzero(mask[0][0])
 
 

@@ -5,9 +5,22 @@ command line may change any (`--visual_epochs=3`). "Decision N" is in docs/resea
 """
 
 import dataclasses
+from typing import Any
 
 from msmm.configs.baselines import Baselines, Training
 from msmm.configs.settings import Settings, flat_settings, group, setting, share
+
+LOSSES = ("cross_entropy", "asymmetric", "asymmetric_detached")
+
+
+def loss_setting() -> Any:
+    """Returns the field of a stage's loss of labels."""
+    return setting(
+        "cross_entropy",
+        "cross_entropy (eq. 4), asymmetric (of Ridnik et al.) or asymmetric_detached (the same without a "
+        "gradient through its weights); III-D",
+        choices=LOSSES,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,12 +28,14 @@ class Finetune(Training):
     trunk: bool = setting(True, "train the whole backbone in stage finetune, or only its head; III-D")
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(8, "at most, passes over the images; decision 3")
+    loss: str = loss_setting()
 
 
 @dataclasses.dataclass(frozen=True)
 class Visual(Training):
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
+    loss: str = loss_setting()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +52,7 @@ class Textual(Training):
 class Classifier(Training):
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(30, "at most; decision 3")
+    loss: str = loss_setting()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Quantity(Training):
 class Joint(Training):
     learning_rate: float = setting(1e-3, "AdamW's first step; beyond the paper, as all of joint_")
     epochs: int = setting(28, "at most, passes over the images; as finetune and visual together")
+    loss: str = loss_setting()
     dropout: float = share(0.3, "share of f_v and f_t that its heads do not see in training")
     ema: float = share(
         0.99, "decay of the moving average of its weights, share kept a step; 0: the last weights"
@@ -57,9 +74,8 @@ class Joint(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Asymmetric(Settings):
-    """The asymmetric loss of Ridnik et al., instead of eq. 4 for the classifier."""
+    """The asymmetric loss of Ridnik et al., of the stages whose `loss` names it."""
 
-    loss: bool = setting(False, "train stage classifier by it (Ridnik et al.) instead of eq. 4")
     gamma_positive: float = setting(0.0, "focus on hard positive labels; its source", at_least=0)
     gamma_negative: float = setting(4.0, "focus on hard negative labels; its source", at_least=0)
     shift: float = share(0.05, "probability below which a negative label costs nothing; its source")
@@ -103,6 +119,11 @@ class Config(Baselines):
         5, "epochs without a better held-out value before a stage stops; decision 3", at_least=1
     )
     k: int = setting(3, "labels per image where quantity is not predicted; decision 24", at_least=1)
+    bias_init: str = setting(
+        "zeros",
+        "zeros or log_odds (of the labels that train): where biases of label classifiers start; decision 36",
+        choices=("zeros", "log_odds"),
+    )
     image_cache_gib: float = setting(4.0, "memory for decoded training images, GiB", at_least=0)
     maps_cache_gib: float = setting(
         8.0, "disk for the frozen trunk's maps, GiB; above it they are recomputed", at_least=0

@@ -21,9 +21,14 @@ class Training(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Logistic(Training):
-    learning_rate: float = setting(1e-3, "a step of Adam; our choice")
-    epochs: int = setting(30, "at most; our choice")
+class Logistic(Settings):
+    """It is fitted to its optimum, so it has neither a learning rate nor epochs."""
+
+    l2_largest: float = setting(
+        1.0, "λ on standardised features; first of the grid in half decades; our choice", above=0
+    )
+    l2_smallest: float = setting(1e-6, "λ on standardised features; last of the grid; our choice", above=0)
+    iterations: int = setting(1000, "of L-BFGS for one λ, at most; our choice", at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +68,9 @@ class TagNeighbour(Training):
     learning_rate: float = setting(1e-4, "a step of RMSProp; its re-implementation")
     epochs: int = setting(10, "at most; its re-implementation")
     pool: str = setting(
-        "all", "images that may be neighbours: all (as its source) or train", choices=("all", "train")
+        "all",
+        "images that may be neighbours: all (that train or test, as its source) or train",
+        choices=("all", "train"),
     )
     own_tags: bool = setting(True, "join the image's own tag vector to its feature")
 
@@ -83,7 +90,7 @@ class SrCnnRnn(Training):
     beam: int = setting(1, "paths of the beam search; 1 is greedy", at_least=1)
 
 
-def baseline(settings: type[Training], implementation: str) -> Any:
+def baseline(settings: type[Settings], implementation: str) -> Any:
     """Returns the registry line of a baseline: its settings and its class as "module:Class"."""
     return group(settings, implementation=implementation)
 

@@ -38,9 +38,6 @@ class Config(custom.Config):
         learning_rate=(0.003, "a step; chosen on held-out images"), epochs=(60, "at most; cheap")
     )
     quantity: base.Quantity = changed(epochs=(80, "at most; cheap"))
-    logistic: baselines.Logistic = changed(
-        learning_rate=(0.003, "a step of Adam; chosen on held-out images"), epochs=(60, "at most; cheap")
-    )
     softmax: baselines.Softmax = changed(
         learning_rate=(0.03, "a step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),

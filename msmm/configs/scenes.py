@@ -27,7 +27,6 @@ class Config(base.Config):
     textual: base.Textual = changed(learning_rate=(0.03, "a step; decision 5"), epochs=(15, "at most"))
     classifier: base.Classifier = changed(epochs=(15, "at most"))
     quantity: base.Quantity = changed(learning_rate=(1e-3, "a step; decision 5"), epochs=(20, "at most"))
-    logistic: baselines.Logistic = changed(learning_rate=(0.003, "a step of Adam; chosen on held-out images"))
     softmax: baselines.Softmax = changed(
         learning_rate=(0.03, "a step; from scratch, chosen on held-out images"),
         epochs=(16, "at most; from scratch, as stage finetune"),

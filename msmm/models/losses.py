@@ -14,26 +14,32 @@ def sigmoid_cross_entropy(labels, logits):
     return ops.sum(ops.binary_crossentropy(labels, logits, from_logits=True), axis=-1)
 
 
-def asymmetric(gamma_positive: float, gamma_negative: float, shift: float) -> Callable:
+def asymmetric(
+    gamma_positive: float, gamma_negative: float, shift: float, detached: bool = False
+) -> Callable:
     """Returns the asymmetric loss of Ridnik et al. (Asymmetric Loss For Multi-Label Classification, ICCV
     2021).
 
     The loss takes labels [B, C] in {0, 1} and logits [B, C], float32 -> [B], summed over classes (nats). With
     p = σ(z) and p_m = max(p - shift, 0), a positive label costs -(1 - p)^γ₊ log p, a negative label
     -p_m^γ₋ log(1 - p_m). With 0, 0 and 0 the loss is eq. 4.
+
+    detached: whether the focusing weights (1 - p)^γ₊ and p_m^γ₋ are constants for the gradient, as in the
+    authors' training script. The loss has the same value; the authors' loss class has both forms.
     """
+    constant = ops.stop_gradient if detached else lambda weight: weight
 
     def loss(labels, logits):
         labels = ops.cast(labels, logits.dtype)
         log_p, log_not_p = -ops.softplus(-logits), -ops.softplus(logits)
-        positive = ops.exp(gamma_positive * log_not_p) * log_p
+        positive = constant(ops.exp(gamma_positive * log_not_p)) * log_p
         if shift:
             log_not_p = ops.minimum(ops.log(ops.exp(log_not_p) + shift), 0.0)
             # Not 0: where p_m is 0 so is the logarithm, but the slope of a power of 0 may be infinite.
             weight = ops.power(ops.maximum(ops.sigmoid(logits) - shift, 1e-7), gamma_negative)
         else:
             weight = ops.exp(gamma_negative * log_p)
-        return -ops.sum(labels * positive + (1 - labels) * weight * log_not_p, axis=-1)
+        return -ops.sum(labels * positive + (1 - labels) * constant(weight) * log_not_p, axis=-1)
 
     return loss
 

@@ -12,7 +12,7 @@ from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import frozen_features, model_parts, stage_tasks
 from msmm.training.run import Run
-from msmm.training.task import Evaluation, Task, TrainingData
+from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
 
 
 def choose_trunk(run: Run, name: str) -> str:
@@ -41,7 +41,7 @@ def create_baseline(run: Run, name: str) -> Baseline:
         return frozen_features.cache_arrays(run.features_directory, kind, key, *how)
 
     feature_size = model_parts.map_shapes(run.config)[-1][-1]
-    return load_baseline(name, run.config)(run.config, splits, feature_size, cache)
+    return load_baseline(name, run.config)(run.config, splits, feature_size, cache, run.train_rows)
 
 
 def make_baseline_task(run: Run, name: str) -> Task:
@@ -83,11 +83,17 @@ def make_baseline_task(run: Run, name: str) -> Task:
         predictions = method.decode(outputs) if on_images else method.predict(model, "train", held_out)
         return choose_baseline_labels(run, predictions)
 
+    grid, penalties = None, method.penalties()
+    optimisation = Optimisation(method.loss, learning_rate=0.0, epochs=len(penalties))
+    if penalties:
+        grid = Grid(penalties, method.solve)
+    else:
+        optimisation = stage_tasks.stage_optimisation(run, name, method.loss, method.optimizer)
     return Task(
         name,
         build,
         TrainingData(batches, stage_tasks.steps_per_epoch(run, method.batch_size)),
-        stage_tasks.stage_optimisation(run, name, method.loss, method.optimizer),
+        optimisation,
         Evaluation(
             predict,
             method.targets(held_out, np.random.default_rng(seed)),
@@ -95,6 +101,7 @@ def make_baseline_task(run: Run, name: str) -> Task:
             select="H-F1",
             choose_labels=choose,
         ),
+        grid=grid,
     )
 
 

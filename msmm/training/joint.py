@@ -79,7 +79,7 @@ def make_joint_task(run: Run) -> Task:
         stage_tasks.reestimate_batch_norm(trained["multi_scale"], inputs, config.bn_batches)
 
     truth = labels[run.held_out_rows]
-    loss = losses.multi_task(stage_tasks.classification_loss(run))
+    loss = losses.multi_task(stage_tasks.classification_loss(run, JOINT))
     return Task(
         JOINT,
         build,

@@ -27,19 +27,26 @@ def trained_by(run: Run, part: str) -> str:
 
 
 def build_part(
-    part: str, config: Config, num_classes: int, num_tags: int, mean_count: float = 0.0, num_groups: int = 0
+    part: str,
+    config: Config,
+    num_classes: int,
+    num_tags: int,
+    mean_count: float = 0.0,
+    num_groups: int = 0,
+    bias: np.ndarray | None = None,
 ) -> keras.Model:
     """Builds a part with fresh weights (the backbone: with those that `config.weights` names).
 
-    Parts of IN_PRECISION compute in `config.precision`, the others in float32.
+    Parts of IN_PRECISION compute in `config.precision`, the others in float32. `mean_count` and `bias`, [C],
+    are where the biases of regressors and of label classifiers start; None: at 0.
     """
     if part == "backbone":
         return build_backbone(config)
-    model = _build_part(part, config, num_classes, num_tags, mean_count, num_groups)
+    model = _build_part(part, config, num_classes, num_tags, mean_count, num_groups, bias)
     return set_precision(model, config.precision) if part in IN_PRECISION else model
 
 
-def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_groups) -> keras.Model:
+def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_groups, bias) -> keras.Model:
     maps = map_shapes(config)
     f_v = maps[-1][-1]
     f_t = config.textual.units or f_v
@@ -56,7 +63,7 @@ def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_gro
         # Named as in version 0.1.0: TensorFlow sums gradients in an order that depends on the model's name.
         return heads.build_quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
     sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t, "classifier": f}
-    return heads.build_classifier(sizes[part], num_classes, name=part)
+    return heads.build_classifier(sizes[part], num_classes, part, bias)
 
 
 def build_backbone(config: Config) -> keras.Model:

@@ -14,7 +14,8 @@ COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patien
 # Settings that are recorded only if they differ from the default, so that a stage that finished before they
 # existed still counts as finished.
 COMMON_OPTIONS = ("precision",)
-ASYMMETRIC = ("asymmetric_loss", "asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
+ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
+CROSS_ENTROPY = "cross_entropy"  # eq. 4, whose stages do not depend on the settings of the other loss
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 
 
@@ -43,18 +44,25 @@ class Stage:
 
 # The heads of single branches are no part of the complete model; they serve rows of Table I (decision 16).
 STAGES: dict[str, Stage] = {
-    "finetune": Stage(("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS),
-    "visual": Stage(
-        ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches")
+    "finetune": Stage(
+        ("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS,
+        ("finetune_loss", *ASYMMETRIC, "bias_init"),
     ),
-    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", ("k",)),
+    "visual": Stage(
+        ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches"),
+        ("visual_loss", *ASYMMETRIC),
+    ),
+    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", ("k",), ("bias_init",)),
     "classifier": Stage(
-        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", ("k",), ASYMMETRIC
+        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", ("k",),
+        ("classifier_loss", *ASYMMETRIC, "bias_init"),
     ),
     "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", "quantity"),
     "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", "quantity"),
     # A third branch, which the setting `groups` joins to the others.
-    "groups": Stage(("groups", "groups_head"), (), "eq. 4", "textual", ("k",), of_paper=False),
+    "groups": Stage(
+        ("groups", "groups_head"), (), "eq. 4", "textual", ("k",), ("bias_init",), of_paper=False
+    ),
     # The complete model trained at once.
     "joint": Stage(
         (
@@ -64,7 +72,7 @@ STAGES: dict[str, Stage] = {
         "eq. 4 + eq. 5",
         "joint",
         (*IMAGE_SETTINGS, *JOINT_SETTINGS),
-        ASYMMETRIC,
+        ("joint_loss", *ASYMMETRIC, "bias_init"),
         of_paper=False,
     ),
 }  # fmt: skip
@@ -78,8 +86,10 @@ FORMER_PART_NAMES = {"quantity_visual": "visual_quantity"}
 
 
 def resolve_stage(name: str, config: Config) -> Stage:
-    """Returns a row of the table with the needs that it has under these settings."""
+    """Returns a row of the table with the needs and options that it has under these settings."""
     stage = STAGES[name]
+    if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
+        stage = dataclasses.replace(stage, options=tuple(o for o in stage.options if o not in ASYMMETRIC))
     if name == JOINT and config.finetune.trunk:  # it trains the trunk itself
         return dataclasses.replace(stage, needs=())
     if config.groups and name in ("classifier", "quantity"):

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 
 from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
-from msmm.models import losses
+from msmm.models import heads, losses
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import frozen_features, model_parts
 from msmm.training.run import Run
-from msmm.training.stage_table import settings_group
+from msmm.training.stage_table import CROSS_ENTROPY, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
 
 
@@ -122,15 +122,17 @@ def make_classifier_task(run: Run) -> Task:
         return head, {"classifier": head}
 
     features = frozen_features.concatenated_features(run, "train")
-    return _make_feature_task(run, "classifier", build, features, classification_loss(run))
+    return _make_feature_task(run, "classifier", build, features)
 
 
-def classification_loss(run: Run) -> Callable:
-    """Returns the loss of the complete model's classifier: (labels, logits) -> [B]."""
-    asymmetric = run.config.asymmetric
-    if not asymmetric.loss:
+def classification_loss(run: Run, stage: str) -> Callable:
+    """Returns the loss of labels of a stage: (labels, logits) -> [B]."""
+    name = getattr(getattr(run.config, settings_group(stage)), "loss", CROSS_ENTROPY)
+    if name == CROSS_ENTROPY:
         return losses.sigmoid_cross_entropy
-    return losses.asymmetric(asymmetric.gamma_positive, asymmetric.gamma_negative, asymmetric.shift)
+    gammas = run.config.asymmetric
+    detached = name == "asymmetric_detached"
+    return losses.asymmetric(gammas.gamma_positive, gammas.gamma_negative, gammas.shift, detached)
 
 
 def make_quantity_task(run: Run) -> Task:
@@ -151,10 +153,13 @@ def build_fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     mean = float(run.split("train").counts[run.train_rows].mean())
     dataset = run.dataset
     sizes = len(dataset.labels), len(dataset.tags), mean, len(dataset.groups)
-    return [model_parts.build_part(name, run.config, *sizes) for name in names]
+    bias = None
+    if run.config.bias_init == "log_odds":
+        bias = heads.log_odds(run.split("train").labels[run.train_rows])
+    return [model_parts.build_part(name, run.config, *sizes, bias=bias) for name in names]
 
 
-def _make_feature_task(run: Run, stage: str, build, x, loss: Callable | None = None) -> Task:
+def _make_feature_task(run: Run, stage: str, build, x) -> Task:
     """A classification task on one array [N, D] over the training split."""
     labels = run.split("train").labels
 
@@ -165,11 +170,11 @@ def _make_feature_task(run: Run, stage: str, build, x, loss: Callable | None = N
         )
 
     predict = functools.partial(_predict_held_out_rows, run, x)
-    return _make_classification_task(run, stage, build, batches, predict, loss=loss)
+    return _make_classification_task(run, stage, build, batches, predict)
 
 
 def _make_classification_task(
-    run: Run, stage: str, build, batches, predict, prepare=None, loss: Callable | None = None, shareable=False
+    run: Run, stage: str, build, batches, predict, prepare=None, shareable=False
 ) -> Task:
     truth = run.split("train").labels[run.held_out_rows]
 
@@ -180,7 +185,7 @@ def _make_classification_task(
         stage,
         build,
         TrainingData(batches, steps_per_epoch(run, run.config.batch_size), shareable),
-        stage_optimisation(run, stage, loss or losses.sigmoid_cross_entropy),
+        stage_optimisation(run, stage, classification_loss(run, stage)),
         Evaluation(
             predict,
             truth,

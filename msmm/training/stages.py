@@ -27,6 +27,7 @@ from msmm.core.files import (
 from msmm.scoring.metrics import per_class_f1
 from msmm.training import baseline_tasks, joint, model_parts, stage_table, stage_tasks
 from msmm.training.distribution import Distribution, Replicas
+from msmm.training.grid import fit_grid
 from msmm.training.log import GREEN, TrainingLog, label_lines
 from msmm.training.loop import fit_task
 from msmm.training.run import Run
@@ -105,16 +106,12 @@ def _train_stage(
     if (directory / "inputs.json").exists() and read_json(directory / "inputs.json") != inputs:
         _remove_stage(directory)  # interrupted, and its inputs have changed since
     write_json(directory / "inputs.json", inputs)
-    task = make_task(run, stage)
-    model, trained, progress = fit_task(
-        task,
-        run.config,
-        directory,
-        settings,
-        {"dataset": run.dataset.fingerprint, **inputs},
-        _distributed_steps(run, task, distribution),
-        callbacks,
-    )
+    task, owner = make_task(run, stage), {"dataset": run.dataset.fingerprint, **inputs}
+    if task.grid:
+        model, trained, progress = fit_grid(task, directory, settings, owner, callbacks)
+    else:
+        steps = _distributed_steps(run, task, distribution)
+        model, trained, progress = fit_task(task, run.config, directory, settings, owner, steps, callbacks)
     outputs, figures = task.evaluate(model)
     _log_end(run, task, model, outputs, progress.best_epoch)
     # Save the parts, then the record, which is the evidence that the stage has finished.
@@ -210,8 +207,10 @@ def recorded_settings(run: Run, stage: str) -> dict:
     """Returns the settings that a stage depends on, by flat name, as JSON holds them."""
     row, values = stage_of(run, stage), flatten(run.config)
     defaults = flatten(Config())
-    names = (*COMMON_SETTINGS, *row.settings, *group_names(run.config, row.group))
-    names += tuple(name for name in (*COMMON_OPTIONS, *row.options) if values[name] != defaults[name])
+    options = {*COMMON_OPTIONS, *row.options}
+    names = [*COMMON_SETTINGS, *row.settings, *group_names(run.config, row.group)]
+    names = [name for name in names if name not in options]
+    names += sorted(name for name in options if values[name] != defaults[name])
     settings = {"seed": run.seed} | {name: values[name] for name in names}
     return json.loads(json.dumps(settings))  # tuples to lists, as read back
 

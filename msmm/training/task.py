@@ -72,6 +72,20 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Grid:
+    """Penalties for each of which a solver fits the model to its optimum, instead of steps that train it.
+
+    Attributes:
+        penalties: in the order in which they are fitted, each from the optimum before.
+        solve: (model, penalty, function to call after each iteration) -> figures of training, "loss" among
+            them.
+    """
+
+    penalties: list[float]
+    solve: Callable[[keras.Model, float, Callable[[], None]], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """The training of a stage.
 
@@ -81,6 +95,7 @@ class Task:
             fresh weights that are the same at each call.
         data, optimisation, evaluation: see their classes.
         untrained: parts that are saved with the stage as they are.
+        grid: of a task that a solver fits.
     """
 
     name: str
@@ -89,6 +104,7 @@ class Task:
     optimisation: Optimisation
     evaluation: Evaluation
     untrained: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
+    grid: Grid | None = None
 
     def evaluate(self, model: keras.Model) -> tuple[np.ndarray, dict[str, float]]:
         """Returns the outputs for held-out images and the figures, the loss among them.

@@ -79,10 +79,9 @@ def test_two_workers_reach_the_same_loss_as_one():
         assert float(two[-1]) == pytest.approx(float(one[-1]), rel=1e-4)  # statistics per part: 1e-2
 
 
-def test_scaling_benchmark_covers_every_baseline_on_features():
-    assert set(METHODS) == {
-        name for name, method in registry.load_baselines().items() if method.trunk != "own"
-    }
+def test_scaling_benchmark_covers_every_baseline_whose_steps_train_on_features():
+    on_features = {name for name, method in registry.load_baselines().items() if method.trunk != "own"}
+    assert set(METHODS) == on_features - {"logistic"}
 
 
 @pytest.mark.slow

@@ -115,7 +115,9 @@ def test_two_settings_with_one_flat_name_are_refused():
 @pytest.mark.parametrize("name", configs.CONFIGS)
 def test_extensions_beyond_the_paper_are_off_by_default(name):
     config = configs.get_config(name)
-    assert not config.asymmetric.loss and not config.groups and config.precision == "float32"
+    losses = [getattr(config, stage).loss for stage in ("finetune", "visual", "classifier", "joint")]
+    assert losses == ["cross_entropy"] * 4 and config.bias_init == "zeros"
+    assert not config.groups and config.precision == "float32"
 
 
 def test_an_unknown_config_is_refused():

@@ -19,9 +19,21 @@ def small_networks(monkeypatch):
 
 @pytest.fixture
 def make_method(tmp_path):
-    """Returns a function that creates a baseline on random or given splits, with settings by flat name."""
+    """Returns a function that creates a baseline on random or given splits, with settings by flat name.
 
-    def make(method, splits=None, sizes=(30, 12), classes=5, tags=9, feature_size=4, **settings):
+    train_rows: of the training split; the others are held out.
+    """
+
+    def make(
+        method,
+        splits=None,
+        sizes=(30, 12),
+        classes=5,
+        tags=9,
+        feature_size=4,
+        train_rows=None,
+        **settings,
+    ):
         if splits is None:
             rng = np.random.default_rng(0)
             splits = {
@@ -38,6 +50,7 @@ def make_method(tmp_path):
             splits,
             feature_size,
             functools.partial(frozen_features.cache_arrays, tmp_path),
+            np.arange(len(splits["train"].labels)) if train_rows is None else train_rows,
         )
 
     return make

@@ -13,8 +13,9 @@ from msmm.training.run import Run
 from tests.conftest import TINY
 
 BASELINES = load_baselines()
+BY_STEPS = [name for name in BASELINES if name != "logistic"]  # which a solver fits
 SETTINGS = {**TINY, "backbone": "resnet-1-1-1-1-w8", "finetune_epochs": 6, "finetune_learning_rate": 0.02}
-SETTINGS |= {f"{name}_epochs": 8 for name in BASELINES}
+SETTINGS |= {f"{name}_epochs": 8 for name in BY_STEPS}
 SETTINGS |= {"softmax_learning_rate": 0.1, "warp_learning_rate": 0.01}
 SETTINGS |= {"cnn_rnn_learning_rate": 0.003, "ria_learning_rate": 0.01, "sr_cnn_rnn_learning_rate": 0.01}
 SETTINGS |= {f"{name}_epochs": 30 for name in ("cnn_rnn", "ria", "sr_cnn_rnn")}
@@ -77,7 +78,7 @@ def test_a_loaded_baseline_reproduces_its_recorded_held_out_h_f1(run, name):
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES],
+    [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BY_STEPS],
 )
 def test_interrupted_and_uninterrupted_training_give_the_same_weights(make_run, monkeypatch, name):
     settings = {f"{name}_epochs": 3}

@@ -34,7 +34,9 @@ def create(name, labels=LABELS, feature_size=8, tags=0, **settings):
     features = rng.random((len(labels), feature_size), np.float32)
     examples = Examples(features, rng.random((len(labels), tags)) < 0.5, labels)
     config = replace_flat(Config(), {"sr_cnn_rnn_tags": tags > 0, **settings})
-    return BASELINES[name](config, {"train": examples, "test": examples}, feature_size, uncached)
+    return BASELINES[name](
+        config, {"train": examples, "test": examples}, feature_size, uncached, np.arange(len(labels))
+    )
 
 
 @functools.cache
@@ -192,7 +194,7 @@ def test_sr_cnn_rnn_uses_only_true_tags():
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     tags = np.stack([rng.random(1000) < 0.3, features[:, 0] > 0.5], 1)
     examples = Examples(features, tags, rng.random((1000, 5)) < 0.4)
-    method = SrCnnRnn(Config(), {"train": examples, "test": examples}, 12, uncached)
+    method = SrCnnRnn(Config(), {"train": examples, "test": examples}, 12, uncached, np.arange(1000))
     np.testing.assert_array_equal(
         method.decoder_features("test", np.arange(3)), np.c_[features[:3], tags[:3, 1]]
     )

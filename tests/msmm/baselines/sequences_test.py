@@ -204,3 +204,10 @@ def test_scores_rank_emitted_classes_first_then_the_next_probabilities(options):
         np.testing.assert_allclose(scores[image, rest], model.next(image, path)[rest], rtol=1e-5)
     chosen = choose_labels(Predictions(scores, lengths))
     assert chosen.sum(axis=1).tolist() == lengths.tolist()
+
+
+def test_a_held_out_image_with_more_labels_than_any_that_trains_is_cut():
+    labels = np.array([[1, 1, 1, 1], [0, 1, 0, 0]], bool)
+    inputs, targets = sequences.make_sequences(labels, np.array([1, 3, 0, 2]), longest=2)
+    assert inputs.tolist() == [[5, 1, 3], [5, 1, 4]]
+    assert targets.tolist() == [[1, 3, 0], [1, 4, -1]]

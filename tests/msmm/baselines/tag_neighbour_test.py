@@ -14,8 +14,8 @@ def sigmoid(x):
 
 def concatenate_pool(method):
     """Returns the concatenated features and tags of all images of the pool."""
-    splits = [method.splits[name] for name in method.pool]
-    return np.concatenate([s.features for s in splits]), np.concatenate([s.tags for s in splits])
+    splits = [(method.splits[name], rows) for name, rows in method.pool.items()]
+    return tuple(np.concatenate([getattr(s, of)[rows] for s, rows in splits]) for of in ("features", "tags"))
 
 
 @pytest.mark.parametrize("own_tags", [True, False])

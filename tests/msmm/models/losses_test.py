@@ -28,17 +28,73 @@ def asymmetric_of_one(y, z, gamma_positive, gamma_negative, shift):
     return -(p_m**gamma_negative) * np.log(1 - p_m)
 
 
-@pytest.mark.parametrize(
-    "setting", [(0, 4, 0.05), (1, 4, 0.05), (2, 2, 0), (0, 0.5, 0.2), (0, 0, 0.1), (0.5, 1, 0)]
-)
-def test_asymmetric_loss_equals_a_plain_loop(setting):
+SETTINGS = [(0, 4, 0.05), (1, 4, 0.05), (2, 2, 0), (0, 0.5, 0.2), (0, 0, 0.1), (0.5, 1, 0)]
+
+
+def examples_of_losses(scale):
     rng = np.random.default_rng(0)
-    y, z = rng.integers(0, 2, (9, 7)), rng.normal(scale=4, size=(9, 7)).astype(np.float32)
+    return rng.integers(0, 2, (9, 7)), rng.normal(scale=scale, size=(9, 7)).astype(np.float32)
+
+
+def gradient_of(loss, y, z):
+    import tensorflow as tf
+
+    z = tf.constant(z)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = loss(y, z)
+    return tape.gradient(value, z).numpy()
+
+
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_asymmetric_loss_equals_a_plain_loop(setting, detached):
+    y, z = examples_of_losses(scale=4)
     expected = [
         sum(asymmetric_of_one(*pair, *setting) for pair in zip(*row, strict=True))
         for row in zip(y, z, strict=True)
     ]
-    np.testing.assert_allclose(losses.asymmetric(*setting)(y, z), expected, rtol=1e-4, atol=1e-5)
+    computed = losses.asymmetric(*setting, detached=detached)(y, z)
+    np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_gradient_of_the_asymmetric_loss_equals_the_numeric_one(setting):
+    y, z = examples_of_losses(scale=2)
+    step = 1e-5
+    expected = [
+        [
+            (
+                asymmetric_of_one(label, logit + step, *setting)
+                - asymmetric_of_one(label, logit - step, *setting)
+            )
+            / (2 * step)
+            for label, logit in zip(*row, strict=True)
+        ]
+        for row in zip(y, z.astype(np.float64), strict=True)
+    ]
+    computed = gradient_of(losses.asymmetric(*setting), y, z)
+    np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_gradient_of_the_detached_asymmetric_loss_equals_the_numeric_one_with_fixed_weights(setting):
+    y, z = examples_of_losses(scale=2)
+    gamma_positive, gamma_negative, shift = setting
+    step, exact = 1e-5, z.astype(np.float64)
+    p = 1 / (1 + np.exp(-exact))
+    weights = np.where(y, (1 - p) ** gamma_positive, np.maximum(p - shift, 0) ** gamma_negative)
+
+    def loss(logits):
+        p = 1 / (1 + np.exp(-logits))
+        return -weights * np.where(y, np.log(p), np.log(1 - np.maximum(p - shift, 0)))
+
+    expected = (loss(exact + step) - loss(exact - step)) / (2 * step)
+    computed = gradient_of(losses.asymmetric(*setting, detached=True), y, z)
+    np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-4)
+    if gamma_positive or gamma_negative:
+        attached = gradient_of(losses.asymmetric(*setting), y, z)
+        assert np.abs(computed - attached).max() > 0.01
 
 
 def test_asymmetric_loss_without_gammas_and_shift_is_eq_4():
@@ -51,14 +107,11 @@ def test_asymmetric_loss_without_gammas_and_shift_is_eq_4():
 
 @pytest.mark.parametrize("setting", [(0, 4, 0.05), (0.5, 0.5, 0.05), (0.5, 0.5, 0.0), (0, 0, 0)])
 def test_asymmetric_loss_and_its_gradient_are_finite_for_any_logit(setting):
-    import tensorflow as tf
-
-    z = tf.constant([[-1000.0, -30, -3, 0, 3, 30, 1000]] * 2)
+    z = np.array([[-1000.0, -30, -3, 0, 3, 30, 1000]] * 2, np.float32)
     y = np.array([[0] * 7, [1] * 7])
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        loss = losses.asymmetric(*setting)(y, z)
-    assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, z)).all()
+    for detached in (False, True):
+        loss = losses.asymmetric(*setting, detached=detached)
+        assert np.isfinite(loss(y, z)).all() and np.isfinite(gradient_of(loss, y, z)).all()
 
 
 def test_joint_loss_equals_a_plain_loop():

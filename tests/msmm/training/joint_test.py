@@ -137,16 +137,17 @@ def test_stages_of_the_paper_record_no_settings_of_extensions(trained_run):
     """Stages that finished before an extension was added stay finished and unchanged."""
     for stage in PAPER_STAGES:
         names = trained_run.stage_record(stage)["settings"]
-        beyond = ("asymmetric", "joint", "groups", "precision")
-        assert not any(name.startswith(beyond) for name in names), stage
+        beyond = ("asymmetric", "joint", "groups", "precision", "bias_init")
+        assert not any(name.startswith(beyond) or name.endswith("_loss") for name in names), stage
 
 
-def test_the_asymmetric_loss_trains_the_classifier_and_is_recorded(trained_run, make_run, capsys):
-    names = {"asymmetric_loss", "asymmetric_gamma_negative"}
+@pytest.mark.parametrize("loss", ["asymmetric", "asymmetric_detached"])
+def test_the_asymmetric_loss_trains_the_classifier_and_is_recorded(trained_run, make_run, capsys, loss):
+    names = {"classifier_loss", "asymmetric_gamma_negative"}
     copy = make_run()
     shutil.copytree(trained_run.workdir, copy.workdir, dirs_exist_ok=True)
     assert not names & copy.stage_record("classifier")["settings"].keys()  # not recorded for it
-    other = make_run(asymmetric_loss=True, asymmetric_gamma_negative=2.0)
+    other = make_run(classifier_loss=loss, asymmetric_gamma_negative=2.0)
     with pytest.raises(UserError, match="asymmetric_gamma_negative=None, and now"):
         stages.train(other, "classifier")
     stages.train(other, "quantity")
@@ -154,7 +155,7 @@ def test_the_asymmetric_loss_trains_the_classifier_and_is_recorded(trained_run, 
     old = copy.stage_record("classifier")["weights"]
     stages.train(other, "classifier", restart=True)
     record = copy.stage_record("classifier")
-    assert record["settings"]["asymmetric_loss"] and record["weights"] != old
+    assert record["settings"]["classifier_loss"] == loss and record["weights"] != old
 
 
 def test_stage_joint_refuses_groups(make_run):
