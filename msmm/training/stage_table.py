@@ -15,6 +15,7 @@ COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patien
 # existed still counts as finished.
 COMMON_OPTIONS = ("precision",)
 ASYMMETRIC = ("asymmetric_loss", "asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
+BEYOND_FINETUNE = ("finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes")
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 
 
@@ -43,7 +44,9 @@ class Stage:
 
 # The heads of single branches are no part of the complete model; they serve rows of Table I (decision 16).
 STAGES: dict[str, Stage] = {
-    "finetune": Stage(("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS),
+    "finetune": Stage(
+        ("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS, BEYOND_FINETUNE
+    ),
     "visual": Stage(
         ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches")
     ),

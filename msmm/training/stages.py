@@ -210,7 +210,8 @@ def recorded_settings(run: Run, stage: str) -> dict:
     """Returns the settings that a stage depends on, by flat name, as JSON holds them."""
     row, values = stage_of(run, stage), flatten(run.config)
     defaults = flatten(Config())
-    names = (*COMMON_SETTINGS, *row.settings, *group_names(run.config, row.group))
+    group = (name for name in group_names(run.config, row.group) if name not in row.options)
+    names = (*COMMON_SETTINGS, *row.settings, *group)
     names += tuple(name for name in (*COMMON_OPTIONS, *row.options) if values[name] != defaults[name])
     settings = {"seed": run.seed} | {name: values[name] for name in names}
     return json.loads(json.dumps(settings))  # tuples to lists, as read back
