@@ -13,6 +13,7 @@ from msmm.core.errors import UserError
 from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.models import losses, optimizers
 from msmm.models.backbone import for_any_size
+from msmm.models.fast_training import accelerated
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
@@ -33,7 +34,7 @@ def make_finetune_task(run: Run) -> Task:
 
     def build():
         backbone, head = build_fresh_parts(run, "finetune", "backbone", "cnn_head")
-        trunk = for_any_size(backbone) if sizes else backbone
+        trunk = for_any_size(accelerated(backbone)) if sizes else accelerated(backbone)
         trunk = recomputed(trunk) if run.config.recompute else trunk
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}
 
@@ -112,7 +113,8 @@ def make_visual_task(run: Run) -> Task:
         inputs, maps = (
             (backbone.input, backbone.output) if backbone else (multi_scale.input, multi_scale.input)
         )
-        return keras.Model(inputs, head(multi_scale(maps))), {"multi_scale": multi_scale, "visual_head": head}
+        fusion = accelerated(multi_scale)
+        return keras.Model(inputs, head(fusion(maps))), {"multi_scale": multi_scale, "visual_head": head}
 
     def batches(epoch, share=WHOLE):
         if views is None:
