@@ -29,6 +29,21 @@ class Finetune(Training):
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(8, "at most, passes over the images; decision 3")
     loss: str = loss_setting()
+    # Beyond the paper: the defaults are the paper's.
+    optimizer: str = setting(
+        "momentum",
+        "momentum (IV-A3), or adamw with cosine decay to 0; for the whole backbone",
+        choices=("momentum", "adamw"),
+    )
+    ema: float = share(
+        0.0, "decay of the moving average of the weights, share kept a step; 0: the last weights"
+    )
+    crop: float = setting(
+        1.0, "smallest share of an image's area that a random crop keeps; 1: whole images", above=0, at_most=1
+    )
+    sizes: tuple = setting(
+        (), "image sizes of the first passes, pixels, multiples of 32; image_size after them"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,10 +19,11 @@ def setting(
     at_least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
     """Returns a dataclass field with its help (unit; source) and the limits of its value."""
-    limits = {"at_least": at_least, "above": above, "below": below, "choices": choices}
+    limits = {"at_least": at_least, "above": above, "below": below, "at_most": at_most, "choices": choices}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
@@ -84,7 +85,9 @@ class FlatSetting:
     def check(self, value) -> None:
         """Raises UserError if a value is outside of the field's limits."""
         limits = self.field.metadata
-        at_least, above, below = (limits.get(name) for name in ("at_least", "above", "below"))
+        at_least, above, below, at_most = (
+            limits.get(name) for name in ("at_least", "above", "below", "at_most")
+        )
         choices = limits.get("choices")
         if choices is not None and value not in choices:
             raise UserError(f"expected {self.name} of {', '.join(choices)}. Received: {value!r}")
@@ -95,6 +98,8 @@ class FlatSetting:
             raise UserError(f"expected {self.name} >= {at_least}. Received: {value}")
         if above is not None and not value > above:
             raise UserError(f"expected {self.name} > {above}. Received: {value}")
+        if at_most is not None and not value <= at_most:
+            raise UserError(f"expected {self.name} <= {at_most}. Received: {value}")
 
 
 def flat_settings(config) -> dict[str, FlatSetting]:

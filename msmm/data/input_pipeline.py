@@ -38,6 +38,19 @@ def epoch_flips(num_rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, 1)).random(num_rows) < 0.5
 
 
+def epoch_crops(num_rows: int, seed: int, epoch: int, smallest: float) -> np.ndarray:
+    """Returns float32 [num_rows, 4]: top, left, height and width of each row's crop, as shares of the image.
+
+    The area is uniform in [smallest, 1] of the image's, the ratio of the two shares log-uniform in
+    [3/4, 4/3] (a share above 1 becomes 1), and the place uniform.
+    """
+    random = np.random.default_rng((seed, epoch, 2))
+    area = random.uniform(smallest, 1, num_rows)
+    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), num_rows))
+    extent = np.minimum(np.sqrt(np.stack([area * ratio, area / ratio], axis=1)), 1)
+    return np.concatenate([random.random((num_rows, 2)) * (1 - extent), extent], axis=1, dtype=np.float32)
+
+
 def batches_of(rows: np.ndarray, batch_size: int, drop_remainder: bool = False) -> Iterator[np.ndarray]:
     """Yields `rows` in batches. `drop_remainder` drops a short last batch, unless it is the only one."""
     for start in range(0, len(rows), batch_size):
@@ -100,7 +113,16 @@ class Images:
         return (x for x, _ in self._stream(rows, flips, batch_size))
 
     def epoch(
-        self, rows: np.ndarray, batch_size: int, seed: int, epoch: int, flip: bool, share: Share = WHOLE
+        self,
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        flip: bool,
+        share: Share = WHOLE,
+        *,
+        crop: float = 1.0,
+        size: int | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (images uint8 [B, S, S, 3], row numbers int64 [B]) of one shuffled epoch.
 
@@ -113,24 +135,32 @@ class Images:
             epoch: number of the epoch, from 0.
             flip: mirror half of the images.
             share: the part of each batch that this worker reads; it decodes no other.
+            crop: smallest share of an image's area that a random crop keeps; 1: whole images.
+            size: S of this epoch, pixels; default the size of the images. Crops and other sizes are read
+                from disk.
         """
         flips = epoch_flips(self.num_rows, seed, epoch) & flip
         whole = batches_of(epoch_rows(rows, seed, epoch), batch_size, drop_remainder=True)
         batches = [share.of(batch) for batch in whole]
-        if self._fits:
+        boxes = epoch_crops(self.num_rows, seed, epoch, crop) if crop < 1 else None
+        size = size or self.size
+        if self._fits and boxes is None and size == self.size:
             return ((self._kept(batch, flips), batch) for batch in batches)
-        return self._stream(np.concatenate(batches), flips, batch_size // share.workers)
+        return self._stream(np.concatenate(batches), flips, batch_size // share.workers, size, boxes)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Returns uint8 [len(rows), S, S, 3] of a few rows, in the order given."""
         return np.concatenate(list(self.ordered(len(rows), rows=rows)))
 
-    def _stream(self, rows: np.ndarray | None, flips: np.ndarray, batch_size: int):
+    def _stream(self, rows: np.ndarray | None, flips: np.ndarray, batch_size: int, size=None, boxes=None):
         """Yields (uint8 [B, S, S, 3], row numbers int64 [B]) of `rows`, or of all, read from disk."""
-        mirrored = tf.constant(flips)
+        mirrored, size = tf.constant(flips), size or self.size
 
         def load(encoded, row):
-            image = preprocessing.load(encoded, self.size)
+            if boxes is None:
+                image = preprocessing.load(encoded, size)
+            else:
+                image = preprocessing.load_region(encoded, tf.gather(boxes, row), size)
             return tf.cond(tf.gather(mirrored, row), lambda: tf.reverse(image, [1]), lambda: image), row
 
         records = self._dataset.read_images(self._split, rows)

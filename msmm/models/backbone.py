@@ -74,7 +74,7 @@ def _trunk(name: str, image_size: int, weights: str):
         return ready_made.application(name, weights, image_size)
     if small:
         *depths, width = map(int, small.groups())
-        trunk, kind = resnet(depths, width, image_size), "caffe"
+        trunk, kind = resnet(depths, width), "caffe"
     elif name.endswith(".keras"):
         trunk, kind = _load(name), "none"
     elif name.startswith(HUB):
@@ -89,15 +89,14 @@ def _trunk(name: str, image_size: int, weights: str):
     return trunk, kind
 
 
-def resnet(depths, width: int, image_size: int) -> keras.Model:
+def resnet(depths, width: int) -> keras.Model:
     """Builds a bottleneck ResNet with keras.applications' structure and layer names.
 
     Args:
         depths: blocks in each of the four stages, (3, 4, 23, 3) for ResNet-101.
         width: channels of the first convolution, 64 for ResNet-101.
-        image_size: S in pixels.
     """
-    image = keras.Input((image_size, image_size, 3))
+    image = keras.Input((None, None, 3))
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
     x = _conv_bn(x, "conv1", width, 7, stride=2, padding="valid")
     x = layers.ReLU(name="conv1_relu")(x)
@@ -124,6 +123,20 @@ def _conv_bn(x, name: str, channels: int, kernel: int, stride: int = 1, padding:
         channels, kernel, strides=stride, padding=padding, kernel_initializer="he_normal", name=f"{name}_conv"
     )(x)
     return layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(x)
+
+
+def for_any_size(backbone: keras.Model) -> keras.Model:
+    """Returns the same backbone, on the same layers, for square images of any side that 32 divides.
+
+    Raises:
+        UserError: its network reads images of one size only.
+    """
+    if backbone.get_layer("maps").input_shape[1] is not None:
+        raise UserError(
+            f"this backbone reads images of {backbone.input_shape[1]} pixels only: leave --finetune_sizes out"
+        )
+    image = keras.Input((None, None, 3), name="image")
+    return keras.models.clone_model(backbone, input_tensors=image, clone_function=lambda layer: layer)
 
 
 def find_taps(trunk: keras.Model) -> list[str | None]:

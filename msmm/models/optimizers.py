@@ -38,6 +38,31 @@ def schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.Lea
     )
 
 
+_ADAMW_WEIGHT_DECAY = 0.01  # times the rate a step; usual
+_ADAMW_CLIP = 5.0  # the largest norm of a gradient; early squared errors of the quantity are large
+
+
+def adamw(learning_rate: float, steps: int, ema: float = 0.0) -> keras.optimizers.Optimizer:
+    """Returns AdamW with cosine decay from `learning_rate` to 0 in `steps` (beyond the paper).
+
+    Biases, batch normalisation and loss weights do not decay.
+
+    Args:
+        learning_rate: of the first step.
+        steps: of the whole training.
+        ema: decay of the moving average of the weights, share kept a step; 0: none.
+    """
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(learning_rate, steps),
+        weight_decay=_ADAMW_WEIGHT_DECAY,
+        global_clipnorm=_ADAMW_CLIP,
+        use_ema=ema > 0,
+        ema_momentum=ema,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_variance"])
+    return optimizer
+
+
 @contextlib.contextmanager
 def averaged(model: keras.Model):
     """Gives a compiled model the moving averages of its weights, if its optimiser keeps them."""

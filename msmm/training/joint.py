@@ -13,10 +13,9 @@ import functools
 import keras
 import numpy as np
 
-from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of
-from msmm.models import losses, one_process
+from msmm.models import losses, one_process, optimizers
 from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
@@ -25,9 +24,6 @@ from msmm.training import frozen_features, model_parts, stage_tasks
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
 from msmm.training.task import Evaluation, Task, TrainingData
-
-_WEIGHT_DECAY = 0.01  # of AdamW, times the rate a step; usual
-_CLIP = 5.0  # the largest norm of a gradient; early squared errors of the quantity are large
 
 
 def make_joint_task(run: Run) -> Task:
@@ -84,7 +80,9 @@ def make_joint_task(run: Run) -> Task:
         JOINT,
         build,
         TrainingData(batches, stage_tasks.steps_per_epoch(run, config.batch_size)),
-        stage_tasks.stage_optimisation(run, JOINT, loss, functools.partial(_make_optimizer, config)),
+        stage_tasks.stage_optimisation(
+            run, JOINT, loss, functools.partial(optimizers.adamw, ema=config.joint.ema)
+        ),
         Evaluation(
             predict,
             truth,
@@ -117,16 +115,3 @@ def _measure(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
     figures = stage_tasks.held_out_figures(truth, _choose_labels(classes, model, outputs))
     quantity = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
     return figures | {"Accuracy": quantity["Accuracy"]}
-
-
-def _make_optimizer(config: Config, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW, whose steps suit parts that the paper gives rates a hundred times apart; cosine decay to 0."""
-    optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(learning_rate, steps),
-        weight_decay=_WEIGHT_DECAY,
-        global_clipnorm=_CLIP,
-        use_ema=config.joint.ema > 0,
-        ema_momentum=config.joint.ema,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_variance"])
-    return optimizer

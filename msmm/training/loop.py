@@ -132,8 +132,15 @@ def build_optimizer(
 def local_steps(task: Task, model: keras.Model) -> Steps:
     """Returns the steps of an epoch in this process."""
 
+    shapes = None
+
     def steps(epoch: int) -> Iterable[tuple[float, int]]:
+        nonlocal shapes
         for x, y in task.data.batches(epoch):
+            # A new size is traced by itself: a graph for all sizes sums in another order, and a training
+            # that resumes would differ from one that has seen the sizes before.
+            if shapes != (now := [array.shape[1:] for array in keras.tree.flatten(x)]):
+                shapes, model.train_function = now, None
             model.reset_metrics()  # or train_on_batch may return a mean over steps
             yield float(model.train_on_batch(x, y)), len(y)
 

@@ -16,6 +16,7 @@ COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patien
 COMMON_OPTIONS = ("precision",)
 ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 CROSS_ENTROPY = "cross_entropy"  # eq. 4, whose stages do not depend on the settings of the other loss
+BEYOND_FINETUNE = ("finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes")
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 
 
@@ -46,7 +47,7 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "finetune": Stage(
         ("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS,
-        ("finetune_loss", *ASYMMETRIC, "bias_init"),
+        ("finetune_loss", *ASYMMETRIC, "bias_init", *BEYOND_FINETUNE),
     ),
     "visual": Stage(
         ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches"),

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
+from msmm.configs.base import Config
+from msmm.core.errors import UserError
 from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
-from msmm.models import heads, losses
+from msmm.models import heads, losses, optimizers
+from msmm.models.backbone import for_any_size
+from msmm.models.fast_training import accelerated
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
@@ -25,19 +29,58 @@ def make_finetune_task(run: Run) -> Task:
     if not run.config.finetune.trunk:
         return _make_head_task(run)
     images, labels = run.images("train"), run.split("train").labels
+    settings = run.config.finetune
+    sizes = _parse_sizes(settings.sizes)
 
     def build():
         backbone, head = build_fresh_parts(run, "finetune", "backbone", "cnn_head")
-        trunk = recomputed(backbone) if run.config.recompute else backbone
+        trunk = for_any_size(accelerated(backbone)) if sizes else accelerated(backbone)
+        trunk = recomputed(trunk) if run.config.recompute else trunk
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}
 
     def batches(epoch, share=WHOLE):
         seed, config = stage_seed(run, "finetune"), run.config
-        shuffled = images.epoch(run.train_rows, config.batch_size, seed, epoch, config.flip, share)
+        size = sizes[epoch] if epoch < len(sizes) else config.image_size
+        shuffled = images.epoch(
+            run.train_rows, config.batch_size, seed, epoch, config.flip, share, crop=settings.crop, size=size
+        )
         return ((x, labels[rows]) for x, rows in shuffled)
 
     predict = functools.partial(predict_held_out_images, run)
-    return _make_classification_task(run, "finetune", build, batches, predict, shareable=True)
+    by_paper = settings.optimizer == "momentum" and not settings.ema
+    task = _make_classification_task(run, "finetune", build, batches, predict, shareable=by_paper)
+    if by_paper:
+        return task
+    optimisation = dataclasses.replace(task.optimisation, make_optimizer=_finetune_optimizer(run.config))
+    return dataclasses.replace(task, optimisation=optimisation)
+
+
+def _parse_sizes(sizes: Sequence) -> tuple[int, ...]:
+    """Returns the setting `finetune_sizes` as integers.
+
+    Raises:
+        UserError: one is not a multiple of 32.
+    """
+    if not all(str(size).isdecimal() and int(size) % 32 == 0 and int(size) > 0 for size in sizes):
+        raise UserError(
+            f"expected multiples of 32, such as 128,160, in --finetune_sizes. Received: "
+            f"{','.join(map(str, sizes))}"
+        )
+    return tuple(map(int, sizes))
+
+
+def _finetune_optimizer(config: Config) -> Callable:
+    """Returns (learning rate, total steps) -> the optimiser of stage finetune, beyond the paper."""
+    settings = config.finetune
+
+    def make(learning_rate: float, steps: int):
+        if settings.optimizer == "adamw":
+            return optimizers.adamw(learning_rate, steps, settings.ema)
+        rate = optimizers.schedule(learning_rate, steps)
+        average = {"use_ema": True, "ema_momentum": settings.ema}
+        return optimizers.Momentum(rate, config.momentum, config.weight_decay, **average)
+
+    return make
 
 
 def _make_head_task(run: Run) -> Task:
@@ -70,7 +113,8 @@ def make_visual_task(run: Run) -> Task:
         inputs, maps = (
             (backbone.input, backbone.output) if backbone else (multi_scale.input, multi_scale.input)
         )
-        return keras.Model(inputs, head(multi_scale(maps))), {"multi_scale": multi_scale, "visual_head": head}
+        fusion = accelerated(multi_scale)
+        return keras.Model(inputs, head(fusion(maps))), {"multi_scale": multi_scale, "visual_head": head}
 
     def batches(epoch, share=WHOLE):
         if views is None:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.data.input_pipeline import Images, Share, batches_of, choose_held_out, epoch_flips, epoch_rows
+from msmm.data import preprocessing
+from msmm.data.input_pipeline import (
+    Images,
+    Share,
+    batches_of,
+    choose_held_out,
+    epoch_crops,
+    epoch_flips,
+    epoch_rows,
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +180,45 @@ def test_shares_of_all_workers_form_the_whole_batch(source, request):
     for batch, parts in zip(full, zip(*shares, strict=True), strict=True):
         for i in range(2):
             np.testing.assert_array_equal(batch[i], np.concatenate([part[i] for part in parts]))
+
+
+def test_crops_lie_within_the_image_and_keep_the_given_share_of_it():
+    boxes = epoch_crops(4000, 0, 3, 0.5)
+    area = boxes[:, 2] * boxes[:, 3]
+    assert (boxes >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= 1 + 1e-6).all()
+    assert 0.43 < area.min() < 0.51 and 0.97 < area.max() <= 1  # below 0.5 where a side became 1
+    assert 0.68 < area.mean() < 0.75
+    ratio = boxes[:, 2] / boxes[:, 3]
+    assert 0.75 - 1e-6 < ratio.min() < 0.8 and 1.25 < ratio.max() < 4 / 3 + 1e-6
+    np.testing.assert_array_equal(boxes, epoch_crops(4000, 0, 3, 0.5))
+    assert (boxes != epoch_crops(4000, 0, 4, 0.5)).any()
+
+
+def test_a_region_equals_the_crop_of_the_decoded_photograph():
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8).repeat(20, 0).repeat(20, 1)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95)
+    box = np.array([0.25, 0.125, 0.5, 0.75], np.float32)  # rows 60 … 180, columns 40 … 280
+    region = preprocessing.load_region(file.getvalue(), box, 64).numpy()
+    with Image.open(file) as image:
+        expected = image.crop((40, 60, 280, 180)).resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.abs(region.astype(int) - np.asarray(expected)).max() <= 3
+    whole = preprocessing.load_region(file.getvalue(), np.array([0, 0, 1, 1], np.float32), 64).numpy()
+    np.testing.assert_array_equal(whole, preprocessing.load(file.getvalue(), 64).numpy())
+
+
+def test_epochs_of_other_sizes_and_crops_have_the_same_order(cached):
+    rows = np.arange(50)
+    plain = np.concatenate([numbers for _, numbers in cached.epoch(rows, 16, 5, 0, True)])
+    for options in ({"size": 64}, {"crop": 0.5}, {"crop": 0.5, "size": 64}):
+        batches = list(cached.epoch(rows, 16, 5, 0, True, **options))
+        np.testing.assert_array_equal(np.concatenate([numbers for _, numbers in batches]), plain)
+        assert batches[0][0].shape == (16, *(2 * [options.get("size", 32)]), 3)
+
+
+def test_workers_crop_as_one_process_does(cached):
+    rows = np.arange(50)
+    whole = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, crop=0.5)]
+    second = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, Share(1, 2), crop=0.5)]
+    for images, half in zip(whole, second, strict=True):
+        np.testing.assert_array_equal(images[8:], half)

@@ -47,7 +47,7 @@ def test_every_bn_layer_has_the_papers_momentum(resnet101):
 
 
 def test_own_resnet_equals_keras_applications():
-    own = backbone.resnet((3, 4, 6, 3), 64, 64)
+    own = backbone.resnet((3, 4, 6, 3), 64)
     reference = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     by_name = {layer.name: layer for layer in reference.layers}
     for layer in own.layers:
@@ -70,7 +70,7 @@ def test_preprocessing_equals_keras_applications(mode):
 
 def test_a_saved_keras_model_can_be_the_backbone(tmp_path, small):
     path = str(tmp_path / "trunk.keras")
-    trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
+    trunk = backbone.resnet((1, 1, 1, 1), 8)
     trunk.save(path)
     by_stride = backbone.build(path, image_size=64)
     named = backbone.build(path, image_size=64, taps=tuple(backbone.find_taps(trunk)))
@@ -82,7 +82,7 @@ def test_a_saved_keras_model_can_be_the_backbone(tmp_path, small):
 
 
 def test_weights_files_are_loaded(tmp_path):
-    trunk = backbone.resnet((1, 1, 1, 1), 8, 64)
+    trunk = backbone.resnet((1, 1, 1, 1), 8)
     trunk.save_weights(tmp_path / "w.weights.h5")
     built = backbone.build("resnet-1-1-1-1-w8", image_size=64, weights=str(tmp_path / "w.weights.h5"))
     loaded = built.get_layer("maps").get_layer("conv1_conv").get_weights()[0]
@@ -105,6 +105,28 @@ def test_weights_files_are_loaded(tmp_path):
 def test_a_wrong_backbone_is_refused_with_the_cause(options, message):
     with pytest.raises(UserError, match=message):
         backbone.build(image_size=64, **options)
+
+
+def test_a_backbone_for_any_size_equals_the_backbone_built_at_that_size(small):
+    other = backbone.build("resnet-1-1-1-1-w8", image_size=96)
+    other.set_weights(small.get_weights())
+    images = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype(np.float32)
+    maps = backbone.for_any_size(small)(images)
+    assert [m.shape[1] for m in maps] == [48, 24, 12, 6, 3]
+    for of_any_size, of_this_size in zip(maps, other(images), strict=True):
+        np.testing.assert_allclose(of_any_size, of_this_size, rtol=1e-5, atol=1e-4)
+
+
+def test_a_backbone_of_one_size_is_refused_at_other_sizes(tmp_path):
+    image = keras.Input((64, 64, 3))
+    maps, x = [], image
+    for channels in (4, 4, 4, 4, 4):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same")(x)
+        maps.append(x)
+    path = str(tmp_path / "fixed.keras")
+    keras.Model(image, x).save(path)
+    with pytest.raises(UserError, match="reads images of 64 pixels only: leave --finetune_sizes out"):
+        backbone.for_any_size(backbone.build(path, image_size=64))
 
 
 def test_an_unreadable_backbone_file_is_refused(tmp_path):

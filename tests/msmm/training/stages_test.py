@@ -330,6 +330,54 @@ def test_callbacks_are_used_only_in_the_named_stage(make_run):
     assert run.stage_record("finetune") and epochs == [names] * 2
 
 
+RECIPE = {
+    "finetune_optimizer": "adamw",
+    "finetune_ema": 0.9,
+    "finetune_crop": 0.5,
+    "finetune_sizes": ("32",),
+    "image_size": 64,
+    "finetune_epochs": 3,
+}
+
+
+def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys):
+    uninterrupted, stopped = make_run("uninterrupted", **RECIPE), make_run("stopped", **RECIPE)
+    stages.train(uninterrupted, "finetune")
+    record = uninterrupted.stage_record("finetune")
+    assert record["settings"]["finetune_sizes"] == ["32"] and record["settings"]["finetune_crop"] == 0.5
+
+    class KillError(Exception):
+        pass
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KillError
+
+    with pytest.raises(KillError):
+        stages.train(stopped, "finetune", callbacks=[Kill()])
+    stages.train(stopped, "finetune")
+    assert "finetune: goes on after epoch 2" in capsys.readouterr().out
+    assert stopped.stage_record("finetune")["weights"] == record["weights"]
+
+
+@pytest.mark.parametrize("setting", ["finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes"])
+def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, setting):
+    plain = make_run("plain", image_size=64, finetune_epochs=2)
+    changed = make_run("changed", image_size=64, finetune_epochs=2, **{setting: RECIPE[setting]})
+    hashes = []
+    for run in (plain, changed):
+        stages.train(run, "finetune")
+        hashes.append(run.stage_record("finetune")["weights"]["backbone"])
+    assert setting not in plain.stage_record("finetune")["settings"]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_size_that_32_does_not_divide_is_refused(make_run):
+    with pytest.raises(UserError, match=r"multiples of 32, .* Received: 100"):
+        stages.train(make_run(finetune_sizes=("100",)), "finetune")
+
+
 def rename_part_as_in_version_0_1_0(run):
     """Renames the files of part quantity_visual as in version 0.1.0."""
     directory = run.stage_directory("quantity_visual")
