@@ -91,6 +91,7 @@ def make_joint_task(run: Run) -> Task:
             measure=functools.partial(_measure, truth),
             select="H-F1",
             choose_labels=functools.partial(_choose_labels, truth.shape[1]),
+            rank_labels=lambda model, outputs: outputs[:, : truth.shape[1]],
             prepare=reestimate if config.bn_batches else None,
         ),
         untrained={"backbone": backbone} if backbone else {},
@@ -114,7 +115,8 @@ def _choose_labels(classes: int, model, outputs: np.ndarray) -> np.ndarray:
 
 def _measure(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
     classes = truth.shape[1]
-    figures = stage_tasks.held_out_figures(truth, _choose_labels(classes, model, outputs))
+    chosen = _choose_labels(classes, model, outputs)
+    figures = stage_tasks.held_out_figures(truth, chosen, outputs[:, :classes])
     quantity = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
     return figures | {"Accuracy": quantity["Accuracy"]}
 

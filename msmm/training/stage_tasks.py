@@ -14,6 +14,7 @@ from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
+from msmm.scoring.ranking_metrics import MEAN_AP, mean_average_precision
 from msmm.training import frozen_features, model_parts
 from msmm.training.run import Run
 from msmm.training.stage_table import settings_group
@@ -184,18 +185,29 @@ def _make_classification_task(
         Evaluation(
             predict,
             truth,
-            measure=lambda model, logits: held_out_figures(truth, choose(model, logits)),
+            measure=lambda model, logits: held_out_figures(truth, choose(model, logits), logits),
             select="H-F1",
             choose_labels=choose,
+            rank_labels=lambda model, logits: logits,
             prepare=prepare,
         ),
     )
 
 
-def held_out_figures(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Returns the figures of a classification stage; truth, chosen: bool [n, C]."""
+def held_out_figures(
+    truth: np.ndarray, chosen: np.ndarray, scores: np.ndarray | None = None
+) -> dict[str, float]:
+    """Returns the figures of a classification stage.
+
+    Args:
+        truth, chosen: bool [n, C].
+        scores: float [n, C], for mAP; None where the method does not score every label.
+    """
     metrics = annotation_metrics(truth, chosen)
-    return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
+    figures = {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
+    if scores is not None and truth.any():  # mAP needs a positive
+        figures[MEAN_AP] = mean_average_precision(truth, scores)
+    return figures
 
 
 def _make_regression_task(run: Run, stage: str, x) -> Task:
