@@ -12,7 +12,7 @@ from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, selection, stage_tasks
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Task, TrainingData
 
@@ -93,18 +93,18 @@ def make_baseline_task(run: Run, name: str) -> Task:
     def measure(model, outputs):
         predictions = predict_labels(model, outputs)
         scores = predictions.scores if scores_labels(method) else None
-        return stage_tasks.held_out_figures(truth, choose_baseline_labels(run, predictions), scores)
+        return selection.held_out_figures(truth, choose_baseline_labels(run, predictions), scores)
 
     return Task(
         name,
         build,
         TrainingData(batches, stage_tasks.steps_per_epoch(run, method.batch_size)),
-        stage_tasks.stage_optimisation(run, name, method.loss, method.optimizer),
+        stage_tasks.stage_optimisation(run, name, method.loss, method.optimizer, on_features=not on_images),
         Evaluation(
             predict,
             method.targets(held_out, np.random.default_rng(seed)),
             measure,
-            select="H-F1",
+            **selection.select_by(run.config, truth, scores_labels(method)),
             choose_labels=lambda model, outputs: choose_baseline_labels(run, predict_labels(model, outputs)),
             rank_labels=rank if scores_labels(method) else None,
         ),

@@ -7,13 +7,17 @@ import dataclasses
 
 from msmm.configs.base import Config
 
+LABEL_SETTINGS = ("k", "selection")
 IMAGE_SETTINGS = (
-    "backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k",
+    "backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum",
+    *LABEL_SETTINGS,
 )  # fmt: skip
 COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
 # Settings that are recorded only if they differ from the default, so that a stage that finished before they
 # existed still counts as finished.
-COMMON_OPTIONS = ("precision",)
+COMMON_OPTIONS = ("precision", "head_schedule")
+# The values of stages that finished before these settings existed.
+FORMER_SETTINGS = {"selection": "h_f1"}
 ASYMMETRIC = ("asymmetric_loss", "asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 
@@ -47,14 +51,14 @@ STAGES: dict[str, Stage] = {
     "visual": Stage(
         ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches")
     ),
-    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", ("k",)),
+    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", LABEL_SETTINGS),
     "classifier": Stage(
-        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", ("k",), ASYMMETRIC
+        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", LABEL_SETTINGS, ASYMMETRIC
     ),
     "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", "quantity"),
     "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", "quantity"),
     # A third branch, which the setting `groups` joins to the others.
-    "groups": Stage(("groups", "groups_head"), (), "eq. 4", "textual", ("k",), of_paper=False),
+    "groups": Stage(("groups", "groups_head"), (), "eq. 4", "textual", LABEL_SETTINGS, of_paper=False),
     # The complete model trained at once.
     "joint": Stage(
         (

@@ -12,10 +12,9 @@ from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.models import losses
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
-from msmm.scoring.metrics import annotation_metrics, quantity_metrics
+from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.scoring.ranking_metrics import MEAN_AP, mean_average_precision
-from msmm.training import frozen_features, model_parts
+from msmm.training import frozen_features, model_parts, selection
 from msmm.training.run import Run
 from msmm.training.stage_table import settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
@@ -166,11 +165,19 @@ def _make_feature_task(run: Run, stage: str, build, x, loss: Callable | None = N
         )
 
     predict = functools.partial(_predict_held_out_rows, run, x)
-    return _make_classification_task(run, stage, build, batches, predict, loss=loss)
+    return _make_classification_task(run, stage, build, batches, predict, loss=loss, on_features=True)
 
 
 def _make_classification_task(
-    run: Run, stage: str, build, batches, predict, prepare=None, loss: Callable | None = None, shareable=False
+    run: Run,
+    stage: str,
+    build,
+    batches,
+    predict,
+    prepare=None,
+    loss: Callable | None = None,
+    shareable=False,
+    on_features=False,
 ) -> Task:
     truth = run.split("train").labels[run.held_out_rows]
 
@@ -181,33 +188,17 @@ def _make_classification_task(
         stage,
         build,
         TrainingData(batches, steps_per_epoch(run, run.config.batch_size), shareable),
-        stage_optimisation(run, stage, loss or losses.sigmoid_cross_entropy),
+        stage_optimisation(run, stage, loss or losses.sigmoid_cross_entropy, on_features=on_features),
         Evaluation(
             predict,
             truth,
-            measure=lambda model, logits: held_out_figures(truth, choose(model, logits), logits),
-            select="H-F1",
+            measure=lambda model, logits: selection.held_out_figures(truth, choose(model, logits), logits),
+            **selection.select_by(run.config, truth),
             choose_labels=choose,
             rank_labels=lambda model, logits: logits,
             prepare=prepare,
         ),
     )
-
-
-def held_out_figures(
-    truth: np.ndarray, chosen: np.ndarray, scores: np.ndarray | None = None
-) -> dict[str, float]:
-    """Returns the figures of a classification stage.
-
-    Args:
-        truth, chosen: bool [n, C].
-        scores: float [n, C], for mAP; None where the method does not score every label.
-    """
-    metrics = annotation_metrics(truth, chosen)
-    figures = {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
-    if scores is not None and truth.any():  # mAP needs a positive
-        figures[MEAN_AP] = mean_average_precision(truth, scores)
-    return figures
 
 
 def _make_regression_task(run: Run, stage: str, x) -> Task:
@@ -230,7 +221,7 @@ def _make_regression_task(run: Run, stage: str, x) -> Task:
         stage,
         build,
         TrainingData(batches, steps_per_epoch(run, run.config.batch_size)),
-        stage_optimisation(run, stage, losses.squared_error),
+        stage_optimisation(run, stage, losses.squared_error, on_features=True),
         Evaluation(
             functools.partial(_predict_held_out_rows, run, x),
             truth,
@@ -241,10 +232,12 @@ def _make_regression_task(run: Run, stage: str, x) -> Task:
     )
 
 
-def stage_optimisation(run: Run, stage: str, loss: Callable, make_optimizer=None) -> Optimisation:
+def stage_optimisation(
+    run: Run, stage: str, loss: Callable, make_optimizer=None, on_features=False
+) -> Optimisation:
     """Returns a stage's optimisation with the learning rate and epochs of its group of settings."""
     settings = getattr(run.config, settings_group(stage))
-    return Optimisation(loss, settings.learning_rate, settings.epochs, make_optimizer)
+    return Optimisation(loss, settings.learning_rate, settings.epochs, make_optimizer, on_features)
 
 
 def steps_per_epoch(run: Run, batch_size: int) -> int:

@@ -36,12 +36,14 @@ class Optimisation:
         learning_rate: initial, a step.
         epochs: at most.
         make_optimizer: (learning rate, total steps) -> optimiser; None: the paper's (IV-A3).
+        on_features: whether the setting `head_schedule` decides when the learning rate drops.
     """
 
     loss: Callable
     learning_rate: float
     epochs: int
     make_optimizer: Callable[[float, int], keras.optimizers.Optimizer] | None = None
+    on_features: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
