@@ -1,4 +1,4 @@
-"""Measures a trained model on a split of its data set: eq. 6-7, and the predicted label quantities.
+"""Measures a trained model on a split of its data set: eq. 6-7, average precision and label quantities.
 
 python -m msmm.evaluate                                the complete model on the test split of `scenes`
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
@@ -102,6 +102,7 @@ def _measure_engine(run, truth, counting_rule: str | None):
     from msmm.inference.agreement import count_borderline
     from msmm.scoring.borderline import BFLOAT16_ROUNDING, ROUNDING
     from msmm.scoring.metrics import annotation_metrics, quantity_metrics
+    from msmm.scoring.ranking_metrics import ranking_metrics
 
     model = engines.load(run.model_directory, str(_ENGINE.value), _ENGINE_PRECISION.value)
     outputs: list = []
@@ -111,7 +112,9 @@ def _measure_engine(run, truth, counting_rule: str | None):
         outputs += model.annotate(images, batch_tags, counting_rule or "regression")
     chosen = np.array([np.isin(run.dataset.labels, output.labels) for output in outputs])
     counts = chosen.sum(axis=1) if counting_rule else np.array([output.quantity for output in outputs])
-    figures = annotation_metrics(truth.labels, chosen) | quantity_metrics(truth.counts, counts)
+    probabilities = np.stack([output.probabilities for output in outputs])
+    figures = annotation_metrics(truth.labels, chosen) | ranking_metrics(truth.labels, probabilities)
+    figures |= quantity_metrics(truth.counts, counts)
     tolerance = BFLOAT16_ROUNDING if _ENGINE_PRECISION.value == "bfloat16" else ROUNDING
     borderline = count_borderline(model, outputs, tags, counting_rule or "regression", tolerance)
     return chosen, figures | {"labels on the border": borderline}

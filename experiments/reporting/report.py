@@ -18,7 +18,10 @@ from msmm.core.files import write_bytes
 from msmm.scoring.metrics import METRICS
 from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 
-_OF_THE_TRUTH = ("mean true", "classes without positives", "variance of true")  # equal in every run
+# Equal in every run.
+_OF_THE_TRUTH = (
+    "mean true", "classes without positives", "variance of true", "training images", "test images",
+)  # fmt: skip
 _DECIMALS = {"MSE": 3, "quantity MSE": 3, "variance of true": 3, "classes never predicted": 1}
 _FLAGS = {True: "yes", False: "no", None: ""}
 _MARKS = "†‡§¶"

@@ -35,6 +35,7 @@ class Table:
     """Rows under a heading that names their source ("Measured" or "Published") and the data set.
 
     columns: names of the shown columns. first: the heading of the column of row names.
+    long: a terminal leaves the table out; the files of a report have it.
     marks: (row name, column), or (row name, "") for a whole row -> footnote.
     """
 
@@ -44,3 +45,4 @@ class Table:
     first: str = "Models"
     marks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    long: bool = False

@@ -16,13 +16,11 @@ from experiments.sections.study import (
     MeasuredRow,
     Section,
     Study,
-    add_ranking_metrics,
     make_table,
     measure_row,
     ranking_table,
 )
 from msmm.baselines.registry import load_baselines
-from msmm.baselines.sequences import Recurrent
 from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
@@ -41,9 +39,6 @@ COUNTS_NOTE = (
     "The quantity comes from MS-CNN+Tags+LQP for a method that reads tags, from MS-CNN+LQP for one that does "
     "not. Not in the paper."
 )
-
-# Method -> the score of probability 0.5, where scores are probabilities of labels or their logits.
-HALF = {"logistic": 0.0, "sinn": 0.0, "tag_neighbour": 0.5}
 DECODERS_NOTE = "Recurrent methods score only the labels that they emit, so they have no mAP."
 
 
@@ -63,9 +58,9 @@ def comparison_section(study: Study, number: str) -> Section:
     rows = ours | own_counts
     ranked = {OURS: ours[OURS]}
     for name in rankers:
-        if not issubclass(BASELINES[name], Recurrent):
-            title, half = BASELINES[name].title, HALF.get(name)
-            ranked[title] = add_ranking_metrics(own_counts[title], study.truth, predictions[name], half)
+        if baseline_tasks.scores_labels(BASELINES[name]):
+            title = BASELINES[name].title
+            ranked[title] = _add_ranking(study, name, own_counts[title], predictions[name])
     return Section(
         tables=[
             make_table(f"Measured: the rows of Table {number}, {study.description}", rows, first="Methods"),
@@ -126,6 +121,16 @@ def _measure(
         quantity=counts is not None or predictions[0].counts is not None,
         upper_bound=counts is _true_counts,
     )
+
+
+def _add_ranking(
+    study: Study, name: str, row: MeasuredRow, predictions: Sequence[Predictions]
+) -> MeasuredRow:
+    rankings = [
+        baseline_tasks.measure_ranking(run, name, study.truth, p)
+        for run, p in zip(study.runs, predictions, strict=True)
+    ]
+    return dataclasses.replace(row, metrics=[m | r for m, r in zip(row.metrics, rankings, strict=True)])
 
 
 def _our_counts(run: Run, reads_tags: bool) -> np.ndarray:

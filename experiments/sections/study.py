@@ -15,8 +15,7 @@ from experiments.reporting.table import Row, Table
 from msmm import configs
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
-from msmm.scoring.predictions import Predictions
-from msmm.scoring.ranking_metrics import RANKING_METRICS, ranking_metrics
+from msmm.scoring.ranking_metrics import RANKING_METRICS, average_precision
 from msmm.training import frozen_features, row_table, table_rows
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_STAGES
@@ -133,10 +132,8 @@ def train_and_measure(runs: Sequence[Run]) -> Study:
         for stage in PAPER_STAGES:
             train(run, stage)
         for name, variant in variants.items():
-            chosen, metrics = table_rows.measure_row(run, variant)
-            scores = table_rows.predict_probabilities(run, variant, "test")
-            measured[name][0].append(chosen)
-            measured[name][1].append(metrics | ranking_metrics(run.split("test").labels, scores))
+            for collected, value in zip(measured[name], table_rows.measure_row(run, variant), strict=True):
+                collected.append(value)
         table_rows.save_model(run)
         if run.config.finetune.trunk:  # another seed has another trunk
             frozen_features.discard_maps(run)
@@ -163,14 +160,7 @@ def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table
     return Table(heading, table_rows, **fields)
 
 
-def add_ranking_metrics(
-    row: MeasuredRow, truth: np.ndarray, predictions: Sequence[Predictions], half: float | None
-) -> MeasuredRow:
-    """Adds `ranking_metrics` to a row, from predictions per seed; `half` is the score of probability 0.5."""
-    rankings = [ranking_metrics(truth, p.scores, half) for p in predictions]
-    return dataclasses.replace(row, metrics=[m | r for m, r in zip(row.metrics, rankings, strict=True)])
-
-
+CLASS_HEADING = "Measured: average precision by class"
 RANKING_NOTE = (
     "mAP: mean over the classes with a positive of average precision, equal scores as one threshold "
     "(scikit-learn's rule). C-F1 and I-F1 at p 0.5: eq. 6 for all labels of a probability above 0.5."
@@ -182,6 +172,39 @@ def ranking_table(rows: Mapping[str, MeasuredRow], first: str = "Models", notes:
     table = [Row(name, row.metrics) for name, row in rows.items()]
     heading = "Measured: ranking of the labels, not in the paper's table"
     return Table(heading, table, RANKING_METRICS, first, notes=[RANKING_NOTE, *notes])
+
+
+def class_table(study: Study, names: Sequence[str]) -> Table:
+    """Makes the table of the average precision of every class, for the classifiers of some rows.
+
+    names: rows of `row_table`, a column each.
+    """
+    run = study.run
+    train, test = run.split("train").labels.sum(axis=0), study.truth.sum(axis=0)
+    variants = row_table.TABLE_ROWS | row_table.TAGS_ONLY
+    by_seed = [
+        {
+            f"AP {name}": average_precision(
+                study.truth, table_rows.predict_probabilities(each, variants[name], "test")
+            )
+            for name in names
+        }
+        for each in study.runs
+    ]
+    rows = [
+        Row(
+            label,
+            [
+                {"training images": int(train[j]), "test images": int(test[j])}
+                | {column: float(ap[j]) for column, ap in seed.items() if test[j]}
+                for seed in by_seed
+            ],
+        )
+        for j, label in enumerate(run.dataset.labels)
+    ]
+    columns = ("training images", "test images", *by_seed[0])
+    note = "Average precision (AP, %) on the test images; — where no test image has the class."
+    return Table(CLASS_HEADING, rows, columns, "Class", notes=[note], long=True)
 
 
 def package_versions() -> dict[str, str]:
@@ -220,7 +243,8 @@ def _clock(seconds: float) -> str:
 def publish(page: Report, workdir: pathlib.Path, stem: str, model: pathlib.Path | None = None) -> None:
     """Writes a report to <workdir>/<stem>/ and prints its tables, its claims and the paths of all output."""
     paths = report.write_report(page, workdir / stem, stem)
-    short = dataclasses.replace(page, figures=(), settings=(), versions={}, command="")
+    tables = [table for table in page.tables if not table.long]
+    short = dataclasses.replace(page, tables=tables, figures=(), settings=(), versions={}, command="")
     print(f"\n{report.as_text(short)}\n")
     print(f"report:      {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
     print(f"tensorboard: tensorboard --logdir={workdir}")

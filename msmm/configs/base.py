@@ -130,8 +130,21 @@ class Config(Baselines):
     held_out: int = setting(
         5000, "training images kept for selection, at most a tenth; decision 25", at_least=1
     )
+    selection: str = setting(
+        "map",
+        "held-out figure that chooses the kept epoch of a classifier: loss, map or h_f1; decision 25",
+        choices=("loss", "map", "h_f1"),
+    )
     patience: int = setting(
-        5, "epochs without a better held-out value before a stage stops; decision 3", at_least=1
+        5,
+        "epochs without a better held-out value before a stage stops, once its rate dropped; decision 3",
+        at_least=1,
+    )
+    head_schedule: str = setting(
+        "step",
+        "when the rate of heads on fixed features drops: step (at two thirds of the epochs) or plateau "
+        "(after `patience` epochs, if earlier); decision 4",
+        choices=("step", "plateau"),
     )
     k: int = setting(3, "labels per image where quantity is not predicted; decision 24", at_least=1)
     bias_init: str = setting(

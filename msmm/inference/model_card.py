@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from msmm.scoring.metrics import METRICS
+from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 
 TYPES = {"P": "precision", "R": "recall", "F1": "f1"}  # names of Hugging Face's metrics
 WEAKEST = 5  # number of classes in the list of the weakest
@@ -38,6 +39,8 @@ def model_card(info: dict, labels: Sequence[str], tags: Sequence[str]) -> str:
 def _front_matter(info: dict) -> str:
     dataset, test = info["dataset"], info["test"]
     metrics = [(TYPES[name.split("-")[1]], name, test[name]) for name in METRICS]
+    if MEAN_AP in test:
+        metrics.append(("mean_average_precision", MEAN_AP, test[MEAN_AP]))
     if "Accuracy" in test:
         metrics += [("accuracy", "label quantity accuracy", test["Accuracy"]),
                     ("mse", "label quantity MSE", test["MSE"])]  # fmt: skip
@@ -106,14 +109,24 @@ def _data(info: dict, labels: Sequence[str]) -> str:
         f"seed {info['seed']}, msmm {info['msmm']}"
     )
     versions = "".join(f", {name} {version}" for name, version in info.get("versions", {}).items())
+    text = f"{text}{versions}. All settings are in `model.json`."
+    classes = info.get("classes", [])
+    with_ap = any("AP" in c for c in classes)  # models of 0.1.0 have none
     rows = [
-        f"| {_plain(label)} | {c['train']:,} | {c['test']:,} | {c['F1']:.1f} |"
-        for label, c in zip(labels, info.get("classes", []), strict=False)
+        f"| {_plain(label)} | {c['train']:,} | {c['test']:,} | {c['F1']:.1f} |" + f" {_ap(c)} |" * with_ap
+        for label, c in zip(labels, classes, strict=False)
     ]
-    table = "| class | training images | test images | F1 (%) |\n| --- | ---: | ---: | ---: |\n"
-    return f"{text}{versions}. All settings are in `model.json`." + (
-        "\n\n" + table + "\n".join(rows) if rows else ""
-    )
+    table = [
+        "| class | training images | test images | F1 (%) |" + " AP (%) |" * with_ap,
+        "| --- | ---: | ---: | ---: |" + " ---: |" * with_ap,
+    ]
+    return text + ("\n\n" + "\n".join(table + rows) if rows else "")
+
+
+def _ap(measured: dict) -> str:
+    """Returns the average precision of a class; a class without a test image has none."""
+    value = measured.get("AP")
+    return "—" if value is None else f"{value:.1f}"
 
 
 def _numbers(info: dict) -> str:
@@ -130,9 +143,25 @@ def _numbers(info: dict) -> str:
         "with the label quantity of the regressor, or of the counting rule that `annotate` uses:\n",
         f"| test images | {' | '.join(METRICS)} |",
         "| --- |" + " ---: |" * len(METRICS),
-        *(f"| {name} | {' | '.join(f'{figures[f]:.2f}' for f in METRICS)} |" for name, figures in rows),
+        *_cells(rows, METRICS),
     ]
+    ranked = [(name, figures) for name, figures in rows if MEAN_AP in figures]
+    if ranked:
+        lines += [
+            "\nThe ranking of the labels: mean average precision (equal scores are one threshold), and F1 of "
+            "all labels of a probability above 0.5:\n",
+            f"| test images | {' | '.join(RANKING_METRICS)} |",
+            "| --- |" + " ---: |" * len(RANKING_METRICS),
+            *_cells(ranked, RANKING_METRICS),
+        ]
     return "\n".join(lines)
+
+
+def _cells(rows: Sequence[tuple[str, dict]], names: Sequence[str]) -> list[str]:
+    """Returns lines of a Markdown table, one per row."""
+    return [
+        f"| {title} | {' | '.join(f'{figures[name]:.2f}' for name in names)} |" for title, figures in rows
+    ]
 
 
 def _limits(info: dict, labels: Sequence[str]) -> str:

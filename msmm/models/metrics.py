@@ -1,9 +1,25 @@
-"""H-F1 as a Keras metric, for `compile`; `msmm.scoring.metrics` has its formula and the metrics of tables."""
+"""The metrics for users, `msmm.metrics`: those of the tables on NumPy arrays, and H-F1 as a Keras metric.
+
+`annotation_metrics` computes eq. 6-7, `quantity_metrics` the accuracy and MSE of label quantities, and
+`average_precision`, `mean_average_precision` and `ranking_metrics` what the paper does not print. Equal
+scores of average precision are one threshold, as in scikit-learn; `ties="rows"` ranks the lower row first.
+"""
 
 import keras
 from keras import ops
 
-from msmm.scoring.metrics import figures_of_counts
+from msmm.scoring.metrics import annotation_metrics, figures_of_counts, per_class_f1, quantity_metrics
+from msmm.scoring.ranking_metrics import average_precision, mean_average_precision, ranking_metrics
+
+__all__ = [
+    "TopKHF1",
+    "annotation_metrics",
+    "average_precision",
+    "mean_average_precision",
+    "per_class_f1",
+    "quantity_metrics",
+    "ranking_metrics",
+]
 
 
 @keras.saving.register_keras_serializable("msmm")

@@ -63,11 +63,27 @@ def adamw(learning_rate: float, steps: int, ema: float = 0.0) -> keras.optimizer
     return optimizer
 
 
+def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Returns whether the learning rate of an optimiser follows a schedule, not a variable."""
+    return isinstance(_unwrap(optimizer).get_config()["learning_rate"], dict)
+
+
+def without_schedule(
+    optimizer: keras.optimizers.Optimizer, learning_rate: float
+) -> keras.optimizers.Optimizer:
+    """Returns an equal optimiser, not yet built, with a learning rate that can be assigned."""
+    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": learning_rate})
+
+
+def _unwrap(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimiser inside of a loss scaling."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 @contextlib.contextmanager
 def averaged(model: keras.Model):
     """Gives a compiled model the moving averages of its weights, if its optimiser keeps them."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of loss scaling
-    if not optimizer.use_ema:
+    if not _unwrap(model.optimizer).use_ema:
         yield
         return
     means = keras.callbacks.SwapEMAWeights()

@@ -11,7 +11,7 @@ from msmm.quantities.counting_rules import CountingRule
 from msmm.quantities.cross_validation import choose_out_of_fold
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
-from msmm.scoring.bootstrap import metric_gain
+from msmm.scoring.bootstrap import LEVEL, metric_gain
 from msmm.scoring.borderline import ROUNDING, first_best, is_better
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions
@@ -84,8 +84,9 @@ def _restore_rule(name: str, values: dict) -> CountingRule:
 def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
     """Fits every counting rule on held-out images, and chooses one on them alone.
 
-    The choice is `PREFERRED` unless another rule is better beyond doubt: the 95 % interval of its gain in
-    cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Of several such rules
+    The choice is `PREFERRED` unless another rule is better beyond doubt: the interval of its gain in
+    cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Its level is 95 % for
+    all rules together (Bonferroni: 99.4 % for each of eight). Of several such rules
     the best is chosen, of equal ones the first of the registry, which goes from simple to elaborate. Taking
     the highest H-F1 of nine instead adds more noise than it gains (docs/research/how_many_labels.md). Below
     `ENOUGH` images the choice is `PREFERRED_OF_FEW`.
@@ -102,13 +103,13 @@ def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
         name: float(np.mean([annotation_metrics(held_out.labels, c)["H-F1"] for c in sets]))
         for name, sets in chosen.items()
     }
-    better = [
-        name
-        for name in kinds
-        if is_better(h_f1[name], h_f1[PREFERRED])
-        and metric_gain(held_out.labels, chosen[PREFERRED], chosen[name], seeds_vary=False).interval[0]
-        > ROUNDING
-    ]
+    level = 1 - (1 - LEVEL) / (len(kinds) - 1)
+
+    def least_gain(name):
+        gain = metric_gain(held_out.labels, chosen[PREFERRED], chosen[name], seeds_vary=False, level=level)
+        return gain.interval[0]
+
+    better = [n for n in kinds if is_better(h_f1[n], h_f1[PREFERRED]) and least_gain(n) > ROUNDING]
     candidates = better or [PREFERRED]
     best = candidates[first_best([h_f1[name] for name in candidates])]
     return FittedCountingRules(rules, best, h_f1, len(held_out.raw))

@@ -19,6 +19,7 @@ one subtracts it.
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,6 @@ from msmm.scoring.metrics import METRICS, as_indicators, figures_of_counts
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_NORMAL_QUANTILE = 1.959964  # at (1 + LEVEL) / 2
 _WEIGHTS_PER_BLOCK = 2**22  # 16 MiB of float32 bootstrap weights at a time
 
 
@@ -51,6 +51,7 @@ def metric_gain(
     resamples: int = RESAMPLES,
     seed: int = 0,
     seeds_vary: bool = True,
+    level: float = LEVEL,
 ) -> Gain:
     """Measures the metric of `better` minus the metric of `worse`.
 
@@ -62,6 +63,7 @@ def metric_gain(
         seed: of the draws, which are a function of the arguments alone.
         seeds_vary: whether other seeds belong to the noise. Not so for repeats of one measurement, such as a
             cross-validation with other folds: only their mean counts.
+        level: of the interval; more where several gains are judged at once.
 
     Returns:
         The gain in percentage points.
@@ -77,7 +79,7 @@ def metric_gain(
     weights = _image_weights(rng, len(truth), resamples)
     values = _metric_on_draws(truth, [*worse, *better], metric, weights, resamples)
     gains = values[:, len(worse) :] - values[:, : len(worse)]
-    return _gain(gains, rng, seeds_vary)
+    return _gain(gains, rng, seeds_vary, level)
 
 
 def mean_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Gain:
@@ -130,7 +132,9 @@ def _metric_on_draws(
     return values
 
 
-def _gain(values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True) -> Gain:
+def _gain(
+    values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True, level: float = LEVEL
+) -> Gain:
     """The gain from its values [1 + R, S] per draw and seed, the first row of which is all images once."""
     per_seed, draws = values[0], values[1:]
     num_seeds = len(per_seed)
@@ -140,17 +144,18 @@ def _gain(values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True)
         if by_seeds > 0:
             center, normal = means.mean(), rng.standard_normal(len(means))
             freedom = (num_seeds - 1) * (1 + by_images / by_seeds) ** 2
-            means = center + _widening(freedom) * (means - center + np.sqrt(by_seeds) * normal)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            means = center + _widening(freedom, level) * (means - center + np.sqrt(by_seeds) * normal)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = per_seed.mean()
     return Gain(tuple(map(float, per_seed)), (float(2 * mean - high), float(2 * mean - low)))
 
 
-def _widening(freedom: float) -> float:
-    """Returns the 97.5 % quantile of Student's t divided by the same quantile of the normal distribution."""
+def _widening(freedom: float, level: float = LEVEL) -> float:
+    """Returns the upper end of an interval of Student's t, divided by that of the normal distribution."""
     freedom = min(freedom, 1e6)
-    x = np.linspace(0, 20, 20_001)
+    x = np.linspace(0, 200, 200_001)
     logarithm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - np.log(freedom * np.pi) / 2
     density = np.exp(logarithm - (freedom + 1) / 2 * np.log1p(x**2 / freedom))
     cumulative = np.cumsum((density[1:] + density[:-1]) / 2) * x[1]
-    return float(np.interp(LEVEL / 2, cumulative, x[1:]) / _NORMAL_QUANTILE)
+    normal = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    return float(np.interp(level / 2, cumulative, x[1:]) / normal)

@@ -7,12 +7,17 @@ import numpy as np
 
 from msmm.baselines.baseline import Baseline, Examples, predict_arrays
 from msmm.baselines.registry import load_baseline
+from msmm.baselines.sequences import Recurrent
 from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.scoring.ranking_metrics import ranking_metrics
+from msmm.training import frozen_features, model_parts, selection, stage_tasks
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
+
+# Method -> the score of probability 0.5, where scores are probabilities of labels or their logits.
+HALF = {"logistic": 0.0, "sinn": 0.0, "tag_neighbour": 0.5}
 
 
 def choose_trunk(run: Run, name: str) -> str:
@@ -79,16 +84,25 @@ def make_baseline_task(run: Run, name: str) -> Task:
             return stage_tasks.predict_held_out_images(run, model)
         return predict_arrays(model, method.inputs(held_out, None, np.random.default_rng(seed)))
 
-    def choose(model, outputs):
-        predictions = method.decode(outputs) if on_images else method.predict(model, "train", held_out)
-        return choose_baseline_labels(run, predictions)
+    def predict_labels(model, outputs):
+        return method.decode(outputs) if on_images else method.predict(model, "train", held_out)
+
+    def rank(model, outputs):
+        return predict_labels(model, outputs).scores
+
+    def measure(model, outputs):
+        predictions = predict_labels(model, outputs)
+        scores = predictions.scores if scores_labels(method) else None
+        return selection.held_out_figures(truth, choose_baseline_labels(run, predictions), scores)
 
     grid, penalties = None, method.penalties()
     optimisation = Optimisation(method.loss, learning_rate=0.0, epochs=len(penalties))
     if penalties:
         grid = Grid(penalties, method.solve)
     else:
-        optimisation = stage_tasks.stage_optimisation(run, name, method.loss, method.optimizer)
+        optimisation = stage_tasks.stage_optimisation(
+            run, name, method.loss, method.optimizer, on_features=not on_images
+        )
     return Task(
         name,
         build,
@@ -97,9 +111,10 @@ def make_baseline_task(run: Run, name: str) -> Task:
         Evaluation(
             predict,
             method.targets(held_out, np.random.default_rng(seed)),
-            measure=lambda model, outputs: stage_tasks.held_out_figures(truth, choose(model, outputs)),
-            select="H-F1",
-            choose_labels=choose,
+            measure,
+            **selection.select_by(run.config, truth, scores_labels(method)),
+            choose_labels=lambda model, outputs: choose_baseline_labels(run, predict_labels(model, outputs)),
+            rank_labels=rank if scores_labels(method) else None,
         ),
         grid=grid,
     )
@@ -124,8 +139,28 @@ def predict_baseline(run: Run, name: str, split: str = "test") -> Predictions:
 
 def measure_baseline(run: Run, name: str, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
     """Returns the labels that a baseline chooses (its own number, or k), bool [N, C], and its figures."""
-    chosen = choose_baseline_labels(run, predict_baseline(run, name, split))
-    return chosen, annotation_metrics(run.split(split).labels, chosen)
+    predictions, truth = predict_baseline(run, name, split), run.split(split).labels
+    chosen = choose_baseline_labels(run, predictions)
+    return chosen, annotation_metrics(truth, chosen) | measure_ranking(run, name, truth, predictions)
+
+
+def measure_ranking(run: Run, name: str, truth: np.ndarray, predictions: Predictions) -> dict[str, float]:
+    """Returns `ranking_metrics` of a baseline's predictions; none of a method that emits sequences.
+
+    truth: bool [N, C].
+    """
+    if not scores_labels(load_baseline(name, run.config)):
+        return {}
+    return ranking_metrics(truth, predictions.scores, HALF.get(name))
+
+
+def scores_labels(method: Baseline | type[Baseline]) -> bool:
+    """Returns whether a method scores every label of every image on one scale, as average precision needs.
+
+    The recurrent methods emit labels and score only these, by their rank.
+    """
+    kind = method if isinstance(method, type) else type(method)
+    return not issubclass(kind, Recurrent)
 
 
 def choose_baseline_labels(run: Run, predictions: Predictions) -> np.ndarray:

@@ -3,8 +3,8 @@
 Algorithm 1 trains part after part, for fear of overfitting, and the paper leaves a single process to others.
 Here trunk, fusion, MLP and heads train together by `losses.multi_task`. Four measures work against
 overfitting: images are mirrored, heads have dropout on the features (`joint_dropout`), the exponential moving
-average of the weights is kept (`joint_ema`), and the kept epoch has the best held-out H-F1 with predicted
-quantities. The heads on f_v alone, for images without tags, train beside the others. A trunk that
+average of the weights is kept (`joint_ema`), and the kept epoch is the best on held-out images by the setting
+`selection`. The heads on f_v alone, for images without tags, train beside the others. A trunk that
 `finetune_trunk` freezes stays as it is.
 """
 
@@ -20,7 +20,7 @@ from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, selection, stage_tasks
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
 from msmm.training.task import Evaluation, Task, TrainingData
@@ -87,8 +87,9 @@ def make_joint_task(run: Run) -> Task:
             predict,
             truth,
             measure=functools.partial(_measure, truth),
-            select="H-F1",
+            **selection.select_by(config, truth),
             choose_labels=functools.partial(_choose_labels, truth.shape[1]),
+            rank_labels=lambda model, outputs: outputs[:, : truth.shape[1]],
             prepare=reestimate if config.bn_batches else None,
         ),
         untrained={"backbone": backbone} if backbone else {},
@@ -112,6 +113,7 @@ def _choose_labels(classes: int, model, outputs: np.ndarray) -> np.ndarray:
 
 def _measure(truth: np.ndarray, model, outputs: np.ndarray) -> dict[str, float]:
     classes = truth.shape[1]
-    figures = stage_tasks.held_out_figures(truth, _choose_labels(classes, model, outputs))
+    chosen = _choose_labels(classes, model, outputs)
+    figures = selection.held_out_figures(truth, chosen, outputs[:, :classes])
     quantity = quantity_metrics(truth.sum(axis=1), outputs[:, classes])
     return figures | {"Accuracy": quantity["Accuracy"]}

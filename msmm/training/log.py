@@ -49,14 +49,17 @@ class TrainingLog:
         with self._writer.as_default(step=0):
             tf.summary.graph(traced.graph)
 
-    def per_class(self, step: int, labels, f1) -> None:
-        """Writes the F1 of every class, in percent, [C]: a bar chart and a table, the best class first."""
-        order = np.argsort(-np.asarray(f1), kind="stable")
-        names, values = [labels[i] for i in order], [float(f1[i]) for i in order]
-        rows = [f"| {name} | {value:.2f} |" for name, value in zip(names, values, strict=True)]
+    def per_class(self, step: int, labels, percent, name: str = "F1") -> None:
+        """Writes a figure of every class, [C]: a bar chart and a table, the best class first.
+
+        percent: of each class; NaN where a class has none, which leaves it out.
+        """
+        known = [i for i in np.argsort(-np.asarray(percent), kind="stable") if not np.isnan(percent[i])]
+        names, values = [labels[i] for i in known], [float(percent[i]) for i in known]
+        rows = [f"| {label} | {value:.2f} |" for label, value in zip(names, values, strict=True)]
         with self._writer.as_default(step=step):
-            tf.summary.image("F1 by class (%)", np.asarray(bar_chart(names, values))[None])
-            tf.summary.text("F1 by class", "\n".join(["| class | F1 (%) |", "|---|---|", *rows]))
+            tf.summary.image(f"{name} by class (%)", np.asarray(bar_chart(names, values))[None])
+            tf.summary.text(f"{name} by class", "\n".join([f"| class | {name} (%) |", "|---|---|", *rows]))
 
     def examples(self, step: int, images, captions) -> None:
         """Writes images uint8 [n, S, S, 3] over their captions, which `label_lines` returns."""

@@ -124,9 +124,16 @@ def build_optimizer(
     else:
         rate = optimizers.schedule(learning_rate, steps)
         optimizer = optimizers.Momentum(rate, config.momentum, weight_decay)
+    if _drops_on_plateau(task, config):
+        optimizer = optimizers.without_schedule(optimizer, learning_rate)
     if config.precision == "float16":  # without loss scaling the smallest gradients would be 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _drops_on_plateau(task: Task, config: Config) -> bool:
+    """Returns whether the loop drops the learning rate, not a schedule (decision 4)."""
+    return task.optimisation.on_features and config.head_schedule == "plateau"
 
 
 def local_steps(task: Task, model: keras.Model) -> Steps:
@@ -163,9 +170,15 @@ class _Training:
     def __post_init__(self):
         self.variables = [v for part in self.parts.values() for v in part.variables]
         self.best = values_of(self.variables)
+        by_schedule = optimizers.has_schedule(self.model.optimizer)
+        self.drops = by_schedule or _drops_on_plateau(self.task, self.config)
 
     def run(self, progress: Progress, log: TrainingLog) -> None:
-        """Trains until the last epoch, `patience` epochs without a better value, or a callback's stop."""
+        """Trains until the last epoch, a callback's stop, or `patience` epochs without a better value.
+
+        These epochs count from the drop of the learning rate on, so a stage never stops before it. A constant
+        rate, which an optimiser may have, never drops.
+        """
         optimisation = self.task.optimisation
         callbacks = keras.callbacks.CallbackList(
             list(self.callbacks),
@@ -180,7 +193,7 @@ class _Training:
         try:
             while (
                 progress.epoch < optimisation.epochs
-                and progress.epoch - progress.best_epoch < self.config.patience
+                and not (self._on_plateau(progress) and (progress.drop is not None or not self.drops))
                 and not self.model.stop_training
             ):
                 logs = self._run_epoch(progress, log, callbacks)
@@ -188,6 +201,18 @@ class _Training:
             callbacks.on_train_end(logs)
             raise
         callbacks.on_train_end(logs)
+
+    def _on_plateau(self, progress: Progress) -> bool:
+        """Returns whether `patience` epochs since the best one, or since the rate dropped, were no better."""
+        return progress.epoch - max(progress.best_epoch, progress.drop or 0) >= self.config.patience
+
+    def _drop_learning_rate(self, progress: Progress) -> None:
+        """Divides the learning rate of a head on features by 10, once: on a plateau, or at two thirds."""
+        if progress.drop is not None or not _drops_on_plateau(self.task, self.config):
+            return
+        if self._on_plateau(progress) or progress.epoch >= max(1, self.task.optimisation.epochs * 2 // 3):
+            self.model.optimizer.learning_rate = progress.learning_rate / 10
+            progress.drop = progress.epoch
 
     def _run_epoch(self, progress: Progress, log: TrainingLog, callbacks) -> dict:
         """Trains and evaluates one epoch, saves the state, and returns the epoch's logs."""
@@ -209,10 +234,13 @@ class _Training:
         train = {"loss": loss, "learning rate": rate, "images per second": speed}
         progress.history.append({"epoch": progress.epoch, "train": train, "held-out": figures})
         progress.seconds += time.monotonic() - started
+        if progress.drop is None and rate < 0.99 * progress.learning_rate:  # by its schedule
+            progress.drop = progress.epoch - 1
         log.epoch(progress.epoch, train, figures)
         logs = {"loss": loss, "learning_rate": rate} | {f"val_{key}": v for key, v in figures.items()}
         callbacks.on_epoch_end(progress.epoch - 1, logs)
         progress.stopped = bool(self.model.stop_training)
+        self._drop_learning_rate(progress)
         self._save(progress)
         shown = "  ".join(f"{key} {value:.2f}" for key, value in figures.items())
         print(

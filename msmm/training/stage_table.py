@@ -7,13 +7,17 @@ import dataclasses
 
 from msmm.configs.base import Config
 
+LABEL_SETTINGS = ("k", "selection")
 IMAGE_SETTINGS = (
-    "backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum", "k",
+    "backbone", "weights", "backbone_taps", "preprocessing", "image_size", "flip", "bn_momentum",
+    *LABEL_SETTINGS,
 )  # fmt: skip
 COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patience")
 # Settings that are recorded only if they differ from the default, so that a stage that finished before they
 # existed still counts as finished.
-COMMON_OPTIONS = ("precision",)
+COMMON_OPTIONS = ("precision", "head_schedule")
+# The values of stages that finished before these settings existed.
+FORMER_SETTINGS = {"selection": "h_f1"}
 ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 CROSS_ENTROPY = "cross_entropy"  # eq. 4, whose stages do not depend on the settings of the other loss
 BEYOND_FINETUNE = ("finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes")
@@ -53,16 +57,16 @@ STAGES: dict[str, Stage] = {
         ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches"),
         ("visual_loss", *ASYMMETRIC),
     ),
-    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", ("k",), ("bias_init",)),
+    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", LABEL_SETTINGS, ("bias_init",)),
     "classifier": Stage(
-        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", ("k",),
+        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", LABEL_SETTINGS,
         ("classifier_loss", *ASYMMETRIC, "bias_init"),
     ),
     "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", "quantity"),
     "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", "quantity"),
     # A third branch, which the setting `groups` joins to the others.
     "groups": Stage(
-        ("groups", "groups_head"), (), "eq. 4", "textual", ("k",), ("bias_init",), of_paper=False
+        ("groups", "groups_head"), (), "eq. 4", "textual", LABEL_SETTINGS, ("bias_init",), of_paper=False
     ),
     # The complete model trained at once.
     "joint": Stage(

@@ -16,9 +16,9 @@ from msmm.models.backbone import for_any_size
 from msmm.models.fast_training import accelerated
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
-from msmm.scoring.metrics import annotation_metrics, quantity_metrics
+from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import frozen_features, model_parts
+from msmm.training import frozen_features, model_parts, selection
 from msmm.training.run import Run
 from msmm.training.stage_table import CROSS_ENTROPY, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
@@ -214,11 +214,11 @@ def _make_feature_task(run: Run, stage: str, build, x) -> Task:
         )
 
     predict = functools.partial(_predict_held_out_rows, run, x)
-    return _make_classification_task(run, stage, build, batches, predict)
+    return _make_classification_task(run, stage, build, batches, predict, on_features=True)
 
 
 def _make_classification_task(
-    run: Run, stage: str, build, batches, predict, prepare=None, shareable=False
+    run: Run, stage: str, build, batches, predict, prepare=None, shareable=False, on_features=False
 ) -> Task:
     truth = run.split("train").labels[run.held_out_rows]
 
@@ -229,22 +229,17 @@ def _make_classification_task(
         stage,
         build,
         TrainingData(batches, steps_per_epoch(run, run.config.batch_size), shareable),
-        stage_optimisation(run, stage, classification_loss(run, stage)),
+        stage_optimisation(run, stage, classification_loss(run, stage), on_features=on_features),
         Evaluation(
             predict,
             truth,
-            measure=lambda model, logits: held_out_figures(truth, choose(model, logits)),
-            select="H-F1",
+            measure=lambda model, logits: selection.held_out_figures(truth, choose(model, logits), logits),
+            **selection.select_by(run.config, truth),
             choose_labels=choose,
+            rank_labels=lambda model, logits: logits,
             prepare=prepare,
         ),
     )
-
-
-def held_out_figures(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Returns the figures of a classification stage; truth, chosen: bool [n, C]."""
-    metrics = annotation_metrics(truth, chosen)
-    return {name: metrics[name] for name in ("C-F1", "I-F1", "H-F1")}
 
 
 def _make_regression_task(run: Run, stage: str, x) -> Task:
@@ -267,7 +262,7 @@ def _make_regression_task(run: Run, stage: str, x) -> Task:
         stage,
         build,
         TrainingData(batches, steps_per_epoch(run, run.config.batch_size)),
-        stage_optimisation(run, stage, losses.squared_error),
+        stage_optimisation(run, stage, losses.squared_error, on_features=True),
         Evaluation(
             functools.partial(_predict_held_out_rows, run, x),
             truth,
@@ -278,10 +273,12 @@ def _make_regression_task(run: Run, stage: str, x) -> Task:
     )
 
 
-def stage_optimisation(run: Run, stage: str, loss: Callable, make_optimizer=None) -> Optimisation:
+def stage_optimisation(
+    run: Run, stage: str, loss: Callable, make_optimizer=None, on_features=False
+) -> Optimisation:
     """Returns a stage's optimisation with the learning rate and epochs of its group of settings."""
     settings = getattr(run.config, settings_group(stage))
-    return Optimisation(loss, settings.learning_rate, settings.epochs, make_optimizer)
+    return Optimisation(loss, settings.learning_rate, settings.epochs, make_optimizer, on_features)
 
 
 def steps_per_epoch(run: Run, batch_size: int) -> int:

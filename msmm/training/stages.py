@@ -25,6 +25,7 @@ from msmm.core.files import (
     write_json,
 )
 from msmm.scoring.metrics import per_class_f1
+from msmm.scoring.ranking_metrics import average_precision
 from msmm.training import baseline_tasks, joint, model_parts, stage_table, stage_tasks
 from msmm.training.distribution import Distribution, Replicas
 from msmm.training.grid import fit_grid
@@ -222,7 +223,7 @@ def _input_hashes(run: Run, stage: str) -> dict[str, str]:
 
 
 def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step: int) -> None:
-    """Logs per-class F1 and example images of the finished stage, on held-out images."""
+    """Logs per-class F1, average precision and example images of the finished stage, on held-out images."""
     rows = run.held_out_rows[:16]
     with TrainingLog(run.stage_directory(task.name) / "log") as log:
         if task.evaluation.choose_labels is None:  # a regressor
@@ -234,5 +235,8 @@ def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step
             labels, truth = run.dataset.labels, run.split("train").labels
             chosen = task.evaluation.choose_labels(model, outputs)
             log.per_class(step, labels, per_class_f1(truth[run.held_out_rows], chosen))
+            if task.evaluation.rank_labels:
+                ap = average_precision(truth[run.held_out_rows], task.evaluation.rank_labels(model, outputs))
+                log.per_class(step, labels, ap, "AP")
             captions = [label_lines(t, c, labels) for t, c in zip(truth[rows], chosen[:16], strict=True)]
         log.examples(step, run.images("train").take(rows), captions)

@@ -11,6 +11,7 @@ import numpy as np
 
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_write
+from msmm.training.stage_table import FORMER_SETTINGS
 
 STATE = "state.npz"  # after the last whole epoch
 LAST_GOOD = "last_good.npz"  # after the last epoch before the loss was not finite
@@ -18,7 +19,10 @@ LAST_GOOD = "last_good.npz"  # after the last epoch before the loss was not fini
 
 @dataclasses.dataclass
 class Progress:
-    """The progress of a stage's training after a whole epoch."""
+    """The progress of a stage's training after a whole epoch.
+
+    drop: epochs before the learning rate dropped; None: it has not dropped.
+    """
 
     learning_rate: float
     epoch: int = 0
@@ -28,6 +32,7 @@ class Progress:
     history: list = dataclasses.field(default_factory=list)
     fallbacks: list = dataclasses.field(default_factory=list)
     stopped: bool = False  # by a callback
+    drop: int | None = None
 
 
 def values_of(variables) -> list[np.ndarray]:
@@ -79,6 +84,7 @@ def load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.
 
 def check_settings(directory, then: dict, now: dict) -> None:
     """Raises UserError naming the first setting that differs between a stage's earlier run and this one."""
+    then = {name: value for name, value in FORMER_SETTINGS.items() if name in now} | then
     for name in sorted(set(then) | set(now)):
         if then.get(name) != now.get(name):
             raise UserError(

@@ -19,6 +19,7 @@ from msmm.quantities.registry import BEST, load_counting_rule
 from msmm.scoring.logits import sigmoid
 from msmm.scoring.metrics import annotation_metrics, per_class_f1, quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
+from msmm.scoring.ranking_metrics import average_precision, ranking_metrics
 from msmm.training import frozen_features, model_parts
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS, TableRow, add_counter
 from msmm.training.run import Run
@@ -99,7 +100,8 @@ def predict_head(run: Run, part: str, split: str, rows: np.ndarray | None = None
 def measure_row(
     run: Run, row: TableRow, split: str = "test", counting_rule: str | None = None
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Returns the labels that a row chooses, bool [N, C], and all its figures (eq. 6-7, IV-D1).
+    """Returns the labels that a row chooses, bool [N, C], and all its figures: eq. 6-7, ranking metrics, and
+    those of label quantities (IV-D1).
 
     With a counting rule (see `predict_row`), accuracy and MSE come from its whole counts; without one, from
     the regressor's raw values.
@@ -107,7 +109,9 @@ def measure_row(
     truth = run.split(split)
     predictions = predict_row(run, row, split, counting_rule)
     chosen = choose_labels(predictions)
-    figures = annotation_metrics(truth.labels, chosen)
+    # A counting rule may change the scores, so the ranking is the classifier's.
+    probabilities = predict_probabilities(run, row, split) if counting_rule else predictions.scores
+    figures = annotation_metrics(truth.labels, chosen) | ranking_metrics(truth.labels, probabilities)
     if counting_rule:
         figures |= quantity_metrics(truth.counts, predictions.known_counts)
     elif row.counter in STAGE_OF_PART:
@@ -141,6 +145,7 @@ def _describe_model(run: Run, fitted: dict[str, FittedCountingRules]) -> dict:
     chosen, figures = measure_row(run, TABLE_ROWS[COMPLETE])
     train, test = run.split("train"), run.split("test")
     f1 = per_class_f1(test.labels, chosen)
+    ap = average_precision(test.labels, predict_probabilities(run, TABLE_ROWS[COMPLETE], "test"))
 
     def measure_with_chosen_rule(name):
         row = TABLE_ROWS[name]
@@ -163,7 +168,12 @@ def _describe_model(run: Run, fitted: dict[str, FittedCountingRules]) -> dict:
         "test without tags": measure_row(run, TABLE_ROWS[WITHOUT_TAGS])[1],
         "test without tags with the chosen quantity": measure_with_chosen_rule(WITHOUT_TAGS),
         "classes": [
-            {"train": int(train.labels[:, j].sum()), "test": int(test.labels[:, j].sum()), "F1": float(f1[j])}
+            {
+                "train": int(train.labels[:, j].sum()),
+                "test": int(test.labels[:, j].sum()),
+                "F1": float(f1[j]),
+                "AP": None if np.isnan(ap[j]) else float(ap[j]),
+            }
             for j in range(len(run.dataset.labels))
         ],
     }

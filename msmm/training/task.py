@@ -36,12 +36,14 @@ class Optimisation:
         learning_rate: initial, a step.
         epochs: at most.
         make_optimizer: (learning rate, total steps) -> optimiser; None: the paper's (IV-A3).
+        on_features: whether the setting `head_schedule` decides when the learning rate drops.
     """
 
     loss: Callable
     learning_rate: float
     epochs: int
     make_optimizer: Callable[[float, int], keras.optimizers.Optimizer] | None = None
+    on_features: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Evaluation:
         select: the figure that decides which epoch is kept; larger is better unless `smaller_is_better`. Of
             epochs that are equal except for rounding the first is kept.
         choose_labels: (model, outputs) -> chosen labels, bool [n, C]; None for a regressor.
+        rank_labels: (model, outputs) -> scores, float [n, C], for average precision; None where the method
+            does not score every label.
         prepare: called with (the trained parts, the epoch number) after each epoch's last step.
     """
 
@@ -64,6 +68,7 @@ class Evaluation:
     select: str
     smaller_is_better: bool = False
     choose_labels: Callable[[keras.Model, np.ndarray], np.ndarray] | None = None
+    rank_labels: Callable[[keras.Model, np.ndarray], np.ndarray] | None = None
     prepare: Callable[[dict[str, keras.Model], int], None] | None = None
 
     def score(self, figures: dict[str, float]) -> float:

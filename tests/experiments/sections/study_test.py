@@ -13,6 +13,7 @@ from experiments.sections import study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
 from msmm.training.row_table import TABLE_ROWS, TAGS_ONLY
+from msmm.training.table_rows import predict_probabilities
 from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
@@ -180,3 +181,25 @@ def test_study_rows_equal_the_measured_table_rows(measured):
         ranking = {"mAP": mean_ap, "C-F1 at p 0.5": half["C-F1"], "I-F1 at p 0.5": half["I-F1"]}
         assert measured.rows[name].metrics[0] == pytest.approx(metrics | ranking)
     assert (measured.run.directory / "model" / "model.keras").is_file()
+
+
+def test_class_table_has_the_frequency_and_average_precision_of_every_class(measured, capsys):
+    table = study.class_table(measured, ("MS-CNN+Tags", "CNN"))
+    run, truth = measured.run, measured.truth
+    assert [row.name for row in table.rows] == list(run.dataset.labels)
+    scores = predict_probabilities(run, TABLE_ROWS["CNN"], "test")
+    for j, row in enumerate(table.rows):
+        (values,) = row.seeds
+        assert values["training images"] == run.split("train").labels[:, j].sum()
+        assert values["test images"] == truth[:, j].sum()
+        if truth[:, j].any():
+            assert values["AP CNN"] == pytest.approx(
+                100 * average_precision_score(truth[:, j], scores[:, j]), abs=1e-9
+            )
+        else:
+            assert "AP CNN" not in values
+    page = measured.make_report("Title", [Section(tables=[table])], "")
+    study.publish(page, run.workdir, "classes")
+    assert table.heading not in capsys.readouterr().out
+    for ending in ("csv", "html"):
+        assert table.heading in (run.workdir / f"classes/classes.{ending}").read_text()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from msmm.baselines.registry import load_baselines
 from msmm.configs import replace_flat
@@ -64,6 +65,13 @@ def test_a_baseline_beats_the_most_frequent_labels(run, name):
     mean = round(float(run.split("train").counts.mean()))
     by_prior = choose_labels(Predictions(prior), k=run.config.k if predictions.counts is None else mean)
     assert figures["H-F1"] > annotation_metrics(truth, by_prior)["H-F1"] + 2
+    emits_sequences = name in ("cnn_rnn", "ria", "sr_cnn_rnn")
+    assert ("mAP" in figures) == ("mAP" in run.stage_record(name)["held-out"]) == (not emits_sequences)
+    if not emits_sequences:
+        present = truth.any(axis=0)
+        expected = 100 * average_precision_score(truth[:, present], predictions.scores[:, present])
+        assert figures["mAP"] == pytest.approx(expected, abs=1e-9)
+    assert ("I-F1 at p 0.5" in figures) == (name in ("logistic", "sinn", "tag_neighbour"))
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -1,10 +1,12 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 
 from msmm.core.errors import UserError
 from msmm.inference import model_card, model_dir
+from msmm.scoring.ranking_metrics import average_precision
 from msmm.training import table_rows
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
@@ -74,6 +76,19 @@ def test_card_reports_the_measured_metrics():
     assert "ImageNet weights" in text
 
 
+def test_card_reports_the_ranking_where_it_was_measured():
+    assert "mAP" not in card() and "AP (%)" not in card()
+    ranking = {"mAP": 61.234, "C-F1 at p 0.5": 33.3, "I-F1 at p 0.5": 44.4}
+    classes = [c | {"AP": ap} for c, ap in zip(INFO["classes"], (81.26, 0.0, None), strict=True)]
+    text = card(test=INFO["test"] | ranking, classes=classes)
+    assert "| test images | mAP | C-F1 at p 0.5 | I-F1 at p 0.5 |" in text
+    assert "| with their tags | 61.23 | 33.30 | 44.40 |" in text
+    assert text.count("| without any tags |") == 1  # it has no mAP
+    assert "| beach | 800 | 200 | 80.0 | 81.3 |" in text and "| unseen | 5 | 0 | 0.0 | — |" in text
+    (model,) = front_matter(text)["model-index"]
+    assert {"type": "mean_average_precision", "name": "mAP", "value": 61.23} in model["results"][0]["metrics"]
+
+
 def test_names_in_the_card_are_escaped():
     text = card(dataset='a": b\n<script>', description="**bold** <img>")
     assert (
@@ -94,6 +109,10 @@ def test_a_trained_model_has_a_model_card(trained_run):
     truth = trained_run.split("test").labels
     assert [c["test"] for c in info["classes"]] == truth.sum(0).tolist()
     assert "100 train and 40 test images" in text and "license: apache-2.0" in text
+    scores = table_rows.predict_row(trained_run, TABLE_ROWS[COMPLETE]).scores
+    ap = average_precision(truth, scores)
+    assert [c["AP"] for c in info["classes"]] == [None if np.isnan(v) else pytest.approx(v) for v in ap]
+    assert info["test"]["mAP"] == pytest.approx(np.nanmean(ap)) and f"| {np.nanmean(ap):.2f} |" in text
 
 
 def test_card_reports_the_default_counting_rule_beside_the_papers():
@@ -104,8 +123,6 @@ def test_card_reports_the_default_counting_rule_beside_the_papers():
 
 def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
     """Compares the saved model on images without tags with the parts on cached features."""
-    import numpy as np
-
     from msmm.scoring.metrics import annotation_metrics
 
     model = model_dir.load(table_rows.save_model(trained_run))

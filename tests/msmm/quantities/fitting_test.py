@@ -10,6 +10,7 @@ from msmm.quantities import fitting
 from msmm.quantities.cross_validation import choose_out_of_fold
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.registry import BEST, COUNTING_RULES
+from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 
@@ -46,6 +47,19 @@ def test_a_clearly_better_rule_is_chosen(draw):
         for name in (BEST, *COUNTING_RULES)
     }
     assert h_f1[BEST] == max(h_f1.values())
+
+
+def test_the_interval_covers_all_rules_together(draw, monkeypatch):
+    """Of eight rules at 95 % each one would be above 0 by chance in a third of all fits."""
+    levels = []
+
+    def remember(*arguments, level, **options):
+        levels.append(level)
+        return metric_gain(*arguments, level=level, **options)
+
+    monkeypatch.setattr(fitting, "metric_gain", remember)
+    fit_counting_rules(draw(0, n=60, noise=0.05, shift=4.0))
+    assert levels and levels == pytest.approx([1 - 0.05 / 8] * len(levels))
 
 
 class Memory:

@@ -72,10 +72,21 @@ def test_seeds_far_apart_give_students_interval():
     assert (low, high) == pytest.approx((3 - half, 3 + half), rel=0.05)
 
 
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99375])
 @pytest.mark.parametrize("freedom", [1, 2, 2.5, 10, 1000, 1e9])
-def test_widening_equals_the_ratio_of_quantiles(freedom):
-    expected = scipy.stats.t.ppf(0.975, freedom) / scipy.stats.norm.ppf(0.975)
-    assert bootstrap._widening(freedom) == pytest.approx(expected, rel=1e-4)
+def test_widening_equals_the_ratio_of_quantiles(freedom, level):
+    upper = (1 + level) / 2
+    expected = scipy.stats.t.ppf(upper, freedom) / scipy.stats.norm.ppf(upper)
+    assert bootstrap._widening(freedom, level) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_higher_level_gives_wider_quantiles_of_the_same_draws():
+    arguments = TRUTH, [random_labels(1)], [random_labels(2)]
+    narrow = metric_gain(*arguments, resamples=4000, level=0.8)
+    wide = metric_gain(*arguments, resamples=4000, level=0.99)
+    assert wide.per_seed == narrow.per_seed
+    widths = [gain.interval[1] - gain.interval[0] for gain in (narrow, wide)]
+    assert widths[1] / widths[0] == pytest.approx(2.576 / 1.282, rel=0.1)  # of the normal distribution
 
 
 def test_repeats_do_not_widen_the_interval():

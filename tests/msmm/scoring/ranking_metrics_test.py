@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+import msmm
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import average_precision, mean_average_precision, ranking_metrics
@@ -79,6 +80,13 @@ def test_f1_at_one_half_equals_eq_6():
     logits = np.log(scores) - np.log1p(-scores)
     assert ranking_metrics(truth, logits, half=0)["I-F1 at p 0.5"] == expected["I-F1"]
     assert set(ranking_metrics(truth, scores, half=None)) == {"mAP"}
+
+
+def test_the_metrics_of_tables_are_public_functions():
+    truth, scores = random_case(3, levels=5)
+    assert msmm.metrics.mean_average_precision(truth, scores) == mean_average_precision(truth, scores)
+    for name in msmm.metrics.__all__:
+        assert getattr(msmm.metrics, name).__doc__, name
 
 
 def test_average_precision_refuses_wrong_arguments():

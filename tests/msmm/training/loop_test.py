@@ -134,11 +134,104 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, killed_at, precision, optimi
     assert len(again.history) == 6
 
 
-def test_a_stage_stops_after_patience_epochs_without_a_better_value(tmp_path):
-    task = make_task(epochs=50)
-    task = replace_fields(task, measure=lambda model, raw: {"MSE": 1.0})
+def constant(model, raw):
+    return {"MSE": 1.0}
+
+
+def rates(progress):
+    return [row["train"]["learning rate"] for row in progress.history]
+
+
+def test_a_stage_stops_after_patience_epochs_without_a_better_value_once_its_rate_dropped(tmp_path):
+    config = dataclasses.replace(CONFIG, patience=3)
+    task = replace_fields(make_task(epochs=30), measure=constant)
+    progress = fit_task(task, config, tmp_path / "step", SETTINGS)[2]
+    assert (progress.epoch, progress.best_epoch, progress.drop) == (23, 1, 20)
+    assert rates(progress) == pytest.approx([0.02] * 20 + [0.002] * 3)
+    # Of a better value after the drop the count begins again.
+    values = iter([9, *[8] * 21, 7, *[8] * 7])
+    task = replace_fields(make_task(epochs=30), measure=lambda model, raw: {"MSE": next(values)})
+    progress = fit_task(task, config, tmp_path / "better", SETTINGS)[2]
+    assert (progress.epoch, progress.best_epoch) == (26, 23)
+
+
+def test_patience_does_not_wait_for_the_drop_of_a_constant_rate(tmp_path):
+    task = replace_fields(
+        make_task(epochs=30), measure=constant, make_optimizer=lambda rate, steps: keras.optimizers.SGD(rate)
+    )
     progress = fit_task(task, dataclasses.replace(CONFIG, patience=3), tmp_path, SETTINGS)[2]
-    assert (progress.epoch, progress.best_epoch) == (4, 1)
+    assert (progress.epoch, progress.drop) == (4, None)
+
+
+def make_plateau_task(**options):
+    return replace_fields(make_task(**options), on_features=True)
+
+
+PLATEAU = dataclasses.replace(CONFIG, head_schedule="plateau", patience=3)
+
+
+def test_heads_on_features_drop_their_rate_on_a_plateau_once(tmp_path):
+    task = replace_fields(make_plateau_task(epochs=30), measure=constant)
+    progress = fit_task(task, PLATEAU, tmp_path / "plateau", SETTINGS)[2]
+    # Epoch 1 is the best, epochs 2 to 4 are no better, and neither are 5 to 7 at a tenth of the rate.
+    assert (progress.epoch, progress.best_epoch, progress.drop) == (7, 1, 4)
+    assert rates(progress) == pytest.approx([0.02] * 4 + [0.002] * 3)
+    falling = iter(range(99, 0, -1))
+    task = replace_fields(make_plateau_task(epochs=9), measure=lambda model, raw: {"MSE": next(falling)})
+    progress = fit_task(task, PLATEAU, tmp_path / "falling", SETTINGS)[2]
+    assert progress.drop == 6 and rates(progress) == pytest.approx([0.02] * 6 + [0.002] * 3)
+    # Without the flag of the task the schedule stays as it is.
+    task = replace_fields(make_task(epochs=30), measure=constant)
+    assert fit_task(task, PLATEAU, tmp_path / "images", SETTINGS)[2].drop == 20
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("killed_at", [(3, 7), (4, 0), (4, 3), (6, 1)])
+def test_a_run_killed_around_a_plateau_drop_resumes_bit_for_bit(tmp_path, killed_at, precision):
+    """The rate drops after epoch 4, that is before step (4, 0)."""
+    config = dataclasses.replace(PLATEAU, precision=precision)
+
+    def make(**options):
+        return replace_fields(make_plateau_task(epochs=30, **options), measure=constant)
+
+    uninterrupted, _, progress = fit_task(make(), config, tmp_path / "uninterrupted", SETTINGS)
+    with pytest.raises(Killed):
+        fit_task(make(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
+    saved = np.load(tmp_path / "killed/state.npz")
+    before = values(saved)
+    resumed, _, again = fit_task(make(), config, tmp_path / "killed", SETTINGS)
+    assert progress.drop == again.drop == 4 and before["drop"] == (4 if killed_at[0] >= 4 else None)
+    assert rates(again) == rates(progress) and len(again.history) == 7
+    last = [row["train"]["loss"] for row in progress.history]
+    assert [row["train"]["loss"] for row in again.history] == last
+    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def values(saved):
+    """Returns the progress in an opened state.npz."""
+    return json.loads(str(saved["meta"]))["progress"]
+
+
+def test_a_divergence_after_a_plateau_drop_begins_again_at_the_full_lower_rate(tmp_path):
+    """Epoch 6 has a NaN in the first attempt alone."""
+    task, attempts = make_plateau_task(epochs=30), []
+
+    def batches(epoch):
+        attempts.append(epoch)
+        for x, y in task.data.batches(epoch):
+            yield x, y * (np.nan if epoch == 5 and attempts.count(0) == 1 else 1)
+
+    task_with_nan = replace_fields(task, batches=batches, measure=constant)
+    progress = fit_task(task_with_nan, PLATEAU, tmp_path, SETTINGS)[2]
+    assert len(progress.fallbacks) == 1 and progress.learning_rate == 0.01
+    assert progress.drop == 4 and rates(progress) == pytest.approx([0.01] * 4 + [0.001] * 3)
+
+
+def test_of_equal_epochs_the_first_is_kept(tmp_path):
+    values = iter([3.0, 2.0, 2.0 - 1e-9, 2.0, 2.5, 2.0])
+    task = replace_fields(make_task(epochs=6), measure=lambda model, raw: {"MSE": next(values)})
+    assert fit_task(task, CONFIG, tmp_path, SETTINGS)[2].best_epoch == 2
 
 
 def test_a_fallback_after_divergence_is_logged_and_survives_a_kill(tmp_path, capsys):

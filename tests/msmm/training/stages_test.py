@@ -232,7 +232,7 @@ def test_tensorboard_has_the_metrics_and_images_of_a_stage(trained_run):
         tags = events.Tags()
         assert tags["graph"]
         scalars = {t for t in tags["tensors"] if t.startswith(("train/", "held-out/"))}
-        held_out = {"C-F1", "I-F1", "H-F1"} if stage == "finetune" else {"Accuracy", "MSE"}
+        held_out = {"C-F1", "I-F1", "H-F1", "mAP"} if stage == "finetune" else {"Accuracy", "MSE"}
         assert scalars == {f"held-out/{name}" for name in held_out | {"loss"}} | {
             "train/loss",
             "train/learning rate",
@@ -240,7 +240,8 @@ def test_tensorboard_has_the_metrics_and_images_of_a_stage(trained_run):
         }
         assert [e.step for e in events.Tensors("train/loss")] == [1, 2]
         assert any("examples" in t for t in tags["tensors"])
-        assert ("F1 by class (%)" in tags["tensors"]) == (stage == "finetune")
+        for name in ("F1 by class (%)", "AP by class (%)"):
+            assert (name in tags["tensors"]) == (stage == "finetune")
 
 
 def test_per_class_f1_is_charted_in_descending_order(tmp_path):
@@ -256,6 +257,12 @@ def test_per_class_f1_is_charted_in_descending_order(tmp_path):
     assert event.step == 3 and text.index("cat | 90.00") < text.index("dog | 20.00") < text.index(
         "name | 0.00"
     )
+    with TrainingLog(tmp_path / "ap") as log:
+        log.per_class(3, names, np.array([20.0, np.nan, 90.0]), "AP")
+    events = EventAccumulator(str(tmp_path / "ap"), {"tensors": 0})
+    events.Reload()
+    rows = events.Tensors("AP by class")[0].tensor_proto.string_val[0].decode().splitlines()
+    assert rows == ["| class | AP (%) |", "|---|---|", "| cat | 90.00 |", "| dog | 20.00 |"]
     chart = np.asarray(bar_chart(["cat", "dog"], [90.0, 20.0])).astype(int)
     blue = (chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1)
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)

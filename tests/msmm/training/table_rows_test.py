@@ -3,11 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from msmm.core.errors import UserError
 from msmm.inference import model_dir
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.registry import BEST, COUNTING_RULES
+from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import choose_labels
 from msmm.training import table_rows
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
@@ -22,6 +24,17 @@ def test_rows_without_quantity_prediction_predict_k_labels(trained_run):
         assert "MSE" not in figures
         true = trained_run.split("test").labels
         assert figures["I-P"] / figures["I-R"] == pytest.approx(true.sum() / chosen.sum())
+
+
+@pytest.mark.parametrize("counting_rule", [None, "class_thresholds"])
+def test_the_ranking_metrics_of_a_row_are_those_of_its_classifier(trained_run, counting_rule):
+    figures = table_rows.measure_row(trained_run, TABLE_ROWS["MS-CNN"], counting_rule=counting_rule)[1]
+    truth = trained_run.split("test").labels
+    p = table_rows.predict_probabilities(trained_run, TABLE_ROWS["MS-CNN"], "test")
+    present = truth.any(axis=0)
+    expected = 100 * average_precision_score(truth[:, present], p[:, present])
+    assert figures["mAP"] == pytest.approx(expected, abs=1e-9)
+    assert figures["I-F1 at p 0.5"] == annotation_metrics(truth, p > 0.5)["I-F1"]
 
 
 def test_the_upper_bound_predicts_the_true_number_of_labels(trained_run):
