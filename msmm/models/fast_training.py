@@ -105,4 +105,5 @@ class FastDepthwiseConv2D(layers.Layer):
 
             return convolve(x, kernel), gradient
 
+        inputs = tf.cast(inputs, tf.float32)  # Keras leaves symbolic inputs as they are
         return convolve_with_fast_gradient(inputs, tf.convert_to_tensor(self.plain.kernel))
