@@ -13,6 +13,7 @@ from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
 from msmm.training import frozen_features, model_parts, selection, stage_tasks
+from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
 
@@ -66,7 +67,7 @@ def make_baseline_task(run: Run, name: str) -> Task:
             return network, {name: network}
         backbone = model_parts.build_backbone(run.config)
         parts = {f"{name}_backbone": backbone, name: network}
-        return model_parts.build_pooled_model(backbone, network), parts
+        return model_parts.build_pooled_model(accelerated(backbone), network), parts
 
     def batches(epoch):
         rng = np.random.default_rng((seed, epoch, 2))

@@ -21,6 +21,7 @@ from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from msmm.training import frozen_features, model_parts, selection, stage_tasks
+from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
 from msmm.training.task import Evaluation, Task, TrainingData
@@ -39,7 +40,8 @@ def make_joint_task(run: Run) -> Task:
 
     def build():
         trained = _build_fresh(run, with_backbone=backbone is None)
-        trunk, fusion = backbone or trained["backbone"], trained["multi_scale"]
+        trunk = backbone or accelerated(trained["backbone"])
+        fusion = accelerated(trained["multi_scale"])
         if config.recompute:
             trunk, fusion = backbone or recomputed(trunk), Segments(fusion)
         maps = trained["multi_scale"].input if views else trunk.output

@@ -13,12 +13,12 @@ from msmm.core.errors import UserError
 from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.models import heads, losses, optimizers
 from msmm.models.backbone import for_any_size
-from msmm.models.fast_training import accelerated
 from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import frozen_features, model_parts, selection
+from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.stage_table import CROSS_ENTROPY, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData

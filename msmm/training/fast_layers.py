@@ -11,6 +11,7 @@ Results and gradients equal those of the plain layers except for rounding. The v
 """
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 
@@ -56,8 +57,6 @@ class FusedBatchNormalization(layers.Layer):
         self.plain = plain
 
     def call(self, inputs, training=None, mask=None):
-        import tensorflow as tf
-
         plain = self.plain
         if not training or not plain.trainable:
             return plain(inputs, training=False)
@@ -86,8 +85,6 @@ class FastDepthwiseConv2D(layers.Layer):
         self.plain = plain
 
     def call(self, inputs):
-        import tensorflow as tf
-
         def convolve(x, kernel):
             return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")
 

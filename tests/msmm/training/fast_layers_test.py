@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from msmm.models.fast_training import FastDepthwiseConv2D, FusedBatchNormalization, accelerated
 from msmm.models.precision import set_precision
+from msmm.training.fast_layers import FastDepthwiseConv2D, FusedBatchNormalization, accelerated
 
 
 def build_network():
