@@ -1,16 +1,20 @@
-"""Decodes any image file to upright RGB pixels or a JPEG of them, or explains why it cannot. Pillow only."""
+"""Decodes any image file to upright RGB pixels or a JPEG of them, or explains why it cannot.
 
+Pillow decodes all but HEIC (pillow-heif) and camera raw files (`camera_raw`).
+"""
+
+import functools
 import io
 import pathlib
 import warnings
 
-import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from msmm.core import jpeg, photo_files
+from msmm.core import camera_raw, colour_modes, isobmff, jpeg, photo_files
 
 # Pillow's EPS and PDF readers start other programs: only what photographs come in.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+RAW = "msmm:camera_raw"  # in the `info` of an image: it came from a camera raw file
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
 # Bounds of memory and time. A JPEG is decoded at a fraction of its size, or discarded as it is decoded, so
 # that telephones' 200 million pixels are read; of other formats, the largest cameras' 151 million. WebP takes
@@ -19,6 +23,7 @@ MAX_PIXELS = {"JPEG": 210_000_000, "WEBP": 110_000_000}
 MAX_OTHER_PIXELS = 160_000_000
 MAX_SIDE = 65_500  # pixels; libjpeg's own limit
 MAX_SCANNED = 4_000_000_000  # pixels times scans of a JPEG: each scan, a hundred bytes, is a pass over all
+MAX_MADE = 4_000_000_000  # pixels times images that are made of others in a HEIC or AVIF file
 MAX_BYTES = 1 << 30  # of a file; 160 million pixels of 16 bits and three colours take 960 MB
 Image.MAX_IMAGE_PIXELS = max(MAX_PIXELS.values())  # of Pillow, which knows one limit for all
 PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # bytes of one text, unpacked: XMP with years of edits has megabytes
@@ -66,14 +71,15 @@ def _to_jpeg(data: bytes, name: str, short_side: int | None) -> bytes:
             size = width, height
         try:
             upright_rgb = opened.mode == "RGB" and _turn(opened) is None
-            kept = opened.format in ("JPEG", "MPO") and upright_rgb and size == opened.size
-            # A JPEG is decoded as a whole, but no more pixels are painted than are of use.
-            opened.draft(None, (1, 1) if kept else (2 * size[0], 2 * size[1]))
+            is_jpeg = opened.format in ("JPEG", "MPO")
+            kept = is_jpeg and upright_rgb and size == opened.size and RAW not in opened.info
+            if is_jpeg:  # decoded as a whole, but no more pixels are painted than are of use
+                opened.draft(None, (1, 1) if kept else (2 * size[0], 2 * size[1]))
             opened.load()
             if kept:
                 return data
             turn = _turn(opened)  # again: Pillow turns a TIFF as it loads it
-            pixels = _rgb(opened)
+            pixels = colour_modes.to_rgb(opened)
         except Exception:  # Pillow's readers raise many types on damaged pixels
             raise BrokenImage("does not decode") from None
     if pixels.size != size:
@@ -111,7 +117,7 @@ def load(data: bytes, name: str = "", least: int | None = None) -> Image.Image:
         warnings.simplefilter("ignore")  # Pillow's advice on odd files, and its own pixel limit
         opened = _open(data, name)
         try:
-            if least is not None:
+            if least is not None and opened.format in ("JPEG", "MPO"):
                 opened.draft(None, (least, least))
             opened.load()
         except Exception:  # Pillow's readers raise many types on damaged pixels
@@ -126,7 +132,7 @@ def upright(loaded: Image.Image) -> Image.Image:
       BrokenImage: with the cause.
     """
     try:
-        turn, pixels = _turn(loaded), _rgb(loaded)
+        turn, pixels = _turn(loaded), colour_modes.to_rgb(loaded)
     except Exception:  # damaged EXIF, palettes, colour modes
         raise BrokenImage("does not decode") from None
     return pixels if turn is None else pixels.transpose(turn)
@@ -143,14 +149,58 @@ def read(image: bytes | pathlib.Path) -> bytes | str:
 def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise BrokenImage("empty file")
-    if cause := photo_files.explain_unreadable(name, data[: photo_files.HEAD_BYTES]):
+    head = data[: photo_files.HEAD_BYTES]
+    if cause := photo_files.explain_unreadable(name, head):
         raise BrokenImage(cause)
+    form = photo_files.identify(name, head)
+    if form == photo_files.CAMERA_RAW:
+        return _open_camera_raw(data)
+    if form not in ("HEIC", "AVIF"):
+        return _open_bounded(data, FORMATS)
+    pixels, made = isobmff.measure_decoding(data)
+    if pixels > MAX_OTHER_PIXELS:
+        raise BrokenImage("too many pixels")
+    if pixels * made > MAX_MADE:
+        raise BrokenImage("too many layers")
+    return _open_bounded(data, (_register_heif() if form == "HEIC" else "AVIF",))
+
+
+@functools.cache
+def _register_heif() -> str:
+    """Lets Pillow open HEIC files, and returns its name for the format."""
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1  # many processes decode at once
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return "HEIF"
+
+
+def _open_camera_raw(data: bytes) -> Image.Image:
     try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = camera_raw.extract_picture(data)
+    except camera_raw.Unreadable as error:
+        raise BrokenImage(str(error)) from None
+    if isinstance(picture.content, bytes):
+        opened = _open_bounded(picture.content, ("JPEG",))
+    else:
+        opened = Image.fromarray(picture.content)
+    try:
+        exif = opened.getexif()
+        exif[ORIENTATION] = picture.find_turn(*opened.size, exif.get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF of many kinds
+        raise BrokenImage("does not decode") from None
+    opened.info[RAW] = True
+    return opened
+
+
+def _open_bounded(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """Opens an image of one of some formats whose decoding costs a bounded time and memory."""
+    try:
+        opened = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError:
         raise BrokenImage("too many pixels") from None
     except UnidentifiedImageError:
-        cut_off = data.startswith(BEGINNINGS)
+        cut_off = data.startswith(BEGINNINGS) or data[4:8] == b"ftyp"
         raise BrokenImage("does not decode" if cut_off else "not an image of a known format") from None
     except Exception:  # Pillow's readers raise many types on damaged headers
         raise BrokenImage("does not decode") from None
@@ -217,42 +267,3 @@ def read_bytes(path: pathlib.Path) -> bytes:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     return TURNS.get(image.getexif().get(ORIENTATION, 1))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would clip at 255
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):  # no fixed range: the brightest pixel becomes white
-        image = _stretched(image)
-    if image.has_transparency_data:
-        return _over_white(image)
-    return image.convert("RGB")
-
-
-def _strips(image: Image.Image):
-    """Yields pieces of 256 rows with the box of each: a large image does not fit into memory twice."""
-    for top in range(0, image.height, 256):
-        box = (0, top, image.width, min(top + 256, image.height))
-        yield box, image.crop(box)
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    flat = Image.new("RGB", image.size)
-    for box, strip in _strips(image):
-        white = Image.new("RGBA", strip.size, "white")
-        flat.paste(Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB"), box)
-    return flat
-
-
-def _stretched(image: Image.Image) -> Image.Image:
-    """Scales numbers of any size to 8 bits, the largest to 255."""
-
-    def strips():
-        for box, strip in _strips(image):
-            yield box, np.nan_to_num(np.asarray(strip, dtype=np.float64), posinf=0.0).clip(0)
-
-    most = max(1e-9, *(values.max() for _, values in strips()))
-    stretched = Image.new("L", image.size)
-    for box, values in strips():
-        stretched.paste(Image.fromarray((values * (255.0 / most)).astype(np.uint8)), box)
-    return stretched

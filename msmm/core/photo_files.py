@@ -5,6 +5,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import re
 import struct
 import unicodedata
@@ -15,9 +16,21 @@ PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".
 RAW_EXTENSIONS = (".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq",
                   ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl",
                   ".sr2", ".srf", ".srw", ".x3f")  # fmt: skip
+_CONTAINERS = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF"}
 # Photographs to their owner, but of formats that are not read: reported, not passed over.
-UNREADABLE_EXTENSIONS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".jpf", ".j2k", ".svg", ".psd",
-                         *RAW_EXTENSIONS)  # fmt: skip
+UNREADABLE_EXTENSIONS = (".jxl", ".jp2", ".jpf", ".j2k", ".svg", ".psd")
+ALL_EXTENSIONS = (*PHOTO_EXTENSIONS, *_CONTAINERS, *RAW_EXTENSIONS, *UNREADABLE_EXTENSIONS)
+VIDEO_EXTENSIONS = (".3g2", ".3gp", ".asf", ".avi", ".flv", ".insv", ".lrv", ".m2t", ".m2ts", ".m4v", ".mkv",
+                    ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm",
+                    ".wmv")  # fmt: skip
+CAMERA_RAW = "camera raw"
+# Formats that are read where a package is installed: what is imported, and what to install.
+OPTIONAL_FORMATS = {
+    "HEIC": ("pillow_heif", "the package pillow-heif"),
+    "AVIF": ("PIL._avif", "Pillow 11.3 or later"),
+    CAMERA_RAW: ("rawpy", "the package rawpy"),
+}
+INSTALL = "pip install 'msmm[photos]'"
 
 _READABLE_BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",
@@ -31,23 +44,27 @@ _UNREADABLE_BEGINNINGS = {
     b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
     b"8BPS\0": "PSD",
-    b"FUJIFILMCCD-RAW": "camera raw",
-    b"IIRO": "camera raw",  # Olympus
-    b"IIRS": "camera raw",
-    b"MMOR": "camera raw",
-    b"IIU\0": "camera raw",  # Panasonic
-    b"\0MRM": "camera raw",  # Minolta
-    b"FOVb": "camera raw",  # Sigma
+    b"FUJIFILMCCD-RAW": CAMERA_RAW,
+    b"IIRO": CAMERA_RAW,  # Olympus
+    b"IIRS": CAMERA_RAW,
+    b"MMOR": CAMERA_RAW,
+    b"IIU\0": CAMERA_RAW,  # Panasonic
+    b"\0MRM": CAMERA_RAW,  # Minolta
+    b"FOVb": CAMERA_RAW,  # Sigma
 }
 # Brands of ISO base media files that hold still images; others are films.
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    b"crx ": "camera raw",
+    b"crx ": CAMERA_RAW,
 }
+# A film may name the brand of an image among others, but is not one.
+_FILMS = (b"qt  ", b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"M4V ", b"M4VH",
+          b"M4VP", b"MSNV", b"XAVC", b"dash", b"3gp4", b"3gp5", b"3gp6", b"3gr6", b"3gs6", b"3g2a",
+          b"3g2b", b"3g2c")  # fmt: skip
 
 # What editors, downloads and tools leave of a photograph: `a.jpg_original`, `a.jpg~`, `a.jpg (copy)` …
-_ENDINGS = "|".join(extension[1:] for extension in PHOTO_EXTENSIONS + UNREADABLE_EXTENSIONS)
+_ENDINGS = "|".join(extension[1:] for extension in ALL_EXTENSIONS)
 _LEFTOVER = re.compile(
     r".*~"
     r"|.*\.(bak|backup|bkp|old|orig|original|sav|tmp|temp|part|partial|filepart|download|crdownload|opdownload|swp)"
@@ -105,25 +122,24 @@ CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 def detect_format(head: bytes) -> str | None:
     """Returns the format of an image file from its first bytes, or None where they show none.
 
-    "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read; other names are of formats that are not.
+    "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read, those of `OPTIONAL_FORMATS` where their package is
+    installed; other names are of formats that are not.
     """
     for beginning, name in (_READABLE_BEGINNINGS | _UNREADABLE_BEGINNINGS).items():
         if head.startswith(beginning):
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if head[4:8] == b"ftyp":
+    if head[4:8] == b"ftyp" and not _is_film(head):
         brands = [head[at : at + 4] for at in (8, *range(16, min(int.from_bytes(head[:4], "big"), 256), 4))]
-        # A film may name the brand of an image among others, but is not one.
-        is_film = brands[0] in (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5")
-        return None if is_film else next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
     if head.startswith(_TIFF_BEGINNINGS):
-        return "camera raw" if _is_raw_tiff(head) else "TIFF"
+        return CAMERA_RAW if _is_raw_tiff(head) else "TIFF"
     return None
 
 
-def explain_unreadable(name: str, head: bytes) -> str | None:
-    """Returns why a file cannot be read as a photograph, or None where its name and content allow it.
+def identify(name: str, head: bytes) -> str | None:
+    """Returns the format as which a file is read, or None where neither content nor name shows one.
 
     The content decides. The name decides where the content shows no format, and for camera raw files, most of
     which begin as TIFF does and would give their small preview.
@@ -133,11 +149,47 @@ def explain_unreadable(name: str, head: bytes) -> str | None:
       head: the first `HEAD_BYTES` bytes.
     """
     extension, form = _extension(name), detect_format(head)
-    if form in ("JPEG", "PNG", "GIF", "WEBP") or (form == "TIFF" and extension not in RAW_EXTENSIONS):
+    if extension in RAW_EXTENSIONS and form in (None, "TIFF") and not _is_film(head):
+        return CAMERA_RAW
+    return form or (None if _is_film(head) else _CONTAINERS.get(extension))
+
+
+def explain_unreadable(name: str, head: bytes) -> str | None:
+    """Returns why a file cannot be read as a photograph, or None where its name and content allow it.
+
+    The arguments are those of `identify`.
+    """
+    extension, form = _extension(name), identify(name, head)
+    if form in OPTIONAL_FORMATS:
+        package = missing_package(form)
+        return f"{form} is not read without {package}: {INSTALL}, or export it as JPEG" if package else None
+    if form in ("JPEG", "PNG", "GIF", "WEBP", "TIFF"):
         return None
+    if is_video(name, head):
+        return "videos are not annotated"
     if extension in UNREADABLE_EXTENSIONS:
         return f"{extension} is not read: export it as JPEG"
     return f"{form} is not read: export it as JPEG" if form else None
+
+
+def missing_package(form: str) -> str | None:
+    """Returns what has to be installed for a format of `OPTIONAL_FORMATS`, or None where it is."""
+    module, package = OPTIONAL_FORMATS[form]
+    return package if importlib.util.find_spec(module) is None else None
+
+
+def is_video(name: str, head: bytes) -> bool:
+    """Returns whether a file is a film, by its content or else by its name."""
+    return detect_format(head) is None and (_is_film(head) or _extension(name) in VIDEO_EXTENSIONS)
+
+
+def _is_film(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] in _FILMS
+
+
+def is_camera_raw_name(name: str) -> bool:
+    """Returns whether a name alone makes a file a camera raw file."""
+    return _extension(name) in RAW_EXTENSIONS
 
 
 def is_photo_name(name: str) -> bool:
@@ -156,9 +208,9 @@ def is_photograph(name: str, head: bytes) -> bool:
     TIFF under another program's name (maps, microscopes, fax) is none, unless the file has no extension.
     """
     extension, form = _extension(name), detect_format(head)
-    if extension in PHOTO_EXTENSIONS + UNREADABLE_EXTENSIONS:
+    if extension in ALL_EXTENSIONS:
         return True
-    return form is not None and form != "PSD" and (form not in ("TIFF", "camera raw") or not extension)
+    return form is not None and form != "PSD" and (form not in ("TIFF", CAMERA_RAW) or not extension)
 
 
 def is_leftover(name: str) -> bool:

@@ -133,10 +133,14 @@ class Finder:
             remote = name.endswith(".icloud") and photo_files.is_photograph(name.removesuffix(".icloud"), b"")
             self.left_out["photographs that iCloud has not downloaded"] += remote
             self.left_out["hidden files"] += photo_files.is_photo_name(name) and not name.startswith("._")
-        elif _looks_like_a_photograph(entry):
-            if not self._is_leftover(folder, name):
-                return not self._exclude(entry.path)
-            self.left_out["backup copies"] += 1
+        else:
+            head = _look_into(entry)
+            if photo_files.is_photograph(name, head):
+                if not self._is_leftover(folder, name):
+                    return not self._exclude(entry.path)
+                self.left_out["backup copies"] += 1
+            elif photo_files.is_video(name, head) and not photo_files.is_leftover(name):
+                self.left_out["videos"] += not self._exclude(entry.path)
         return False
 
     def _is_left_out(self, path: str, pattern: str) -> bool:
@@ -155,6 +159,9 @@ class Finder:
         wants_leftovers = photo_files.is_leftover(os.path.basename(pattern))
         if not wants_leftovers and self._is_leftover(os.path.dirname(path), name):
             self.left_out["backup copies"] += 1
+            return True
+        if photo_files.needs_content(name) and _is_video_file(path):
+            self.left_out["videos"] += 1
             return True
         return False
 
@@ -248,13 +255,16 @@ def _check_file(path: str, mode: int) -> str | None:
     return photo_files.explain_unreadable(path, _read_head(path))
 
 
-def _looks_like_a_photograph(entry: os.DirEntry) -> bool:
-    if not photo_files.needs_content(entry.name):
-        return True
-    try:
-        return photo_files.is_photograph(entry.name, _read_head(entry.path) if entry.is_file() else b"")
-    except OSError:
-        return False
+def _look_into(entry: os.DirEntry) -> bytes:
+    """Returns the first bytes of a file in a folder, or b"" where its name alone decides or it is none."""
+    with contextlib.suppress(OSError):
+        if photo_files.needs_content(entry.name) and entry.is_file():
+            return _read_head(entry.path)
+    return b""
+
+
+def _is_video_file(path: str) -> bool:
+    return os.path.isfile(path) and photo_files.is_video(path, _read_head(path))
 
 
 def _read_head(path: str) -> bytes:

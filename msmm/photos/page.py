@@ -13,7 +13,7 @@ from gradio import processing_utils, utils
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from msmm.core import images
+from msmm.core import images, photo_files
 from msmm.inference.model_dir import Model
 from msmm.photos import keywords, reading
 from msmm.scoring.predictions import Predictions, choose_labels
@@ -27,7 +27,9 @@ REASONS = {
     "too many pixels": f"too many pixels: at most {images.MAX_PIXELS['JPEG'] // 10**6} million in a JPEG, "
     f"{images.MAX_OTHER_PIXELS // 10**6} million else, and no side over {images.MAX_SIDE:,}",
     "too many scans": "a JPEG of too many scans: save it again as a plain JPEG",
-    "not an image of a known format": f"not a photograph: expected one of {', '.join(images.FORMATS)}",
+    "too many layers": "an image of too many others: export it as JPEG",
+    "not an image of a known format": "not a photograph: expected one of "
+    f"{', '.join((*images.FORMATS, *photo_files.OPTIONAL_FORMATS))}",
     "does not decode": "the file is damaged: it does not decode",
 }
 FONTS: dict[str, Any] = {
