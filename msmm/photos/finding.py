@@ -139,7 +139,7 @@ class Finder:
                 if not self._is_leftover(folder, name):
                     return not self._exclude(entry.path)
                 self.left_out["backup copies"] += 1
-            elif photo_files.is_video(name, head) and not photo_files.is_leftover(name):
+            elif photo_files.is_video(name, head) and entry.is_file() and not photo_files.is_leftover(name):
                 self.left_out["videos"] += not self._exclude(entry.path)
         return False
 

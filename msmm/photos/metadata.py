@@ -1,11 +1,14 @@
 """Extracts what holds keywords from an image file: IPTC records, XMP packets and Windows' EXIF keywords."""
 
+import contextlib
 import dataclasses
+import io
 import re
 import struct
 
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
+from msmm.core import images, isobmff
 from msmm.photos import xmp
 
 IPTC_KEYWORDS = (2, 25)  # record and data set
@@ -14,6 +17,7 @@ _TIFF_XMP, _TIFF_IPTC, _TIFF_PHOTOSHOP, _XP_KEYWORDS = 700, 33723, 34377, 0x9C9E
 _PHOTOSHOP, _XMP = b"Photoshop 3.0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _GIF_XMP, _GIF_TRAILER = b"\x21\xff\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"
+_CR3_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the box that Canon's files hold it in
 _RAW_PROFILE = re.compile(r"\s*[\w ]+\n\s*\d+\s+([0-9a-fA-F\s]*)")
 
 
@@ -50,6 +54,8 @@ def extract_metadata(image: Image.Image, data: bytes) -> Metadata:
     elif image.info.get("xmp"):
         found.packets.append(image.info["xmp"])
     windows = image.getexif().get(_XP_KEYWORDS, b"")
+    if images.RAW in image.info:
+        windows = _extract_from_raw(found, data) or windows
     if isinstance(windows, tuple) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in windows):
         windows = bytes(windows)
     if isinstance(windows, bytes):
@@ -120,6 +126,26 @@ def _extract_from_tiff(found: Metadata, tags) -> None:
     _extract_iptc(found, iptc)
     if not found.iptc:  # Photoshop writes both
         _extract_resources(found, photoshop)
+
+
+def _extract_from_raw(found: Metadata, data: bytes) -> object:
+    """Reads what a camera raw file holds beside its picture, and returns Windows' keywords or None.
+
+    Most are TIFF files, Olympus' and Panasonic's but for their first bytes.
+    """
+    for kind, start, end in isobmff.find_boxes(data) if data[4:8] == b"ftyp" else ():
+        if kind == b"uuid" and data[start : start + 16] == _CR3_XMP:
+            found.packets.append(data[start + 16 : end])
+    magic = {b"II": b"II*\0", b"MM": b"MM\0*"}.get(data[:2])
+    if magic is None or data[:4] == b"MMOR":
+        return None
+    directory = TiffImagePlugin.ImageFileDirectory_v2(magic + data[4:8])
+    with contextlib.suppress(Exception):  # of many types, in what is no TIFF file after all
+        stream = io.BytesIO(data)
+        stream.seek(directory.next)
+        directory.load(stream)
+    _extract_from_tiff(found, directory)
+    return directory.get(_XP_KEYWORDS)
 
 
 def _extract_from_gif(found: Metadata, data: bytes) -> None:

@@ -1,5 +1,9 @@
 """Reads and writes XMP files beside a photograph: `photo.jpg.xmp` (digiKam, darktable) and `photo.xmp`
-(Lightroom)."""
+(Lightroom).
+
+A camera raw file's is `photo.xmp`: Lightroom and Capture One know no other, darktable reads it at import. The
+exception is DNG, whose keywords Lightroom keeps in the file itself.
+"""
 
 import collections
 import contextlib
@@ -21,14 +25,22 @@ class CannotWrite(Exception):
 
 
 def choose_sidecar(photo: str) -> str:
-    """Returns the sidecar to write to: the one that exists, `photo.jpg.xmp` if both do or none does.
+    """Returns the sidecar to write to: the one that exists, `photo.jpg.xmp` if both do.
 
-    A `photo.xmp` that may as well be of another photograph, `photo.cr2` say, is not written to.
+    If none does, it is `photo.xmp` for a camera raw file, else `photo.jpg.xmp`. A `photo.xmp` that may as
+    well be of another photograph, `photo.cr2` say, is not written to.
     """
-    full, short = _find_sidecar(photo), _find_sidecar(os.path.splitext(photo)[0])
-    if short and not full and not _shared(photo):
-        return short
-    return full or f"{photo}.xmp"
+    full, short = _find_own_sidecars(photo)
+    if full or short:
+        return full or short
+    wants_short = _has_short_sidecar(photo) and not _shared(photo)
+    return f"{os.path.splitext(photo)[0] if wants_short else photo}.xmp"
+
+
+def _find_own_sidecars(photo: str) -> tuple[str, str]:
+    """Returns the sidecars of a photograph that are of no other, `photo.jpg.xmp` and `photo.xmp`, or ""."""
+    short = _find_sidecar(os.path.splitext(photo)[0])
+    return _find_sidecar(photo), short if short and not _shared(photo) else ""
 
 
 def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
@@ -50,12 +62,20 @@ def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
 def find_annotator(photo: str) -> str | None:
     """Returns the model that annotated a photograph before, or None.
 
+    Of two sidecars the other one counts as well: darktable makes its own of a `photo.xmp`.
+
     Raises:
-      CannotWrite: it has a sidecar that cannot be added to.
+      CannotWrite: the sidecar to write to cannot be added to.
     """
-    path = choose_sidecar(photo)
-    if not os.path.lexists(path):
-        return None
+    full, short = _find_own_sidecars(photo)
+    found = [_read_annotator(path) for path in (full or short,) if path]
+    if full and short:
+        with contextlib.suppress(CannotWrite):
+            found.append(_read_annotator(short))
+    return next(filter(None, found), None)
+
+
+def _read_annotator(path: str) -> str | None:
     try:
         return " ".join(xmp.parse(_read(path)).texts(xmp.MODEL)) or None
     except xmp.BadPacket as error:
@@ -133,22 +153,34 @@ def _read(path: str) -> bytes:
         return file.read(xmp.MAX_BYTES + 1)
 
 
-def _find_sidecar(stem: str) -> str | None:
-    return next((path for path in (f"{stem}.xmp", f"{stem}.XMP") if os.path.lexists(path)), None)
+def _find_sidecar(stem: str) -> str:
+    return next((path for path in (f"{stem}.xmp", f"{stem}.XMP") if os.path.lexists(path)), "")
+
+
+def _has_short_sidecar(photo: str) -> bool:
+    """Returns whether programs expect `photo.xmp` beside a photograph."""
+    return photo_files.is_camera_raw_name(photo) and not photo.lower().endswith(".dng")
 
 
 def _shared(photo: str) -> bool:
+    """Returns whether `photo.xmp` may be of another photograph.
+
+    Of a camera raw file and the JPEG beside it, it is the raw file's.
+    """
     folder, name = os.path.split(photo)
     stem = os.path.splitext(name)[0]
-    itself = photo_files.is_photo_name(name)
-    return _photos_by_stem(folder or ".")[stem] > itself
+    names = _photos_by_stem(folder or ".").get(stem, [])
+    if _has_short_sidecar(name):
+        names = [other for other in names if _has_short_sidecar(other)]
+    return any(other != name for other in names)
 
 
 @functools.lru_cache(maxsize=2)
-def _photos_by_stem(folder: str) -> collections.Counter:
-    """Counts the photographs of a folder whose names are the same but for the extension."""
-    try:
-        names = os.listdir(folder)
-    except OSError:  # a folder that may be entered but not listed
-        names = []
-    return collections.Counter(os.path.splitext(n)[0] for n in names if photo_files.is_photograph(n, b""))
+def _photos_by_stem(folder: str) -> dict[str, list[str]]:
+    """Returns the names of the photographs of a folder by what is before their extension."""
+    found = collections.defaultdict(list)
+    with contextlib.suppress(OSError):  # a folder that may be entered but not listed
+        for name in os.listdir(folder):
+            if photo_files.is_photograph(name, b""):
+                found[os.path.splitext(name)[0]].append(name)
+    return dict(found)

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from msmm.core import photo_files
+from tests.msmm.core.packages import without_packages  # noqa: F401 - a fixture
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,6 +32,14 @@ HEIC = isobmff(b"heic", b"mif1", b"heic")
 SCAN = tiff((254, 4, 0), (256, 3, 100), (262, 3, 2))
 NEF = tiff((254, 4, 1), (262, 3, 2), (330, 4, 1000), order=">")
 DNG = tiff((254, 4, 0), (262, 3, 34892), (50706, 4, 1025))
+NO_HEIC, NO_AVIF, NO_RAW = (
+    f"{form} is not read without {package}: pip install 'msmm[photos]', or export it as JPEG"
+    for form, package in (
+        ("HEIC", "the package pillow-heif"),
+        ("AVIF", "Pillow 11.3 or later"),
+        ("camera raw", "the package rawpy"),
+    )
+)
 CR2 = b"II*\0\x10\0\0\0CR\x02\0"
 
 
@@ -45,33 +54,57 @@ CR2 = b"II*\0\x10\0\0\0CR\x02\0"
         ("a.psd", GIF, None),
         ("a.jxl", SCAN, None),
         # Unreadable content under the extension of a photograph.
-        ("IMG_0001.jpg", HEIC, "HEIC is not read: export it as JPEG"),
-        ("a.jpeg", isobmff(b"mif1", b"heic", b"miaf"), "HEIC is not read: export it as JPEG"),
-        ("a.png", isobmff(b"avif", b"mif1", b"miaf"), "AVIF is not read: export it as JPEG"),
-        ("a.jpg", isobmff(b"crx ", b"isom"), "camera raw is not read: export it as JPEG"),
+        ("IMG_0001.jpg", HEIC, NO_HEIC),
+        ("a.jpeg", isobmff(b"mif1", b"heic", b"miaf"), NO_HEIC),
+        ("a.png", isobmff(b"avif", b"mif1", b"miaf"), NO_AVIF),
+        ("a.jpg", isobmff(b"crx ", b"isom"), NO_RAW),
         ("a.jpg", b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL is not read: export it as JPEG"),
         ("a.jpg", b"\xff\x0a\xfa\x1f", "JPEG XL is not read: export it as JPEG"),
         ("a.jpg", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 is not read: export it as JPEG"),
         ("a.jpg", b"8BPS\0\x01", "PSD is not read: export it as JPEG"),
-        ("a.tif", DNG, "camera raw is not read: export it as JPEG"),
-        ("a.tif", NEF, "camera raw is not read: export it as JPEG"),
-        ("a.tif", CR2, "camera raw is not read: export it as JPEG"),
-        ("a.jpg", b"FUJIFILMCCD-RAW 0201", "camera raw is not read: export it as JPEG"),
+        ("a.tif", DNG, NO_RAW),
+        ("a.tif", NEF, NO_RAW),
+        ("a.tif", CR2, NO_RAW),
+        ("a.jpg", b"FUJIFILMCCD-RAW 0201", NO_RAW),
         # The extension decides where the content does not.
-        ("a.heic", b"x", ".heic is not read: export it as JPEG"),
-        ("a.NEF", NEF, ".nef is not read: export it as JPEG"),
-        ("a.nef", SCAN, ".nef is not read: export it as JPEG"),  # Pillow would read the small preview
-        ("a.3fr", SCAN, ".3fr is not read: export it as JPEG"),
+        ("a.heic", b"x", NO_HEIC),
+        ("a.NEF", NEF, NO_RAW),
+        ("a.nef", SCAN, NO_RAW),  # Pillow would read the small preview
+        ("a.3fr", SCAN, NO_RAW),
+        ("a.crw", b"II\x1a\0\0\0HEAPCCDR", NO_RAW),
+        ("a.heic", isobmff(b"qt  "), "videos are not annotated"),
+        ("a.jpg", isobmff(b"mp42", b"isom"), "videos are not annotated"),  # a motion picture's film
+        ("a.mov", b"", "videos are not annotated"),
+        ("a.mp4", JPEG, None),
         ("a.svg", b"<svg>", ".svg is not read: export it as JPEG"),
         ("a.tif", SCAN, None),
         ("a.tif", b"MM\0+\0\x08\0\0", None),  # BigTIFF
         ("", JPEG, None),
-        ("", HEIC, "HEIC is not read: export it as JPEG"),
+        ("", HEIC, NO_HEIC),
         ("a.jpg", b"<html>", None),  # detected by decoding
     ],
 )
-def test_file_content_overrides_the_extension(name, head, cause):
+def test_file_content_overrides_the_extension(name, head, cause, without_packages):  # noqa: F811
     assert photo_files.explain_unreadable(name, head) == cause
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "expected"),
+    [
+        ("a.MOV", b"", True),
+        ("a.avi", b"RIFF\0\0\0\0AVI ", True),
+        ("PXL_1.MP", isobmff(b"isom"), True),
+        ("a.mp4", JPEG, False),
+        ("IMG_1.heic", HEIC, False),
+        ("IMG_1.heic", b"", False),
+        ("a.jpg", JPEG, False),
+        ("song.m4a", isobmff(b"M4A "), False),
+        ("a.ts", b"import", False),  # a program
+    ],
+)
+def test_videos_are_recognised_by_content_and_name(name, head, expected):
+    assert photo_files.is_video(name, head) == expected
+    assert not (expected and photo_files.is_photograph(name, head))
 
 
 @pytest.mark.parametrize(

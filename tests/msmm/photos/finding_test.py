@@ -6,6 +6,8 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.core.photo_files import CACHE_SIGNATURE
 from msmm.photos.finding import Finder
+from tests.msmm.core.packages import without_packages  # noqa: F401 - a fixture
+from tests.msmm.core.photo_files_test import NO_HEIC, NO_RAW
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 
@@ -50,12 +52,13 @@ def test_photographs_with_other_extensions_are_found_by_content(tree):
     assert find_paths("d") == ["d/IMG_1", "d/x.dat", "d/y.bin"]
 
 
-def test_a_format_that_is_not_read_is_reported(tree):
-    tree(**{"d/IMG.HEIC": b"x", "d/raw.cr2": b"II*\0"})
+def test_a_format_that_is_not_read_is_reported(tree, without_packages):  # noqa: F811
+    tree(**{"d/IMG.HEIC": b"x", "d/raw.cr2": b"II*\0", "d/a.psd": b"8BPS\0\1"})
     assert find_paths("d") == []
     assert find_causes("d") == {
-        "d/IMG.HEIC": ".heic is not read: export it as JPEG",
-        "d/raw.cr2": ".cr2 is not read: export it as JPEG",
+        "d/IMG.HEIC": NO_HEIC,
+        "d/raw.cr2": NO_RAW,
+        "d/a.psd": ".psd is not read: export it as JPEG",
     }
 
 
@@ -65,11 +68,23 @@ def find_left_out(*paths, exclude=(), listed=b""):
     return [path for path, _ in finder], dict(+finder.left_out)
 
 
-def test_file_content_overrides_the_extension_in_a_folder(tree):
+def test_file_content_overrides_the_extension_in_a_folder(tree, without_packages):  # noqa: F811
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     tree(**{"d/IMG_1.heic": JPEG, "d/IMG_2": heic, "d/IMG_3.dng": JPEG, "d/film.mov": b"\0\0\0\x14ftypqt  "})
     assert find_paths("d") == ["d/IMG_1.heic", "d/IMG_3.dng"]
-    assert find_causes("d") == {"d/IMG_2": "HEIC is not read: export it as JPEG"}
+    assert find_causes("d") == {"d/IMG_2": NO_HEIC}
+
+
+def test_videos_are_left_out_and_counted_unless_named(tree):
+    film = b"\0\0\0\x14ftypqt  "
+    tree(**{"d/a.jpg": JPEG, "d/a.mov": film, "d/e/b.MP4": b"", "d/PXL_1.MP": b"\0\0\0\x14ftypisom",
+            "d/c.mov": JPEG, "d/.hidden.mov": film, "d/x.mov.part": film})  # fmt: skip
+    os.mkfifo("d/pipe.mp4")  # which nobody writes to
+    assert find_left_out("d") == (["d/a.jpg", "d/c.mov"], {"videos": 3})
+    assert find_left_out("d/*.[jm]*")[0] == ["d/a.jpg", "d/c.mov", "d/pipe.mp4"]
+    assert find_left_out("-", listed=b"d/a.jpg\nd/a.mov") == (["d/a.jpg"], {"videos": 1})
+    assert find_left_out("d", exclude=["*.MP4"])[1] == {"videos": 2, "by --exclude": 1}
+    assert find_causes("d/a.mov") == {"d/a.mov": "videos are not annotated"}
 
 
 LEFTOVERS = (

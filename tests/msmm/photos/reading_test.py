@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.core import images
+from msmm.core import images, photo_files
 from msmm.inference import model_dir
 from msmm.photos import reading, xmp, xmp_merging
 from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
 
 COCO = SHARED / "data/coco_tiny/val2017"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)  # nothing else
 needs_coco = pytest.mark.skipif(not COCO.is_dir(), reason="the photographs of ../shared/data are missing")
 
 
@@ -92,7 +93,7 @@ def make_odd_files(folder, photo) -> dict:
         "a page.jpg": (b"<!doctype html><title>404</title>", "not an image of a known format"),
         "drawing.svg": (b"<svg><script>alert(1)</script></svg>", ".svg is not read: export it as JPEG"),
         "drawing.png": (b"<svg><script>alert(1)</script></svg>", "not an image of a known format"),
-        "phone.heic": (b"\0\0\0\x18ftypheic", ".heic is not read: export it as JPEG"),
+        "phone.heic": (HEIC, photo_files.explain_unreadable("phone.heic", HEIC) or "does not decode"),
         "only a header.jpg": (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "does not decode"),
         "50000x50000.png": (png_header(50_000, 50_000), "too many pixels"),
         "16000x12000.png": (png_header(16_000, 12_000), "too many pixels"),
@@ -287,12 +288,11 @@ def test_keywords_are_neither_truncated_nor_repeated_in_a_new_sidecar(tmp_path, 
 
 def test_annotate_pack_and_page_accept_the_same_files(tmp_path, photo, annotate, model):
     """All three decide by name and content in the same way."""
-    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     tiff = photo("scan.tif", picture("blue")).read_bytes()
     cases = {
         "a.heic": (photo("x.jpg", picture("blue")).read_bytes(), None),
-        "b.jpg": (heic, "HEIC is not read: export it as JPEG"),
-        "c.nef": (tiff, ".nef is not read: export it as JPEG"),
+        "b.jpg": (HEIC, photo_files.explain_unreadable("b.jpg", HEIC) or "does not decode"),
+        "c.nef": (tiff, photo_files.explain_unreadable("c.nef", tiff) or "not an image of a known format"),
         "d.jpg": (tiff, None),
         "e.webp": (b"<html>", "not an image of a known format"),
     }

@@ -48,6 +48,49 @@ def test_sidecar_file_is_chosen_by_the_existing_files(tmp_path, photo, existing,
     assert sorted(os.listdir(tmp_path)) == sorted({photo, *existing, written})
 
 
+@pytest.mark.parametrize(
+    ("photo", "existing", "written"),
+    [
+        ("a.raf", [], "a.xmp"),  # as Lightroom names it, and darktable reads it
+        ("a.CR2", [], "a.xmp"),
+        ("a.raf", ["a.raf.xmp"], "a.raf.xmp"),  # darktable's and digiKam's
+        ("a.raf", ["a.XMP"], "a.XMP"),
+        ("a.raf", ["a.xmp", "a.raf.xmp"], "a.raf.xmp"),
+        ("a.raf", ["a.jpg"], "a.xmp"),  # the camera's JPEG beside it
+        ("a.raf", ["a.jpg", "a.xmp"], "a.xmp"),
+        ("a.jpg", ["a.raf"], "a.jpg.xmp"),
+        ("a.raf", ["a.nef"], "a.raf.xmp"),  # two that would share it
+        ("a.raf", ["a.nef", "a.xmp"], "a.raf.xmp"),
+        ("a.raf", ["a.dng"], "a.xmp"),  # Lightroom writes into DNG files themselves
+        ("a.dng", [], "a.dng.xmp"),
+        ("a.dng", ["a.xmp"], "a.xmp"),
+        ("a.dng", ["a.raf", "a.xmp"], "a.dng.xmp"),
+        ("a.heic", [], "a.heic.xmp"),
+        ("a.heic", ["a.jpg", "a.xmp"], "a.heic.xmp"),
+        ("a.heic", ["a.xmp"], "a.xmp"),
+    ],
+)
+def test_sidecar_of_a_raw_file_is_named_as_programs_expect(tmp_path, photo, existing, written):
+    for name in (photo, *existing):
+        (tmp_path / name).write_bytes(packet("Rome") if name.lower().endswith("xmp") else b"")
+    assert write(tmp_path / photo, "sky") == str(tmp_path / written)
+    assert sorted(os.listdir(tmp_path)) == sorted({photo, *existing, written})
+    assert sidecars.find_annotator(str(tmp_path / photo)) == "model 1"
+
+
+def test_a_sidecar_that_darktable_made_of_ours_is_not_annotated_again(tmp_path):
+    photo = str(tmp_path / "a.raf")
+    (tmp_path / "a.raf").write_bytes(b"")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    write(photo, "sky")
+    (tmp_path / "a.raf.xmp").write_bytes(packet("sky"))
+    assert sidecars.find_annotator(photo) == "model 1"
+    assert sidecars.find_annotator(str(tmp_path / "a.jpg")) is None  # whose sidecar a.xmp is not
+    assert sidecars.read_sidecars(photo) == (Keywords(("sky",)), ["sky"])
+    (tmp_path / "a.xmp").write_bytes(b"broken")
+    assert sidecars.find_annotator(photo) is None
+
+
 def test_keywords_of_both_sidecars_are_read_and_added_labels_are_recognised(tmp_path):
     (tmp_path / "a.xmp").write_bytes(packet("Rome"))
     (tmp_path / "a.jpg.xmp").write_bytes(packet("Nikon"))
