@@ -50,6 +50,7 @@ def make_dng(
     xmp: bytes = b"",
     iptc: bytes = b"",
     windows: str = "",
+    size: tuple[int, int] | None = None,
 ) -> bytes:
     """Returns a DNG file.
 
@@ -60,6 +61,7 @@ def make_dng(
       xmp: a packet.
       iptc: records.
       windows: what Windows writes as keywords.
+      size: of the JPEG, width and height, pixels, as the file states it. [as the JPEG states it]
     """
     sensor = np.full((48, 64), 500) if sensor is None else sensor
     height, width = sensor.shape
@@ -80,8 +82,7 @@ def make_dng(
     entries += [(33723, BYTE, iptc)] if iptc else []
     entries += [(40094, BYTE, windows.encode("utf-16-le"))] if windows else []
     if preview is not None:
-        with Image.open(io.BytesIO(preview)) as image:
-            size = image.size
+        size = size or Image.open(io.BytesIO(preview)).size
         entries += [
             *((254, LONG, 1), (256, LONG, size[0]), (257, LONG, size[1]), (258, SHORT, [8, 8, 8])),
             *((259, SHORT, 7), (262, SHORT, 6), (273, LONG, writer.put(preview)), (277, SHORT, 3)),

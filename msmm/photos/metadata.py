@@ -5,6 +5,7 @@ import dataclasses
 import io
 import re
 import struct
+import warnings
 
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
@@ -42,6 +43,12 @@ def extract_metadata(image: Image.Image, data: bytes) -> Metadata:
       image: as `images.load` returns it.
       data: the bytes of its file.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's advice on odd files
+        return _extract(image, data)
+
+
+def _extract(image: Image.Image, data: bytes) -> Metadata:
     found = Metadata()
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         _extract_from_jpeg(found, image.applist)

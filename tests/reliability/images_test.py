@@ -1,6 +1,7 @@
 """Damaged and hostile images in packing, annotate and the page: read, or refused quickly with a cause."""
 
 import io
+import pathlib
 import re
 import resource
 import struct
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from msmm.core import images
+from msmm.core import images, photo_files
 from msmm.photos import reading, xmp_merging
+from tests.camera_raw_files import make_dng
 from tests.conftest import ROOT
 from tests.msmm.conftest import annotate, model, model_directory  # noqa: F401
 from tests.reliability.mutations import mutations
@@ -26,7 +28,7 @@ SECONDS = 5  # limit per photograph
 GROWTH = 1536  # MiB, limit for the growth of this process
 QUICK, SLOW = 5, 130  # mutations per file
 CAUSES = {"does not decode", "empty file", "not an image of a known format", "too many pixels",
-          "too many scans", "file too large"}  # fmt: skip
+          "too many scans", "too many layers", "file too large"}  # fmt: skip
 
 
 def encode_image(image, **options) -> bytes:
@@ -46,7 +48,18 @@ def photographs() -> dict[str, bytes]:
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
     gif = {"save_all": True, "append_images": [palette.rotate(90)], "transparency": 3}
+    optional = {
+        "plain.heic": lambda: encode_image(rgb, format=images._register_heif(), exif=exif, xmp=packet),
+        "plain.avif": lambda: encode_image(rgba, format="AVIF", exif=exif, xmp=packet),
+        "preview.dng": lambda: make_dng(encode_image(rgb, format="JPEG"), 6, xmp=packet),
+        "sensor.dng": lambda: make_dng(None, 6),
+    }
+    forms = {".heic": "HEIC", ".avif": "AVIF", ".dng": photo_files.CAMERA_RAW}
     return {
+        name: make()
+        for name, make in optional.items()
+        if not photo_files.missing_package(forms[pathlib.Path(name).suffix])
+    } | {
         "plain.jpg": encode_image(rgb, format="JPEG", quality=90),
         "progressive.jpg": encode_image(rgb, format="JPEG", progressive=True),
         "keywords.jpg": encode_image(rgb, format="JPEG", exif=exif, xmp=packet, icc_profile=bytes(200)),
@@ -205,7 +218,7 @@ LARGEST = {
 }
 READ = """
 import pathlib, re, sys, time
-from msmm.core import images
+from msmm.core import images, photo_files
 from msmm.photos import reading
 
 def peak_memory():  # MiB; getrusage includes the parent's memory

@@ -184,6 +184,16 @@ def test_a_picture_that_is_upright_already_is_not_turned():
 
 
 @needs("camera raw")
+def test_the_picture_in_a_raw_file_has_the_limits_of_a_jpeg():
+    plain = encode_jpeg(picture("red", (64, 48)))
+    size = plain.index(b"\xff\xc0") + 5
+    claimed = plain[:size] + struct.pack(">HH", 20_000, 20_000) + plain[size + 4 :]
+    assert images.checked(make_dng(claimed, size=(20_000, 20_000))) == "too many pixels"
+    damaged = plain[:200]
+    assert images.checked(make_dng(damaged, size=(64, 48))) == "does not decode"
+
+
+@needs("camera raw")
 def test_raw_files_written_by_pidng_are_read(tmp_path):
     pidng = pytest.importorskip("pidng.core", reason="PiDNG is missing: pip install PiDNG")
     from pidng.defs import CFAPattern, Orientation, PhotometricInterpretation
