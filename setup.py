@@ -12,6 +12,7 @@ EXTRAS = {
     "app-test": ["gradio>=6.31", "gradio_client>=2", "playwright>=1.50"],  # and a Chromium of the system
     "litert": ["ai-edge-litert>=2.1"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
+    "photos": ["pillow-heif>=1.0", "pillow>=11.3", "rawpy>=0.24"],  # HEIC, AVIF, camera raw
     "openvino": [OPENVINO],  # where it is not installed anyway
 }
 

@@ -7,6 +7,8 @@ its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separa
 a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
 be read are reported.
 
+HEIC, AVIF and camera raw files need pip install 'msmm[photos]'. Videos are counted and left out.
+
 Folders of other programs (@eaDir, .thumbnails, Lightroom's caches …), backup copies (a.jpg~) and hidden files
 are left out and counted; name a file or folder itself to annotate it all the same. --exclude leaves out more.
 

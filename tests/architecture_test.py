@@ -23,7 +23,7 @@ LAYERS = (
     ("experiments.sections", "experiments.benchmarks"),
 )
 COMMANDS = {
-    "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app"),
+    "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app", "doctor"),
     "experiments": (
         *(f"reproduce_table{number}" for number in range(1, 7)),
         "reproduce_all",

@@ -41,6 +41,7 @@ RUNS: dict[str, list[list[str]]] = {
         ["--model=model", f"--format={name}", f"--output=exported_{name}", "--check_images=4"]
         for name in ("saved_model", "onnx", "openvino", "litert")
     ],
+    "msmm.doctor": [["--model=model", "--photos=photos"], []],
     "msmm.app": [["--help"]],  # the page: see `test_web_page_makes_no_outside_connection`
     "tfrecords_tools.pack": [["--dataset=scenes", "--data_dir=packed", "--num_train=20", "--num_test=10",
                               "--image_size=32", "--workers=2"],

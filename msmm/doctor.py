@@ -1,0 +1,53 @@
+"""Says what is installed, and whether a model and a folder of photographs can be read, in plain words.
+
+    python -m msmm.doctor
+    python -m msmm.doctor --model=runs/scenes/seed0/model --photos=photos
+
+With the model, a drawn test image is annotated as `annotate` does it; without --model, a small untrained
+network is made for that. Of the folder, all photographs are counted, and up to 100 of them are decoded.
+Exit status: 0 annotating works, 2 it does not; the last line says why.
+"""
+
+from collections.abc import Callable
+
+from absl import flags
+
+from msmm.core import command_line
+from msmm.core.errors import UserError
+
+_MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
+_PHOTOS = flags.DEFINE_string("photos", None, "A folder of photographs.")
+_WIDTH = 12  # characters of a line's name
+
+
+def main() -> None:
+    from msmm.photos import diagnosis
+
+    causes = []
+    for name, check in (
+        ("", lambda: diagnosis.describe_machine()),
+        ("", lambda: diagnosis.describe_tensorflow(command_line.import_tensorflow)),
+        ("", lambda: diagnosis.describe_formats()),
+        ("model", lambda: diagnosis.check_model(_MODEL.value, command_line.import_tensorflow)),
+        ("folder", lambda: diagnosis.check_folder(_PHOTOS.value) if _PHOTOS.value else {}),
+    ):
+        causes += _print(name, check)
+    if causes:
+        raise UserError(f"annotating does not work: {'; '.join(causes)}")
+    print("\nAnnotating works.")
+
+
+def _print(name: str, check: Callable[[], dict[str, str]]) -> list[str]:
+    """Prints the lines of a check, and returns the cause why it failed, if it did."""
+    try:
+        lines = check()
+    except UserError as error:
+        print(f"{name:<{_WIDTH}}does not work: {error}", flush=True)
+        return [str(error)]
+    for title, text in lines.items():
+        print(f"{title:<{_WIDTH}}{text}", flush=True)
+    return []
+
+
+if __name__ == "__main__":
+    command_line.run(main)
