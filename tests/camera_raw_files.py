@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 SHORT, LONG, ASCII, BYTE, SIGNED = 3, 4, 2, 1, 10  # types of TIFF values
+_MOST_ENTRIES = 40  # of the first directory
 _SIZES = {SHORT: "H", LONG: "I", SIGNED: "i"}
 _IDENTITY = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]  # a colour matrix of fractions
 
@@ -15,7 +16,8 @@ class _Writer:
     """Collects the parts of a little-endian TIFF file."""
 
     def __init__(self):
-        self.data = bytearray(b"II*\0\0\0\0\0")
+        # The first directory stands at the beginning, as cameras write it.
+        self.data = bytearray(b"II*\0\x08\0\0\0") + bytes(2 + 12 * _MOST_ENTRIES + 4)
 
     def put(self, content: bytes) -> int:
         """Appends content at an even position, which is returned."""
@@ -23,8 +25,8 @@ class _Writer:
         self.data += content
         return len(self.data) - len(content)
 
-    def put_directory(self, entries) -> int:
-        """Appends a directory of (tag, type, value or values)."""
+    def put_directory(self, entries, is_first: bool = False) -> int:
+        """Writes a directory of (tag, type, value or values), and returns its position."""
         cells = []
         for tag, kind, value in sorted(entries):
             values = value if isinstance(value, list | bytes) else [value]
@@ -34,7 +36,11 @@ class _Writer:
             )
             cell = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack("<I", self.put(content))
             cells.append(struct.pack("<HHI", tag, kind, count) + cell)
-        return self.put(struct.pack("<H", len(cells)) + b"".join(cells) + bytes(4))
+        content = struct.pack("<H", len(cells)) + b"".join(cells) + bytes(4)
+        if not is_first:
+            return self.put(content)
+        self.data[8 : 8 + len(content)] = content
+        return 8
 
 
 def encode_jpeg(image: Image.Image, **options) -> bytes:
@@ -88,5 +94,5 @@ def make_dng(
             *((259, SHORT, 7), (262, SHORT, 6), (273, LONG, writer.put(preview)), (277, SHORT, 3)),
             *((278, LONG, size[1]), (279, LONG, len(preview))),
         ]
-    writer.data[4:8] = struct.pack("<I", writer.put_directory(entries))
+    writer.put_directory(entries, is_first=True)
     return bytes(writer.data)

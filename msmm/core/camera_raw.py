@@ -59,14 +59,26 @@ def extract_picture(data: bytes) -> Picture:
                 content = raw.extract_thumb().data
             except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
                 return Picture(_develop(raw), 1, is_wide)  # LibRaw turns it
-            return Picture(content if isinstance(content, bytes) else np.array(content), turn, is_wide)
+            return Picture(content if isinstance(content, bytes) else _to_rgb(content), turn, is_wide)
     except rawpy.LibRawFileUnsupportedError:
         raise Unreadable("not an image of a known format") from None
-    except (rawpy.LibRawError, rawpy.NotSupportedError, ValueError, MemoryError):
+    except Unreadable:
+        raise
+    except Exception:  # LibRaw's errors, and what rawpy makes of damaged values
         raise Unreadable("does not decode") from None
 
 
 def _develop(raw) -> np.ndarray:
     if raw.sizes.raw_width * raw.sizes.raw_height > MAX_DEVELOPED:
         raise Unreadable("too many pixels")
-    return raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)
+    return _to_rgb(raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8))
+
+
+def _to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Returns a copy of uint8 [H, W], [H, W, 1] or [H, W, 3] with three channels."""
+    pixels = np.array(pixels, np.uint8)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if not pixels.size or pixels.shape[2] != 3:
+        raise Unreadable("does not decode")
+    return pixels

@@ -132,7 +132,9 @@ def upright(loaded: Image.Image) -> Image.Image:
       BrokenImage: with the cause.
     """
     try:
-        turn, pixels = _turn(loaded), colour_modes.to_rgb(loaded)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's advice on damaged EXIF
+            turn, pixels = _turn(loaded), colour_modes.to_rgb(loaded)
     except Exception:  # damaged EXIF, palettes, colour modes
         raise BrokenImage("does not decode") from None
     return pixels if turn is None else pixels.transpose(turn)

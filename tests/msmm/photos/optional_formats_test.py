@@ -167,12 +167,24 @@ def parse(path):
 def test_a_raw_file_without_a_picture_is_developed():
     sensor = np.zeros((64, 96), int)
     sensor[:32, :] = 900  # bright above
-    for orientation, size in ((1, (48, 32)), (6, (32, 48))):
-        loaded = images.upright(images.load(make_dng(None, orientation, sensor), "a.dng"))
+    for orientation, size in ((1, (48, 32)), (3, (48, 32)), (6, (32, 48))):
+        loaded = images.upright(images.load(make_dng(None, orientation, sensor)))
         pixels = np.asarray(loaded).astype(int)
         assert loaded.size == size
-        bright, dark = (pixels[:12], pixels[-12:]) if orientation == 1 else (pixels[:, -12:], pixels[:, :12])
+        edges = {1: (pixels[:12], pixels[-12:]), 3: (pixels[-12:], pixels[:12]),
+                 6: (pixels[:, -12:], pixels[:, :12])}  # fmt: skip
+        bright, dark = edges[orientation]
         assert bright.mean() > dark.mean() + 100
+
+
+@needs("camera raw")
+def test_a_raw_file_of_a_sensor_without_colours_is_developed():
+    """The value that says three filters of colour stand in a mosaic becomes one that says brightness."""
+    data = make_dng(None)
+    mosaic = struct.pack("<HHIHH", 262, 3, 1, 32803, 0)
+    grey = data.replace(mosaic, struct.pack("<HHIHH", 262, 3, 1, 34892, 0))
+    assert grey != data
+    assert images.upright(images.load(grey)).getbands() == ("R", "G", "B")
 
 
 @needs("camera raw")
@@ -189,8 +201,9 @@ def test_the_picture_in_a_raw_file_has_the_limits_of_a_jpeg():
     size = plain.index(b"\xff\xc0") + 5
     claimed = plain[:size] + struct.pack(">HH", 20_000, 20_000) + plain[size + 4 :]
     assert images.checked(make_dng(claimed, size=(20_000, 20_000))) == "too many pixels"
-    damaged = plain[:200]
-    assert images.checked(make_dng(damaged, size=(64, 48))) == "does not decode"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    large = encode_jpeg(Image.fromarray(noise))
+    assert images.checked(make_dng(large[: len(large) // 2], size=(400, 300))) == "does not decode"
 
 
 @needs("camera raw")
@@ -263,6 +276,9 @@ def test_a_claimed_size_over_the_limit_is_refused():
     claimed = data.replace(struct.pack(">II", 128, 128), struct.pack(">II", 20_000, 10_000))
     assert claimed != data
     assert images.checked(claimed) == "too many pixels"
+    other = encode("HEIC", picture("red", (128, 128)), thumbnails=[64])  # another image in the file
+    claimed = other.replace(struct.pack(">II", 64, 64), struct.pack(">II", 20_000, 10_000))
+    assert claimed != other and images.checked(claimed) == "too many pixels"
 
 
 def test_boxes_end_at_the_first_damaged_one():
