@@ -50,6 +50,12 @@ class Finetune(Training):
 class Visual(Training):
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
+    fusion: str = setting(
+        "multi_scale",
+        "multi_scale (eq. 2-3), or a control beyond the paper: last_map (as many parameters, M_5 alone), "
+        "pooled (the averages of the five maps)",
+        choices=("multi_scale", "last_map", "pooled"),
+    )
     loss: str = loss_setting()
 
 

@@ -55,7 +55,7 @@ STAGES: dict[str, Stage] = {
     ),
     "visual": Stage(
         ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches"),
-        ("visual_loss", *ASYMMETRIC),
+        ("visual_loss", *ASYMMETRIC, "visual_fusion"),
     ),
     "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", LABEL_SETTINGS, ("bias_init",)),
     "classifier": Stage(
@@ -77,7 +77,7 @@ STAGES: dict[str, Stage] = {
         "eq. 4 + eq. 5",
         "joint",
         (*IMAGE_SETTINGS, *JOINT_SETTINGS),
-        ("joint_loss", *ASYMMETRIC, "bias_init"),
+        ("joint_loss", *ASYMMETRIC, "bias_init", "visual_fusion"),
         of_paper=False,
     ),
 }  # fmt: skip

@@ -109,7 +109,7 @@ def make_visual_task(run: Run) -> Task:
 
     def build():
         multi_scale, head = build_fresh_parts(run, "visual", "multi_scale", "visual_head")
-        head.set_weights(model_parts.load_part(run, "cnn_head").get_weights())  # decision 16
+        _start_from_cnn_head(head, *model_parts.load_part(run, "cnn_head").get_weights())
         inputs, maps = (
             (backbone.input, backbone.output) if backbone else (multi_scale.input, multi_scale.input)
         )
@@ -138,6 +138,13 @@ def make_visual_task(run: Run) -> Task:
 
     prepare = reestimate if config.bn_batches else None
     return _make_classification_task(run, "visual", build, batches, predict, prepare, shareable=True)
+
+
+def _start_from_cnn_head(head: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> None:
+    """Sets the head of stage visual to CNN's (decision 16); features before those of M_5 get the weight 0."""
+    own = np.zeros_like(head.get_weights()[0])
+    own[len(own) - len(kernel) :] = kernel
+    head.set_weights([own, bias])
 
 
 def make_textual_task(run: Run) -> Task:

@@ -104,6 +104,20 @@ def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("fusion", ["last_map", "pooled"])
+def test_a_control_of_the_fusion_starts_from_cnn_and_serves_the_later_stages(copied_run, make_run, fusion):
+    control = make_run("control", visual_fusion=fusion)
+    assert stages.adopt_stages(control, copied_run) == ["finetune", "textual"]
+    stages.train(control, "classifier")
+    assert control.stage_record("visual")["settings"]["visual_fusion"] == fusion
+    task = stage_tasks.make_visual_task(control)
+    head = task.build()[1]["visual_head"].get_weights()
+    cnn = model_parts.load_part(control, "cnn_head").get_weights()
+    np.testing.assert_array_equal(head[0][-len(cnn[0]) :], cnn[0])
+    assert not head[0][: -len(cnn[0])].any() and (len(head[0]) > len(cnn[0])) == (fusion == "pooled")
+    assert table_rows.measure_row(control, TABLE_ROWS["MS-CNN+Tags"])[1]["H-F1"] > 0
+
+
 def test_a_stage_first_trains_the_stages_that_it_needs(make_run, capsys):
     run = make_run()
     stages.train(run, "quantity_visual")
