@@ -8,6 +8,8 @@ rest is float32. NOTICE names their sources.
 import importlib.resources
 import json
 import pathlib
+import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -29,7 +31,7 @@ def packaged_trunk(name: str) -> tuple[keras.Model, str, tuple[str, ...]]:
     try:
         with importlib.resources.as_file(path) as file:
             return _read(str(file))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"cannot read the backbone {name} of the package ({error}): install msmm again"
         ) from error
@@ -66,7 +68,8 @@ def write_trunk(path, trunk: keras.Model, preprocessing: str, taps: tuple[str, .
     for i, variable in enumerate(trunk.weights):
         value = keras.ops.convert_to_numpy(variable)
         half = "kernel" in variable.name
-        arrays[f"weight{i}"] = value.astype(np.float16 if half else np.float32)
+        with np.errstate(over="ignore"):  # the next check has a better message
+            arrays[f"weight{i}"] = value.astype(np.float16 if half else np.float32)
         if not np.isfinite(arrays[f"weight{i}"]).all():
             raise UserError(f"a weight of {variable.path} is beyond {arrays[f'weight{i}'].dtype}")
     with atomic_write(pathlib.Path(path)) as partial:
