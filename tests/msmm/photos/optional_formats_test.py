@@ -258,6 +258,18 @@ def test_a_file_of_many_derived_images_is_refused_quickly():
     assert isobmff.measure_decoding(honest) == (6_000_000, 1)
 
 
+@needs("HEIC")
+def test_a_grid_of_tiles_is_read_as_telephones_write_it(monkeypatch):
+    images._register_heif()
+    options = pytest.importorskip("pillow_heif").options
+    if not hasattr(options, "GRID_TILE_SIZE"):
+        pytest.skip("this pillow-heif writes no grids: 1.8 does")
+    monkeypatch.setattr(options, "GRID_TILE_SIZE", 256)
+    data = encode("HEIC", bright_above((900, 700)))
+    assert isobmff.measure_decoding(data) == (900 * 700, 1)
+    assert np.asarray(images.upright(images.load(data)))[:300].mean() > 100
+
+
 def reference(kind: bytes, of: int, to: int) -> bytes:
     return struct.pack(">I4sHHH", 14, kind, of, 1, to)
 
