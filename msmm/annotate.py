@@ -5,7 +5,8 @@ The tags that the model reads are a photograph's keywords: IPTC, XMP and Windows
 its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
 --tags for all of them. Of a keyword in a hierarchy (Nature|sky) the last level counts, and the whole if it is
 a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
-be read are reported.
+be read are reported. A model of a packed photo library also reads the words of folder and file names, titles,
+captions and places, and the camera's and the lens's names.
 
 Folders of other programs (@eaDir, .thumbnails, Lightroom's caches …), backup copies (a.jpg~) and hidden files
 are left out and counted; name a file or folder itself to annotate it all the same. --exclude leaves out more.
@@ -103,7 +104,7 @@ def main(paths: list[str]) -> None:
         found,
         _open_output(name),
         preparation=reading.Preparation(
-            model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value
+            model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value, model.reads_context
         ),
         counting=batches.Counting(tuple(keywords.separate(_TAGS.value)), quantity),
         num_workers=_WORKERS.value,

@@ -116,14 +116,16 @@ class PhotoModel:
     def _prepare(self, photo: Photo, tags: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str]]:
         """Returns the network's pixels of a photograph, and its known tags."""
         if isinstance(photo, str | os.PathLike):
-            prepared = reading.prepare_photo(os.fspath(photo), reading.Preparation(self.image_size))
+            preparation = reading.Preparation(self.image_size, with_context=self._model.reads_context)
+            prepared = reading.prepare_photo(os.fspath(photo), preparation)
             if not isinstance(prepared, reading.Photo):
                 raise UserError(f"cannot read the photograph {photo}: {prepared.cause}")
-            pixels, own = prepared.pixels, prepared.keywords
+            pixels, own, context = prepared.pixels, prepared.keywords, prepared.context
         else:
             pixels = resizing.resize_picture(Image.fromarray(_checked(photo)), self.image_size)
-            own = keywords.Keywords()
-        return pixels, self._vocabulary.split(*((own.words, own.paths) if tags is None else (tags,)))[0]
+            own, context = keywords.Keywords(), ()
+        words = ((*own.words, *context), own.paths) if tags is None else (tags,)
+        return pixels, self._vocabulary.split(*words)[0]
 
 
 def _checked(image) -> np.ndarray:

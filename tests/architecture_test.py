@@ -15,7 +15,7 @@ LAYERS = (
     ("msmm.baselines",),
     ("msmm.inference",),
     ("msmm.photos", "msmm.training"),
-    ("tfrecords_tools.raw",),
+    ("tfrecords_tools.raw", "tfrecords_tools.library"),
     ("tfrecords_tools.packing",),
     ("tfrecords_tools.datasets",),
     ("msmm.run_flags", "msmm.api"),

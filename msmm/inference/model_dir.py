@@ -32,6 +32,7 @@ from msmm.scoring.predictions import choose_labels
 if TYPE_CHECKING:
     import keras  # which takes seconds
 
+CONTEXT_TAGS = "context_tags"  # in model.json, where it is true
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
 # The preprocessing that `Model.annotate` applies, for programs that run the network elsewhere.
@@ -106,6 +107,11 @@ class Model:
         self.image_size, self.run = engine.sizes["image"], engine.run
         self.second_look = engine.second_look
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether its tags are also words of folder and file names, captions and the like."""
+        return bool(self.info.get(CONTEXT_TAGS))
 
     def annotate(
         self,

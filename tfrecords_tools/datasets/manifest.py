@@ -29,7 +29,7 @@ class Manifest(RawDataset):
         "All labels, one per line, in the order of their class ids.",
         None,
         vocabulary=True,
-        shown="the labels of the train rows, sorted",
+        shown="manifest: the labels of the train rows, sorted; library: keywords of --min_photos photographs",
     )
     tags_file: str | pathlib.Path | None = option(
         "All tags to keep, one per line.",
