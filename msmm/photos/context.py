@@ -131,14 +131,13 @@ def folder_words(name: str) -> list[str]:
 
 def split_words(text: str) -> list[str]:
     """Returns the words of a text as normalised tags, without numbers, short words and names of counters."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", text))
     words = (normalise_tag(word) for word in _letters(text).split())
     return list(dict.fromkeys(word for word in words if _is_word(word)))
 
 
 def _letters(text: str) -> str:
-    """Returns a text with a space in place of everything but letters and their marks."""
-    text = unicodedata.normalize("NFC", text)
+    """Returns words with spaces between them, and nothing else: `Summer Trip` of `SummerTrip_2019`."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", text))
     return "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text)
 
 
