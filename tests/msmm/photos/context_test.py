@@ -1,12 +1,16 @@
 """Words of folders, file names, captions, places and cameras, and the time of a photograph."""
 
 import io
+import json
+import shutil
 
 import pytest
 from PIL import Image
 
+import msmm
 from msmm.core import images
-from msmm.photos import context, reading, xmp
+from msmm.inference import model_dir
+from msmm.photos import batches, context, keywords, reading, xmp
 from tests.msmm.conftest import picture
 from tests.msmm.photos.metadata_test import bag, packet, resources, segment
 
@@ -129,3 +133,26 @@ def test_photographs_are_prepared_with_their_context_only_where_it_is_wanted(tmp
 def test_titles_of_a_packet_do_not_count_as_its_keywords():
     parsed = xmp.parse(packet(bag("dc:title", "Frosty", kind="Alt"), bag("dc:subject", "sea")))
     assert parsed.subjects == ["sea"] and parsed.values(xmp.TITLE) == ["Frosty"]
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_only_a_model_of_a_library_is_given_the_words_of_a_folder(model_directory, tmp_path, reads):
+    directory = tmp_path / "model"
+    shutil.copytree(model_directory, directory)
+    info = json.loads((directory / "model.json").read_text())
+    (directory / "model.json").write_text(json.dumps(info | {"context_tags": True} if reads else info))
+    (directory / "SHA256SUMS").unlink()  # which a person deletes who changes a model
+    photo = tmp_path / "beach" / "IMG_1.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(jpeg())
+    (annotation,) = msmm.load(directory).annotate([photo])
+    assert ("seaside" in annotation.labels) == reads
+    model = model_dir.load(directory)
+    assert model.reads_context == reads
+    preparation = reading.Preparation(32, with_context=model.reads_context)
+    prepared = reading.prepare_photo(str(photo), preparation)
+    (annotated,) = batches.annotate_batch(
+        model, keywords.Tags(model.tags), [(str(photo), prepared)], batches.Counting(("other",))
+    )
+    # Words of the context that the model does not know are not reported as unknown keywords.
+    assert annotated.tags == (["beach"] if reads else []) and annotated.unknown == ["other"]

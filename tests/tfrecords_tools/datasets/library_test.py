@@ -1,6 +1,7 @@
 """A photo library, built by hand, from its files to its records."""
 
 import csv
+import json
 import os
 import pathlib
 import shutil
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_tag
 from msmm.data import records
 from msmm.photos import sidecars
+from msmm.scenes import recipe
+from tests.conftest import TINY
+from tests.msmm.core.command_line_test import run
 from tests.msmm.photos.metadata_test import bag, packet
 from tests.tfrecords_tools.conftest import names_by_image
 from tests.tfrecords_tools.library.difference_hash_test import blotches
@@ -143,6 +148,7 @@ def test_files_beside_the_records_list_all_keywords(add, pack):
     assert int(rows["sea"]["train"]) + int(rows["sea"]["test"]) == 10
     assert rows["owl"]["why"] == "on fewer than 3 photographs"
     assert (dataset.directory / library.LABELS_FILE).read_text() == "Dog\nsea\n"
+    checksums.check_directory(dataset.directory, "")
     assert library.KEYWORDS_FILE in (dataset.directory / "SHA256SUMS").read_text()
 
 
@@ -343,3 +349,53 @@ def test_keywords_that_exiftool_wrote_are_read(add, pack, root):
         f"event {number // 2}/IMG_{number}.jpg" for number in range(12)
     }
     assert {"segel", "kiel", "event"} <= set(dataset.tags)
+
+
+def draw_library(root):
+    """Draws 60 scenes in six folders, tagged with what they show, and six photographs without keywords."""
+    for number in range(66):
+        scene = recipe.draw(seed=7, index=number, size=64)
+        path = (
+            root
+            / f"2019 {('Rome', 'Annecy', 'Oslo', 'Kiel', 'Paris', 'Bergen')[number % 6]}"
+            / f"{number}.jpg"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0110] = "D90"
+        words = [label.title() if number % 3 else label for label in scene.labels] + ["Anna"] * (
+            number % 5 == 0
+        )
+        content = packet(bag("dc:subject", *words)) if number < 60 else b""
+        inside = {"xmp": content} if content and number % 2 else {}
+        scene.image.save(path, exif=exif, **inside)
+        if content and not inside:
+            pathlib.Path(f"{path}.xmp").write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_library_is_packed_trained_and_annotated(tmp_path):
+    draw_library(tmp_path / "Pictures")
+    before = {path: path.read_bytes() for path in (tmp_path / "Pictures").rglob("*") if path.is_file()}
+    result = run(
+        "tfrecords_tools.pack", "--dataset=library", "--photos=Pictures", "--min_photos=10", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "6 of 66 photographs have no keyword: they are unlabelled" in result.stdout
+    assert before == {p: p.read_bytes() for p in (tmp_path / "Pictures").rglob("*") if p.is_file()}
+    settings = [f"--{name}={value}" for name, value in TINY.items()]
+    result = run(
+        "msmm.train", "--dataset=my_library", "--stage=all", *settings, "--held_out=10", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    model = tmp_path / "runs/my_library/seed0/model"
+    info = json.loads((model / "model.json").read_text())
+    assert info["context_tags"] is True and info["images"]["train"] + info["images"]["test"] <= 60
+    tags = (model / "tags.txt").read_text().split("\n")
+    assert {"d90", "oslo"} <= set(tags)
+    # The folder, and not only keywords, reaches the model.
+    result = run(
+        "msmm.annotate", "Pictures/2019 Oslo/62.jpg", f"--model={model}", "--format=json", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["tags"] == ["oslo", "d90"]
