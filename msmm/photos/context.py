@@ -137,6 +137,7 @@ def split_words(text: str) -> list[str]:
 
 def _letters(text: str) -> str:
     """Returns words with spaces between them, and nothing else: `Summer Trip` of `SummerTrip_2019`."""
+    text = re.sub(r"['’]s\b", "", text)  # Anna's birthday
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", text))
     return "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text)
 

@@ -19,7 +19,7 @@ import os
 import pathlib
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msmm.core import text, workers
 from msmm.core.errors import UserError
@@ -65,9 +65,14 @@ class Library(RawDataset):
         photos, broken = self._read_photos(settings)
         labelled = {id: photo for id, photo in photos.items() if photo.leaves}
         self._describe_unlabelled(photos, labelled)
-        self._groups = KeywordGroups((p.leaves for p in labelled.values()), self._wanted(settings) or ())
-        test_ids = self._split(labelled)
-        labels = self._choose_labels(labelled, test_ids, self._wanted(settings))
+        wanted = self._wanted(settings)
+        self._groups = KeywordGroups((photo.leaves for photo in labelled.values()), wanted or ())
+        named = {self._groups.find([name]).pop(): name for name in wanted} if wanted is not None else None
+        for photo in labelled.values():
+            for root in self._groups.find(photo.leaves):
+                self._groups.groups[root].photographs += 1
+        test_ids = self._split(labelled, named)
+        labels = self._choose_labels(labelled, test_ids, named)
         self._label_roots = {root: group.name for root, group in labels.items()}
         self._photos, self._broken = labelled, broken
         self._ids = {
@@ -181,14 +186,20 @@ class Library(RawDataset):
                 "negative examples, and left out of training and evaluation"
             )
 
-    def _split(self, labelled: Mapping[str, LibraryPhoto]) -> set[str]:
-        """Returns the ids of the test photographs."""
+    def _split(self, labelled: Mapping[str, LibraryPhoto], named: Collection[str] | None) -> set[str]:
+        """Returns the ids of the test photographs. named: the roots of the labels that the user names."""
         ids = list(labelled)
         shots = [
             events.Shot(id, id.rpartition("/")[0], photo.taken, photo.hash) for id, photo in labelled.items()
         ]
         groups = events.group_events(shots)
-        chosen = events.choose_test_events(groups, ids, self.test_share, self.split_seed)
+        enough = {
+            root
+            for root, group in self._groups.groups.items()
+            if (root in named if named is not None else group.photographs >= self.min_photos)
+        }
+        labels = [self._groups.find((*photo.leaves, *photo.upper)) & enough for photo in labelled.values()]
+        chosen = events.choose_test_events(groups, ids, labels, self.test_share, self.split_seed)
         sizes = collections.Counter(groups)
         self._oddities.append(
             f"{len(ids):,} photographs with keywords are of {len(sizes):,} events (days, folders, bursts, "
@@ -197,26 +208,19 @@ class Library(RawDataset):
         return {id for id, group in zip(ids, groups, strict=True) if group in chosen}
 
     def _choose_labels(
-        self, labelled: Mapping[str, LibraryPhoto], test_ids: set[str], wanted: Sequence[str] | None
+        self, labelled: Mapping[str, LibraryPhoto], test_ids: set[str], named: Collection[str] | None
     ) -> dict[str, KeywordGroup]:
         """Returns the labels by root, in their order, and notes of all keywords why they are none."""
         groups = self._groups.groups
         with_upper = {split: collections.Counter[str]() for split in ("train", "test")}
         for id, photo in labelled.items():
-            for root in self._groups.find(photo.leaves):
-                groups[root].photographs += 1
             split = "test" if id in test_ids else "train"
             with_upper[split].update(self._groups.find((*photo.leaves, *photo.upper)))
         for root, group in groups.items():
             group.train, group.test = (with_upper[split][root] for split in ("train", "test"))
-        named = [self._groups.find([name]).pop() for name in wanted] if wanted is not None else None
         for root, group in groups.items():
             group.why = self._explain_no_label(root, group, named)
-        roots = (
-            named
-            if named is not None
-            else sorted(groups, key=lambda root: (groups[root].name.casefold(), root))
-        )
+        roots = named or sorted(groups, key=lambda root: (groups[root].name.casefold(), root))
         labels = {root: groups[root] for root in roots if not groups[root].why}
         if not labels:
             top = sorted(groups.values(), key=lambda group: (-group.photographs, group.name))[:3]
@@ -234,7 +238,7 @@ class Library(RawDataset):
         )
         return labels
 
-    def _explain_no_label(self, root: str, group: KeywordGroup, named: Sequence[str] | None) -> str:
+    def _explain_no_label(self, root: str, group: KeywordGroup, named: Collection[str] | None) -> str:
         if named is not None and root not in named:
             return "not among the given labels"
         if named is None and group.photographs < self.min_photos:

@@ -14,7 +14,7 @@ import dataclasses
 import datetime
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msmm.core.errors import UserError
 from tfrecords_tools.library import difference_hash
@@ -22,6 +22,7 @@ from tfrecords_tools.library import difference_hash
 BURST = datetime.timedelta(seconds=60)
 _LONGEST_EVENT = datetime.timedelta(days=31)
 _LARGEST_FOLDER = 0.25  # share of the photographs
+_DRAWS = 32
 _OVERSHOOT = 1.25  # times the wanted test photographs; a larger event goes to training
 
 
@@ -52,12 +53,21 @@ def group_events(shots: Sequence[Shot]) -> list[int]:
     return [root(number) for number in range(len(first))]
 
 
-def choose_test_events(events: Sequence[int], ids: Sequence[str], test_share: float, seed: int) -> set[int]:
+def choose_test_events(
+    events: Sequence[int],
+    ids: Sequence[str],
+    labels: Sequence[Collection[str]],
+    test_share: float,
+    seed: int,
+) -> set[int]:
     """Returns the events to test on: about `test_share` of the photographs, by a seeded hash.
+
+    Of _DRAWS draws, it is the first one with the most labels in training, and of these in both splits.
 
     Args:
       events: of each photograph, as `group_events` returns them.
       ids: of each photograph.
+      labels: of each photograph.
       test_share: between 0 and 1.
       seed: another seed chooses other events.
 
@@ -70,7 +80,25 @@ def choose_test_events(events: Sequence[int], ids: Sequence[str], test_share: fl
             f"expected photographs of two or more days or folders, to train and to test on, got {len(ids)} "
             "of one: add others"
         )
+    labels_of: dict[int, set[str]] = collections.defaultdict(set)
+    for event, names in zip(events, labels, strict=True):
+        labels_of[event].update(names)
+
+    def count_labels(chosen: set[int]) -> tuple[int, int]:
+        test, train = set(), set()
+        for event, names in labels_of.items():
+            (test if event in chosen else train).update(names)
+        return len(train), len(test & train)
+
     wanted = max(1, round(test_share * len(ids)))
+    return max((_draw(sizes, ids, wanted, f"{seed} {draw}") for draw in range(_DRAWS)), key=count_labels)
+
+
+def _draw(sizes: Mapping[int, int], ids: Sequence[str], wanted: int, seed: str) -> set[int]:
+    """Returns events of about `wanted` photographs, at least one and not all.
+
+    sizes: the photographs of each event.
+    """
     chosen: set[int] = set()
     total = 0
     for event in sorted(sizes, key=lambda event: hashlib.sha256(f"{seed} {ids[event]}".encode()).digest()):

@@ -83,21 +83,32 @@ def split_levels(keywords: Keywords) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     Programs also write the upper levels, and whole paths, as plain keywords: these are not counted twice.
     """
-    paths = [*keywords.paths]
+    paths = [path for path in keywords.paths if len(path) > 1]
     whole = {normalise_tag(separator.join(path)) for path in paths for separator in "|/"}
-    plain = []
+    plain = [path[0] for path in keywords.paths if len(path) == 1]
     for word in keywords.words:
         if "|" in word:
-            paths.append(tuple(filter(None, map(xmp.clean, word.split("|")))))
+            levels = [level for part in word.split("|") if (level := xmp.clean(part))]
+            if len(levels) > 1:
+                paths.append(tuple(levels))
+            else:
+                plain += levels
         elif normalise_tag(word) not in whole or not re.search("/", word):
             plain.append(word)
     upper: dict[str, str] = {}
     for path in paths:
         for level in path[:-1]:
             upper.setdefault(normalise_tag(level), normalise_label(level))
+    prefixes = {_fold(path[:end]) for path in paths for end in range(1, len(path))}
+    lowest = [path[-1] for path in paths if _fold(path) not in prefixes]
+    lowest_keys = set(map(normalise_tag, lowest))  # one may be called like a level above it
     leaves: dict[str, str] = {}
-    for word in (*plain, *(path[-1] for path in paths if path)):
+    for word in (*plain, *lowest):
         key = normalise_tag(word)
-        if key and key not in upper:
+        if key and (key not in upper or key in lowest_keys):
             leaves.setdefault(key, normalise_label(word))
     return tuple(leaves.values()), tuple(upper.values())
+
+
+def _fold(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(normalise_tag, path))

@@ -46,6 +46,7 @@ def read(data, path="/pictures/IMG_1234.jpg", folders=()):
         ("2019-07 Rome", ["rome"]),
         ("New York 2019", ["new york", "new", "york"]),
         ("birthday of Anna", ["birthday of anna", "birthday", "anna"]),
+        ("Anna's birthday", ["anna birthday", "anna", "birthday"]),
         ("a very long name of a folder", ["very", "long", "name", "folder"]),
         ("100CANON", []),
         ("DCIM", []),

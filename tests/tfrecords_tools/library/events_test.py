@@ -59,17 +59,32 @@ def test_test_events_are_whole_seeded_and_near_the_share():
     for size in sizes:
         events_of += [len(events_of)] * size
         ids += [f"{len(ids) + n}.jpg" for n in range(size)]
-    chosen = {}
+    chosen, labels = {}, [()] * len(ids)
     for seed in range(20):
-        chosen[seed] = events.choose_test_events(events_of, ids, 0.2, seed)
+        chosen[seed] = events.choose_test_events(events_of, ids, labels, 0.2, seed)
         share = sum(event in chosen[seed] for event in events_of) / len(ids)
         assert 0.2 <= share <= 0.25
-        assert events.choose_test_events(events_of, ids, 0.2, seed) == chosen[seed]
+        assert events.choose_test_events(events_of, ids, labels, 0.2, seed) == chosen[seed]
     assert len({frozenset(names) for names in chosen.values()}) == 20
 
 
 def test_large_events_leave_something_to_train_and_something_to_test():
-    assert events.choose_test_events([0] * 9 + [9], [str(n) for n in range(10)], 0.2, 0) == {9}
-    assert events.choose_test_events([0] * 5 + [5] * 4, [str(n) for n in range(9)], 0.2, 0) == {5}
+    ids = [str(n) for n in range(10)]
+    assert events.choose_test_events([0] * 9 + [9], ids, [()] * 10, 0.2, 0) == {9}
+    assert events.choose_test_events([0] * 6 + [6] * 4, ids, [()] * 10, 0.2, 0) == {6}
     with pytest.raises(UserError, match=r"two or more days or folders.* got 3 of one"):
-        events.choose_test_events([0, 0, 0], ["a", "b", "c"], 0.2, 0)
+        events.choose_test_events([0, 0, 0], ["a", "b", "c"], [()] * 3, 0.2, 0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_labels_are_in_both_splits_where_a_draw_allows_it(seed):
+    ids = [str(n) for n in range(40)]
+    # Ten events of four photographs; each rare label is of two events.
+    events_of = [n // 4 * 4 for n in range(40)]
+    labels = [{f"rare {n // 4 % 2}"} if n < 16 else {"usual"} for n in range(40)]
+    chosen = events.choose_test_events(events_of, ids, labels, 0.3, seed)
+    splits = {
+        name: {events_of[n] in chosen for n in range(40) if name in labels[n]}
+        for name in labels[0] | labels[4]
+    }
+    assert splits == {"rare 0": {True, False}, "rare 1": {True, False}}

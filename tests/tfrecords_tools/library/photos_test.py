@@ -28,6 +28,9 @@ from tfrecords_tools.library.photos import read_library_photo, split_levels
         (["Sky"], [("Nature", "sky")], ["Sky"], ["Nature"]),
         (["nature"], [("Nature", "sky")], ["sky"], ["Nature"]),
         (["|"], [], [], []),
+        (["|sky"], [], ["sky"], []),
+        (["person"], [("person", "person")], ["person"], ["person"]),  # called like the level above it
+        ([], [("Nature", "Animals"), ("Nature", "Animals", "dog")], ["dog"], ["Nature", "Animals"]),
     ],
 )
 def test_lowest_levels_are_keywords_and_upper_ones_are_not(words, paths, leaves, upper):
