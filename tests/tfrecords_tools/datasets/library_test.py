@@ -180,6 +180,23 @@ def test_vocabulary_of_another_data_set_keeps_all_its_labels(add, pack, tmp_path
     assert {"owl"} not in [labels for labels, _ in read_all(dataset).values()]
 
 
+def test_label_of_test_events_alone_is_kept_only_with_the_vocabulary_of_another_data_set(add, pack, tmp_path):
+    fill(add, 10, "sea")
+    fill(add, 10, "dog", start=200)
+    first = pack()
+    shutil.copytree(first.directory.parent, tmp_path / "other" / "my_library")
+    for number in range(8):
+        add(f"two days/a{number}.jpg", "sea", taken=day(1))
+    for number in range(2):
+        add(f"two days/b{number}.jpg", "dog", "sea", taken=day(2))
+    arguments = {"photos": tmp_path / "Pictures" / "two days"}
+    dataset = pack(vocabulary_from=tmp_path / "other" / "my_library", **arguments)
+    assert [labels for labels, _ in names_by_image(dataset, "test").values()] == [{"dog", "sea"}] * 2
+    dataset = pack(**arguments)
+    assert dataset.labels == ("sea",)
+    assert "1 keywords are no labels, all its photographs are of test events: dog: 2" in oddities(dataset)
+
+
 def test_tags_are_the_context_and_keywords_that_are_no_labels(add, pack):
     for number in range(40):
         sea = "Seas" if number % 4 == 0 else "sea"
