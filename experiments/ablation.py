@@ -6,6 +6,7 @@
     python -m experiments.ablation --of=weight_decay           0, 0.0001, 0.0003 and, literally, 0.9997
     python -m experiments.ablation --of=bn_decay               0.9997, with new statistics, and 0.99
     python -m experiments.ablation --of=classifier_loss        eq. 4, and asymmetric losses (beyond the paper)
+    python -m experiments.ablation --of=visual_fusion          eq. 2-3, and controls without smaller scales
     python -m experiments.ablation --of=class_tags --dataset=nus_wide --dataset_without=nus_wide_ablation
 
 Other settings train in runs/<dataset>/ablation/, with copies of the stages that they do not change. Choice
@@ -20,7 +21,16 @@ from msmm import run_flags
 from msmm.core import command_line
 from msmm.core.errors import UserError
 
-CHOICES = ("k", "rounding", "textual_dropout", "weight_decay", "bn_decay", "classifier_loss", "class_tags")
+CHOICES = (
+    "k",
+    "rounding",
+    "textual_dropout",
+    "weight_decay",
+    "bn_decay",
+    "classifier_loss",
+    "visual_fusion",
+    "class_tags",
+)
 _OF = flags.DEFINE_enum("of", None, CHOICES, "The choice.", required=True)
 _WITHOUT = flags.DEFINE_string("dataset_without", None, "For class_tags: the data set without these tags.")
 run_flags.define_experiment_flags()

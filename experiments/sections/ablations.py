@@ -8,6 +8,7 @@ import numpy as np
 from experiments.reporting.table import QUANTITY, Row, Table
 from experiments.sections.study import Section, Study, make_table, measure_row, train_and_measure
 from msmm.configs import base, flatten, group_names, replace_flat
+from msmm.models.multi_scale import FUSIONS
 from msmm.scoring.metrics import METRICS, annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import table_rows
@@ -93,6 +94,7 @@ def list_settings(choice: str, config: base.Config) -> dict[str, dict]:
             name: dict(zip(("classifier_loss", *group_names(config, "asymmetric")), fields, strict=True))
             for name, fields in _LOSSES.items()
         },
+        "visual_fusion": {name: {"visual_fusion": name} for name in FUSIONS},
     }[choice]
     values = flatten(config)
     own = {name: values[name] for name in next(iter(compared.values()))}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msmm.configs import base, custom, mscoco, nus_wide, openclipart, photos, scenes
+from msmm.configs import base, coco_photos, custom, mscoco, nus_wide, openclipart, scenes
 from msmm.configs.baselines import baseline_implementations
 from msmm.configs.settings import flat_settings, flatten, group_names, replace_flat
 from msmm.core.errors import UserError
@@ -22,7 +22,7 @@ CONFIGS: dict[str, type[base.Config]] = {
     "nus_wide": nus_wide.Config,
     "mscoco": mscoco.Config,
     "openclipart": openclipart.Config,
-    "photos": photos.Config,
+    "coco_photos": coco_photos.Config,
     "custom": custom.Config,
 }
 

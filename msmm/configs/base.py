@@ -50,6 +50,12 @@ class Finetune(Training):
 class Visual(Training):
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
+    fusion: str = setting(
+        "multi_scale",
+        "multi_scale (eq. 2-3), or a control beyond the paper: last_map (as many parameters, M_5 alone), "
+        "pooled (the averages of the five maps)",
+        choices=("multi_scale", "last_map", "pooled"),
+    )
     loss: str = loss_setting()
 
 
@@ -100,8 +106,8 @@ class Asymmetric(Settings):
 class Config(Baselines):
     backbone: str = setting(
         "resnet101",
-        "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "
-        ".keras file; section III-A",
+        "a network of keras.applications, photos (comes with the package), resnet-D-D-D-D-wW (depths, "
+        "width), keras_hub:PRESET or a saved .keras file; section III-A",
     )
     weights: str = setting("imagenet", "imagenet, none or a weights file for the backbone; IV-A3")
     backbone_taps: tuple = setting((), "names of the five layers that end the scales; empty: found by stride")

@@ -7,20 +7,14 @@ frozen because the data set is small (and two cores are slow).
 import dataclasses
 
 from msmm.configs import base, baselines, custom
+from msmm.configs.coco_photos import EFFICIENTNET_LITE0_TAPS
 from msmm.configs.settings import changed, setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(custom.Config):
     backbone_taps: tuple = setting(
-        (
-            "stage1_block1_project_bn",
-            "stage2_block2_add",
-            "stage3_block2_add",
-            "stage5_block3_add",
-            "head_relu6",
-        ),
-        "the block outputs of EfficientNet-Lite0 at strides 2 to 32",
+        EFFICIENTNET_LITE0_TAPS, "the block outputs of EfficientNet-Lite0 at strides 2 to 32"
     )
     bn_momentum: float = setting(0.9997, "share kept a step; IV-A3")
     bn_batches: int = setting(30, "decision 8; the set has 77 batches")

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from msmm.core.errors import UserError
-from msmm.models import ready_made
+from msmm.models import packaged, ready_made, saved
 from msmm.models.ready_made import HUB, PREPROCESSING, preprocessed
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -32,11 +32,12 @@ def build(
 
     Args:
         name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet with D
-            blocks per stage and W channels in the first), "keras_hub:PRESET", or the path of a saved
-            `.keras` model.
+            blocks per stage and W channels in the first), "photos" (comes with the package),
+            "keras_hub:PRESET", or the path of a saved `.keras` model.
         image_size: S in pixels.
-        weights: "imagenet", "none" or a weights file. A saved model has its own.
-        taps: names of the five layers that end the scales; found by stride if empty. A network without a map
+        weights: "imagenet", "none" or a weights file. A saved model and "photos" have their own.
+        taps: names of the five layers that end the scales; if empty, known for "photos" and otherwise found
+            by stride. A network without a map
             of stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
         preprocessing: a key of PREPROCESSING, or "auto": the one that the network was trained with; "none"
             for a saved model, which contains it.
@@ -47,7 +48,8 @@ def build(
     """
     if preprocessing not in ("auto", *PREPROCESSING):
         raise UserError(f"expected preprocessing auto|{'|'.join(PREPROCESSING)}. Received: {preprocessing!r}")
-    trunk, kind = _trunk(name, image_size, weights)
+    trunk, kind, own_taps = _trunk(name, image_size, weights)
+    taps = taps or own_taps
     if trunk.input_shape[1] not in (None, image_size):
         raise UserError(
             f"{name} reads images of {trunk.input_shape[1]} pixels: --image_size={trunk.input_shape[1]}"
@@ -66,27 +68,31 @@ def build(
 
 
 def _trunk(name: str, image_size: int, weights: str):
-    """Returns the network without its top and its preprocessing: a key of PREPROCESSING or a layer."""
+    """Returns the network without its top, its preprocessing (a key or a layer), and its taps, if known."""
+    taps: tuple[str, ...] = ()
     small = re.fullmatch(r"resnet-(\d+)-(\d+)-(\d+)-(\d+)-w(\d+)", name)
     if name in ready_made.applications():
         if weights not in ("imagenet", "none"):
             _require_file(weights)
-        return ready_made.application(name, weights, image_size)
+        return *ready_made.application(name, weights, image_size), ()
     if small:
         *depths, width = map(int, small.groups())
         trunk, kind = resnet(depths, width), "caffe"
+    elif name in packaged.TRUNKS:
+        trunk, kind, taps = packaged.packaged_trunk(name)
     elif name.endswith(".keras"):
         trunk, kind = _load(name), "none"
     elif name.startswith(HUB):
         trunk, kind = ready_made.hub_preset(name.removeprefix(HUB), weights)
     else:
         raise UserError(
-            f"unknown backbone {name!r}: expected resnet-D-D-D-D-wW (depths and width), a .keras file, "
-            f"{HUB}PRESET or one of keras.applications: {', '.join(ready_made.applications())}"
+            f"unknown backbone {name!r}: expected {', '.join(packaged.TRUNKS)}, resnet-D-D-D-D-wW (depths "
+            f"and width), a .keras file, {HUB}PRESET or one of keras.applications: "
+            f"{', '.join(ready_made.applications())}"
         )
     if weights not in ("none", "imagenet"):
         _load_weights(trunk, weights)
-    return trunk, kind
+    return trunk, kind, taps
 
 
 def resnet(depths, width: int) -> keras.Model:
@@ -210,7 +216,7 @@ def _fit_map_sizes(maps, pixels, image_size: int) -> list:
 def _load(path: str) -> keras.Model:
     _require_file(path)
     try:
-        model = keras.saving.load_model(path, compile=False)  # safe mode: runs no code from the file
+        model = saved.load_model(path)
     except Exception as error:  # whatever a damaged file makes Keras raise
         raise UserError(f"cannot read {path} as a saved Keras model: {error}") from error
     if not isinstance(model, keras.Model) or not hasattr(model, "input"):
@@ -221,7 +227,7 @@ def _load(path: str) -> keras.Model:
 def _load_weights(model: keras.Model, path: str) -> None:
     _require_file(path)
     try:
-        model.load_weights(path)
+        saved.load_weights(model, path)
     except Exception as error:
         raise UserError(f"cannot load {path} into the backbone: {error}") from error
 

@@ -1,4 +1,7 @@
-"""Multi-scale fusion (eq. 2-3, Fig. 3-4): the five maps to the visual feature f_v."""
+"""Multi-scale fusion (eq. 2-3, Fig. 3-4): the five maps to the visual feature f_v; and its controls."""
+
+import math
+from collections.abc import Callable
 
 import keras
 from keras import layers
@@ -38,3 +41,57 @@ def fusion_block(x, channels: int, name: str, bn_momentum: float):
         x = layers.BatchNormalization(momentum=bn_momentum, name=f"{name}_{part}_bn")(x)
         x = layers.ReLU(name=f"{name}_{part}_relu")(x)
     return x
+
+
+def build_last_map(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
+    """Builds a control: about as many parameters as the fusion blocks, but M_5 is all that they read.
+
+    A block 1x1 – 3x3 – 1x1 on M_5, with batch normalisation and ReLU as in eq. 3, is added to M_5. Its width
+    is the one whose parameters are nearest to those of `build_multi_scale`.
+    """
+    maps = [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, 1)]
+    channels = maps[-1].shape[-1]
+    x = maps[-1]
+    width = _equal_width(build_multi_scale(map_shapes).count_params(), channels)
+    for part, (units, kernel) in enumerate([(width, 1), (width, 3), (channels, 1)], 1):
+        x = layers.Conv2D(
+            units,
+            kernel,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"last_map_{part}_conv",
+        )(x)
+        x = layers.BatchNormalization(momentum=bn_momentum, name=f"last_map_{part}_bn")(x)
+        x = layers.ReLU(name=f"last_map_{part}_relu")(x)
+    f_v = layers.GlobalAveragePooling2D(name="f_v")(layers.Add(name="fused5")([maps[-1], x]))
+    return keras.Model(maps, f_v, name="multi_scale")
+
+
+def _equal_width(parameters: int, channels: int) -> int:
+    """Returns the width w of `build_last_map` with the given number of parameters, rounded.
+
+    9 w² + 2 w D of the kernels and 4 (2 w + D) of batch normalisation.
+    """
+    linear = 2 * channels + 8
+    return max(1, round((math.sqrt(linear**2 + 36 * (parameters - 4 * channels)) - linear) / 18))
+
+
+def build_pooled(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
+    """Builds a control without parameters: the averages of the five maps, concatenated."""
+    maps = [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, 1)]
+    pooled = [layers.GlobalAveragePooling2D(name=f"pooled{i}")(m) for i, m in enumerate(maps, 1)]
+    return keras.Model(maps, layers.Concatenate(name="f_v")(pooled), name="multi_scale")
+
+
+# The values of the setting `visual_fusion`.
+FUSIONS: dict[str, Callable[..., keras.Model]] = {
+    "multi_scale": build_multi_scale,
+    "last_map": build_last_map,
+    "pooled": build_pooled,
+}
+
+
+def feature_size(map_shapes, fusion: str) -> int:
+    """Returns D, the size of f_v."""
+    return sum(shape[-1] for shape in map_shapes) if fusion == "pooled" else map_shapes[-1][-1]

@@ -18,6 +18,7 @@ import tensorflow as tf
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import Share
+from msmm.training.fast_layers import plain_copy
 from msmm.training.loop import build_optimizer
 from msmm.training.task import Task
 
@@ -123,7 +124,8 @@ class Replicas:
         self._distribution, self._task, self._batch_size = distribution, task, config.batch_size
         plain = task.build()[0]
         with distribution.strategy.scope():
-            self.model = keras.models.clone_model(plain)
+            # Statistics of a batch are those of all replicas, which the fused op cannot compute.
+            self.model = keras.models.clone_model(plain, clone_function=plain_copy)
             # Each replica adds its share of the weight decay, before gradients are summed.
             decay = config.weight_decay / distribution.replicas
             self.optimizer = build_optimizer(task, config, learning_rate, decay)

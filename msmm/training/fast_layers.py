@@ -26,6 +26,14 @@ def accelerated(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=_accelerated_layer)
 
 
+def plain_copy(layer: layers.Layer) -> layers.Layer:
+    """Returns a new layer like a layer of an accelerated model, but plain: for `keras.models.clone_model`."""
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer, clone_function=plain_copy)
+    plain = layer.plain if isinstance(layer, FusedBatchNormalization | FastDepthwiseConv2D) else layer
+    return type(plain).from_config(plain.get_config())
+
+
 def _accelerated_layer(layer: layers.Layer) -> layers.Layer:
     if isinstance(layer, keras.Model):
         return accelerated(layer)

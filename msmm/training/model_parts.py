@@ -13,7 +13,7 @@ from msmm.configs import flatten
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.models import backbone, heads, multi_scale, textual
+from msmm.models import backbone, heads, multi_scale, saved, textual
 from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.training.run import Run
 from msmm.training.stage_table import FORMER_PART_NAMES, JOINT, STAGE_OF_PART
@@ -48,10 +48,11 @@ def build_part(
 
 def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_groups, bias) -> keras.Model:
     maps = map_shapes(config)
-    f_v = maps[-1][-1]
-    f_t = config.textual.units or f_v
+    channels = maps[-1][-1]
+    f_v = multi_scale.feature_size(maps, config.visual.fusion)
+    f_t = config.textual.units or channels
     if part == "multi_scale":
-        return multi_scale.build_multi_scale(maps, config.bn_momentum)
+        return multi_scale.FUSIONS[config.visual.fusion](maps, config.bn_momentum)
     if part == "textual":
         return textual.build_textual(num_tags, f_t, config.textual.dropout)
     if part == "groups":
@@ -62,7 +63,13 @@ def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_gro
     if part == "quantity_visual":
         # Named as in version 0.1.0: TensorFlow sums gradients in an order that depends on the model's name.
         return heads.build_quantity(f_v, mean_count, name=FORMER_PART_NAMES[part])
-    sizes = {"cnn_head": f_v, "visual_head": f_v, "textual_head": f_t, "groups_head": f_t, "classifier": f}
+    sizes = {
+        "cnn_head": channels,
+        "visual_head": f_v,
+        "textual_head": f_t,
+        "groups_head": f_t,
+        "classifier": f,
+    }
     return heads.build_classifier(sizes[part], num_classes, part, bias)
 
 
@@ -135,7 +142,7 @@ def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) ->
         path = former
     checksums.check_file(path, remedy)
     try:
-        model.load_weights(path)
+        saved.load_weights(model, path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
         message = " ".join(str(error).split())[:200]  # Keras may add the weights themselves
         raise UserError(f"cannot load {path} ({message}): {remedy}") from error

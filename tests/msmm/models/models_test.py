@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -105,6 +106,20 @@ def test_weights_files_are_loaded(tmp_path):
 def test_a_wrong_backbone_is_refused_with_the_cause(options, message):
     with pytest.raises(UserError, match=message):
         backbone.build(image_size=64, **options)
+
+
+def test_a_weights_file_without_some_weights_is_refused(tmp_path):
+    """Keras 3.15 only warns and leaves the layer's random weights."""
+    path = tmp_path / "w.weights.h5"
+    backbone.resnet((1, 1, 1, 1), 8).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        groups = []
+        file.visit(groups.append)
+        broken = next(name for name in groups if name.endswith("/vars") and len(file[name]))
+        parent = broken.removesuffix("/vars")
+        file.move(parent, parent + "_")
+    with pytest.raises(UserError, match=r"cannot load .* into the backbone"):
+        backbone.build("resnet-1-1-1-1-w8", image_size=64, weights=str(path))
 
 
 def test_a_backbone_for_any_size_equals_the_backbone_built_at_that_size(small):
@@ -308,3 +323,31 @@ def test_recomputed_maps_are_computed_again_in_the_backward_pass(build):
     (plain, part), (model, _) = build()
     again = sum(isinstance(layer, keras.layers.Conv2D) for layer in part._flatten_layers())
     assert convolutions(model) == convolutions(plain) + again > convolutions(plain)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(112, 112, 64), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048)],  # ResNet-101
+        [(112, 112, 16), (56, 56, 24), (28, 28, 40), (14, 14, 112), (7, 7, 1280)],  # EfficientNet-Lite0
+    ],
+)
+def test_the_control_on_the_last_map_has_as_many_parameters_as_the_fusion_blocks(shapes):
+    fusion, control = multi_scale.build_multi_scale(shapes), multi_scale.build_last_map(shapes)
+    assert control.count_params() == pytest.approx(fusion.count_params(), rel=0.01)
+    assert control.output_shape == fusion.output_shape
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(1, *shape)).astype(np.float32) for shape in shapes]
+    before = control.predict_on_batch(maps)
+    np.testing.assert_array_equal(before, control.predict_on_batch([*(0 * m for m in maps[:4]), maps[4]]))
+
+
+def test_the_pooled_control_is_the_averages_of_the_five_maps():
+    shapes = [(32, 32, 2), (16, 16, 3), (8, 8, 4), (4, 4, 5), (2, 2, 6)]
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(3, *shape)).astype(np.float32) for shape in shapes]
+    pooled = multi_scale.build_pooled(shapes).predict_on_batch(maps)
+    assert pooled.shape == (3, 20) == (3, multi_scale.feature_size(shapes, "pooled"))
+    np.testing.assert_allclose(
+        pooled, np.concatenate([m.mean((1, 2)) for m in maps], 1), rtol=1e-5, atol=1e-6
+    )

@@ -11,7 +11,7 @@ import pytest
 from msmm.configs import replace_flat
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training import batch_norm, model_parts, stage_tasks, stages, table_rows
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
@@ -102,6 +102,20 @@ def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("fusion", ["last_map", "pooled"])
+def test_a_control_of_the_fusion_starts_from_cnn_and_serves_the_later_stages(copied_run, make_run, fusion):
+    control = make_run("control", visual_fusion=fusion)
+    assert stages.adopt_stages(control, copied_run) == ["finetune", "textual"]
+    stages.train(control, "classifier")
+    assert control.stage_record("visual")["settings"]["visual_fusion"] == fusion
+    task = stage_tasks.make_visual_task(control)
+    head = task.build()[1]["visual_head"].get_weights()
+    cnn = model_parts.load_part(control, "cnn_head").get_weights()
+    np.testing.assert_array_equal(head[0][-len(cnn[0]) :], cnn[0])
+    assert not head[0][: -len(cnn[0])].any() and (len(head[0]) > len(cnn[0])) == (fusion == "pooled")
+    assert table_rows.measure_row(control, TABLE_ROWS["MS-CNN+Tags"])[1]["H-F1"] > 0
 
 
 def test_a_stage_first_trains_the_stages_that_it_needs(make_run, capsys):
@@ -210,7 +224,7 @@ def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
-    stage_tasks.reestimate_batch_norm(model, iter(batches), 6)
+    batch_norm.reestimate(model, iter(batches), 6)
     layer = model.layers[0]
     np.testing.assert_allclose(
         layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4
@@ -367,7 +381,20 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
     assert "finetune: goes on after epoch 2" in capsys.readouterr().out
     assert stopped.stage_record("finetune")["weights"] == record["weights"]
 
+    # The statistics of batch normalisation are those of the averaged weights, on whole images of image_size.
+    assert record["settings"]["bn_batches"] == 3
+    backbone, epoch = model_parts.load_part(uninterrupted, "backbone"), record["best_epoch"] - 1
+    backbone.trainable = True
+    saved = read_weights(backbone)
+    whole = uninterrupted.images("train").epoch(
+        uninterrupted.train_rows, 16, stage_tasks.stage_seed(uninterrupted, "finetune"), epoch, True
+    )
+    batch_norm.reestimate(backbone, (images for images, _ in whole), 3)
+    for now, then in zip(read_weights(backbone), saved, strict=True):
+        np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-3)
 
+
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes"])
 def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, setting):
     plain = make_run("plain", image_size=64, finetune_epochs=2)
