@@ -183,9 +183,9 @@ def _parse_time(value) -> str | None:
     match = _TIME.match(value) if isinstance(value, str) else None
     if not match:
         return None
-    numbers = [int(part) for part in match.groups() if part]
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
     try:
-        moment = datetime.datetime(*numbers)
+        moment = datetime.datetime(year, month, day, hour, minute, second)
     except ValueError:  # 0000:00:00, of a camera without a clock
         return None
     return moment.isoformat(timespec="seconds") if match[4] else moment.date().isoformat()
