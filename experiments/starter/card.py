@@ -47,7 +47,8 @@ def starter_card(info: dict, labels: Sequence[str]) -> str:
         _FRONT,
         "# The starter model of msmm\n\n"
         f"Chooses keywords for photographs from {len(labels)} labels: {objects} objects "
-        f"and {len(labels) - objects} nouns of captions. It reads the pixels, and file names, folder names or keywords as tags where they are given.",
+        f"and {len(labels) - objects} nouns of captions. It reads the pixels, and the "
+        "keywords that a photograph has as tags.",
         "## Use\n\n```sh\npython -m msmm.annotate photos\n```\n\n"
         "```python\nimport msmm\n\nmodel = msmm.load()\n"
         'print(model.annotate(["photo.jpg"])[0].labels)\n```\n\nOpenVINO runs the network; TensorFlow is not '
@@ -79,8 +80,8 @@ def _counting(info: dict) -> str:
     lines = [
         "## Default counting\n\n"
         "One threshold for objects and one for nouns, the lowest ones with a precision on held-out "
-        f"photographs of at least {100 * targets['objects']:.0f} % for objects, by the annotated objects, and "
-        f"{100 * targets['nouns']:.0f} % for nouns, by the captions (lower ends of 95 % intervals). On the "
+        f"photographs of at least {100 * targets['objects']:.0f} % for objects, by the annotated "
+        f"objects, and {100 * targets['nouns']:.0f} % for nouns, by the captions (lower ends of 95 % intervals). On the "
         "test photographs, in percent, beside one threshold that maximises H-F1 (`--quantity=threshold`), "
         "which shows the cost in recall:\n",
         "| input, counting | P of objects | R of objects | P of nouns | R of nouns | labels per photograph | "

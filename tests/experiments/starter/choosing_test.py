@@ -32,7 +32,7 @@ def test_lower_bound_is_wilsons():
     )
 
 
-def predictions(seed, images=3000, classes=8):
+def predictions(seed, images=10_000, classes=8):
     """Returns calibrated predictions: each label is true with its probability."""
     rng = np.random.default_rng(seed)
     p = 1 / (1 + np.exp(-rng.normal(-1.5, 2.0, (images, classes))))
