@@ -331,10 +331,10 @@ def _quantities(path: pathlib.Path, num_classes: int) -> FittedCountingRules | N
 
 
 def _network(path: pathlib.Path):
-    import keras
+    from msmm.models import saved  # Keras takes seconds
 
     try:
-        return keras.saving.load_model(path, compile=False)  # safe mode
+        return saved.load_model(path)
     except Exception as error:  # whatever a damaged file makes Keras raise
         raise UserError(f"cannot read {path}: {error}") from error
 

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from msmm.core.errors import UserError
-from msmm.models import packaged, ready_made
+from msmm.models import packaged, ready_made, saved
 from msmm.models.ready_made import HUB, PREPROCESSING, preprocessed
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -216,7 +216,7 @@ def _fit_map_sizes(maps, pixels, image_size: int) -> list:
 def _load(path: str) -> keras.Model:
     _require_file(path)
     try:
-        model = keras.saving.load_model(path, compile=False)  # safe mode: runs no code from the file
+        model = saved.load_model(path)
     except Exception as error:  # whatever a damaged file makes Keras raise
         raise UserError(f"cannot read {path} as a saved Keras model: {error}") from error
     if not isinstance(model, keras.Model) or not hasattr(model, "input"):
@@ -227,7 +227,7 @@ def _load(path: str) -> keras.Model:
 def _load_weights(model: keras.Model, path: str) -> None:
     _require_file(path)
     try:
-        model.load_weights(path)
+        saved.load_weights(model, path)
     except Exception as error:
         raise UserError(f"cannot load {path} into the backbone: {error}") from error
 

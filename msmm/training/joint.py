@@ -20,7 +20,7 @@ from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
-from msmm.training import frozen_features, model_parts, selection, stage_tasks
+from msmm.training import batch_norm, frozen_features, model_parts, selection, stage_tasks
 from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
@@ -74,7 +74,7 @@ def make_joint_task(run: Run) -> Task:
         if not views:
             trunk = backbone or trained["backbone"]
             inputs = (trunk.predict_on_batch(x) for x in inputs)
-        stage_tasks.reestimate_batch_norm(trained["multi_scale"], inputs, config.bn_batches)
+        batch_norm.reestimate(trained["multi_scale"], inputs, config.bn_batches)
 
     truth = labels[run.held_out_rows]
     loss = losses.multi_task(stage_tasks.classification_loss(run, JOINT))

@@ -13,7 +13,7 @@ from msmm.configs import flatten
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.models import backbone, heads, multi_scale, textual
+from msmm.models import backbone, heads, multi_scale, saved, textual
 from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.training.run import Run
 from msmm.training.stage_table import FORMER_PART_NAMES, JOINT, STAGE_OF_PART
@@ -142,7 +142,7 @@ def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) ->
         path = former
     checksums.check_file(path, remedy)
     try:
-        model.load_weights(path)
+        saved.load_weights(model, path)
     except Exception as error:  # whatever a damaged file makes h5py or Keras raise
         message = " ".join(str(error).split())[:200]  # Keras may add the weights themselves
         raise UserError(f"cannot load {path} ({message}): {remedy}") from error

@@ -90,11 +90,18 @@ PAPER_PARTS = tuple(part for part, stage in STAGE_OF_PART.items() if STAGES[stag
 FORMER_PART_NAMES = {"quantity_visual": "visual_quantity"}
 
 
+def needs_statistics(config: Config) -> bool:
+    """Returns whether stage finetune estimates the statistics of batch normalisation again (`bn_batches`)."""
+    return bool(config.bn_batches and (config.finetune.ema or config.finetune.sizes))
+
+
 def resolve_stage(name: str, config: Config) -> Stage:
     """Returns a row of the table with the needs and options that it has under these settings."""
     stage = STAGES[name]
     if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
         stage = dataclasses.replace(stage, options=tuple(o for o in stage.options if o not in ASYMMETRIC))
+    if name == "finetune" and needs_statistics(config):
+        return dataclasses.replace(stage, settings=(*stage.settings, "bn_batches"))
     if name == JOINT and config.finetune.trunk:  # it trains the trunk itself
         return dataclasses.replace(stage, needs=())
     if config.groups and name in ("classifier", "quantity"):

@@ -17,10 +17,10 @@ from msmm.models.precision import set_precision
 from msmm.models.recompute import recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import frozen_features, model_parts, selection
+from msmm.training import batch_norm, frozen_features, model_parts, selection
 from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
-from msmm.training.stage_table import CROSS_ENTROPY, settings_group
+from msmm.training.stage_table import CROSS_ENTROPY, needs_statistics, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
 
 
@@ -46,9 +46,17 @@ def make_finetune_task(run: Run) -> Task:
         )
         return ((x, labels[rows]) for x, rows in shuffled)
 
+    def reestimate(trained, epoch):
+        config = run.config
+        whole = images.epoch(run.train_rows, config.batch_size, seed_of_stage, epoch, config.flip)
+        batch_norm.reestimate(trained["backbone"], (x for x, _ in whole), config.bn_batches)
+
+    seed_of_stage = stage_seed(run, "finetune")
+    # The moving statistics are of the last weights, not their average, and of the sizes that were trained on.
+    prepare = reestimate if needs_statistics(run.config) else None
     predict = functools.partial(predict_held_out_images, run)
     by_paper = settings.optimizer == "momentum" and not settings.ema
-    task = _make_classification_task(run, "finetune", build, batches, predict, shareable=by_paper)
+    task = _make_classification_task(run, "finetune", build, batches, predict, prepare, shareable=by_paper)
     if by_paper:
         return task
     optimisation = dataclasses.replace(task.optimisation, make_optimizer=_finetune_optimizer(run.config))
@@ -134,7 +142,7 @@ def make_visual_task(run: Run) -> Task:
         inputs = (x for x, _ in batches(epoch))
         if backbone:
             inputs = (backbone.predict_on_batch(x) for x in inputs)
-        reestimate_batch_norm(trained["multi_scale"], inputs, config.bn_batches)
+        batch_norm.reestimate(trained["multi_scale"], inputs, config.bn_batches)
 
     prepare = reestimate if config.bn_batches else None
     return _make_classification_task(run, "visual", build, batches, predict, prepare, shareable=True)
@@ -338,21 +346,6 @@ def _predict_held_out_rows(run: Run, x, model: keras.Model) -> np.ndarray:
 def concatenate_outputs(batches: Iterable) -> np.ndarray:
     """Returns a model's outputs for successive batches as one array."""
     return np.concatenate([keras.ops.convert_to_numpy(batch) for batch in batches])
-
-
-def reestimate_batch_norm(model: keras.Model, batches: Iterable, limit: int) -> None:
-    """Sets the moving statistics of a model's BN layers to the plain mean over `limit` batches (decision 8).
-
-    At momentum 0.9997 they lag thousands of steps behind the weights, and held-out figures with them.
-    """
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for i, (batch, _) in enumerate(zip(batches, range(limit))):  # noqa: B905 - whichever ends first
-        for layer in norms:
-            layer.momentum = i / (i + 1)  # makes the moving average a cumulative one
-        model(batch, training=True)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def stage_seed(run: Run, stage: str) -> int:

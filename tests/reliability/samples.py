@@ -95,8 +95,8 @@ def _caches(root, variant):
 def _backbone(root, variant):
     (root / "backbone").mkdir()
     keras.utils.set_random_seed(variant)
-    backbone.resnet((1, 1, 1, 1), 4, 32).save(root / "backbone/trunk.keras")
-    backbone.resnet((1, 1, 1, 1), 4, 32).save_weights(root / "backbone/w.weights.h5")
+    backbone.resnet((1, 1, 1, 1), 4).save(root / "backbone/trunk.keras")
+    backbone.resnet((1, 1, 1, 1), 4).save_weights(root / "backbone/w.weights.h5")
 
 
 def _manifests(root, variant):

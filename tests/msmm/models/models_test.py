@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -105,6 +106,20 @@ def test_weights_files_are_loaded(tmp_path):
 def test_a_wrong_backbone_is_refused_with_the_cause(options, message):
     with pytest.raises(UserError, match=message):
         backbone.build(image_size=64, **options)
+
+
+def test_a_weights_file_without_some_weights_is_refused(tmp_path):
+    """Keras 3.15 only warns and leaves the layer's random weights."""
+    path = tmp_path / "w.weights.h5"
+    backbone.resnet((1, 1, 1, 1), 8).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        groups = []
+        file.visit(groups.append)
+        broken = next(name for name in groups if name.endswith("/vars") and len(file[name]))
+        parent = broken.removesuffix("/vars")
+        file.move(parent, parent + "_")
+    with pytest.raises(UserError, match=r"cannot load .* into the backbone"):
+        backbone.build("resnet-1-1-1-1-w8", image_size=64, weights=str(path))
 
 
 def test_a_backbone_for_any_size_equals_the_backbone_built_at_that_size(small):

@@ -11,7 +11,7 @@ import pytest
 from msmm.configs import replace_flat
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import model_parts, stage_tasks, stages, table_rows
+from msmm.training import batch_norm, model_parts, stage_tasks, stages, table_rows
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
@@ -224,7 +224,7 @@ def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
-    stage_tasks.reestimate_batch_norm(model, iter(batches), 6)
+    batch_norm.reestimate(model, iter(batches), 6)
     layer = model.layers[0]
     np.testing.assert_allclose(
         layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4
@@ -380,6 +380,18 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
     stages.train(stopped, "finetune")
     assert "finetune: goes on after epoch 2" in capsys.readouterr().out
     assert stopped.stage_record("finetune")["weights"] == record["weights"]
+
+    # The statistics of batch normalisation are those of the averaged weights, on whole images of image_size.
+    assert record["settings"]["bn_batches"] == 3
+    backbone, epoch = model_parts.load_part(uninterrupted, "backbone"), record["best_epoch"] - 1
+    backbone.trainable = True
+    saved = read_weights(backbone)
+    whole = uninterrupted.images("train").epoch(
+        uninterrupted.train_rows, 16, stage_tasks.stage_seed(uninterrupted, "finetune"), epoch, True
+    )
+    batch_norm.reestimate(backbone, (images for images, _ in whole), 3)
+    for now, then in zip(read_weights(backbone), saved, strict=True):
+        np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("setting", ["finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes"])
