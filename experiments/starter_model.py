@@ -8,6 +8,9 @@ train2014/ and val2014/. The command packs them with all candidate labels, choos
 classifier on the frozen trunk ranks well on held-out photographs, packs them again, trains all stages on the
 frozen trunk, fits the default counting for precision, and writes the converted model with its model card. No
 photograph is written. An interrupted build continues when the command is repeated.
+
+Held-out photographs are chosen by --seed. With the seed of the run that fine-tuned the trunk on the same
+photographs, they trained neither the trunk nor the model.
 """
 
 import dataclasses
@@ -121,7 +124,8 @@ def _pack(name: str, nouns: tuple[str, ...]):
         if tuple(label for label in dataset.labels if label in NOUNS) == nouns:
             print(f"{data_dir / name} is packed already")
             return dataset
-    builder.pack(StarterPhotographs, name, data_dir, overwrite=True, **options)
+    # Photographs without a label stay: whatever is written for them is wrong.
+    builder.pack(StarterPhotographs, name, data_dir, overwrite=True, drop_unlabelled=False, **options)
     return records.open_dataset(data_dir, name)
 
 

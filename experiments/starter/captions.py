@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from experiments.starter.labels import phrases_of
+from experiments.starter.labels import ATTRIBUTES, phrases_of
 from tfrecords_tools.datasets.mscoco import STOP_WORDS
 
 
@@ -29,7 +29,8 @@ class Lexicon:
 
         The longest phrase counts: "hot dog" names no dog, and "train station" no train. Of two phrases that
         overlap, the first counts. No word of a phrase is among the other words, unless it stands in the
-        captions elsewhere and means no label by itself. Stop words and single letters are left out.
+        captions elsewhere and means no label by itself. Stop words,
+        ATTRIBUTES and single letters are left out.
         """
         labels, others = set(), set()
         for caption in captions:
@@ -40,7 +41,7 @@ class Lexicon:
                 labels |= meant
                 others |= set() if meant else {words[start]}
                 start += length
-        return labels, {word for word in others - STOP_WORDS if len(word) > 1}
+        return labels, {word for word in others - STOP_WORDS - ATTRIBUTES if len(word) > 1}
 
     def _match(self, words: list[str]) -> tuple[int, set[str]]:
         """Returns the length and the labels of the longest phrase at the beginning of `words`."""

@@ -17,7 +17,7 @@ tags:
 _LIMITS = """\
 ## What it cannot do
 
-- It knows no other labels than those below. It names no persons, places or events, and reads no text.
+- It knows no other labels than those above. It names no persons, places or events, and reads no text.
 - It says nothing about the sex, age, ethnicity, clothing or mood of people: all are "people".
 - Every photograph gets at least one label, also where none fits.
 - It learned from everyday photographs of MSCOCO. Drawings, scans, medical and aerial images, and subjects
@@ -79,11 +79,11 @@ def _counting(info: dict) -> str:
     targets, figures = info["starter"]["targets"], info["starter"]["figures"]
     lines = [
         "## Default counting\n\n"
-        "One threshold for objects and one for nouns, the lowest ones with a precision on held-out "
-        f"photographs of at least {100 * targets['objects']:.0f} % for objects, by the annotated "
-        f"objects, and {100 * targets['nouns']:.0f} % for nouns, by the captions (lower ends of 95 % intervals). On the "
-        "test photographs, in percent, beside one threshold that maximises H-F1 (`--quantity=threshold`), "
-        "which shows the cost in recall:\n",
+        "One threshold for objects and one for nouns. Each is the lowest one whose precision on held-out "
+        f"photographs is at least {100 * targets['objects']:.0f} % (objects, by the annotated objects) and "
+        f"{100 * targets['nouns']:.0f} % (nouns, by the captions), at the lower end of its 95 % interval.\n\n"
+        "On the test photographs, in percent, beside one threshold that maximises H-F1 "
+        "(`--quantity=threshold`), which shows the cost in recall:\n",
         "| input, counting | P of objects | R of objects | P of nouns | R of nouns | labels per photograph | "
         + " | ".join(METRICS) + " |",
         "| --- |" + " ---: |" * (5 + len(METRICS)),

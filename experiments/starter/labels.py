@@ -199,6 +199,13 @@ NOUNS = {
     "white photograph, white picture, black and white image, white image",
 }
 
+# Words on people's age, ethnicity, body and mood, which are no tags either.
+ATTRIBUTES = frozenset(
+    "young younger old older elderly aged teen teenage asian african american indian chinese japanese mexican "
+    "european hispanic caucasian blonde blond brunette bald bearded smiling smile smiles happy happily sad "
+    "angry laughing laugh serious cute handsome sexy fat skinny pregnant naked disabled".split()
+)
+
 
 def phrases_of(label: str) -> tuple[str, ...]:
     """Returns the phrases that mean a label, in the singular, the label and its name in MSCOCO first."""

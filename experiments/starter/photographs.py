@@ -15,7 +15,7 @@ from tfrecords_tools.raw import mscoco_files
 
 @dataclasses.dataclass(kw_only=True)
 class StarterPhotographs(RawDataset):
-    """train (to train) and val (to test) of MSCOCO; photographs without a label are left out.
+    """train (to train) and val (to test) of MSCOCO
 
     Attributes:
         raw_dir: the folder with annotations and photographs.

@@ -22,6 +22,7 @@ EVERY_LABEL = Lexicon([*labels.OBJECTS.values(), *labels.NOUNS])
         ("Black and white photo of a black and white TV", {"monochrome", "television"}, {"black", "white"}),
         ("A wooden bowl of vegetables, a veggie", {"bowl", "vegetables"}, {"wooden"}),
         ("skating boarders x", set(), {"skating", "boarders"}),
+        ("A young smiling asian woman", {"people"}, set()),
         ("", set(), set()),
     ],
 )
