@@ -36,6 +36,7 @@ COMMANDS = {
         "quantity",
         "results_pages",
         "sweep",
+        "package_trunk",
         "starter_model",
         "benchmark_packing",
         "benchmark_inference",

@@ -200,11 +200,13 @@ NOUNS = {
 }
 
 # Words on people's age, ethnicity, body and mood, which are no tags either.
-ATTRIBUTES = frozenset(
-    "young younger old older elderly aged teen teenage asian african american indian chinese japanese mexican "
-    "european hispanic caucasian blonde blond brunette bald bearded smiling smile smiles happy happily sad "
-    "angry laughing laugh serious cute handsome sexy fat skinny pregnant naked disabled".split()
-)
+_ATTRIBUTES = """
+young younger old older elderly aged teen teenage asian african american indian chinese
+japanese mexican european hispanic caucasian blonde blond brunette bald bearded smiling smile
+smiles happy happily sad angry laughing laugh serious cute handsome sexy fat skinny pregnant
+naked disabled
+"""
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
 
 def phrases_of(label: str) -> tuple[str, ...]:
