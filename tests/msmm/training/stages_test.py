@@ -394,6 +394,7 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
         np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes"])
 def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, setting):
     plain = make_run("plain", image_size=64, finetune_epochs=2)
