@@ -20,7 +20,7 @@ LAYERS = (
     ("tfrecords_tools.datasets",),
     ("msmm.run_flags", "msmm.api"),
     ("experiments.reporting",),
-    ("experiments.sections", "experiments.benchmarks"),
+    ("experiments.sections", "experiments.benchmarks", "experiments.starter"),
 )
 COMMANDS = {
     "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app"),
@@ -36,6 +36,8 @@ COMMANDS = {
         "quantity",
         "results_pages",
         "sweep",
+        "package_trunk",
+        "starter_model",
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",
