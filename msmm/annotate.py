@@ -1,11 +1,14 @@
 """Annotates photographs with keywords, as many as each needs (Algorithm 2); the photographs are not touched.
 
+Without --model, the starter model that comes with the package chooses the keywords.
+
 PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input.
 The tags that the model reads are a photograph's keywords: IPTC, XMP and Windows keywords in it,
 its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
 --tags for all of them. Of a keyword in a hierarchy (Nature|sky) the last level counts, and the whole if it is
 a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
-be read are reported.
+be read are reported. A model of a packed photo library also reads the words of folder and file names, titles,
+captions and places, and the camera's and the lens's names.
 
 HEIC, AVIF and camera raw files need pip install 'msmm[photos]'. Videos are counted and left out.
 
@@ -21,6 +24,7 @@ What is in a sidecar, a file or a gallery already is not done again, so a run th
 another model or counting rule has done there is reported. --overwrite does all of it anew. Exit status:
 0 done, 1 done but for what was skipped, 2 a mistake.
 
+  python -m msmm.annotate photos
   python -m msmm.annotate photos --model=runs/scenes/seed0/model
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
   python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
@@ -36,12 +40,14 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
-from msmm.inference import engines
+from msmm.inference import engines, starter
 from msmm.quantities.registry import COUNTING_RULES
 
 FORMATS = ("text", "json", "csv", "xmp", "html")
 QUANTITIES = ("predicted", *COUNTING_RULES)
-_MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
+_MODEL = flags.DEFINE_string(
+    "model", None, "A model directory, as runs/scenes/seed0/model. [the starter model of the package]"
+)
 _FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
@@ -96,7 +102,8 @@ def main(paths: list[str]) -> None:
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}{left_out}")
     from msmm.photos import batches, keywords, reading
 
-    model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
+    directory = _MODEL.value or starter.find_starter_model()
+    model = engines.load(directory, _ENGINE.value, _PRECISION.value, command_line.import_tensorflow)
     to_sidecar = _FORMAT.value == "xmp"
     quantity, rule = _choose_rule()
     name = batches.name_annotator(model, rule)
@@ -105,7 +112,7 @@ def main(paths: list[str]) -> None:
         found,
         _open_output(name),
         preparation=reading.Preparation(
-            model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value
+            model.image_size, _FORMAT.value == "html", to_sidecar, _OVERWRITE.value, model.reads_context
         ),
         counting=batches.Counting(tuple(keywords.separate(_TAGS.value)), quantity),
         num_workers=_WORKERS.value,
@@ -120,8 +127,6 @@ def _check_flags(paths: list[str]) -> None:
     """Raises what can be raised before TensorFlow takes its seconds."""
     if not paths:
         raise UserError("expected a PATH: a photograph, a folder, or - for a list on standard input")
-    if not _MODEL.value:
-        raise UserError("expected --model=DIR, a model directory such as runs/scenes/seed0/model")
     if _FORMAT.value == "html" and not _OUTPUT.value:
         raise UserError("expected --output=FOLDER for the pages of --format=html")
     if _FORMAT.value in ("text", "xmp") and _OUTPUT.value:

@@ -61,7 +61,7 @@ def main(paths: list[str]) -> None:
         _MODEL.value,
         _ENGINE.value,
         _PRECISION.value,
-        reading.Preparation(model.image_size),
+        reading.Preparation(model.image_size, with_context=model.reads_context),
         batches.Counting(tuple(keywords.separate(_TAGS.value)), _QUANTITY.value),
         batches.name_annotator(model, rule),
     )

@@ -12,18 +12,18 @@ from PIL import Image
 from msmm.core import images as image_files
 from msmm.core import resizing, workers
 from msmm.core.errors import UserError
-from msmm.inference import engines, model_dir
+from msmm.inference import engines, model_dir, starter
 from msmm.photos import keywords, reading
 from msmm.quantities.counting_rules import CountingRule
 
 Photo = str | os.PathLike | np.ndarray
 
 
-def load(path, engine: str = engines.AUTO, precision: str = "float32") -> "PhotoModel":
+def load(path=None, engine: str = engines.AUTO, precision: str = "float32") -> "PhotoModel":
     """Loads a finished model.
 
     Args:
-      path: a model directory, such as runs/scenes/seed0/model.
+      path: a model directory, such as runs/scenes/seed0/model; None: the starter model of the package.
       engine: the runtime of the network: "openvino", "onnxruntime", "keras", or "auto" for the fastest one
         that is installed.
       precision: "float32"; "mixed" or "bfloat16" are faster where the processor computes in bfloat16.
@@ -34,7 +34,8 @@ def load(path, engine: str = engines.AUTO, precision: str = "float32") -> "Photo
     Raises:
       UserError: the directory or one of its files is missing or damaged, or the engine is not installed.
     """
-    return PhotoModel(engines.load(path, engine, precision))
+    directory = starter.find_starter_model() if path is None else path
+    return PhotoModel(engines.load(directory, engine, precision))
 
 
 def read_photo(path) -> np.ndarray:
@@ -116,14 +117,16 @@ class PhotoModel:
     def _prepare(self, photo: Photo, tags: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str]]:
         """Returns the network's pixels of a photograph, and its known tags."""
         if isinstance(photo, str | os.PathLike):
-            prepared = reading.prepare_photo(os.fspath(photo), reading.Preparation(self.image_size))
+            preparation = reading.Preparation(self.image_size, with_context=self._model.reads_context)
+            prepared = reading.prepare_photo(os.fspath(photo), preparation)
             if not isinstance(prepared, reading.Photo):
                 raise UserError(f"cannot read the photograph {photo}: {prepared.cause}")
-            pixels, own = prepared.pixels, prepared.keywords
+            pixels, own, context = prepared.pixels, prepared.keywords, prepared.context
         else:
             pixels = resizing.resize_picture(Image.fromarray(_checked(photo)), self.image_size)
-            own = keywords.Keywords()
-        return pixels, self._vocabulary.split(*((own.words, own.paths) if tags is None else (tags,)))[0]
+            own, context = keywords.Keywords(), ()
+        words = ((*own.words, *context), own.paths) if tags is None else (tags,)
+        return pixels, self._vocabulary.split(*words)[0]
 
 
 def _checked(image) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Serves a page on which a finished model annotates photographs, and the same as an API.
 
+    python -m msmm.app                                     with the starter model of the package
     python -m msmm.app --model=runs/scenes/seed0/model
     python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
 
@@ -26,10 +27,13 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.inference import starter
 
-_MODEL = flags.DEFINE_string("model", None, "Model directory.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "Model directory. [the starter model of the package]")
 _EXAMPLES = flags.DEFINE_string(
-    "examples", None, "Folder with photographs to show, in it or below; default drawn scenes."
+    "examples",
+    None,
+    "Folder with photographs to show, in it or below. [drawn scenes; none with the starter model]",
 )
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
@@ -47,13 +51,13 @@ def main() -> None:
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")
     root_path = _check_root_path()
+    directory = _MODEL.value or starter.find_starter_model()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that temporary files are deleted then, too
     with tempfile.TemporaryDirectory(prefix="msmm-app-") as scratch, _end_at_interrupt():
         # Gradio reads these as it is imported. Uploads go with the page.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=f"{scratch}/uploads")
         # Else it analyses the last 10,000 requests after each one, for a dashboard that is not served.
         os.environ.update(GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=f"{10**9}")
-        command_line.import_tensorflow()
         try:
             import gradio  # noqa: F401
         except ImportError:
@@ -61,8 +65,11 @@ def main() -> None:
         from msmm.inference import engines
         from msmm.photos import page
 
-        model = engines.load(_MODEL.value)
-        examples = _load_photographs(folder, scratch) if folder else _draw_scenes(model, scratch)
+        model = engines.load(directory, before_tensorflow=command_line.import_tensorflow)
+        if folder:
+            examples = _load_photographs(folder, scratch)
+        else:
+            examples = _draw_scenes(model, scratch) if _MODEL.value else []
         built = page.build(model, examples)
         try:
             page.launch(built, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value, root_path)

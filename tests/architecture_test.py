@@ -15,12 +15,12 @@ LAYERS = (
     ("msmm.baselines",),
     ("msmm.inference",),
     ("msmm.photos", "msmm.training"),
-    ("tfrecords_tools.raw",),
+    ("tfrecords_tools.raw", "tfrecords_tools.library"),
     ("tfrecords_tools.packing",),
     ("tfrecords_tools.datasets",),
     ("msmm.run_flags", "msmm.api"),
     ("experiments.reporting",),
-    ("experiments.sections", "experiments.benchmarks"),
+    ("experiments.sections", "experiments.benchmarks", "experiments.starter"),
 )
 COMMANDS = {
     "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app", "doctor"),
@@ -36,6 +36,8 @@ COMMANDS = {
         "quantity",
         "results_pages",
         "sweep",
+        "package_trunk",
+        "starter_model",
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",

@@ -5,6 +5,8 @@
             absolute or from the file's folder), labels, and as you like tags, split (train
             or test), id and groups (side information for --groups). In CSV (UTF-8), commas separate
             cells, and ; separates the labels, tags and groups within a cell.
+  library   your own tagged photographs, in folders: the keywords in them and in their sidecars are the
+            labels, and the words of folder and file names, titles, captions, places and cameras the tags
   nus_wide  the official files of NUS-WIDE in --raw_dir, in folders or zip files as they come:
             ImageList, Groundtruth, ConceptsList, NUS_WID_Tags, and the photographs in Flickr/
   openclipart  public-domain drawings with their uploaders' keywords, from Debian's packages
@@ -16,6 +18,7 @@ Writes <data_dir>/<name>/1.0.0/ with a report.json of all that was counted and l
 JPEG files of upright RGB pixels are kept byte for byte; anything else becomes one.
 
   python -m tfrecords_tools.pack --dataset=scenes
+  python -m tfrecords_tools.pack --dataset=library --photos=Pictures --resize=256
   python -m tfrecords_tools.pack --dataset=manifest --manifest=photos/my_photos.jsonl
   python -m tfrecords_tools.pack --dataset=manifest --manifest=my_photos.csv --resize=256 \\
       --labels_file=labels.txt --num_tags=500

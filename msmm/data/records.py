@@ -94,6 +94,11 @@ class Dataset:
         """The licence of the data, in a sentence or less, or None if the packer does not know it."""
         return self.builder.info.as_proto.redistribution_info.license or None
 
+    @property
+    def has_context_tags(self) -> bool:
+        """Whether the tags are words of folder and file names, captions and the like, besides keywords."""
+        return bool(self.report().get("context_tags"))
+
     def num_examples(self, split: str) -> int:
         """Returns the number of records of `split`."""
         return self._split(split).num_examples

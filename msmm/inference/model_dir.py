@@ -10,6 +10,9 @@
 <model>/bfloat16_errors.npz errors of bfloat16 on held-out images, where the processor could measure them
 <model>/SHA256SUMS      checksums of these files, except README.md, which people may edit
 <model>/engines/        conversions by `msmm.inference.engines`; safe to delete
+
+A converted model has, in place of model.keras, the network for OpenVINO alone: model.xml, model.bin and
+sizes.json (S, T and C). The starter model of the package is one.
 """
 
 import dataclasses
@@ -32,6 +35,10 @@ from msmm.scoring.predictions import choose_labels
 if TYPE_CHECKING:
     import keras  # which takes seconds
 
+KERAS = "model.keras"
+SIZES = "sizes.json"  # of a conversion: S, T and C
+CONVERTED = ("model.xml", "model.bin", SIZES)  # the network of a converted model
+CONTEXT_TAGS = "context_tags"  # in model.json, where it is true
 QUANTITIES = ("quantities.json", "quantities_without_tags.json")
 
 # The preprocessing that `Model.annotate` applies, for programs that run the network elsewhere.
@@ -106,6 +113,11 @@ class Model:
         self.image_size, self.run = engine.sizes["image"], engine.run
         self.second_look = engine.second_look
         self._tag_ids = {tag: i for i, tag in enumerate(tags)}
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether its tags are also words of folder and file names, captions and the like."""
+        return bool(self.info.get(CONTEXT_TAGS))
 
     def annotate(
         self,
@@ -236,7 +248,7 @@ def save(
     """
     info = info | {"preprocessing": _PREPROCESSING | {"image_size": sizes_of(network)["image"]}}
     with atomic_directory(directory) as partial:
-        network.save(partial / "model.keras")
+        network.save(partial / KERAS)
         write_lines(partial / "labels.txt", labels)
         write_lines(partial / "tags.txt", tags)
         write_json(partial / "model.json", info)
@@ -256,7 +268,8 @@ def add_file(directory, name: str, content: bytes) -> None:
 def check_directory(directory) -> pathlib.Path:
     """Returns the path of a model directory. Raises UserError where a file is missing or damaged."""
     directory = pathlib.Path(directory)
-    for name in ("model.keras", "labels.txt", "tags.txt", "model.json"):
+    network = CONVERTED if is_converted(directory) else (KERAS,)
+    for name in (*network, "labels.txt", "tags.txt", "model.json"):
         if not (directory / name).is_file():
             below = [*directory.glob("model/model.keras"), *sorted(directory.glob("*/model/model.keras"))]
             meant = f"; did you mean {below[0].parent}?" if below else ""
@@ -265,6 +278,12 @@ def check_directory(directory) -> pathlib.Path:
             )
     checksums.check_directory(directory, _REMEDY)
     return directory
+
+
+def is_converted(directory) -> bool:
+    """Returns whether a model directory has the network for OpenVINO alone."""
+    directory = pathlib.Path(directory)
+    return (directory / CONVERTED[0]).is_file() and not (directory / KERAS).exists()
 
 
 def load(directory, engine: Engine | None = None) -> Model:
@@ -278,13 +297,18 @@ def load(directory, engine: Engine | None = None) -> Model:
       UserError: a file is missing or damaged; the message names it.
     """
     directory = check_directory(directory)
-    network = engine or _network(directory / "model.keras")
+    if not engine and is_converted(directory):
+        raise UserError(
+            f"expected a network for Keras ({KERAS}) in {directory}. Received: a converted model, which "
+            "annotates with --engine=openvino alone: train a model of your own, or name another one"
+        )
+    network = engine or _network(directory / KERAS)
     labels, tags = (_names(directory / name) for name in ("labels.txt", "tags.txt"))
     try:
         sizes = engine.sizes if engine else sizes_of(network)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
         raise UserError(
-            f"{directory / 'model.keras'} is not a network that msmm saved ({error}): {_REMEDY}"
+            f"{directory / KERAS} is not a network that msmm saved ({error}): {_REMEDY}"
         ) from error
     if (sizes["labels"], sizes["tags"]) != (len(labels), len(tags)):
         raise UserError(

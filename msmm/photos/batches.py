@@ -131,7 +131,7 @@ def annotate_batch(
     model: Model, tags: Tags, batch: Sequence[tuple[str, reading.Photo]], counting: Counting
 ) -> list[Annotated]:
     """Annotates a batch of paths and photographs; see `annotate_photographs`."""
-    split = [tags.split([*photo.keywords.words, *counting.words], photo.keywords.paths) for _, photo in batch]
+    split = [_split_words(tags, photo, counting.words) for _, photo in batch]
     annotations = model.annotate(
         [photo.pixels for _, photo in batch], [known for known, _ in split], counting.quantity
     )
@@ -139,6 +139,12 @@ def annotate_batch(
         _join(model, path, photo, words, annotation)
         for (path, photo), words, annotation in zip(batch, split, annotations, strict=True)
     ]
+
+
+def _split_words(tags: Tags, photo: reading.Photo, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the tags of a photograph, its context among them, and the keywords that are no tag."""
+    known, unknown = tags.split([*photo.keywords.words, *words], photo.keywords.paths)
+    return list(dict.fromkeys([*known, *tags.split(photo.context)[0]])), unknown
 
 
 def _join(

@@ -108,7 +108,7 @@ def read_embedded(image: Image.Image, data: bytes, others: Iterable[str] = ()) -
             found.problems.append(str(error))
     read = join_keywords([read_packet(packet) for packet in packets], found.windows)
     whole = [*read.words, *others]
-    iptc = [_decode(raw) for raw in found.iptc if not _is_rendering(raw, whole)]
+    iptc = [decode_iptc(raw) for raw in found.iptc if not _is_rendering(raw, whole)]
     return join_keywords([Keywords(tuple(iptc), (), tuple(found.problems)), read])
 
 
@@ -146,7 +146,7 @@ def _fold(word: str) -> str:
     return unicodedata.normalize("NFC", xmp.clean(word)).casefold()
 
 
-def _decode(word: bytes) -> str:
+def decode_iptc(word: bytes) -> str:
     """Decodes UTF-8, also where it is cut in the middle of a character, or else Windows-1252, or Latin-1.
 
     A mark of the encoding says no more: other programs than the one that set it add keywords.

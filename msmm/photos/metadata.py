@@ -1,4 +1,4 @@
-"""Extracts what holds keywords from an image file: IPTC records, XMP packets and Windows' EXIF keywords."""
+"""Extracts keywords and texts from an image file: IPTC records, XMP packets and Windows' EXIF keywords."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,8 @@ from msmm.core import images, isobmff
 from msmm.photos import xmp
 
 IPTC_KEYWORDS = (2, 25)  # record and data set
+IPTC_TEXTS = ((2, 5), (2, 105), (2, 120))  # title, headline, caption
+IPTC_PLACES = ((2, 90), (2, 92), (2, 95), (2, 101))  # city, part of it, state, country
 _IPTC_RESOURCE = 0x0404  # of a Photoshop image resource block
 _TIFF_XMP, _TIFF_IPTC, _TIFF_PHOTOSHOP, _XP_KEYWORDS = 700, 33723, 34377, 0x9C9E
 _PHOTOSHOP, _XMP = b"Photoshop 3.0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -26,11 +28,14 @@ _RAW_PROFILE = re.compile(r"\s*[\w ]+\n\s*\d+\s+([0-9a-fA-F\s]*)")
 class Metadata:
     """Keywords as they lie in a file.
 
-    iptc: raw values of IPTC Keywords. packets: XMP.
+    iptc: raw values of IPTC Keywords. texts, places: of IPTC titles and captions, and place names.
+    packets: XMP.
     windows: keywords that Windows' Explorer has put into EXIF. problems: causes why some were not read.
     """
 
     iptc: list[bytes] = dataclasses.field(default_factory=list)
+    texts: list[bytes] = dataclasses.field(default_factory=list)
+    places: list[bytes] = dataclasses.field(default_factory=list)
     packets: list[bytes] = dataclasses.field(default_factory=list)
     windows: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
@@ -198,5 +203,9 @@ def _extract_iptc(found: Metadata, data: bytes) -> None:
             return
         if (record, number) == IPTC_KEYWORDS:
             found.iptc.append(value)
+        elif (record, number) in IPTC_TEXTS:
+            found.texts.append(value)
+        elif (record, number) in IPTC_PLACES:
+            found.places.append(value)
     if data[at:].strip(b"\0"):
         found.problems.append("damaged IPTC")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from msmm.core import images, resizing
 from msmm.core.text import normalise_tag
-from msmm.photos import sidecars
+from msmm.photos import context, sidecars
 from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
 
 THUMBNAIL = 256  # pixels, the longer side
@@ -21,13 +21,14 @@ class Preparation:
 
     image_size: of the model's square input, pixels. thumbnail: whether a small picture is wanted. to_sidecar:
     whether labels go into the sidecar, so that a photograph which was annotated there is skipped. overwrite:
-    whether it is not.
+    whether it is not. with_context: whether the words of `context` are wanted.
     """
 
     image_size: int
     thumbnail: bool = False
     to_sidecar: bool = False
     overwrite: bool = False
+    with_context: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +37,15 @@ class Photo:
 
     pixels: RGB uint8 [size, size, 3]. keywords: the photographer's, in the photograph, its sidecars and its
     text file, with the causes why some were not read; embedded: those in the photograph itself. What a model
-    has added before is in neither. thumbnail: JPEG bytes, or b"" where none is wanted.
+    has added before is in neither. thumbnail: JPEG bytes, or b"" where none is wanted. context: tags of its
+    surroundings, see `context`; () where they are not wanted.
     """
 
     pixels: np.ndarray
     keywords: Keywords
     embedded: tuple[str, ...]
     thumbnail: bytes
+    context: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +75,7 @@ def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
         # Programs would read the sidecar's instead of the photograph's.
         return Skipped(cause=f"{embedded.problems[0]} in it: keywords in a sidecar would hide its own")
     ours = {normalise_tag(word) for word in added}
-    embedded, in_sidecars = (_without(part, ours) for part in (embedded, in_sidecars))
+    embedded, in_sidecars = (without_keywords(part, ours) for part in (embedded, in_sidecars))
     if (times := min(picture.size) // least) > 1:  # what was no JPEG comes in its full size
         picture = picture.reduce(times)
     return Photo(
@@ -80,11 +83,20 @@ def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
         join_keywords([embedded, in_sidecars, in_text]),
         embedded.words,
         _make_thumbnail(picture) if preparation.thumbnail else b"",
+        _read_words(path, loaded, data) if preparation.with_context else (),
     )
 
 
-def _without(keywords: Keywords, ours: set[str]) -> Keywords:
-    """Keywords without those that a model has added; other programs may have put them into a hierarchy."""
+def _read_words(path: str, loaded: Image.Image, data: bytes) -> tuple[str, ...]:
+    packets = [*sidecars.read_packets(path)[0], *context.embedded_packets(loaded, data)]
+    return context.read_context(path, loaded, data, packets).words
+
+
+def without_keywords(keywords: Keywords, ours: set[str]) -> Keywords:
+    """Returns keywords without `ours`, normalised tags that a model has added.
+
+    Other programs may have put them into a hierarchy.
+    """
     words = tuple(word for word in keywords.words if normalise_tag(word) not in ours)
     paths = tuple(path for path in keywords.paths if normalise_tag(path[-1]) not in ours)
     return Keywords(words, paths, keywords.problems)

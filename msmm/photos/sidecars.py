@@ -45,18 +45,22 @@ def _find_own_sidecars(photo: str) -> tuple[str, str]:
 
 def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
     """Returns the keywords in all sidecars of a photograph, and which of them a model has added before."""
-    parts, added = [], []
+    packets, problems = read_packets(photo)
+    added = [word for packet in packets for word in packet.texts(xmp.ADDED)]
+    return join_keywords([*map(read_packet, packets), Keywords(problems=tuple(problems))]), added
+
+
+def read_packets(photo: str) -> tuple[list[xmp.Packet], list[str]]:
+    """Returns the packets of all sidecars of a photograph, and causes why some were not read."""
+    packets, problems = [], []
     for path in filter(None, (_find_sidecar(photo), _find_sidecar(os.path.splitext(photo)[0]))):
         try:
-            packet = xmp.parse_any(_read(path))
+            packets.append(xmp.parse_any(_read(path)))
         except xmp.BadPacket as error:
-            parts.append(Keywords(problems=(f"{error} in its sidecar",)))
+            problems.append(f"{error} in its sidecar")
         except OSError as error:
-            parts.append(Keywords(problems=(f"unreadable sidecar ({error.strerror})",)))
-        else:
-            parts.append(read_packet(packet))
-            added += packet.texts(xmp.ADDED)
-    return join_keywords(parts), added
+            problems.append(f"unreadable sidecar ({error.strerror})")
+    return packets, problems
 
 
 def find_annotator(photo: str) -> str | None:

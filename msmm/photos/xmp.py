@@ -27,7 +27,10 @@ HIERARCHIES = {
     "http://ns.acdsee.com/iptc/1.0/ keywords": "|",
 }
 MWG_KEYWORDS = f"{MWG} Keywords"
-_KEPT = {SUBJECT, MWG_KEYWORDS, *HIERARCHIES}
+# Descriptions in several languages.
+TITLE, DESCRIPTION = f"{DC} title", f"{DC} description"
+EVENT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ Event"
+_KEPT = {SUBJECT, MWG_KEYWORDS, *HIERARCHIES, TITLE, DESCRIPTION, EVENT}
 CONTAINERS = (f"{RDF} Bag", f"{RDF} Seq", f"{RDF} Alt")
 MAX_BYTES = 32 << 20  # a sidecar with years of edits has a few megabytes
 MAX_SECONDS = 3.0  # of this thread's computing
@@ -72,8 +75,8 @@ class Element:
 class Packet:
     """A parsed packet.
 
-    rdf: its rdf:RDF. properties: the elements that describe the photograph; only keywords, and this
-    project's own, have children.
+    rdf: its rdf:RDF. properties: the elements that describe the photograph; only keywords, titles,
+    descriptions, and this project's own, have children.
     """
 
     data: bytes
@@ -92,7 +95,7 @@ class Packet:
     @property
     def subjects(self) -> list[str]:
         """The keywords, the model's among them; also the keywords of a dc:subject that is no list."""
-        return self._values(SUBJECT)
+        return self.values(SUBJECT)
 
     @property
     def hierarchies(self) -> list[tuple[str, ...]]:
@@ -100,14 +103,15 @@ class Packet:
         found = [
             tuple(level for part in text.split(separator) if (level := clean(part)))
             for name, separator in HIERARCHIES.items()
-            for text in self._values(name)
+            for text in self.values(name)
         ]
         for element in self.properties:
             if element.name == MWG_KEYWORDS:
                 found += _read_mwg(element, ())
         return [levels for levels in found if levels]
 
-    def _values(self, name: str) -> list[str]:
+    def values(self, name: str) -> list[str]:
+        """Returns the values of a property: the items of a list, an attribute, or a text."""
         values = self.texts(name)
         values += [d.attributes[name].strip() for d in self.rdf.children if name in d.attributes]
         values += [p.text for p in self.properties if p.name == name]

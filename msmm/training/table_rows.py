@@ -160,6 +160,7 @@ def _describe_model(run: Run, fitted: dict[str, FittedCountingRules]) -> dict:
         "dataset": run.dataset.name,
         "description": run.dataset.description,
         "licence": run.dataset.licence,
+        **({model_dir.CONTEXT_TAGS: True} if run.dataset.has_context_tags else {}),
         "images": {split: run.dataset.num_examples(split) for split in run.dataset.splits},
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe_config(run.config)},

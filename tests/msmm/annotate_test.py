@@ -34,7 +34,6 @@ def run_tool(name, *arguments) -> str:
     ("arguments", "message"),
     [
         ([], "expected a PATH"),
-        (["photos"], "expected --model=DIR"),
         (["photos", "--model=m"], "no such file or folder: 'photos'"),
         (["*.jpg", "--model=m"], "no such file or folder: '*.jpg'"),
         ([".", "--model=m"], "no photographs in '.'"),

@@ -77,7 +77,7 @@ def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("pack", ["--dataset=flowers"], "<scenes|manifest|nus_wide|mscoco|openclipart>"),
+        ("pack", ["--dataset=flowers"], "<scenes|manifest|library|nus_wide|mscoco|openclipart>"),
         ("pack", [], "expected --dataset, one of scenes, manifest"),
         ("pack", ["--dataset=manifest"], "expected --manifest=FILE"),
         (
@@ -86,7 +86,11 @@ def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
             "where.csv: No such",
         ),
         ("pack", ["--dataset=scenes", "--manifest=x.csv"], "--manifest belongs to --dataset=manifest"),
-        ("pack", ["--dataset=scenes", "--name=mine"], "--name belongs to --dataset=manifest or nus_wide"),
+        (
+            "pack",
+            ["--dataset=scenes", "--name=mine"],
+            "--name belongs to --dataset=manifest or library or nus_wide",
+        ),
         (
             "pack",
             ["--dataset=nus_wide"],

@@ -29,7 +29,7 @@ class Manifest(RawDataset):
         "All labels, one per line, in the order of their class ids.",
         None,
         vocabulary=True,
-        shown="the labels of the train rows, sorted",
+        shown="manifest: the labels of the train rows, sorted; library: keywords of --min_photos photographs",
     )
     tags_file: str | pathlib.Path | None = option(
         "All tags to keep, one per line.",
@@ -39,7 +39,7 @@ class Manifest(RawDataset):
     )
     num_tags: int = option("How many tags to keep, the most frequent ones.", 1000, vocabulary=True)
     # Chosen by a hash of the id, so that a row stays where it is when others come.
-    test_share: float = option("Share (0 to 1) to test on where the manifest has no split.", 0.2)
+    test_share: float = option("Share (0 to 1) to test on; of a manifest, where it has no split.", 0.2)
     # Counted after everything else that is left out.
     drop_empty_classes: bool = option(
         "Leave out classes that no image of some split has; checks every image twice.",

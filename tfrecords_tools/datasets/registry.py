@@ -1,11 +1,12 @@
 """All raw data sets by the name that `--dataset` takes."""
 
-from tfrecords_tools.datasets import manifest, mscoco, nus_wide, openclipart, scenes
+from tfrecords_tools.datasets import library, manifest, mscoco, nus_wide, openclipart, scenes
 from tfrecords_tools.packing.raw_dataset import RawDataset
 
 DATASETS: dict[str, type[RawDataset]] = {
     "scenes": scenes.Scenes,
     "manifest": manifest.Manifest,
+    "library": library.Library,
     "nus_wide": nus_wide.NusWide,
     "mscoco": mscoco.MsCoco,
     "openclipart": openclipart.OpenClipart,

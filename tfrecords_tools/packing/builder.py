@@ -169,7 +169,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             self._seen.add(row.id)
             labels = self._known(row.labels, label_ids, self.outside[split]["labels"])
             tags = self._known(row.tags, tag_ids, self.outside[split]["tags"])
-            if self.settings.drop_unlabelled and not labels:
+            if row.cause and not row.labels and row.cause not in report.FILTERS:
+                self.dropped[split][row.cause].append(row.id)  # broken, so its labels are not known
+            elif self.settings.drop_unlabelled and not labels:
                 self.dropped[split][report.NO_LABEL].append(row.id)
             elif self.settings.drop_untagged and not tags:
                 self.dropped[split][report.NO_TAG].append(row.id)
@@ -247,6 +249,8 @@ def pack(
         builder = create_builder(kind, name, unfinished, **arguments)
         builder.prepare(runner, beam_options)
         dataset = records.open_dataset(unfinished, name)
+        for file_name, text in builder.raw.extra_files().items():
+            (dataset.directory / file_name).write_text(text, encoding="utf-8")
         content = report.make_report(dataset, builder, digests)
         _write_report(dataset, content)
         staging.finish(unfinished, dataset.directory, final)

@@ -101,6 +101,7 @@ class RawDataset(abc.ABC):
         paper: what the paper states about the data set.
         lists: options that name a file; a second packing reports whether the file has changed.
         renamable: whether it may be packed under another name.
+        context_tags: whether the tags are words of `msmm.photos.context`, which `annotate` then reads too.
         max_skipped, drop_untagged: the defaults of these `Settings`.
     """
 
@@ -108,6 +109,7 @@ class RawDataset(abc.ABC):
     paper: ClassVar[Paper | None] = None
     lists: ClassVar[tuple[str, ...]] = ()
     renamable: ClassVar[bool] = True
+    context_tags: ClassVar[bool] = False
     max_skipped: ClassVar[float] = 0.05
     drop_untagged: ClassVar[bool] = False
 
@@ -118,6 +120,10 @@ class RawDataset(abc.ABC):
     @abc.abstractmethod
     def rows(self, split: str) -> Iterable[Row]:
         """Yields the rows of `split`, `num_rows[split]` of them, always in the same order; after `read`."""
+
+    def extra_files(self) -> Mapping[str, str]:
+        """Returns the texts of further files to write beside the records, by name; after `rows`."""
+        return {}
 
     def default_name(self) -> str | None:
         """Returns the name to pack it under, or None for the name of the data set in the registry."""

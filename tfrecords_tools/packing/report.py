@@ -59,6 +59,8 @@ def make_report(dataset: records.Dataset, builder, lists: Mapping[str, str] = {}
         "splits": splits,
         "checksums": shards.result(),
     }
+    if builder.raw.context_tags:
+        content["context_tags"] = True
     if lists:
         content["lists"] = dict(lists)
     if builder.raw.paper:

@@ -26,7 +26,6 @@ from msmm.inference.engines import cache, second_look
 from msmm.inference.exporting import formats
 
 AUTO = "auto"
-SIZES = "sizes.json"  # of a conversion: S, T and C
 MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
 PRECISIONS = ("float32", MIXED, "bfloat16")
 _BATCH = 32  # images on which errors are measured at a time
@@ -73,6 +72,8 @@ def load(
       UserError: an engine is not installed or does not have the precision, or the directory is damaged.
     """
     directory = model_dir.check_directory(directory)
+    if model_dir.is_converted(directory):
+        return _load_converted_alone(directory, engine, precision)
     chosen, precision = choose_engine(engine, precision)
     if ENGINES[chosen].format:
         try:
@@ -88,10 +89,30 @@ def load(
 
 def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> model_dir.Model:
     with converted(directory, engine, before_tensorflow) as kept:
-        sizes = read_json(kept / SIZES)
-        if precision != MIXED:
-            return model_dir.load(directory, model_dir.Engine(_open(kept, engine, precision), sizes))
-        fast, exact = (_open(kept, engine, p) for p in ("bfloat16", "float32"))
+        return _load_kept(directory, kept, engine, precision)
+
+
+def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+    """Loads a converted model, whose network only OpenVINO runs."""
+    chosen, precision = choose_engine("openvino" if engine == AUTO else engine, precision)
+    if chosen != "openvino":
+        raise UserError(f"the model {directory} is for --engine=openvino alone. Received: --engine={chosen}")
+    try:
+        return _load_kept(directory, directory, chosen, precision)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"OpenVINO does not work here ({reason}), and {directory} has no other network: name another "
+            "model"
+        ) from error
+
+
+def _load_kept(directory: pathlib.Path, kept: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+    """Loads a model directory with the conversion that `kept` holds."""
+    sizes = read_json(kept / model_dir.SIZES)
+    if precision != MIXED:
+        return model_dir.load(directory, model_dir.Engine(_open(kept, engine, precision), sizes))
+    fast, exact = (_open(kept, engine, p) for p in ("bfloat16", "float32"))
     errors = second_look.Errors.read(directory, sizes["labels"])
     look = second_look.SecondLook(errors, exact)
     return model_dir.load(directory, model_dir.Engine(fast, sizes, look))
@@ -121,7 +142,7 @@ def converted(
 
         model = model_dir.load(directory)
         formats.FORMATS[ENGINES[engine].format].write(Graph(model), partial)
-        write_json(partial / SIZES, model_dir.sizes_of(model.network))
+        write_json(partial / model_dir.SIZES, model_dir.sizes_of(model.network))
 
     with cache.converted(cache.path(directory, engine, ENGINES[engine].packages), write) as kept:
         yield kept
@@ -147,7 +168,7 @@ def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None
         fast, exact = (_open(kept, engine, precision) for precision in ("bfloat16", "float32"))
         slices = (slice(start, start + _BATCH) for start in range(0, len(images), _BATCH))
         batches = ((images[s].astype(np.float32), tags[s].astype(np.float32)) for s in slices)
-        errors = second_look.measure(fast, exact, batches, read_json(kept / SIZES)["labels"])
+        errors = second_look.measure(fast, exact, batches, read_json(kept / model_dir.SIZES)["labels"])
     model_dir.add_file(directory, second_look.FILE, errors.to_bytes())
 
 

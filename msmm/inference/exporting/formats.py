@@ -118,6 +118,11 @@ def import_openvino():
 
 
 def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
+    write_openvino(graph, directory, half=False)
+
+
+def write_openvino(graph: "Graph", directory: pathlib.Path, half: bool) -> None:
+    """Writes model.xml and model.bin; with `half`, weights are stored in float16 and computed in float32."""
     openvino = import_openvino()
     from openvino import opset13, passes
 
@@ -141,7 +146,7 @@ def _write_openvino(graph: "Graph", directory: pathlib.Path) -> None:
     folding = passes.Manager()
     folding.register_pass(passes.ConstantFolding())  # of what is done to weights alone
     folding.run_passes(model)
-    openvino.save_model(model, directory / "model.xml", compress_to_fp16=False)
+    openvino.save_model(model, directory / "model.xml", compress_to_fp16=half)
 
 
 def _open_openvino(directory: pathlib.Path) -> RunFunction:

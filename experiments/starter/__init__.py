@@ -1,0 +1,1 @@
+"""The starter model of the package: its labels, its photographs, and the directory that it becomes."""

@@ -1,0 +1,1 @@
+"""A tagged photo collection: its keywords, its context, its events, its labels."""
