@@ -12,7 +12,7 @@ def find_starter_model() -> pathlib.Path:
     """Returns the directory of the starter model. Raises UserError where the package has none."""
     if not (DIRECTORY / "model.json").is_file():
         raise UserError(
-            f"this installation has no starter model (expected it in {DIRECTORY}): install msmm again, or "
-            "name a model directory, as --model=runs/scenes/seed0/model"
+            f"this installation has no starter model (expected it in {DIRECTORY}): name a model "
+            "directory, as --model=runs/scenes/seed0/model, or build one with experiments.starter_model"
         )
     return DIRECTORY

@@ -32,12 +32,12 @@ def build(
 
     Args:
         name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet with D
-            blocks per stage and W channels in the first), "photos" (comes with the package),
+            blocks per stage and W channels in the first), a name of `packaged.TRUNKS`,
             "keras_hub:PRESET", or the path of a saved `.keras` model.
         image_size: S in pixels.
-        weights: "imagenet", "none" or a weights file. A saved model and "photos" have their own.
-        taps: names of the five layers that end the scales; if empty, known for "photos" and otherwise found
-            by stride. A network without a map
+        weights: "imagenet", "none" or a weights file. A saved model and a packaged trunk have their own.
+        taps: names of the five layers that end the scales; if empty, known for a packaged trunk and
+            otherwise found by stride. A network without a map
             of stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
         preprocessing: a key of PREPROCESSING, or "auto": the one that the network was trained with; "none"
             for a saved model, which contains it.
@@ -86,9 +86,9 @@ def _trunk(name: str, image_size: int, weights: str):
         trunk, kind = ready_made.hub_preset(name.removeprefix(HUB), weights)
     else:
         raise UserError(
-            f"unknown backbone {name!r}: expected {', '.join(packaged.TRUNKS)}, resnet-D-D-D-D-wW (depths "
-            f"and width), a .keras file, {HUB}PRESET or one of keras.applications: "
-            f"{', '.join(ready_made.applications())}"
+            f"unknown backbone {name!r}: expected resnet-D-D-D-D-wW (depths and width), a .keras file, "
+            f"{HUB}PRESET or one of {', '.join(packaged.TRUNKS)}{', ' * bool(packaged.TRUNKS)}"
+            f"keras.applications: {', '.join(ready_made.applications())}"
         )
     if weights not in ("none", "imagenet"):
         _load_weights(trunk, weights)
