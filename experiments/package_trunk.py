@@ -11,6 +11,7 @@ from absl import flags
 
 from msmm import run_flags
 from msmm.core import command_line
+from msmm.core.errors import UserError
 
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file.", required=True)
 run_flags.define_run_flags("coco_photos_noleak")
@@ -26,11 +27,19 @@ def main() -> None:
     from msmm.training import model_parts
 
     run = run.with_recorded_settings(["finetune"])
+    kind = run.config.preprocessing
+    if kind == "auto":  # as backbone.build resolves it
+        kind = "none" if run.config.backbone.endswith(".keras") else "caffe"
+        if kind == "caffe" and not run.config.backbone.startswith("resnet-"):
+            raise UserError(
+                "expected --backbone as a .keras file or resnet-D-D-D-D-wW, or --preprocessing. Received: "
+                f"{run.config.backbone}"
+            )
     backbone = model_parts.load_part(run, "backbone")
     maps = backbone.get_layer("maps")
     trunk = keras.Model(maps.input, maps.outputs[-1], name="photos")
     taps = tuple(output._keras_history.operation.name for output in maps.outputs)
-    packaged.write_trunk(_OUTPUT.value, trunk, run.config.preprocessing, taps)
+    packaged.write_trunk(_OUTPUT.value, trunk, kind, taps)
     image = np.random.default_rng(0).uniform(0, 255, (4, *backbone.input_shape[1:])).astype(np.float32)
     before = backbone.predict_on_batch(image)[-1]
     trunk.set_weights([_as_written(w) for w in trunk.get_weights()])

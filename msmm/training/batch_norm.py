@@ -1,6 +1,7 @@
 """Statistics of batch normalisation, estimated again for fixed weights (decision 8)."""
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -23,14 +24,12 @@ def reestimate(model: keras.Model, batches: Iterable, limit: int) -> None:
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     statistics = [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
     momenta = [layer.momentum for layer in norms]
-    fast = accelerated(model)
-    step = tf.function(lambda x: fast(x, training=True), reduce_retracing=True)
     sums, count = [np.zeros(v.shape) for v in statistics], 0
     for layer in norms:
         layer.momentum = 0.0  # after a step, the moving statistics are those of its batch
     try:
         for batch, _ in zip(batches, range(limit)):  # noqa: B905 - whichever ends first
-            step(batch)
+            _step_of(model)(batch)
             count += 1
             for total, variable in zip(sums, statistics, strict=True):
                 total += keras.ops.convert_to_numpy(variable)
@@ -39,3 +38,14 @@ def reestimate(model: keras.Model, batches: Iterable, limit: int) -> None:
             layer.momentum = momentum
     for total, variable in zip(sums, statistics, strict=True):
         variable.assign((total / count).astype(np.float32))
+
+
+_STEPS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # model -> its traced step
+
+
+def _step_of(model: keras.Model) -> Callable:
+    """Returns a training pass of a model as a graph, traced once, while its BN layers have momentum 0."""
+    if model not in _STEPS:
+        fast = accelerated(model)
+        _STEPS[model] = tf.function(lambda x: fast(x, training=True), reduce_retracing=True)
+    return _STEPS[model]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.architecture_test import IS_COMMAND
 from tests.conftest import ROOT, TINY
+from tests.experiments.starter import starter_model_test
 from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixture
 from tests.msmm.photos.page_test import free_port
 
@@ -22,6 +23,7 @@ SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
 LOCAL = ("127.", "::1", "localhost", "/", "b'/", "\\x00")  # prefixes of local addresses
 SYSTEM = ("/dev/", "/proc/")
 SMALL_BENCHMARK = ["--repeats=1"]
+STARTER = [f"--{name}={value}" for name, value in starter_model_test.SETTINGS.items()]
 SWEEP = [setting for setting in SETTINGS if not setting.startswith("--textual")]  # for the other stages
 
 # Command -> the arguments of its runs, each at its smallest.
@@ -59,6 +61,8 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.results_pages": [["--pages=page.md"]],
     "experiments.sweep": [["--of=textual", "--learning_rate=0.01,0.1", *SWEEP]],
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
+    "experiments.package_trunk": [["--dataset=scenes", "--output=trunk.npz", *SETTINGS]],
+    "experiments.starter_model": [["--raw_dir=coco", "--output=starter", "--least_photographs=10", *STARTER]],
     "experiments.decoding_speed": [["--num_images=8", "--num_classes=5", "--feature_size=8"]],
     "experiments.benchmark_packing": [["--num_images=100", "--resize=32", *SMALL_BENCHMARK]],
     "experiments.benchmark_inference": [["--model=model", "--nopeers", "--batches=1", *SMALL_BENCHMARK]],
@@ -84,6 +88,7 @@ def inputs(tmp_path_factory, data_dir, model_directory, trained_run):  # noqa: F
                    ((0, "sky", "train"), (1, "sky", "train"), (2, "sky", "test")))  # fmt: skip
     (folder / "photos.csv").write_text(f"image,labels,tags,split\n{rows}")
     (folder / "page.md").write_text("no results in it\n")
+    starter_model_test.draw_layout(folder / "coco")
     shutil.copytree(model_directory, folder / "model")
     shutil.copytree(data_dir, folder / "data")
     shutil.copytree(trained_run.workdir, folder / "runs/scenes")

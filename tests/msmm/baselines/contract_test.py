@@ -46,7 +46,12 @@ def run(scenes, workdir):
     return Run(workdir / "run", scenes, replace_flat(Config(), SETTINGS))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+QUICK = ("logistic", "tag_neighbour", "sinn", "sr_cnn_rnn")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES]
+)
 def test_a_baseline_beats_the_most_frequent_labels(run, name):
     stages.train(run, name)
     predictions = baseline_tasks.predict_baseline(run, name)
@@ -86,7 +91,7 @@ def test_a_loaded_baseline_reproduces_its_recorded_held_out_h_f1(run, name):
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("softmax", "tag_neighbour") else pytest.param(n, marks=pytest.mark.slow) for n in BY_STEPS],
+    [n if n == "tag_neighbour" else pytest.param(n, marks=pytest.mark.slow) for n in BY_STEPS],
 )
 def test_interrupted_and_uninterrupted_training_give_the_same_weights(make_run, monkeypatch, name):
     settings = {f"{name}_epochs": 3}

@@ -44,7 +44,12 @@ def both_runs(trained_run, tmp_path):
     return runs
 
 
-@pytest.mark.parametrize("name", load_baselines())
+QUICK = ("logistic", "cnn_rnn", "sinn", "tag_neighbour")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in load_baselines()]
+)
 def test_held_out_images_change_no_weight(both_runs, name):
     for run in both_runs:
         stages.train(run, name)

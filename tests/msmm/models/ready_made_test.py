@@ -87,7 +87,9 @@ def test_a_saved_backbone_predicts_the_same_after_loading(tmp_path):
 
 
 def test_a_backbone_of_another_image_size_is_refused(tmp_path):
-    backbone.resnet((1, 1, 1, 1), 4).save(tmp_path / "trunk.keras")
+    image = keras.Input((64, 64, 3))
+    trunk = backbone.resnet((1, 1, 1, 1), 4)
+    keras.Model(image, trunk(image)).save(tmp_path / "trunk.keras")
     with pytest.raises(UserError, match="--image_size=64"):
         backbone.build(str(tmp_path / "trunk.keras"), image_size=96)
 

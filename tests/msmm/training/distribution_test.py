@@ -152,6 +152,7 @@ def test_two_devices_train_as_one_device(directory):
         assert_same_training(directory / "two", directory / "one", stage)
 
 
+@pytest.mark.slow
 def test_a_single_replica_takes_the_steps_of_train_on_batch(make_run):
     """Runs in this process: the step, its batch normalisation, weight decay and the updated weights."""
     alone, mirrored = (make_run(name, **SMALL_STEPS) for name in ("alone", "mirrored"))

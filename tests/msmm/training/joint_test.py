@@ -91,7 +91,7 @@ def test_the_held_out_metric_uses_the_counting_rule_of_the_model(joint_run):
     assert task.evaluation.measure(None, outputs)["I-F1"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
+@pytest.mark.parametrize("maps_cache_gib", [0.0, pytest.param(8.0, marks=pytest.mark.slow)])
 def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
     initial = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])

@@ -361,6 +361,7 @@ RECIPE = {
 }
 
 
+@pytest.mark.slow
 def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys):
     uninterrupted, stopped = make_run("uninterrupted", **RECIPE), make_run("stopped", **RECIPE)
     stages.train(uninterrupted, "finetune")

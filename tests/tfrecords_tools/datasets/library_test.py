@@ -285,15 +285,15 @@ def test_broken_and_unsupported_files_are_listed_and_not_negative(add, pack, roo
     fill(add)
     (root / "broken.jpg").write_bytes((root / "phone/IMG_100.jpg").read_bytes()[:400])
     (root / "empty.jpg").write_bytes(b"")
-    for name in ("a.nef", "b.nef", "c.psd"):
+    for name in ("a.psd", "b.psd", "c.jp2"):
         (root / name).write_bytes(b"x")
     dataset = pack()
     assert dataset.report()["splits"]["train"]["dropped"] == {
         "does not decode": ["broken.jpg"],
         "empty file": ["empty.jpg"],
     }
-    assert "2 photographs left out: .nef is not read: export it as JPEG" in oddities(dataset)
-    assert "1 photographs left out: .psd is not read" in oddities(dataset)
+    assert "2 photographs left out: .psd is not read: export it as JPEG" in oddities(dataset)
+    assert "1 photographs left out: .jp2 is not read" in oddities(dataset)
     with pytest.raises(UserError, match="2 of 12 images are broken"):
         pack(max_skipped=0.1)
 
