@@ -25,9 +25,9 @@ def main() -> None:
 
     causes = []
     for name, check in (
-        ("", lambda: diagnosis.describe_machine()),
+        ("", diagnosis.describe_machine),
         ("", lambda: diagnosis.describe_tensorflow(command_line.import_tensorflow)),
-        ("", lambda: diagnosis.describe_formats()),
+        ("", diagnosis.describe_formats),
         ("model", lambda: diagnosis.check_model(_MODEL.value, command_line.import_tensorflow)),
         ("folder", lambda: diagnosis.check_folder(_PHOTOS.value) if _PHOTOS.value else {}),
     ):

@@ -16,10 +16,7 @@ def load(encoded, size: int):
     # Not inlined: its many small ops would take time even where they are not executed.
     @tf.function(experimental_attributes={"_noinline": True})
     def shrunk(encoded, sides):
-        times = tf.reduce_min(sides) // (DETAIL * size)
-        ratio = tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32))
-        image = tf.switch_case(ratio, [lambda r=r: decode(encoded, r) for r in (1, 2, 4, 8)])
-        return _resized(image, size)
+        return _resized(_decode_shrunk(encoded, sides, size), size)
 
     fits = tf.reduce_all(sides == size)
     loaded = tf.cond(fits, lambda: decode(encoded), lambda: shrunk(encoded, sides))
@@ -35,14 +32,19 @@ def load_region(encoded, box, size: int):
         size: in pixels.
     """
     region = tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.float32) * box[2:]
-    times = tf.reduce_min(region) / (DETAIL * size)
-    ratio = tf.reduce_sum(tf.cast(times >= [2.0, 4.0, 8.0], tf.int32))
-    image = tf.switch_case(ratio, [lambda r=r: decode(encoded, r) for r in (1, 2, 4, 8)])
+    image = _decode_shrunk(encoded, region, size)
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     extent = tf.maximum(tf.cast(tf.round(box[2:] * sides), tf.int32), 1)
     begin = tf.minimum(tf.cast(tf.round(box[:2] * sides), tf.int32), tf.shape(image)[:2] - extent)
     region = tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([extent, [3]], 0))
     return tf.ensure_shape(_resized(region, size), (size, size, 3))
+
+
+def _decode_shrunk(encoded, sides, size: int):
+    """Decodes a JPEG at the smallest fraction that leaves `DETAIL` times `size` in both `sides` [2]."""
+    times = tf.cast(tf.reduce_min(sides), tf.float32) / (DETAIL * size)
+    ratio = tf.reduce_sum(tf.cast(times >= [2.0, 4.0, 8.0], tf.int32))
+    return tf.switch_case(ratio, [lambda r=r: decode(encoded, r) for r in (1, 2, 4, 8)])
 
 
 def decode(encoded, ratio: int = 1):

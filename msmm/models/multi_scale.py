@@ -29,18 +29,22 @@ def fusion_block(x, channels: int, name: str, bn_momentum: float):
     γ starts at 1: with a ReLU after the normalisation, 0 would never leave 0 (decision 14).
     """
     for part, (width, kernel, stride) in enumerate([(x.shape[-1], 3, 2), (channels, 1, 1)], 1):
-        x = layers.Conv2D(
-            width,
-            kernel,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            name=f"{name}_{part}_conv",
-        )(x)
-        x = layers.BatchNormalization(momentum=bn_momentum, name=f"{name}_{part}_bn")(x)
-        x = layers.ReLU(name=f"{name}_{part}_relu")(x)
+        x = _conv_bn_relu(x, width, kernel, stride, f"{name}_{part}", bn_momentum)
     return x
+
+
+def _conv_bn_relu(x, channels: int, kernel: int, stride: int, name: str, bn_momentum: float):
+    x = layers.Conv2D(
+        channels,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = layers.BatchNormalization(momentum=bn_momentum, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def build_last_map(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
@@ -54,16 +58,7 @@ def build_last_map(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
     x = maps[-1]
     width = _equal_width(build_multi_scale(map_shapes).count_params(), channels)
     for part, (units, kernel) in enumerate([(width, 1), (width, 3), (channels, 1)], 1):
-        x = layers.Conv2D(
-            units,
-            kernel,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            name=f"last_map_{part}_conv",
-        )(x)
-        x = layers.BatchNormalization(momentum=bn_momentum, name=f"last_map_{part}_bn")(x)
-        x = layers.ReLU(name=f"last_map_{part}_relu")(x)
+        x = _conv_bn_relu(x, units, kernel, 1, f"last_map_{part}", bn_momentum)
     f_v = layers.GlobalAveragePooling2D(name="f_v")(layers.Add(name="fused5")([maps[-1], x]))
     return keras.Model(maps, f_v, name="multi_scale")
 

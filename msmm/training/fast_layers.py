@@ -65,6 +65,7 @@ class FusedBatchNormalization(layers.Layer):
         self.plain = plain
 
     def call(self, inputs, training=None, mask=None):
+        """Normalises by the batch's statistics and updates the moving ones; else as the Keras layer."""
         plain = self.plain
         if not training or not plain.trainable:
             return plain(inputs, training=False)
@@ -93,6 +94,8 @@ class FastDepthwiseConv2D(layers.Layer):
         self.plain = plain
 
     def call(self, inputs):
+        """Returns float32 maps [B, h, w, C] of maps of any floating-point type."""
+
         def convolve(x, kernel):
             return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")
 

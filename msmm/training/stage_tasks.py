@@ -29,17 +29,17 @@ def make_finetune_task(run: Run) -> Task:
     if not run.config.finetune.trunk:
         return _make_head_task(run)
     images, labels = run.images("train"), run.split("train").labels
-    settings = run.config.finetune
+    seed, config = stage_seed(run, "finetune"), run.config
+    settings = config.finetune
     sizes = _parse_sizes(settings.sizes)
 
     def build():
         backbone, head = build_fresh_parts(run, "finetune", "backbone", "cnn_head")
         trunk = for_any_size(accelerated(backbone)) if sizes else accelerated(backbone)
-        trunk = recomputed(trunk) if run.config.recompute else trunk
+        trunk = recomputed(trunk) if config.recompute else trunk
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}
 
     def batches(epoch, share=WHOLE):
-        seed, config = stage_seed(run, "finetune"), run.config
         size = sizes[epoch] if epoch < len(sizes) else config.image_size
         shuffled = images.epoch(
             run.train_rows, config.batch_size, seed, epoch, config.flip, share, crop=settings.crop, size=size
@@ -47,19 +47,17 @@ def make_finetune_task(run: Run) -> Task:
         return ((x, labels[rows]) for x, rows in shuffled)
 
     def reestimate(trained, epoch):
-        config = run.config
-        whole = images.epoch(run.train_rows, config.batch_size, seed_of_stage, epoch, config.flip)
+        whole = images.epoch(run.train_rows, config.batch_size, seed, epoch, config.flip)
         batch_norm.reestimate(trained["backbone"], (x for x, _ in whole), config.bn_batches)
 
-    seed_of_stage = stage_seed(run, "finetune")
     # The moving statistics are of the last weights, not their average, and of the sizes that were trained on.
-    prepare = reestimate if needs_statistics(run.config) else None
+    prepare = reestimate if needs_statistics(config) else None
     predict = functools.partial(predict_held_out_images, run)
     by_paper = settings.optimizer == "momentum" and not settings.ema
     task = _make_classification_task(run, "finetune", build, batches, predict, prepare, shareable=by_paper)
     if by_paper:
         return task
-    optimisation = dataclasses.replace(task.optimisation, make_optimizer=_finetune_optimizer(run.config))
+    optimisation = dataclasses.replace(task.optimisation, make_optimizer=_finetune_optimizer(config))
     return dataclasses.replace(task, optimisation=optimisation)
 
 

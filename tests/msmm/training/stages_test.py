@@ -23,6 +23,22 @@ def read_weights(model):
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
+class Killed(BaseException):
+    """Ends a training as a signal does: no code of the project catches it."""
+
+
+class KillBefore(keras.callbacks.Callback):
+    """Raises Killed before an epoch, counted from 0."""
+
+    def __init__(self, epoch: int):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._epoch:
+            raise Killed
+
+
 def test_every_finished_stage_has_a_complete_record(trained_run):
     for stage in PAPER_STAGES:
         record = trained_run.stage_record(stage)
@@ -368,16 +384,8 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
     record = uninterrupted.stage_record("finetune")
     assert record["settings"]["finetune_sizes"] == ["32"] and record["settings"]["finetune_crop"] == 0.5
 
-    class KillError(Exception):
-        pass
-
-    class Kill(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise KillError
-
-    with pytest.raises(KillError):
-        stages.train(stopped, "finetune", callbacks=[Kill()])
+    with pytest.raises(Killed):
+        stages.train(stopped, "finetune", callbacks=[KillBefore(2)])
     stages.train(stopped, "finetune")
     assert "finetune: goes on after epoch 2" in capsys.readouterr().out
     assert stopped.stage_record("finetune")["weights"] == record["weights"]
@@ -450,16 +458,8 @@ def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
     stages.train(uninterrupted, "textual")
     killed = make_run("killed")
 
-    class Killed(BaseException):
-        pass
-
-    class Kill(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                raise Killed
-
     with pytest.raises(Killed):
-        stages.train(killed, "textual", callbacks=[Kill()])
+        stages.train(killed, "textual", callbacks=[KillBefore(1)])
     path = killed.stage_directory("textual") / "state.npz"
     with np.load(path) as file:
         arrays = dict(file)
