@@ -16,7 +16,7 @@ run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = run_flags.open_runs()
+    runs = run_flags.open_runs(need_images=False)
     from experiments.sections.counting_rules import CLAIMS_HEADING, counting_rules_section
     from experiments.sections.study import train_and_measure
 

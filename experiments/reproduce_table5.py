@@ -15,7 +15,7 @@ run_flags.define_experiment_flags()
 
 
 def main() -> None:
-    runs = run_flags.open_runs()
+    runs = run_flags.open_runs(need_images=False)
     from experiments.sections.tables import reproduce_table
 
     reproduce_table("V", runs, command_line.command())

@@ -40,6 +40,7 @@ def _sizes(name: str) -> tuple[int, int]:
 
     if (pathlib.Path(command_line.FLAGS.data_dir) / name).exists():
         dataset = run_flags.open_dataset()
+        dataset.require_images()
         return len(dataset.labels), len(dataset.tags)
     if name in _PAPER_SIZES:
         return _PAPER_SIZES[name]

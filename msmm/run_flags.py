@@ -90,6 +90,12 @@ def open_run(seed: int | None = None):
     return Run(workdir, dataset, settings, FLAGS.seed if seed is None else seed)
 
 
-def open_runs() -> list:
-    """Opens the runs that the flags of an experiment name, in the order of their seeds."""
-    return [open_run(seed) for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)]
+def open_runs(need_images: bool = True) -> list:
+    """Opens the runs that the flags of an experiment name, in the order of their seeds.
+
+    need_images: raise UserError where the data set has none.
+    """
+    runs = [open_run(seed) for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)]
+    if need_images:
+        runs[0].dataset.require_images()
+    return runs

@@ -22,7 +22,7 @@ from msmm import run_flags
 from msmm.configs.baselines import baseline_implementations
 from msmm.core import command_line
 from msmm.core.errors import UserError
-from msmm.training.stage_table import JOINT, PAPER_STAGES, STAGES
+from msmm.training.stage_table import JOINT, STAGES, paper_stages
 
 BASELINES = tuple(baseline_implementations())
 DISTRIBUTIONS = ("mirrored", "multi_worker")
@@ -79,7 +79,8 @@ def _train(distribution=None) -> None:
         )
     from msmm.training import stages
 
-    wanted = PAPER_STAGES if _STAGE.value == "all" else (str(_STAGE.value or _METHOD.value),)
+    paper = paper_stages(run.dataset.arrays)
+    wanted = paper if _STAGE.value == "all" else (str(_STAGE.value or _METHOD.value),)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value, distribution)
     if _STAGE.value:
@@ -92,8 +93,11 @@ def _save_model(run):
     """Writes the finished model, ready to annotate, and returns its path, or the reason why there is none."""
     from msmm.training import table_rows
 
+    if not run.dataset.has_images:
+        return "none: the data set has no images, which a model annotates"
     joint = _STAGE.value == JOINT
-    missing = [stage for stage in PAPER_STAGES if not joint and not run.stage_record(stage)]
+    paper = paper_stages(run.dataset.arrays)
+    missing = [stage for stage in paper if not joint and not run.stage_record(stage)]
     if missing:
         return f"not before {', '.join(missing)} have finished"
     model = table_rows.save_model(run.with_joint_parts() if joint else run)

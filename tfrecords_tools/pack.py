@@ -7,6 +7,10 @@
             cells, and ; separates the labels, tags and groups within a cell.
   library   your own tagged photographs, in folders: the keywords in them and in their sidecars are the
             labels, and the words of folder and file names, titles, captions, places and cameras the tags
+  arrays    labels with tags, features or maps of your own, without photographs: a .npz file (numpy.savez)
+            with labels [N, C] of 0 and 1 and any of features [N, D], maps [N, h, w, D], tags [N, T] (or the
+            parts of a scipy CSR matrix: tags_data, tags_indices, tags_indptr, tags_shape), ids [N],
+            split [N] (train or test), label_names [C] and tag_names [T]
   nus_wide  the official files of NUS-WIDE in --raw_dir, in folders or zip files as they come:
             ImageList, Groundtruth, ConceptsList, NUS_WID_Tags, and the photographs in Flickr/
   openclipart  public-domain drawings with their uploaders' keywords, from Debian's packages
@@ -24,6 +28,7 @@ JPEG files of upright RGB pixels are kept byte for byte; anything else becomes o
       --labels_file=labels.txt --num_tags=500
   python -m tfrecords_tools.pack --dataset=manifest --manifest=my_photos.csv --runner=DirectRunner \\
       --beam_options=direct_num_workers=0,direct_running_mode=multi_processing
+  python -m tfrecords_tools.pack --dataset=arrays --arrays=features.npz
   python -m tfrecords_tools.pack --dataset=nus_wide --raw_dir=NUS-WIDE --resize=256
   python -m tfrecords_tools.pack --dataset=mscoco --raw_dir=coco
   python -m tfrecords_tools.pack --dataset=openclipart --raw_dir=openclipart --resize=256

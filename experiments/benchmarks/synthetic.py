@@ -32,6 +32,9 @@ class SyntheticDataset:
     description = "random rows"
     licence = None
     groups = ()
+    arrays = None
+    has_images = True
+    given_size = None
 
     @property
     def labels(self) -> tuple[str, ...]:

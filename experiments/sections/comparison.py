@@ -5,7 +5,7 @@ method that ranks labels our predicted quantity and the true one, so that rankin
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +34,7 @@ TRUNKS = {
     "pretrained": "the backbone with its pretrained weights",
     "finetuned": "the backbone of stage finetune",
     "images": "a backbone of its own, trained by its own loss",
+    "given": "the data set's own features",
 }
 COUNTS_NOTE = (
     "The quantity comes from MS-CNN+Tags+LQP for a method that reads tags, from MS-CNN+LQP for one that does "
@@ -44,15 +45,17 @@ DECODERS_NOTE = "Recurrent methods score only the labels that they emit, so they
 
 def comparison_section(study: Study, number: str) -> Section:
     """Trains every compared method on every run of a study and makes the section of Table III or IV."""
-    predictions = _train_and_predict(study.runs)
-    reads_tags = {name: baseline_tasks.create_baseline(study.run, name).multi_modal for name in BASELINES}
+    # Tags alone are no input of a method that reads none.
+    baselines = {n: m for n, m in BASELINES.items() if m.multi_modal or study.run.dataset.arrays != {}}
+    predictions = _train_and_predict(study.runs, baselines)
+    reads_tags = {name: baseline_tasks.create_baseline(study.run, name).multi_modal for name in baselines}
 
     def row(name: str, counts: Callable | None = None) -> MeasuredRow:
         return _measure(study.runs, predictions[name], reads_tags[name], counts)
 
     ours = {UPPER_BOUND: study.rows["Upper bound"], OURS: study.rows[COMPLETE]}
-    own_counts = {BASELINES[name].title: row(name) for name in reversed(BASELINES)}
-    rankers = [name for name in reversed(BASELINES) if predictions[name][0].counts is None]
+    own_counts = {BASELINES[name].title: row(name) for name in reversed(baselines)}
+    rankers = [name for name in reversed(baselines) if predictions[name][0].counts is None]
     our_counts = {f"{BASELINES[n].title} + our quantity": row(n, _our_counts) for n in rankers}
     true_counts = {f"{BASELINES[n].title}, true quantity": row(n, _true_counts) for n in rankers}
     rows = ours | own_counts
@@ -83,17 +86,17 @@ def comparison_section(study: Study, number: str) -> Section:
         outcomes=study.measure_claims(comparison_claims(list(own_counts)), published.TABLES[number], rows),
         notes=[
             f"{method.title} reads {TRUNKS[baseline_tasks.choose_trunk(study.run, name)]}."
-            for name, method in BASELINES.items()
+            for name, method in baselines.items()
         ],
-        baselines=tuple(BASELINES),
+        baselines=tuple(baselines),
     )
 
 
-def _train_and_predict(runs: Sequence[Run]) -> Mapping[str, list[Predictions]]:
+def _train_and_predict(runs: Sequence[Run], names: Collection[str]) -> Mapping[str, list[Predictions]]:
     """Trains every method and returns its predictions for the test split, one entry per run."""
-    predictions = {name: [] for name in BASELINES}
+    predictions = {name: [] for name in names}
     for run in runs:
-        for name in BASELINES:
+        for name in names:
             train(run, name)
             predictions[name].append(baseline_tasks.predict_baseline(run, name))
         Run.images.cache_clear()

@@ -69,12 +69,13 @@ class ClassifierOutputs:
 
 def counting_rules_section(study: Study) -> Section:
     """Measures all rules for each classifier, their gains, and the effect of fewer held-out images."""
-    outputs = {name: [ClassifierOutputs.compute(run, name) for run in study.runs] for name in CLASSIFIERS}
+    names = [name for name in CLASSIFIERS if name in study.rows]
+    outputs = {name: [ClassifierOutputs.compute(run, name) for run in study.runs] for name in names}
     fitted = {name: [fit_counting_rules(seed.held_out) for seed in seeds] for name, seeds in outputs.items()}
-    parts = [_classifier_section(study, name, outputs[name], fitted[name]) for name in CLASSIFIERS]
+    parts = [_classifier_section(study, name, outputs[name], fitted[name]) for name in names]
     tables = [table for part in parts for table in part.tables]
     # With groups, heads read more features than `predict_without_tags` gives them.
-    if study.run.dataset.tags and not study.run.config.groups:
+    if study.run.dataset.tags and not study.run.config.groups and len(names) == len(CLASSIFIERS):
         tables.append(_table_without_tags(study, outputs, fitted))
     return Section(
         tables=tables,

@@ -18,7 +18,7 @@ from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.ranking_metrics import RANKING_METRICS, average_precision
 from msmm.training import frozen_features, row_table, table_rows
 from msmm.training.run import Run
-from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.stage_table import paper_stages
 from msmm.training.stages import train
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "pillow")
@@ -77,10 +77,13 @@ class Study:
         dataset, config = self.run.dataset, self.run.config
         counts = {split: dataset.num_examples(split) for split in dataset.splits}
         seeds = f"{len(self.runs)} seed{'s' * (len(self.runs) > 1)}"
+        arrays = dataset.arrays
+        trunk = f"{pathlib.Path(config.backbone).stem} at {config.image_size} px"
+        if arrays is not None:
+            trunk = f"given {' and '.join(arrays)}" if arrays else "tags alone"
         return (
             f"{dataset.name} ({counts['train']:,} training and {counts['test']:,} test images, "
-            f"{len(dataset.labels)} classes, {len(dataset.tags)} tags), "
-            f"{pathlib.Path(config.backbone).stem} at {config.image_size} px, {seeds}"
+            f"{len(dataset.labels)} classes, {len(dataset.tags)} tags), {trunk}, {seeds}"
         )
 
     def measure_claims(
@@ -88,6 +91,8 @@ class Study:
     ) -> list[Outcome]:
         """Measures claims about chosen labels on `rows` (the study's own if None)."""
         rows = self.rows if rows is None else rows
+        if not self.run.dataset.has_images:  # which lacks some of the paper's rows
+            claims = [claim for claim in claims if {claim.better, claim.worse} <= rows.keys()]
         chosen = [{name: row.chosen[i] for name, row in rows.items()} for i in range(len(self.runs))]
         return [measure_claim(claim, self.truth, chosen, published) for claim in claims]
 
@@ -114,7 +119,7 @@ class Study:
         """Returns a note per stage that restarted at a lower learning rate (decision 5)."""
         notes = []
         for run in self.runs:
-            for stage in (*PAPER_STAGES, *baselines):
+            for stage in (*paper_stages(run.dataset.arrays), *baselines):
                 fallbacks = run.stage_record(stage)["fallbacks"]
                 if fallbacks:
                     before = f", after {len(fallbacks) - 1} earlier ones" if len(fallbacks) > 1 else ""
@@ -125,17 +130,18 @@ class Study:
 def train_and_measure(runs: Sequence[Run]) -> Study:
     """Trains every unfinished stage, measures the rows of the paper's model, and saves the complete model of
     each run in the run's directory."""
-    variants = row_table.TABLE_ROWS | row_table.TAGS_ONLY
+    stages = paper_stages(runs[0].dataset.arrays)
+    variants = row_table.rows_of(stages)
     measured = {name: ([], []) for name in variants}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
-        for stage in PAPER_STAGES:
+        for stage in stages:
             train(run, stage)
         for name, variant in variants.items():
             for collected, value in zip(measured[name], table_rows.measure_row(run, variant), strict=True):
                 collected.append(value)
         table_rows.save_model(run)
-        if run.config.finetune.trunk:  # another seed has another trunk
+        if run.config.finetune.trunk and run.dataset.has_images:  # another seed has another trunk
             frozen_features.discard_maps(run)
         Run.images.cache_clear()  # gigabytes on real data, and not needed again
     rows = {

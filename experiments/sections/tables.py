@@ -29,7 +29,7 @@ REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}
 
 def components_section(study: Study, number: str) -> Section:
     """Makes the section of Table I or II: the contribution of each component of the model."""
-    own = {name: study.rows[name] for name in TABLE_ROWS}
+    own = {name: study.rows[name] for name in TABLE_ROWS if name in study.rows}
     return Section(
         tables=[
             make_table(f"Measured: the rows of Table {number}, {study.description}", own),
@@ -45,20 +45,22 @@ def components_section(study: Study, number: str) -> Section:
 
 def _classifiers(study: Study) -> Mapping[str, MeasuredRow]:
     """Returns one row per classifier; rows that differ in the counting rule alone rank labels alike."""
-    return {name: study.rows[name] for name in ("MS-CNN+Tags", "MS-CNN", "CNN", *TAGS_ONLY)}
+    names = ("MS-CNN+Tags", "MS-CNN", "CNN", *TAGS_ONLY)
+    return {name: study.rows[name] for name in names if name in study.rows}
 
 
 def quantity_section(study: Study, number: str) -> Section:
     """Makes the section of Table V or VI: predicted label quantities, with and without a regressor."""
     columns = (*QUANTITY, "variance of true", "mean predicted", "mean true")
     truth = study.run.split("test").counts
+    names = [name for name, row in REGRESSORS.items() if row in study.rows]
     raw = [
-        {name: predict_raw_quantity(run, TABLE_ROWS[row]) for name, row in REGRESSORS.items()}
+        {name: predict_raw_quantity(run, TABLE_ROWS[REGRESSORS[name]]) for name in names}
         for run in study.runs
     ]
-    regressors = {name: study.rows[row] for name, row in REGRESSORS.items()}
+    regressors = {name: study.rows[REGRESSORS[name]] for name in names}
     constants = constant_counts(study.run)
-    by_seed = [counts_from_probabilities(run) for run in study.runs]
+    by_seed = [counts_from_probabilities(run, names) for run in study.runs]
     others = [Row(name, [quantity_metrics(truth, value)]) for name, value in constants.items()]
     others += [Row(n, [quantity_metrics(truth, seed[n]) for seed in by_seed]) for n in by_seed[0]]
     lowest = min(metrics["Accuracy"] for row in regressors.values() for metrics in row.metrics)
@@ -76,6 +78,7 @@ def quantity_section(study: Study, number: str) -> Section:
         outcomes=[
             measure_quantity_claim(claim, truth, raw, published.TABLES[number])
             for claim in published.QUANTITY_CLAIMS
+            if {claim.better, claim.worse} <= {*names}
         ],
         notes=[
             f"The paper counts more than {published.LEAST_ACCURACY:.0f} % of the label quantities right in "
@@ -101,10 +104,13 @@ def constant_counts(run: Run) -> dict[str, np.ndarray]:
     }
 
 
-def counts_from_probabilities(run: Run) -> dict[str, np.ndarray]:
-    """Returns label quantities of the test split computed from probabilities, name -> float [N]."""
+def counts_from_probabilities(run: Run, names: Sequence[str] = tuple(REGRESSORS)) -> dict[str, np.ndarray]:
+    """Returns label quantities of the test split computed from probabilities, name -> float [N].
+
+    names: of `REGRESSORS`, whose keys are the names of the classifiers' rows too.
+    """
     counts = {}
-    for name in REGRESSORS:  # the classifiers' rows have the same names
+    for name in names:
         p = predict_probabilities(run, TABLE_ROWS[name], "test").astype(np.float64)
         counts[f"Σp, {name}"] = p.sum(axis=1)
         counts[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)

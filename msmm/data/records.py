@@ -2,8 +2,9 @@
 
 A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has
 `image` (JPEG bytes, upright RGB), `tags` and `labels` (class ids, with their vocabularies
-as ClassLabel names) and `image_id`; where the data set has groups, `groups` like tags. Records
-keep one order, the order of the shards.
+as ClassLabel names) and `image_id`; where the data set has groups, `groups` like tags. A data set of
+arrays has no `image`; it has `features` [D] float32, `maps` [h, w, D] float16, both or neither.
+Records keep one order, the order of the shards.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,15 +32,21 @@ TAGS = "tags"
 LABELS = "labels"
 GROUPS = "groups"
 IMAGE_ID = "image_id"
+FEATURES, MAPS = "features", "maps"
+ARRAY_DTYPES = {FEATURES: np.float32, MAPS: np.float16}  # of given arrays, as on disk
 REPORT = "report.json"  # beside the records, written by the packer
 # Flags with which the packer packs data sets of official files.
 _OFFICIAL = {name: f" --dataset={name} --raw_dir=DIR" for name in ("nus_wide", "mscoco", "openclipart")}
 _PARSED_AT_ONCE = 32  # records
+_ARRAYS_AT_ONCE = 64  # records
 _READERS = 2  # batches of records that are read at the same time, ahead of decoding
 
 
 def features(
-    labels: tuple[str, ...], tags: tuple[str, ...], groups: tuple[str, ...] = ()
+    labels: tuple[str, ...],
+    tags: tuple[str, ...],
+    groups: tuple[str, ...] = (),
+    arrays: Mapping[str, tuple[int, ...]] | None = None,
 ) -> "tfds.features.FeaturesDict":
     """Returns the example schema for the vocabularies.
 
@@ -46,13 +54,21 @@ def features(
         labels: C names.
         tags: T names; T may be 0.
         groups: the names of further side information, if any.
+        arrays: in place of images, the shapes of `ARRAY_DTYPES` that every example has, perhaps none.
     """
     import tensorflow_datasets as tfds
 
     types = tfds.features
+    if arrays is None:
+        content = {IMAGE: types.Image(shape=(None, None, 3), encoding_format="jpeg")}
+    else:
+        content = {
+            name: types.Tensor(shape=shape, dtype=ARRAY_DTYPES[name], encoding="bytes")
+            for name, shape in arrays.items()
+        }
     return types.FeaturesDict(
         {
-            IMAGE: types.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            **content,
             TAGS: types.Sequence(types.ClassLabel(names=tags)),
             LABELS: types.Sequence(types.ClassLabel(names=labels)),
             IMAGE_ID: types.Text(),
@@ -70,6 +86,7 @@ class Dataset:
         directory: `<data_dir>/<name>/<version>`.
         labels, tags, groups: the vocabularies, C labels and T tags; a position is a class id.
         builder: the builder of TFDS that reads it.
+        arrays: None for a data set of images; else the shapes of its `features` and `maps`, perhaps none.
     """
 
     name: str
@@ -78,6 +95,27 @@ class Dataset:
     tags: tuple[str, ...]
     builder: Any = dataclasses.field(repr=False)
     groups: tuple[str, ...] = ()
+    arrays: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the examples are images, and no arrays."""
+        return self.arrays is None
+
+    @property
+    def given_size(self) -> int | None:
+        """The size D of the given features, or of the maps; 1 for tags alone, None for images."""
+        if self.arrays is None:
+            return None
+        shape = self.arrays.get(FEATURES) or self.arrays.get(MAPS) or (1,)
+        return shape[-1]
+
+    def require_images(self) -> None:
+        """Raises UserError where the data set has no images."""
+        if not self.has_images:
+            raise UserError(
+                f"the data set {self.name!r} was packed from arrays and has no images, which this needs"
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -129,14 +167,14 @@ class Dataset:
         """Returns the records of `split` in order. Raises UserError where a file of the split is damaged.
 
         A record is a dict of scalar `image` (encoded bytes) and `image_id` (string), and of `labels` and
-        `tags`, [any] int64 class ids.
+        `tags`, [any] int64 class ids. A data set of arrays has these in place of `image`.
         """
         import tensorflow_datasets as tfds
 
         self._whole_files(split)
         # One shard after the other, so that the order is the files' own.
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-        decoders = {IMAGE: tfds.decode.SkipDecoding()}
+        decoders = {IMAGE: tfds.decode.SkipDecoding()} if self.has_images else {}
         return self.builder.as_dataset(split=split, decoders=decoders, read_config=config)
 
     def read_images(self, split: str, rows: np.ndarray | None = None) -> "tf.data.Dataset":
@@ -150,6 +188,7 @@ class Dataset:
         """
         import tensorflow as tf
 
+        self.require_images()
         feature = {IMAGE: tf.io.FixedLenFeature((), tf.string)}
 
         def parse(row, serialized):
@@ -168,6 +207,19 @@ class Dataset:
 
         numbers = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64)).batch(_PARSED_AT_ONCE)
         return numbers.map(read, num_parallel_calls=_READERS, deterministic=True).unbatch()
+
+    def read_arrays(self, split: str, name: str) -> Iterator[np.ndarray]:
+        """Yields a given array of the rows of `split`, [B, …] in the order of `read`.
+
+        name: "features" or "maps", one of `arrays`.
+        """
+        import tensorflow as tf
+
+        shape = (self.arrays or {})[name]
+        feature = {name: tf.io.FixedLenFeature((), tf.string)}
+        for batch in tf.data.TFRecordDataset(self._whole_files(split)).batch(_ARRAYS_AT_ONCE).prefetch(2):
+            content = b"".join(tf.io.parse_example(batch, feature)[name].numpy())
+            yield np.frombuffer(content, ARRAY_DTYPES[name]).reshape(-1, *shape)
 
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the annotations of the N images of `split`, in the order of `read`, without decoding them.
@@ -291,7 +343,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
             f"cannot read dataset_info.json, features.json or the files that they name in {directory} "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): {remedy}"
         ) from error
-    if not {IMAGE, TAGS, LABELS, IMAGE_ID} <= set(present):
+    if not {TAGS, LABELS, IMAGE_ID} <= set(present):
         raise UserError(
             f"expected the features {IMAGE}, {TAGS}, {LABELS}, {IMAGE_ID} in {directory}, found "
             f"{', '.join(sorted(present))}: pack the data set with python -m tfrecords_tools.pack"
@@ -308,6 +360,9 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
         tags=tuple(present[TAGS].feature.names),
         builder=builder,
         groups=tuple(present[GROUPS].feature.names) if GROUPS in present else (),
+        arrays=None
+        if IMAGE in present
+        else {name: tuple(present[name].shape) for name in ARRAY_DTYPES if name in present},
     )
 
 

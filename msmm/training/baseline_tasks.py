@@ -8,6 +8,7 @@ import numpy as np
 from msmm.baselines.baseline import Baseline, Examples, predict_arrays
 from msmm.baselines.registry import load_baseline
 from msmm.baselines.sequences import Recurrent
+from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
@@ -22,8 +23,16 @@ HALF = {"logistic": 0.0, "sinn": 0.0, "tag_neighbour": 0.5}
 
 
 def choose_trunk(run: Run, name: str) -> str:
-    """Returns the trunk of a baseline: "pretrained", "finetuned", or "images" if it trains its own."""
-    wanted = load_baseline(name, run.config).trunk
+    """Returns the trunk of a baseline: "pretrained", "finetuned", or "images" if it trains its own.
+
+    On a data set of arrays it is "given", the data set's own features.
+    """
+    method = load_baseline(name, run.config)
+    if run.dataset.arrays == {} and not method.multi_modal:
+        raise UserError(f"{name} reads no tags, and {run.dataset.name!r} has tags alone")
+    if not run.dataset.has_images:
+        return "given"
+    wanted = method.trunk
     if wanted == "own":
         return "images" if run.config.finetune.trunk else "pretrained"
     # Without ImageNet weights only the trunk of stage finetune is trained.
@@ -35,6 +44,7 @@ def create_baseline(run: Run, name: str) -> Baseline:
     read_features = {
         "pretrained": _read_pretrained,
         "finetuned": frozen_features.cnn_features,
+        "given": frozen_features.given_features,
         "images": lambda run, split: None,
     }[choose_trunk(run, name)]
     splits = {}
@@ -46,7 +56,7 @@ def create_baseline(run: Run, name: str) -> Baseline:
         key = {"dataset": run.dataset.fingerprint, **key}
         return frozen_features.cache_arrays(run.features_directory, kind, key, *how)
 
-    feature_size = model_parts.map_shapes(run.config)[-1][-1]
+    feature_size = run.dataset.given_size or model_parts.map_shapes(run.config)[-1][-1]
     return load_baseline(name, run.config)(run.config, splits, feature_size, cache, run.train_rows)
 
 
@@ -58,7 +68,8 @@ def make_baseline_task(run: Run, name: str) -> Task:
     held_out = run.held_out_rows
     truth = run.split("train").labels[held_out]
 
-    model_parts.map_shapes(run.config)  # before anything is seeded, see `stage_tasks.build_fresh_parts`
+    if run.dataset.has_images:
+        model_parts.map_shapes(run.config)  # before anything is seeded, see `stage_tasks.build_fresh_parts`
 
     def build():
         keras.utils.set_random_seed(seed)

@@ -22,6 +22,7 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_directory, clean, read_json, remove, write_json
 from msmm.core.progress import ProgressBar
+from msmm.data import records
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
@@ -147,8 +148,28 @@ def discard_maps(run: Run) -> None:
         remove(_cache_path(run.features_directory, kind, key))
 
 
+def given_features(run: Run, split: str) -> np.ndarray:
+    """Returns f_v of a data set of arrays, float32 [N, D]: its features, else its maps averaged over places.
+
+    With tags alone it is a constant 0, [N, 1].
+    """
+    dataset, num_rows = run.dataset, run.dataset.num_examples(split)
+    if not dataset.arrays:
+        return np.zeros((num_rows, 1), np.float32)
+    name = records.FEATURES if records.FEATURES in dataset.arrays else records.MAPS
+
+    def compute():
+        for batch in dataset.read_arrays(split, name):
+            yield [batch if name == records.FEATURES else batch.astype(np.float32).mean(axis=(1, 2))]
+
+    key = {"dataset": dataset.fingerprint, "split": split, "array": name}
+    return cache_arrays(run.features_directory, f"given-{split}", key, num_rows, compute, np.float32)[0]
+
+
 def cnn_features(run: Run, split: str) -> np.ndarray:
-    """Returns the average-pooled M_5 of the fine-tuned CNN, float32 [N, D]."""
+    """Returns the average-pooled M_5 of the fine-tuned CNN, or given features, float32 [N, D]."""
+    if not run.dataset.has_images:
+        return given_features(run, split)
     key = cache_key(run, split, backbone=model_parts.trained_hash(run, "backbone"))
     return _features_of_maps(run, split, "cnn", key, lambda: _build_pooling(run))
 
@@ -171,7 +192,9 @@ def pretrained_features(run: Run, backbone: keras.Model, split: str) -> np.ndarr
 
 
 def visual_features(run: Run, split: str) -> np.ndarray:
-    """Returns f_v of MS-CNN, float32 [N, D] (Algorithm 2, line 1)."""
+    """Returns f_v of MS-CNN, or given features, float32 [N, D] (Algorithm 2, line 1)."""
+    if not run.dataset.has_images:
+        return given_features(run, split)
     hashes = {part: model_parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
     key = cache_key(run, split, **hashes)
     return _features_of_maps(run, split, "visual", key, lambda: model_parts.load_part(run, "multi_scale"))

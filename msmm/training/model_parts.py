@@ -18,6 +18,7 @@ from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.training.run import Run
 from msmm.training.stage_table import FORMER_PART_NAMES, JOINT, STAGE_OF_PART
 
+_ALONE = 2048  # size of f_t, the paper's, where tags are alone
 MapShape = tuple[int, int, int]  # height, width, channels
 
 
@@ -34,23 +35,30 @@ def build_part(
     mean_count: float = 0.0,
     num_groups: int = 0,
     bias: np.ndarray | None = None,
+    given_size: int | None = None,
 ) -> keras.Model:
     """Builds a part with fresh weights (the backbone: with those that `config.weights` names).
 
     Parts of IN_PRECISION compute in `config.precision`, the others in float32. `mean_count` and `bias`, [C],
-    are where the biases of regressors and of label classifiers start; None: at 0.
+    are where the biases of regressors and of label classifiers start; None: at 0. `given_size` is the size
+    of a data set's own features (`records.Dataset.given_size`), which are f_v.
     """
     if part == "backbone":
         return build_backbone(config)
-    model = _build_part(part, config, num_classes, num_tags, mean_count, num_groups, bias)
+    model = _build_part(part, config, num_classes, num_tags, mean_count, num_groups, bias, given_size)
     return set_precision(model, config.precision) if part in IN_PRECISION else model
 
 
-def _build_part(part, config: Config, num_classes, num_tags, mean_count, num_groups, bias) -> keras.Model:
-    maps = map_shapes(config)
-    channels = maps[-1][-1]
-    f_v = multi_scale.feature_size(maps, config.visual.fusion)
-    f_t = config.textual.units or channels
+def _build_part(
+    part, config: Config, num_classes, num_tags, mean_count, num_groups, bias, given_size
+) -> keras.Model:
+    if given_size:
+        channels = f_v = given_size
+    else:
+        maps = map_shapes(config)
+        channels = maps[-1][-1]
+        f_v = multi_scale.feature_size(maps, config.visual.fusion)
+    f_t = config.textual.units or (_ALONE if channels == 1 else channels)
     if part == "multi_scale":
         return multi_scale.FUSIONS[config.visual.fusion](maps, config.bn_momentum)
     if part == "textual":
@@ -117,7 +125,8 @@ def load_part(run: Run, part: str) -> keras.Model:
     if part == "backbone":  # the stage's own weights replace these: nothing to download
         config = dataclasses.replace(config, weights="none")
     labels, tags, groups = run.dataset.labels, run.dataset.tags, run.dataset.groups
-    model = build_part(part, config, len(labels), len(tags), num_groups=len(groups))
+    given = run.dataset.given_size
+    model = build_part(part, config, len(labels), len(tags), num_groups=len(groups), given_size=given)
     load_part_weights(model, run.stage_directory(trained_by(run, part)), part)
     return model
 

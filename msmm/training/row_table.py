@@ -1,6 +1,7 @@
 """The rows of Tables I and II: the complete model and its ablations (IV-B), as a table. No Keras here."""
 
 import dataclasses
+from collections.abc import Collection
 
 from msmm.training.stage_table import STAGE_OF_PART
 
@@ -41,6 +42,11 @@ TABLE_ROWS: dict[str, TableRow] = {
 TAGS_ONLY = {"Tags (MLP alone)": TableRow("textual_head", None, True, False)}
 # scorer -> the regressor on the same feature.
 COUNTERS = {"classifier": "quantity", "visual_head": "quantity_visual"}
+
+
+def rows_of(stages: Collection[str]) -> dict[str, TableRow]:
+    """Returns the rows, `TAGS_ONLY` among them, whose parts these stages train."""
+    return {name: row for name, row in (TABLE_ROWS | TAGS_ONLY).items() if {*row.stages} <= {*stages}}
 
 
 def add_counter(row: TableRow) -> TableRow:

@@ -145,6 +145,8 @@ class Run:
 
     @functools.cache  # noqa: B019
     def images(self, split: str) -> input_pipeline.Images:
+        """Returns the images of a split; raises UserError where the data set has none."""
+        self.dataset.require_images()
         return input_pipeline.Images(self.dataset, split, self.config.image_size, self.config.image_cache_gib)
 
     @functools.cached_property

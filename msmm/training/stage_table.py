@@ -4,6 +4,7 @@ Everything that lists stages or parts reads `STAGES`. A baseline is a stage too,
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from msmm.configs.base import Config
 
@@ -90,14 +91,37 @@ PAPER_PARTS = tuple(part for part, stage in STAGE_OF_PART.items() if STAGES[stag
 FORMER_PART_NAMES = {"quantity_visual": "visual_quantity"}
 
 
+# The stages that a data set of arrays lacks; those of the second row it has with features or maps.
+ON_IMAGES = ("finetune", JOINT)
+ON_FEATURES = ("visual", "quantity_visual")
+
+
+def paper_stages(arrays: Mapping | None) -> tuple[str, ...]:
+    """Returns the stages of the paper that a data set can train, see `records.Dataset.arrays`."""
+    if arrays is None:
+        return PAPER_STAGES
+    lacking = ON_IMAGES if arrays else (*ON_IMAGES, *ON_FEATURES)
+    return tuple(name for name in PAPER_STAGES if name not in lacking)
+
+
 def needs_statistics(config: Config) -> bool:
     """Returns whether stage finetune estimates the statistics of batch normalisation again (`bn_batches`)."""
     return bool(config.bn_batches and (config.finetune.ema or config.finetune.sizes))
 
 
-def resolve_stage(name: str, config: Config) -> Stage:
-    """Returns a row of the table with the needs and options that it has under these settings."""
+def resolve_stage(name: str, config: Config, arrays: Mapping | None = None) -> Stage:
+    """Returns a row of the table with the needs and options that it has under these settings.
+
+    arrays: of the data set (`records.Dataset.arrays`). Given features are f_v, so nothing computes it.
+    """
     stage = STAGES[name]
+    if arrays is not None:
+        stage = dataclasses.replace(stage, needs=tuple(need for need in stage.needs if need != "visual"))
+        if name == "visual":
+            stage = Stage(
+                ("visual_head",), (), "eq. 4", "visual", LABEL_SETTINGS,
+                ("visual_loss", *ASYMMETRIC, "bias_init"),
+            )  # fmt: skip
     if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
         stage = dataclasses.replace(stage, options=tuple(o for o in stage.options if o not in ASYMMETRIC))
     if name == "finetune" and needs_statistics(config):
@@ -109,9 +133,10 @@ def resolve_stage(name: str, config: Config) -> Stage:
     return stage
 
 
-def baseline_stage(name: str, needs: tuple[str, ...]) -> Stage:
-    """Returns the stage that trains a baseline."""
-    return Stage((name,), needs, "its own", name, (*IMAGE_SETTINGS, "finetune_trunk"), of_paper=False)
+def baseline_stage(name: str, needs: tuple[str, ...], on_images: bool = True) -> Stage:
+    """Returns the stage that trains a baseline. On arrays it does not depend on settings of images."""
+    settings = (*IMAGE_SETTINGS, "finetune_trunk") if on_images else LABEL_SETTINGS
+    return Stage((name,), needs, "its own", name, settings, of_paper=False)
 
 
 def settings_group(name: str) -> str:

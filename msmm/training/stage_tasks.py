@@ -104,7 +104,12 @@ def _make_head_task(run: Run) -> Task:
 
 
 def make_visual_task(run: Run) -> Task:
-    """Algorithm 1, lines 2-3: the fusion blocks and their head, on the frozen backbone's maps."""
+    """Algorithm 1, lines 2-3: the fusion blocks and their head, on the frozen backbone's maps.
+
+    On given features the head alone.
+    """
+    if not run.dataset.has_images:
+        return _make_head_on_given_features_task(run)
     labels, seed, config = run.split("train").labels, stage_seed(run, "visual"), run.config
     views = load_map_views(run)
     # Over the disk budget the frozen backbone is part of the model, and computes its maps at every step.
@@ -144,6 +149,14 @@ def make_visual_task(run: Run) -> Task:
 
     prepare = reestimate if config.bn_batches else None
     return _make_classification_task(run, "visual", build, batches, predict, prepare, shareable=True)
+
+
+def _make_head_on_given_features_task(run: Run) -> Task:
+    def build():
+        head = build_fresh_parts(run, "visual", "visual_head")[0]
+        return head, {"visual_head": head}
+
+    return _make_feature_task(run, "visual", build, frozen_features.visual_features(run, "train"))
 
 
 def _start_from_cnn_head(head: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> None:
@@ -204,8 +217,9 @@ def make_quantity_visual_task(run: Run) -> Task:
 
 def build_fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     """Builds parts with new weights, the same at each call."""
-    # Builds a backbone, once per process: it must not come between the seed and the weights.
-    model_parts.map_shapes(run.config)
+    if run.dataset.has_images:
+        # Builds a backbone, once per process: it must not come between the seed and the weights.
+        model_parts.map_shapes(run.config)
     keras.utils.set_random_seed(stage_seed(run, stage))
     mean = float(run.split("train").counts[run.train_rows].mean())
     dataset = run.dataset
@@ -213,7 +227,8 @@ def build_fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     bias = None
     if run.config.bias_init == "log_odds":
         bias = heads.log_odds(run.split("train").labels[run.train_rows])
-    return [model_parts.build_part(name, run.config, *sizes, bias=bias) for name in names]
+    more = {"bias": bias, "given_size": dataset.given_size}
+    return [model_parts.build_part(name, run.config, *sizes, **more) for name in names]
 
 
 def _make_feature_task(run: Run, stage: str, build, x) -> Task:

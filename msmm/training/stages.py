@@ -79,10 +79,15 @@ def follow_chief(open_run: Callable[[], Run], distribution: Distribution) -> Non
 
 def stage_of(run: Run, name: str) -> Stage:
     """Returns the row of a stage or baseline in the table, with the needs that it has in this run."""
+    dataset = run.dataset
     if name in STAGES:
-        return stage_table.resolve_stage(name, run.config)
+        if not dataset.has_images and name in stage_table.ON_IMAGES:
+            raise UserError(f"stage {name} trains on images, and {dataset.name!r} was packed from arrays")
+        if dataset.arrays == {} and name in stage_table.ON_FEATURES:
+            raise UserError(f"stage {name} reads features or maps, and {dataset.name!r} has tags alone")
+        return stage_table.resolve_stage(name, run.config, dataset.arrays)
     needs = ("finetune",) if baseline_tasks.choose_trunk(run, name) == "finetuned" else ()
-    return stage_table.baseline_stage(name, needs)
+    return stage_table.baseline_stage(name, needs, dataset.has_images)
 
 
 def make_task(run: Run, name: str) -> Task:
@@ -218,7 +223,7 @@ def recorded_settings(run: Run, stage: str) -> dict:
 
 def _input_hashes(run: Run, stage: str) -> dict[str, str]:
     """Returns part -> weights hash of all parts that a stage builds on."""
-    parts = [part for needed in stage_of(run, stage).needs for part in STAGES[needed].parts]
+    parts = [part for needed in stage_of(run, stage).needs for part in stage_of(run, needed).parts]
     return {part: model_parts.trained_hash(run, part) for part in parts}
 
 
@@ -239,4 +244,5 @@ def _log_end(run: Run, task: Task, model: keras.Model, outputs: np.ndarray, step
                 ap = average_precision(truth[run.held_out_rows], task.evaluation.rank_labels(model, outputs))
                 log.per_class(step, labels, ap, "AP")
             captions = [label_lines(t, c, labels) for t, c in zip(truth[rows], chosen[:16], strict=True)]
-        log.examples(step, run.images("train").take(rows), captions)
+        if run.dataset.has_images:
+            log.examples(step, run.images("train").take(rows), captions)

@@ -122,9 +122,10 @@ def measure_row(
 def save_model(run: Run) -> pathlib.Path | None:
     """Writes the complete model and its fitted counting rules as a model directory, and returns its path.
 
-    With the setting `groups` there is none (None is returned), as photographs have no groups.
+    With the setting `groups` there is none (None is returned), as photographs have no groups; nor is there
+    one on a data set without images.
     """
-    if run.config.groups:
+    if run.config.groups or not run.dataset.has_images:
         return None
     parts = ("backbone", "multi_scale", "textual", "classifier", "quantity", "visual_head", "quantity_visual")
     network = assemble_annotator(*(model_parts.load_part(run, part) for part in parts))

@@ -115,3 +115,12 @@ def annotate(model):
         return getattr(output, "collected", output), summary
 
     return run
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """Recurrent networks of 64 units, which train in seconds."""
+    from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
+
+    for module in (cnn_rnn, ria, sr_cnn_rnn):
+        monkeypatch.setattr(module, "UNITS", 64)

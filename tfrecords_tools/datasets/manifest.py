@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,15 @@ from msmm.core import images, text, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from tfrecords_tools.packing import vocabulary
-from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
+from tfrecords_tools.packing.raw_dataset import (
+    Contents,
+    RawDataset,
+    Row,
+    Settings,
+    check_test_share,
+    choose_split,
+    option,
+)
 from tfrecords_tools.raw import manifest_file, slips
 
 _GROUPS = 1000  # the largest number of groups, the most frequent ones on training images
@@ -146,13 +153,10 @@ class Manifest(RawDataset):
 def _split_rows(
     entries: list[manifest_file.Entry], test_share: float
 ) -> dict[str, list[manifest_file.Entry]]:
-    if not 0 < test_share < 1:
-        raise UserError(f"expected a test share between 0 and 1, got {test_share}")
+    check_test_share(test_share)
     splits = {"train": [], "test": []}
     for entry in entries:
-        # The first 64 bits of the hash as a number between 0 and 1.
-        position = int.from_bytes(hashlib.sha256(entry.id.encode()).digest()[:8], "big") / 2**64
-        splits[entry.split or ("test" if position < test_share else "train")].append(entry)
+        splits[entry.split or choose_split(entry.id, test_share)].append(entry)
     return {split: rows for split, rows in splits.items() if rows}
 
 

@@ -50,10 +50,11 @@ def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int 
     return check()
 
 
-def keyed(example: dict, image: bytes) -> tuple[bytes, dict]:
-    """Returns a whole example as TFDS expects it, with the id as its key."""
+def keyed(example: dict, image: bytes | None = None) -> tuple[bytes, dict]:
+    """Returns a whole example as TFDS expects it, with the id as its key; an example of arrays lacks `image`."""
     # The key is bytes: as texts, TFDS would take a\b and a/b for the same key.
-    return example[records.IMAGE_ID].encode(), {**example, records.IMAGE: image}
+    content = {} if image is None else {records.IMAGE: image}
+    return example[records.IMAGE_ID].encode(), example | content
 
 
 def broken(folder: pathlib.Path) -> list[tuple[str, str]]:

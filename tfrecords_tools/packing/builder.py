@@ -63,6 +63,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
         self._seen = set()
         self._folder, self._beam_dir = pathlib.Path(data_dir), None
+        if contents.arrays is not None and settings.resize:
+            raise UserError("--resize changes images, and a data set of arrays has none: leave it out")
         super().__init__(data_dir=data_dir)
 
     def prepare(self, runner: str | None = None, beam_options: Sequence[str] = ()) -> None:
@@ -76,6 +78,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             UserError: too many images are broken, or no image of a split is left.
         """
         config = tfds.download.DownloadConfig(try_download_gcs=False)
+        if runner and self.contents.arrays is not None:
+            raise UserError("a data set of arrays is packed by one process: leave --runner out")
         if runner:
             config.beam_runner, config.beam_options = beam.runner_and_options(runner, beam_options)
             self._beam_dir = self._folder / "beam"
@@ -112,7 +116,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = records.features(self.contents.labels, self.contents.tags, self.contents.groups)
+        contents = self.contents
+        features = records.features(contents.labels, contents.tags, contents.groups, contents.arrays)
         return _Info(
             builder=self,
             description=self.contents.description,
@@ -133,9 +138,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, split, wanted):
         kept = 0
-        pairs = (((example, image), image) for example, image in wanted)
-        for (example, source), image in self._workers.map(images.checked, pairs, self.settings.resize):
-            image = images.read(source) if image is None else image
+        for example, image in wanted if self.contents.arrays is not None else self._checked(wanted):
             if isinstance(image, str):
                 self.dropped[split][image].append(example[records.IMAGE_ID])
                 continue
@@ -143,6 +146,12 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield beam_pipeline.keyed(example, image)
         if not kept:
             raise self._nothing_left(split)
+
+    def _checked(self, wanted) -> Iterator[tuple[dict, bytes | str]]:
+        """Yields the examples with their images as JPEG, or with the cause why an image is broken."""
+        pairs = (((example, image), image) for example, image in wanted)
+        for (example, source), image in self._workers.map(images.checked, pairs, self.settings.resize):
+            yield example, images.read(source) if image is None else image
 
     def _nothing_left(self, split: str) -> UserError:
         causes = {cause: len(ids) for cause, ids in self.dropped[split].items()}
@@ -181,7 +190,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 example = {records.TAGS: tags, records.LABELS: labels, records.IMAGE_ID: row.id}
                 if group_ids:
                     example[records.GROUPS] = self._known(row.groups, group_ids, collections.Counter())
-                yield example, row.image
+                yield example | row.arrays, row.image
 
     @staticmethod
     def _known(names: Iterable[str], ids: dict[str, int], outside: collections.Counter) -> list[int]:

@@ -2,9 +2,14 @@
 
 import abc
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+import numpy as np
+
+from msmm.core.errors import UserError
 
 
 def option(help: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
@@ -43,18 +48,20 @@ class Row:
 
     Attributes:
         id: unique in the data set.
-        image: the file, or its bytes.
+        image: the file, or its bytes; None in a data set of arrays.
         labels, tags, groups: names. Those outside of the vocabularies are left out; labels and tags are
             counted.
         cause: why the row is left out, if the data set knows that already.
+        arrays: in a data set of arrays, the row of each array of `Contents.arrays`.
     """
 
     id: str
-    image: bytes | pathlib.Path
+    image: bytes | pathlib.Path | None
     labels: tuple[str, ...]
     tags: tuple[str, ...]
     cause: str | None = None
     groups: tuple[str, ...] = ()
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Contents:
         num_rows: the number of rows per split.
         groups: the vocabulary of further side information; few data sets have it.
         oddities: sentences for the report.
+        arrays: of a data set without images, the shapes of its `records.ARRAY_DTYPES`; None: it has images.
     """
 
     description: str
@@ -75,6 +83,7 @@ class Contents:
     num_rows: Mapping[str, int]
     groups: tuple[str, ...] = ()
     oddities: tuple[str, ...] = ()
+    arrays: Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,3 +137,16 @@ class RawDataset(abc.ABC):
     def default_name(self) -> str | None:
         """Returns the name to pack it under, or None for the name of the data set in the registry."""
         return None
+
+
+def choose_split(row_id: str, test_share: float) -> str:
+    """Returns "train" or "test" by a hash of the id, so that a row stays where it is when others come."""
+    # The first 64 bits of the hash as a number between 0 and 1.
+    position = int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:8], "big") / 2**64
+    return "test" if position < test_share else "train"
+
+
+def check_test_share(test_share: float) -> None:
+    """Raises UserError where a share of rows to test on is out of bounds."""
+    if not 0 < test_share < 1:
+        raise UserError(f"expected a test share between 0 and 1, got {test_share}")

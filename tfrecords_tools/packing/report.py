@@ -202,12 +202,12 @@ def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
             f"no record {wanted!r} in {' or '.join(dataset.splits)} of {dataset.name}: expected an image id, "
             f"or a number from 0 to {len(image_ids) - 1} in {split}"
         )
-    data = next(dataset.read(split).skip(index).as_numpy_iterator())[records.IMAGE]
-    width, height = Image.open(io.BytesIO(data)).size
-    lines = [
-        f"record {index} of {len(image_ids):,} in {split} of {dataset.name}: {image_ids[index]}",
-        f"  image: JPEG, {width} x {height} pixels, {len(data):,} bytes",
-    ]
+    lines = [f"record {index} of {len(image_ids):,} in {split} of {dataset.name}: {image_ids[index]}"]
+    if dataset.has_images:
+        data = next(dataset.read(split).skip(index).as_numpy_iterator())[records.IMAGE]
+        width, height = Image.open(io.BytesIO(data)).size
+        lines.append(f"  image: JPEG, {width} x {height} pixels, {len(data):,} bytes")
+    lines += [f"  {name}: {list(shape)}" for name, shape in (dataset.arrays or {}).items()]
     for kind, names, present in (("labels", dataset.labels, labels), ("tags", dataset.tags, tags)):
         words = [names[i] for i in np.flatnonzero(present[index])]
         lines.append(f"  {len(words)} {kind}: {', '.join(words)}" if words else f"  no {kind}")
@@ -216,6 +216,7 @@ def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:
 
 def sheet(dataset: records.Dataset, split: str) -> Image.Image:
     """Returns a picture of the first records; their order comes from a hash, so they are a fair sample."""
+    dataset.require_images()
     images, captions = [], []
     for record in dataset.read(split).take(SHEET_IMAGES).as_numpy_iterator():
         images.append(Image.open(io.BytesIO(record[records.IMAGE])))

@@ -3,18 +3,10 @@ import functools
 import numpy as np
 import pytest
 
-from msmm.baselines import cnn_rnn, ria, sr_cnn_rnn
 from msmm.baselines.baseline import Examples
 from msmm.configs import replace_flat
 from msmm.configs.base import Config
 from msmm.training import frozen_features
-
-
-@pytest.fixture
-def small_networks(monkeypatch):
-    """Recurrent networks of 64 units, which train in seconds."""
-    for module in (cnn_rnn, ria, sr_cnn_rnn):
-        monkeypatch.setattr(module, "UNITS", 64)
 
 
 @pytest.fixture
