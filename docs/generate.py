@@ -104,7 +104,7 @@ def _row(*cells: str) -> str:
 
 def settings_page() -> str:
     """Returns the page with every setting, and the values that data sets change."""
-    from msmm.configs import CONFIGS, baselines, settings
+    from msmm.configs import CONFIGS, baselines, modern, settings
 
     base = CONFIGS["nus_wide"]()
     defaults = settings.flat_settings(base)
@@ -114,7 +114,7 @@ def settings_page() -> str:
         row = _row(f"`--{name}`", _value(setting.value(base)), _limits(metadata), metadata["help"])
         groups.setdefault(setting.group, []).append(row)
     lines = [SETTINGS]
-    implementations = baselines.baseline_implementations(base)
+    implementations = baselines.baseline_implementations(base) | modern.head_implementations(base)
     for group, rows in sorted(
         groups.items(), key=lambda item: (item[0] in implementations, item[0] is not None)
     ):

@@ -17,6 +17,7 @@ from absl import flags
 
 from msmm import run_flags
 from msmm.configs.baselines import baseline_implementations
+from msmm.configs.modern import head_methods
 from msmm.core import command_line, files
 from msmm.core.errors import UserError
 from msmm.inference import engines
@@ -25,7 +26,9 @@ from msmm.training.row_table import COMPLETE, TABLE_ROWS, add_counter
 from msmm.training.stage_table import JOINT, STAGES
 
 _MODEL = flags.DEFINE_enum("model", COMPLETE, TABLE_ROWS, "Which row of Table I.")
-_METHOD = flags.DEFINE_enum("method", None, [*baseline_implementations()], "A baseline instead.")
+_METHOD = flags.DEFINE_enum(
+    "method", None, [*baseline_implementations(), *head_methods()], "A baseline instead."
+)
 _JOINT = flags.DEFINE_boolean("joint", False, "The rows of Table I, except CNN, of the model of stage joint.")
 _QUANTITY = flags.DEFINE_enum(
     "quantity",

@@ -20,11 +20,12 @@ from absl import flags
 
 from msmm import run_flags
 from msmm.configs.baselines import baseline_implementations
+from msmm.configs.modern import head_methods
 from msmm.core import command_line
 from msmm.core.errors import UserError
 from msmm.training.stage_table import JOINT, STAGES, paper_stages
 
-BASELINES = tuple(baseline_implementations())
+BASELINES = (*baseline_implementations(), *head_methods())
 DISTRIBUTIONS = ("mirrored", "multi_worker")
 _STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
 _METHOD = flags.DEFINE_enum("method", None, BASELINES, "The baseline to train, instead of a stage.")

@@ -1,7 +1,7 @@
 """The interface of a baseline."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -17,7 +17,8 @@ class Examples:
     """The images of a split, row by row.
 
     Attributes:
-        features: float32 [N, D], the average-pooled M_5 of the method's trunk; None if it trains on images.
+        features: float32 [N, D], the average-pooled M_5 of the method's trunk; None if it trains on images or
+            maps.
         tags: bool [N, T].
         labels: bool [N, C].
     """
@@ -36,6 +37,8 @@ class Baseline:
             trunk of stage finetune) or "own" (trained by its own loss, from the pretrained trunk).
         multi_modal: whether it reads tags.
         predicts_quantity: whether it predicts the number of labels.
+        num_maps: the maps of the frozen trunk that it reads in place of features: 0, 1 (M_5) or 5, see
+            `map_head.MapHead`.
         batch_size: images.
 
     Args:
@@ -46,12 +49,15 @@ class Baseline:
             `frozen_features.cache_arrays`.
         train_rows: the rows of "train" that train, int64 [n]. Whatever a method counts it counts in these:
             `train_labels`, `train_tags`.
+        map_shapes: (h, w, D) of the maps that it reads, if any.
+        textual_size: the size of f_t, if it reads f_t.
     """
 
     title: str
     trunk = "finetuned"
     multi_modal = False
     predicts_quantity = False
+    num_maps = 0
     batch_size = 128
 
     def __init__(
@@ -61,9 +67,11 @@ class Baseline:
         feature_size: int,
         cache: Callable,
         train_rows: np.ndarray,
+        map_shapes: Sequence[tuple[int, ...]] = (),
+        textual_size: int = 0,
     ):
         self.config, self.splits, self.feature_size, self.cache = config, splits, feature_size, cache
-        self.train_rows = train_rows
+        self.train_rows, self.map_shapes, self.textual_size = train_rows, map_shapes, textual_size
         self.num_classes = splits["train"].labels.shape[1]
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msmm.configs import base, coco_photos, custom, mscoco, nus_wide, openclipart, scenes
 from msmm.configs.baselines import baseline_implementations
+from msmm.configs.modern import group_of_method, head_implementations
 from msmm.configs.settings import flat_settings, flatten, group_names, replace_flat
 from msmm.core.errors import UserError
 
@@ -41,7 +42,8 @@ def describe_config(config: base.Config, baselines: Sequence[str] = ()) -> list[
         config: the settings.
         baselines: the baselines whose settings are included.
     """
-    left_out = set(baseline_implementations(config)) - set(baselines)
+    methods = baseline_implementations(config) | head_implementations(config)
+    left_out = set(methods) - set(map(group_of_method, baselines))
     rows = []
     for name, setting in flat_settings(config).items():
         if setting.group in left_out:

@@ -5,22 +5,10 @@ command line may change any (`--visual_epochs=3`). "Decision N" is in docs/resea
 """
 
 import dataclasses
-from typing import Any
 
-from msmm.configs.baselines import Baselines, Training
+from msmm.configs.baselines import Training, loss_setting
+from msmm.configs.modern import ModernHeads
 from msmm.configs.settings import Settings, flat_settings, group, setting, share
-
-LOSSES = ("cross_entropy", "asymmetric", "asymmetric_detached")
-
-
-def loss_setting() -> Any:
-    """Returns the field of a stage's loss of labels."""
-    return setting(
-        "cross_entropy",
-        "cross_entropy (eq. 4), asymmetric (of Ridnik et al.) or asymmetric_detached (the same without a "
-        "gradient through its weights); III-D",
-        choices=LOSSES,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +91,7 @@ class Asymmetric(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Baselines):
+class Config(ModernHeads):
     backbone: str = setting(
         "resnet101",
         "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "

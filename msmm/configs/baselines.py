@@ -12,6 +12,19 @@ from msmm.configs.settings import Settings, group, setting
 ORDERS = ("frequent_first", "rare_first")
 
 
+LOSSES = ("cross_entropy", "asymmetric", "asymmetric_detached")
+
+
+def loss_setting() -> Any:
+    """Returns the field of a loss of labels."""
+    return setting(
+        "cross_entropy",
+        "cross_entropy (eq. 4), asymmetric (of Ridnik et al.) or asymmetric_detached (the same without a "
+        "gradient through its weights); III-D",
+        choices=LOSSES,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Training(Settings):
     """The settings that every stage and baseline has for its training."""

@@ -20,7 +20,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
-    choices: Sequence[str] | None = None,
+    choices: Sequence | None = None,
 ) -> Any:
     """Returns a dataclass field with its help (unit; source) and the limits of its value."""
     limits = {"at_least": at_least, "above": above, "below": below, "at_most": at_most, "choices": choices}
@@ -90,7 +90,7 @@ class FlatSetting:
         )
         choices = limits.get("choices")
         if choices is not None and value not in choices:
-            raise UserError(f"expected {self.name} of {', '.join(choices)}. Received: {value!r}")
+            raise UserError(f"expected {self.name} of {', '.join(map(str, choices))}. Received: {value!r}")
         if at_least is not None and below is not None:
             if not at_least <= value < below:
                 raise UserError(f"expected {self.name} in [{at_least}, {below}). Received: {value}")

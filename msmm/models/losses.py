@@ -44,6 +44,20 @@ def asymmetric(
     return loss
 
 
+def label_loss(name: str, asymmetric_settings) -> Callable:
+    """Returns the loss of labels that a setting names: (labels, logits) -> [B].
+
+    Args:
+        name: one of `configs.baselines.LOSSES`.
+        asymmetric_settings: the settings of the asymmetric loss.
+    """
+    if name == "cross_entropy":
+        return sigmoid_cross_entropy
+    gammas = asymmetric_settings
+    detached = name == "asymmetric_detached"
+    return asymmetric(gammas.gamma_positive, gammas.gamma_negative, gammas.shift, detached)
+
+
 def multi_task(label_loss: Callable) -> Callable:
     """Returns one loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
 

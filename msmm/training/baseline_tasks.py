@@ -10,11 +10,13 @@ from msmm.baselines.registry import load_baseline
 from msmm.baselines.sequences import Recurrent
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of, epoch_rows
+from msmm.data.records import MAPS
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
 from msmm.training import frozen_features, model_parts, selection, stage_tasks
 from msmm.training.fast_layers import accelerated
+from msmm.training.map_source import MapSource
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
 
@@ -30,7 +32,11 @@ def choose_trunk(run: Run, name: str) -> str:
     method = load_baseline(name, run.config)
     if run.dataset.arrays == {} and not method.multi_modal:
         raise UserError(f"{name} reads no tags, and {run.dataset.name!r} has tags alone")
-    if not run.dataset.has_images:
+    if run.dataset.arrays is not None:
+        if method.num_maps > len(run.dataset.arrays.keys() & {MAPS}):
+            needed = "maps" if method.num_maps == 1 else f"{method.num_maps} maps of each image"
+            own = " and ".join(run.dataset.arrays) or "tags"
+            raise UserError(f"{name} reads {needed}, and {run.dataset.name!r} has {own} alone")
         return "given"
     wanted = method.trunk
     if wanted == "own":
@@ -39,8 +45,16 @@ def choose_trunk(run: Run, name: str) -> str:
     return wanted if model_parts.is_pretrained(run.config) else "finetuned"
 
 
+def needed_stages(run: Run, name: str) -> tuple[str, ...]:
+    """Returns the stages that a compared method builds on."""
+    method = load_baseline(name, run.config)
+    trunk = ("finetune",) if choose_trunk(run, name) == "finetuned" else ()
+    return trunk + ("textual",) * bool(method.num_maps and method.multi_modal)
+
+
 def create_baseline(run: Run, name: str) -> Baseline:
     """Creates a baseline with the splits of a run."""
+    kind = load_baseline(name, run.config)
     read_features = {
         "pretrained": _read_pretrained,
         "finetuned": frozen_features.cnn_features,
@@ -50,20 +64,26 @@ def create_baseline(run: Run, name: str) -> Baseline:
     splits = {}
     for split in run.dataset.splits:
         annotations = run.split(split)
-        splits[split] = Examples(read_features(run, split), annotations.tags, annotations.labels)
+        features = None if kind.num_maps else read_features(run, split)
+        splits[split] = Examples(features, annotations.tags, annotations.labels)
 
     def cache(kind, key, *how):
         key = {"dataset": run.dataset.fingerprint, **key}
         return frozen_features.cache_arrays(run.features_directory, kind, key, *how)
 
     feature_size = run.dataset.given_size or model_parts.map_shapes(run.config)[-1][-1]
-    return load_baseline(name, run.config)(run.config, splits, feature_size, cache, run.train_rows)
+    if not kind.num_maps:
+        return kind(run.config, splits, feature_size, cache, run.train_rows)
+    shapes = [run.dataset.arrays[MAPS]] if run.dataset.arrays else model_parts.map_shapes(run.config)
+    read = shapes[-kind.num_maps :], model_parts.textual_size(run)
+    return kind(run.config, splits, feature_size, cache, run.train_rows, *read)
 
 
 def make_baseline_task(run: Run, name: str) -> Task:
     """Makes the task that trains a baseline."""
     method = create_baseline(run, name)
     on_images = choose_trunk(run, name) == "images"
+    on_maps = MapSource(run, method) if method.num_maps else None
     seed = stage_tasks.stage_seed(run, name)
     held_out = run.held_out_rows
     truth = run.split("train").labels[held_out]
@@ -74,6 +94,8 @@ def make_baseline_task(run: Run, name: str) -> Task:
     def build():
         keras.utils.set_random_seed(seed)
         network = method.build()
+        if on_maps:
+            return on_maps.model(network), {name: network}
         if not on_images:
             return network, {name: network}
         backbone = model_parts.build_backbone(run.config)
@@ -82,6 +104,8 @@ def make_baseline_task(run: Run, name: str) -> Task:
 
     def batches(epoch):
         rng = np.random.default_rng((seed, epoch, 2))
+        if on_maps:
+            return ((x, method.targets(rows, rng)) for x, rows in on_maps.batches(seed, epoch))
         if on_images:
             shuffled = run.images("train").epoch(
                 run.train_rows, method.batch_size, seed, epoch, run.config.flip
@@ -92,12 +116,16 @@ def make_baseline_task(run: Run, name: str) -> Task:
         return ((method.inputs(rows, epoch, rng), method.targets(rows, rng)) for rows in rows_of)
 
     def predict(model):
+        if on_maps:
+            return on_maps.predict(model, "train", held_out)
         if on_images:
             return stage_tasks.predict_held_out_images(run, model)
         return predict_arrays(model, method.inputs(held_out, None, np.random.default_rng(seed)))
 
     def predict_labels(model, outputs):
-        return method.decode(outputs) if on_images else method.predict(model, "train", held_out)
+        if on_images or on_maps:
+            return method.decode(outputs)
+        return method.predict(model, "train", held_out)
 
     def rank(model, outputs):
         return predict_labels(model, outputs).scores
@@ -132,14 +160,22 @@ def make_baseline_task(run: Run, name: str) -> Task:
     )
 
 
-def predict_baseline(run: Run, name: str, split: str = "test") -> Predictions:
-    """Returns a trained baseline's predictions for a split; counts are None if it only ranks."""
+def predict_baseline(run: Run, name: str, split: str = "test", rows: np.ndarray | None = None) -> Predictions:
+    """Returns a trained baseline's predictions for a split; counts are None if it only ranks.
+
+    rows: of the split, for a method that reads features or maps; by default all of them.
+    """
+    if rows is None:
+        rows = np.arange(run.dataset.num_examples(split))
     method = create_baseline(run, name)
     network = method.build()
     directory = run.stage_directory(name)
     model_parts.load_part_weights(network, directory, name)
+    if method.num_maps:
+        on_maps = MapSource(run, method)
+        return method.decode(on_maps.predict(on_maps.model(network), split, rows))
     if choose_trunk(run, name) != "images":
-        return method.predict(network, split, np.arange(run.dataset.num_examples(split)))
+        return method.predict(network, split, rows)
     backbone = model_parts.build_backbone(
         dataclasses.replace(run.config, weights="none", precision="float32")
     )
@@ -161,9 +197,10 @@ def measure_ranking(run: Run, name: str, truth: np.ndarray, predictions: Predict
 
     truth: bool [N, C].
     """
-    if not scores_labels(load_baseline(name, run.config)):
+    method = load_baseline(name, run.config)
+    if not scores_labels(method):
         return {}
-    return ranking_metrics(truth, predictions.scores, HALF.get(name))
+    return ranking_metrics(truth, predictions.scores, 0.0 if method.num_maps else HALF.get(name))
 
 
 def scores_labels(method: Baseline | type[Baseline]) -> bool:

@@ -119,33 +119,68 @@ def _check_disk_space(directory: pathlib.Path, kind: str, size: int) -> None:
         )
 
 
-def cached_maps(run: Run, split: str, flip: bool = False) -> list[np.ndarray] | None:
-    """Returns M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each; None if over the disk budget."""
-    per_image = sum(math.prod(shape) for shape in model_parts.map_shapes(run.config)) * 2
+def cached_maps(run: Run, split: str, flip: bool = False, num_maps: int = 5) -> list[np.ndarray] | None:
+    """Returns the last `num_maps` of M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each.
+
+    None if over the disk budget. Where all five are cached, fewer are taken from them. The maps of a data set
+    of arrays are its own.
+    """
+    if run.dataset.arrays is not None:
+        return [_given_maps(run, split, run.dataset.arrays[records.MAPS])]
+    if num_maps < 5 and _maps_path(run, split, flip).exists():
+        return cached_maps(run, split, flip)[-num_maps:]  # type: ignore[index]
+    shapes = model_parts.map_shapes(run.config)[-num_maps:]
+    per_image = sum(math.prod(shape) for shape in shapes) * 2
     views = 1 + run.config.flip
     if per_image * run.dataset.num_examples("train") * views > run.config.maps_cache_gib * 2**30:
         return None
-    trunk = model_parts.trained_hash(run, "backbone")
 
     def compute():
         backbone = model_parts.load_part(run, "backbone")
+        model = keras.Model(backbone.input, backbone.output[-num_maps:]) if num_maps < 5 else backbone
         for images in run.images(split).ordered(BATCH, flip):
-            yield [keras.ops.convert_to_numpy(m) for m in backbone.predict_on_batch(images)]
+            maps = keras.tree.flatten(model.predict_on_batch(images))
+            yield [keras.ops.convert_to_numpy(m) for m in maps]
 
-    kind = f"maps-{split}{'-mirrored' if flip else ''}"
-    key = cache_key(run, split, backbone=trunk, flip=flip)
+    kind, key = _maps_key(run, split, flip, num_maps)
     return cache_arrays(
         run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16
     )
 
 
+def _maps_key(run: Run, split: str, flip: bool, num_maps: int = 5) -> tuple[str, dict]:
+    """Returns the kind and the key of cached maps."""
+    key = cache_key(run, split, backbone=model_parts.trained_hash(run, "backbone"), flip=flip)
+    if num_maps < 5:
+        key["maps"] = num_maps
+    return f"maps-{split}{'-mirrored' if flip else ''}", key
+
+
+def _maps_path(run: Run, split: str, flip: bool, num_maps: int = 5) -> pathlib.Path:
+    return _cache_path(run.features_directory, *_maps_key(run, split, flip, num_maps))
+
+
+def _given_maps(run: Run, split: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the maps of a data set of arrays, float16 [N, h, w, D]."""
+    num_rows = run.dataset.num_examples(split)
+    size = math.prod(shape) * 2 * num_rows
+    if size > run.config.maps_cache_gib * 2**30:
+        raise UserError(
+            f"the maps of {split} need {size / 2**30:.1f} GiB of disk: raise --maps_cache_gib, which is "
+            f"{run.config.maps_cache_gib:g}"
+        )
+    key = {"dataset": run.dataset.fingerprint, "split": split, "array": records.MAPS}
+
+    def compute():
+        return ([batch] for batch in run.dataset.read_arrays(split, records.MAPS))
+
+    return cache_arrays(run.features_directory, f"maps-{split}", key, num_rows, compute, np.float16)[0]
+
+
 def discard_maps(run: Run) -> None:
     """Deletes the maps of this run's backbone: large, and unused once f_v is cached."""
-    trunk = model_parts.trained_hash(run, "backbone")
-    for split, flip in itertools.product(run.dataset.splits, (False, True)):
-        key = cache_key(run, split, backbone=trunk, flip=flip)
-        kind = f"maps-{split}{'-mirrored' if flip else ''}"
-        remove(_cache_path(run.features_directory, kind, key))
+    for split, flip, num_maps in itertools.product(run.dataset.splits, (False, True), range(1, 6)):
+        remove(_maps_path(run, split, flip, num_maps))
 
 
 def given_features(run: Run, split: str) -> np.ndarray:

@@ -81,6 +81,14 @@ def _build_part(
     return heads.build_classifier(sizes[part], num_classes, part, bias)
 
 
+def textual_size(run: Run) -> int:
+    """Returns the size of f_t."""
+    if run.config.textual.units:
+        return run.config.textual.units
+    channels = run.dataset.given_size or map_shapes(run.config)[-1][-1]
+    return _ALONE if channels == 1 else channels
+
+
 def build_backbone(config: Config) -> keras.Model:
     """Builds the backbone with the weights that `config.weights` names."""
     model = backbone.build(

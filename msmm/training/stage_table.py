@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from msmm.configs.base import Config
+from msmm.configs.modern import group_of_method
 
 LABEL_SETTINGS = ("k", "selection")
 IMAGE_SETTINGS = (
@@ -133,12 +134,15 @@ def resolve_stage(name: str, config: Config, arrays: Mapping | None = None) -> S
     return stage
 
 
-def baseline_stage(name: str, needs: tuple[str, ...], on_images: bool = True) -> Stage:
-    """Returns the stage that trains a baseline. On arrays it does not depend on settings of images."""
+def baseline_stage(name: str, needs: tuple[str, ...], config: Config, on_images: bool = True) -> Stage:
+    """Returns the stage that trains a compared method. On arrays it depends on no settings of images."""
     settings = (*IMAGE_SETTINGS, "finetune_trunk") if on_images else LABEL_SETTINGS
-    return Stage((name,), needs, "its own", name, settings, of_paper=False)
+    group = group_of_method(name)
+    if getattr(getattr(config, group), "loss", CROSS_ENTROPY) != CROSS_ENTROPY:
+        settings = (*settings, *ASYMMETRIC)
+    return Stage((name,), needs, "its own", group, settings, of_paper=False)
 
 
 def settings_group(name: str) -> str:
     """Returns the group with the learning rate of a stage or baseline."""
-    return STAGES[name].group if name in STAGES else name
+    return STAGES[name].group if name in STAGES else group_of_method(name)

@@ -198,11 +198,7 @@ def make_classifier_task(run: Run) -> Task:
 def classification_loss(run: Run, stage: str) -> Callable:
     """Returns the loss of labels of a stage: (labels, logits) -> [B]."""
     name = getattr(getattr(run.config, settings_group(stage)), "loss", CROSS_ENTROPY)
-    if name == CROSS_ENTROPY:
-        return losses.sigmoid_cross_entropy
-    gammas = run.config.asymmetric
-    detached = name == "asymmetric_detached"
-    return losses.asymmetric(gammas.gamma_positive, gammas.gamma_negative, gammas.shift, detached)
+    return losses.label_loss(name, run.config.asymmetric)
 
 
 def make_quantity_task(run: Run) -> Task:
@@ -227,8 +223,10 @@ def build_fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:
     bias = None
     if run.config.bias_init == "log_odds":
         bias = heads.log_odds(run.split("train").labels[run.train_rows])
-    more = {"bias": bias, "given_size": dataset.given_size}
-    return [model_parts.build_part(name, run.config, *sizes, **more) for name in names]
+    return [
+        model_parts.build_part(name, run.config, *sizes, bias=bias, given_size=dataset.given_size)
+        for name in names
+    ]
 
 
 def _make_feature_task(run: Run, stage: str, build, x) -> Task:
@@ -318,11 +316,14 @@ def _epoch_batches(run: Run, seed: int, epoch: int) -> Iterable[np.ndarray]:
     return batches_of(epoch_rows(run.train_rows, seed, epoch), run.config.batch_size, drop_remainder=True)
 
 
-def load_map_views(run: Run) -> list[list[np.ndarray]] | None:
-    """Returns the frozen trunk's training maps, plain and mirrored; None over the disk budget."""
+def load_map_views(run: Run, num_maps: int = 5) -> list[list[np.ndarray]] | None:
+    """Returns the frozen trunk's last training maps, plain and mirrored; None over the disk budget.
+
+    Maps that a data set gives are plain alone.
+    """
     views = []
-    for flip in [False, True] if run.config.flip else [False]:
-        maps = frozen_features.cached_maps(run, "train", flip)
+    for flip in [False, True] if run.config.flip and run.dataset.has_images else [False]:
+        maps = frozen_features.cached_maps(run, "train", flip, num_maps)
         if maps is None:
             return None
         views.append(maps)
@@ -332,11 +333,11 @@ def load_map_views(run: Run) -> list[list[np.ndarray]] | None:
 def map_batches(run: Run, views: list, seed: int, epoch: int, share=WHOLE) -> Iterator[tuple]:
     """Yields (the five maps, row numbers) of an epoch's batches, or of a worker's share of them."""
     for rows in map(share.of, _epoch_batches(run, seed, epoch)):
-        yield _take_maps(views, rows, seed, epoch), rows
+        yield take_maps(views, rows, seed, epoch), rows
 
 
-def _take_maps(views: Sequence, rows: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
-    """Returns the five maps of `rows`, each plain or mirrored as drawn for the epoch, float32."""
+def take_maps(views: Sequence, rows: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
+    """Returns the maps of `rows`, each plain or mirrored as drawn for the epoch, float32."""
     taken = [m[rows].astype(np.float32) for m in views[0]]
     if len(views) > 1:
         flips = epoch_flips(len(views[0][0]), seed, epoch)[rows]

@@ -86,8 +86,8 @@ def stage_of(run: Run, name: str) -> Stage:
         if dataset.arrays == {} and name in stage_table.ON_FEATURES:
             raise UserError(f"stage {name} reads features or maps, and {dataset.name!r} has tags alone")
         return stage_table.resolve_stage(name, run.config, dataset.arrays)
-    needs = ("finetune",) if baseline_tasks.choose_trunk(run, name) == "finetuned" else ()
-    return stage_table.baseline_stage(name, needs, dataset.has_images)
+    needs = baseline_tasks.needed_stages(run, name)
+    return stage_table.baseline_stage(name, needs, run.config, dataset.has_images)
 
 
 def make_task(run: Run, name: str) -> Task:

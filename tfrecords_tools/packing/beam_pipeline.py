@@ -51,7 +51,7 @@ def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int 
 
 
 def keyed(example: dict, image: bytes | None = None) -> tuple[bytes, dict]:
-    """Returns a whole example as TFDS expects it, with the id as its key; an example of arrays lacks `image`."""
+    """Returns a whole example as TFDS expects it, with the id as its key; one of arrays has no image."""
     # The key is bytes: as texts, TFDS would take a\b and a/b for the same key.
     content = {} if image is None else {records.IMAGE: image}
     return example[records.IMAGE_ID].encode(), example | content

@@ -143,3 +143,19 @@ def test_stages_that_need_images_or_features_say_so_in_one_line(make_run):
             stages.train(run, stage)
     with pytest.raises(UserError, match=r"has no images, which this needs$"):
         run.images("train")
+
+
+def test_modern_heads_read_given_maps(make_run):
+    run = make_run("maps", "tags", **{"csra_epochs": 10, "csra_learning_rate": 0.02})
+    stages.train(run, "csra+tags")
+    assert run.stage_record("csra+tags")["inputs"].keys() == {"textual", "textual_head"}
+    figures = baseline_tasks.measure_baseline(run, "csra+tags")[1]
+    truth = run.split("test").labels
+    assert figures["mAP"] > 100 * truth.mean() + 10
+    with pytest.raises(UserError, match=r"need .* GiB of disk: raise --maps_cache_gib, which is 0"):
+        frozen_features.cached_maps(make_run("maps", "tags", maps_cache_gib=0.0), "train")
+    for given in (("features", "tags"), ("tags",)):
+        with pytest.raises(
+            UserError, match=rf"csra.tags reads maps, and '{'_'.join(given)}' has {given[0]} alone"
+        ):
+            stages.train(make_run(*given), "csra+tags")

@@ -1,0 +1,153 @@
+"""Methods on maps train on a frozen trunk, from cached maps or from images, with tags and without."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from msmm.baselines.registry import load_heads
+from msmm.configs import replace_flat
+from msmm.configs.scenes import Config
+from msmm.core.errors import UserError
+from msmm.scoring.metrics import annotation_metrics
+from msmm.scoring.predictions import Predictions, choose_labels
+from msmm.training import baseline_tasks, frozen_features, model_parts, stage_tasks, stages
+from msmm.training.run import Run
+from tests.conftest import TINY
+
+TINY_64 = {**TINY, "image_size": 64}
+SMALL = {"query2label_width": 16, "query2label_hidden": 32}
+
+
+@pytest.fixture(scope="module")
+def trunk(dataset, tmp_path_factory):
+    """A work directory with a trained trunk, whose M_5 has 2 × 2 places, and with stage textual."""
+    run = Run(tmp_path_factory.mktemp("trunk"), dataset, replace_flat(Config(), TINY_64))
+    for stage in ("finetune", "textual"):
+        stages.train(run, stage)
+    return run.workdir
+
+
+@pytest.fixture
+def make_run(trunk, dataset, tmp_path):
+    """Returns a function that makes runs with that trunk."""
+
+    def make(workdir="run", **settings):
+        if not (tmp_path / workdir).exists():
+            shutil.copytree(trunk, tmp_path / workdir)
+        return Run(tmp_path / workdir, dataset, replace_flat(Config(), TINY_64 | settings))
+
+    return make
+
+
+@pytest.fixture
+def run(make_run):
+    """A run with heads of few epochs; the trunk is trained with the first of them."""
+    epochs = {f"{name}_epochs": 2 for name in ("csra", "ml_decoder", "query2label")}
+    return make_run(**epochs, **SMALL, csra_learning_rate=0.01)
+
+
+QUICK = ("csra+tags", "query2label")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in load_heads()]
+)
+def test_a_head_trains_on_maps_and_is_measured(run, name):
+    stages.train(run, name)
+    record = run.stage_record(name)
+    with_tags = name.endswith("+tags")
+    assert set(record["inputs"]) == {"backbone", "cnn_head"} | (
+        {"textual", "textual_head"} if with_tags else set()
+    )
+    head = name.removesuffix("+tags")
+    assert record["settings"][f"{head}_epochs"] == 2 and "asymmetric_shift" not in record["settings"]
+    predictions = baseline_tasks.predict_baseline(run, name)
+    assert predictions.scores.shape == run.split("test").labels.shape
+    figures = baseline_tasks.measure_baseline(run, name)[1]
+    assert {"mAP", "I-F1 at p 0.5", "H-F1"} <= figures.keys()
+    held_out = run.held_out_rows
+    reloaded = baseline_tasks.predict_baseline(run, name, "train", held_out)
+    truth = run.split("train").labels[held_out]
+    h_f1 = annotation_metrics(truth, choose_labels(Predictions(reloaded.scores), k=run.config.k))["H-F1"]
+    assert h_f1 == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
+
+
+def test_cached_maps_and_images_give_the_same_training(make_run):
+    results = []
+    for workdir, gib in (("cached", 8.0), ("images", 0.0)):
+        run = make_run(workdir, csra_epochs=2, csra_learning_rate=0.01, maps_cache_gib=gib)
+        stages.train(run, "csra+tags")
+        assert bool(list(run.features_directory.glob("maps-*"))) == (gib > 0)
+        scores = baseline_tasks.predict_baseline(run, "csra+tags").scores
+        results.append((run.stage_record("csra+tags")["history"][0]["train"]["loss"], scores))
+    (cached_loss, cached), (loss, scores) = results
+    assert cached_loss == pytest.approx(loss, rel=1e-3)  # maps are cached in float16
+    np.testing.assert_allclose(cached, scores, atol=2e-2)
+
+
+def test_a_head_reads_m_5_of_all_maps_where_these_are_cached(run):
+    stages.train(run, "visual")
+    whole = frozen_features.cached_maps(run, "train")
+    caches = set(run.features_directory.iterdir())
+    (last,) = frozen_features.cached_maps(run, "train", num_maps=1)
+    assert set(run.features_directory.iterdir()) == caches
+    np.testing.assert_array_equal(last, whole[-1])
+    frozen_features.discard_maps(run)
+    (alone,) = frozen_features.cached_maps(run, "train", num_maps=1)
+    np.testing.assert_array_equal(alone, last)
+    directory = next(run.features_directory.glob("maps-train-*"))
+    assert [path.name for path in directory.glob("*.npy")] == ["0.npy"]
+    frozen_features.discard_maps(run)
+    assert not list(run.features_directory.glob("maps-*"))
+
+
+def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
+    run = make_run(csra_epochs=1, flip=True)
+    stages.train(run, "csra")
+    method = baseline_tasks.create_baseline(run, "csra")
+    source = baseline_tasks.MapSource(run, method)
+    views = stage_tasks.load_map_views(run, 1)
+    assert len(views) == 2
+    for inputs, rows in source.batches(seed=3, epoch=1):
+        (expected,) = stage_tasks.take_maps(views, rows, 3, 1)
+        np.testing.assert_array_equal(inputs[0], expected)
+        plain = views[0][0][rows].astype(np.float32)
+        assert (expected != plain).any() and any((e == p).all() for e, p in zip(expected, plain, strict=True))
+
+
+def test_an_interrupted_head_ends_with_the_same_weights(make_run):
+    whole = make_run("whole", csra_epochs=3)
+    stages.train(whole, "csra")
+    part = make_run("part", csra_epochs=3)
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise Killed
+
+    with pytest.raises(Killed):
+        stages.train(part, "csra", callbacks=[Kill()])
+    stages.train(part, "csra")
+    assert part.stage_record("csra")["weights"] == whole.stage_record("csra")["weights"]
+
+
+def test_the_trunk_of_a_head_is_frozen(make_run):
+    run = make_run(csra_epochs=2, maps_cache_gib=0.0)
+    stages.train(run, "finetune")
+    before = model_parts.trained_hash(run, "backbone")
+    stages.train(run, "csra")
+    assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == before
+    assert list(run.stage_record("csra")["weights"]) == ["csra"]
+
+
+def test_the_settings_of_the_asymmetric_loss_are_recorded_where_it_is_used(make_run):
+    run = make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.1)
+    stages.train(run, "csra")
+    assert run.stage_record("csra")["settings"]["asymmetric_shift"] == 0.1
+    with pytest.raises(UserError, match=r"asymmetric_shift=0\.1, and now asymmetric_shift=0\.2"):
+        stages.train(make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.2), "csra")
