@@ -3,6 +3,7 @@
 python -m msmm.evaluate                                the complete model on the test split of `scenes`
 python -m msmm.evaluate --model=MS-CNN                 a row of Table I
 python -m msmm.evaluate --method=warp                  a baseline of Tables III and IV
+python -m msmm.evaluate --method=csra --quantity=best     a modern head, with a counting rule
 python -m msmm.evaluate --quantity=best                the counting rule that held-out images choose
 python -m msmm.evaluate --engine=auto                  the finished model, run as by msmm.annotate
 python -m msmm.evaluate --joint                        the model that stage joint trained
@@ -54,10 +55,11 @@ run_flags.define_setting_flags()
 
 def main() -> None:
     run = run_flags.open_run()
-    from msmm.training import baseline_tasks, table_rows
+    from msmm.training import baseline_tasks, head_rows, table_rows
 
     method, row, counting_rule = _METHOD.value, TABLE_ROWS[_MODEL.value], _QUANTITY.value
-    if counting_rule:
+    head = method if method in head_methods() else None
+    if counting_rule and not head:
         if method or row.counter == "truth" or row.scorer == "cnn_head":
             name = f"--method={method}" if method else f"--model={_MODEL.value!r}"
             raise UserError(
@@ -66,7 +68,7 @@ def main() -> None:
         row = add_counter(row)
     if _ENGINE.value and (method or _MODEL.value != COMPLETE):
         raise UserError(f"--engine runs the finished model, which is --model={COMPLETE}")
-    needed = (method,) if method else row.stages
+    needed: tuple = (method,) if method else row.stages
     if _JOINT.value:
         if method or row.scorer == "cnn_head":
             raise UserError("--joint has the rows of Table I but CNN, and no compared methods")
@@ -77,12 +79,17 @@ def main() -> None:
             raise UserError(
                 f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
-    if not (method or _JOINT.value):  # with the stages that they build on
-        needed = tuple(stage for stage in STAGES if stage != JOINT and run.stage_record(stage))
+    if counting_rule and head:
+        run.finished_record(head_rows.counting_stage(run, head))
+    if head or not (method or _JOINT.value):  # with the stages that they build on
+        finished = (stage for stage in STAGES if stage != JOINT and run.stage_record(stage))
+        needed = (*finished, *[head] * bool(head))
     run = run.with_recorded_settings(needed, run_flags.given_settings())
     truth = run.split(_SPLIT.value)
     if _ENGINE.value:
         chosen, figures = _measure_engine(run, truth, counting_rule)
+    elif head and counting_rule:
+        chosen, figures = head_rows.measure_head(run, head, counting_rule, _SPLIT.value)
     elif method:
         chosen, figures = baseline_tasks.measure_baseline(run, method, _SPLIT.value)
     else:

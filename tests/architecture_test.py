@@ -33,6 +33,7 @@ COMMANDS = {
         "decoding_speed",
         "ablation",
         "joint",
+        "modern_table",
         "quantity",
         "results_pages",
         "sweep",

@@ -93,8 +93,17 @@ class Study:
         rows = self.rows if rows is None else rows
         if not self.run.dataset.has_images:  # which lacks some of the paper's rows
             claims = [claim for claim in claims if {claim.better, claim.worse} <= rows.keys()]
-        chosen = [{name: row.chosen[i] for name, row in rows.items()} for i in range(len(self.runs))]
-        return [measure_claim(claim, self.truth, chosen, published) for claim in claims]
+        return self.measure_chosen(claims, {name: row.chosen for name, row in rows.items()}, published)
+
+    def measure_chosen(
+        self,
+        claims: Sequence[Claim],
+        chosen: Mapping[str, Sequence[np.ndarray]],
+        published: Table | None = None,
+    ) -> list[Outcome]:
+        """Measures claims about chosen labels, row name -> bool [N, C] for each seed."""
+        seeds = [{name: labels[i] for name, labels in chosen.items()} for i in range(len(self.runs))]
+        return [measure_claim(claim, self.truth, seeds, published) for claim in claims]
 
     def make_report(self, title: str, sections: Sequence[Section], command: str, **fields) -> Report:
         """Joins sections into one report; `command` makes it again, `fields` are more fields of `Report`."""

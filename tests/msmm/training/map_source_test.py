@@ -48,7 +48,7 @@ def run(make_run):
     return make_run(**epochs, **SMALL, csra_learning_rate=0.01)
 
 
-QUICK = ("csra+tags", "query2label")
+QUICK = ("csra+tags",)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
         assert (expected != plain).any() and any((e == p).all() for e, p in zip(expected, plain, strict=True))
 
 
+@pytest.mark.slow
 def test_an_interrupted_head_ends_with_the_same_weights(make_run):
     whole = make_run("whole", csra_epochs=3)
     stages.train(whole, "csra")

@@ -1,0 +1,34 @@
+"""Compares the paper's model with CSRA, ML-Decoder and Query2Label, heads of the modern field.
+
+    python -m experiments.modern_table                                   the drawn data set, one seed
+    python -m experiments.modern_table --dataset=my_photos --seeds=3 --nofinetune_trunk
+    python -m experiments.modern_table --csra_loss=asymmetric --ml_decoder_loss=asymmetric
+
+Beyond the paper. Each head reads the last map of the frozen trunk, without tags and with them: mAP, H-F1 at
+top 3, with one threshold, with the default counting rule and with the true quantity; whether quantity pays
+and whether tags pay, with intervals; parameters and seconds. Trains every unfinished stage and head; after an
+interruption, the same command continues.
+"""
+
+from msmm import run_flags
+from msmm.core import command_line
+
+run_flags.define_experiment_flags()
+
+
+def main() -> None:
+    runs = run_flags.open_runs(need_images=False)
+    from experiments.sections.modern import CLAIMS_HEADING, modern_section
+    from experiments.sections.study import train_and_measure
+    from msmm.training.baseline_tasks import choose_trunk
+
+    choose_trunk(runs[0], "csra")  # before anything is trained: a data set may have no maps
+    study = train_and_measure(runs)
+    title = f"Heads of the modern field on {study.run.dataset.name}"
+    section = modern_section(study)
+    page = study.make_report(title, [section], command_line.command(), claims_heading=CLAIMS_HEADING)
+    study.publish(page, "modern_table")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
