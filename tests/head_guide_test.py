@@ -38,9 +38,9 @@ def test_the_guide_makes_a_head_that_trains_and_is_measured(tmp_path):
     last = next(row for row in text.splitlines() if row.startswith("    query2label: "))
     path.write_text(text.replace(last, f"{last}\n{line.rstrip()}"), encoding="utf-8")
     rng = np.random.default_rng(0)
-    labels = rng.random((150, 4)) < [0.2, 0.3, 0.4, 0.5]
+    labels = rng.random((1200, 4)) < [0.2, 0.3, 0.4, 0.5]
     labels[:, 0] |= ~labels.any(axis=1)
-    maps = (labels @ rng.normal(size=(4, 8)))[:, None, None] + rng.normal(size=(150, 2, 2, 8))
+    maps = 3 * (labels @ rng.normal(size=(4, 32)))[:, None, None] + rng.normal(size=(1200, 2, 2, 32))
     np.savez(tmp_path / "mine.npz", labels=labels, maps=maps, tags=labels)
     commands = [row for block in blocks("sh") for row in block.splitlines()]
     assert len(commands) == 4
