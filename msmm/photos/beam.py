@@ -36,8 +36,8 @@ class Settings:
 def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
     """Adds the steps that annotate photographs.
 
-    The lines of `formats.json_line` go to `output`-….jsonl, in no order, and {"path", "cause"} of the
-    skipped to `output`.skipped-….jsonl.
+    The lines of `formats.json_line` go to `output`-….jsonl, in no order, {"path", "cause"} of the skipped to
+    `output`.skipped-….jsonl, and those of keywords that were not read to `output`.unread-….jsonl.
     """
     prepared = (
         pipeline
@@ -45,17 +45,23 @@ def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Sett
         | "Spread" >> beam.Reshuffle()
         | "Prepare" >> beam.Map(_prepare, settings.preparation)
     )
+    annotated = (
+        prepared | "Usable" >> beam.Filter(_is_usable) | "Annotate" >> RunInference(_Handler(settings))
+    )
     _ = (
-        prepared
-        | "Usable" >> beam.Filter(_is_usable)
-        | "Annotate" >> RunInference(_Handler(settings))
+        annotated
         | "JSON" >> beam.Map(formats.json_line, settings.annotator)
         | "Write" >> beam.io.WriteToText(output, ".jsonl")
     )
     _ = (
+        annotated
+        | "Problems" >> beam.FlatMap(_list_problems)
+        | "List problems" >> beam.io.WriteToText(f"{output}.unread", ".jsonl", skip_if_empty=True)
+    )
+    _ = (
         prepared
         | "Unusable" >> beam.Filter(_is_unusable)
-        | "Causes" >> beam.MapTuple(_format_cause)
+        | "Causes" >> beam.MapTuple(lambda path, skipped: _format_cause(path, skipped.cause))
         | "List" >> beam.io.WriteToText(f"{output}.skipped", ".jsonl", skip_if_empty=True)
     )
 
@@ -89,5 +95,9 @@ def _is_unusable(prepared: tuple) -> bool:
     return not _is_usable(prepared)
 
 
-def _format_cause(path: str, skipped: reading.Skipped) -> str:
-    return json.dumps({"path": path, "cause": skipped.cause})
+def _list_problems(annotated: formats.Annotated) -> list[str]:
+    return [_format_cause(annotated.path, cause) for cause in annotated.problems]
+
+
+def _format_cause(path: str, cause: str) -> str:
+    return json.dumps({"path": path, "cause": cause})
