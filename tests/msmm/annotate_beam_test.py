@@ -50,7 +50,7 @@ def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_
     assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
     plain = run_command("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)
     assert plain.returncode == 1
-    cause = "malformed XMP"
+    cause = "broken XMP in its sidecar"
     assert f"keywords of photos/2.png not read: {cause}" in plain.stderr
     assert f"keywords of 'photos/2.png' not read: {cause}" in beam.stderr
     assert [row["path"] for row in read_rows(*tmp_path.glob("rows.unread-*.jsonl"))] == ["photos/2.png"]
