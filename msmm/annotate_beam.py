@@ -51,14 +51,14 @@ def main(paths: list[str]) -> None:
     command_line.import_tensorflow()
     from msmm.inference import engines
     from msmm.photos import batches
-    from msmm.photos.beam import Settings
+    from msmm.photos.beam import PipelineSettings
     from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
     model.counting_rules(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
     rule = None if _QUANTITY.value == BEST else _QUANTITY.value
-    settings = Settings(
+    settings = PipelineSettings(
         _MODEL.value,
         _ENGINE.value,
         _PRECISION.value,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.inference.model_dir import Annotation, Model
+from msmm.inference.model import Annotation, Model
 from msmm.quantities.counting_rules import CountingRule
 from msmm.quantities.ranges import predict_range
 from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline, is_descending

@@ -13,7 +13,7 @@ import numpy as np
 
 from msmm.core import workers
 from msmm.core.progress import ProgressBar, write_line
-from msmm.inference.model_dir import Annotation, Model
+from msmm.inference.model import Annotation, Model
 from msmm.photos import reading, sidecars
 from msmm.photos.formats import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags

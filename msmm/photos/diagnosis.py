@@ -18,6 +18,7 @@ import msmm
 from msmm.core import images, photo_files, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
+from msmm.inference.model import Model
 from msmm.photos import finding, reading
 from msmm.photos.formats import escape_unprintable
 from msmm.scoring.metrics import METRICS
@@ -145,7 +146,7 @@ def _make_untrained(directory: pathlib.Path, import_tensorflow: Callable[[], Non
     return directory
 
 
-def _annotate_drawing(model: model_dir.Model, path: pathlib.Path) -> tuple[str, ...]:
+def _annotate_drawing(model: Model, path: pathlib.Path) -> tuple[str, ...]:
     from msmm.scenes import recipe
 
     path.write_bytes(images.encode(recipe.draw(_SEED, _INDEX, _SCENE).image, images.QUALITY))

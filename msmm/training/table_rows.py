@@ -12,6 +12,7 @@ from msmm import configs
 from msmm.data.input_pipeline import batches_of
 from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
+from msmm.inference.model import CONTEXT_TAGS
 from msmm.models.annotator import assemble_annotator
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
@@ -160,7 +161,7 @@ def _describe_model(run: Run, fitted: dict[str, FittedCountingRules]) -> dict:
         "dataset": run.dataset.name,
         "description": run.dataset.description,
         "licence": run.dataset.licence,
-        **({model_dir.CONTEXT_TAGS: True} if run.dataset.has_context_tags else {}),
+        **({CONTEXT_TAGS: True} if run.dataset.has_context_tags else {}),
         "images": {split: run.dataset.num_examples(split) for split in run.dataset.splits},
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe_config(run.config)},

@@ -1,5 +1,5 @@
 """Engines: runtimes of the network of a model directory. Labels are chosen by the same code for all of them
-(`model_dir.Model.annotate`).
+(`Model.annotate`).
 
     model = engines.load(directory)                              the fastest one that is installed
     model = engines.load(directory, "openvino", "bfloat16")
@@ -24,6 +24,7 @@ from msmm.core.files import read_json, write_json
 from msmm.inference import model_dir
 from msmm.inference.engines import cache, second_look
 from msmm.inference.exporting import formats
+from msmm.inference.model import Model, RunnableNetwork, sizes_of
 
 AUTO = "auto"
 MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
@@ -59,7 +60,7 @@ def load(
     engine: str = AUTO,
     precision: str = "float32",
     before_tensorflow: Callable[[], None] = lambda: None,
-) -> model_dir.Model:
+) -> Model:
     """Loads a model directory whose network an engine runs.
 
     Args:
@@ -87,12 +88,12 @@ def load(
     return model_dir.load(directory)
 
 
-def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> model_dir.Model:
+def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> Model:
     with converted(directory, engine, before_tensorflow) as kept:
         return _load_kept(directory, kept, engine, precision)
 
 
-def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) -> Model:
     """Loads a converted model, whose network only OpenVINO runs."""
     chosen, precision = choose_engine("openvino" if engine == AUTO else engine, precision)
     if chosen != "openvino":
@@ -107,15 +108,15 @@ def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) 
         ) from error
 
 
-def _load_kept(directory: pathlib.Path, kept: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+def _load_kept(directory: pathlib.Path, kept: pathlib.Path, engine: str, precision: str) -> Model:
     """Loads a model directory with the conversion that `kept` holds."""
     sizes = read_json(kept / model_dir.SIZES)
     if precision != MIXED:
-        return model_dir.load(directory, model_dir.Engine(_open(kept, engine, precision), sizes))
+        return model_dir.load(directory, RunnableNetwork(_open(kept, engine, precision), sizes))
     fast, exact = (_open(kept, engine, p) for p in ("bfloat16", "float32"))
     errors = second_look.Errors.read(directory, sizes["labels"])
     look = second_look.SecondLook(errors, exact)
-    return model_dir.load(directory, model_dir.Engine(fast, sizes, look))
+    return model_dir.load(directory, RunnableNetwork(fast, sizes, look))
 
 
 def _open(directory: pathlib.Path, engine: str, precision: str) -> formats.RunFunction:
@@ -142,7 +143,7 @@ def converted(
 
         model = model_dir.load(directory)
         formats.FORMATS[ENGINES[engine].format].write(Graph(model), partial)
-        write_json(partial / model_dir.SIZES, model_dir.sizes_of(model.network))
+        write_json(partial / model_dir.SIZES, sizes_of(model.network))
 
     with cache.converted(cache.path(directory, engine, ENGINES[engine].packages), write) as kept:
         yield kept

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.quantities.registry import BEST, EXPORTABLE, load_counting_rule
 from msmm.scoring.logits import NEAREST
 
