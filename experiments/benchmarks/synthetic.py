@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from msmm.core.files import write_json
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.run import Run
 from msmm.training.stage_table import STAGES
 
@@ -92,7 +92,7 @@ def fake_stages(run: Run, *stages: str) -> None:
         directory, hashes = run.stage_directory(stage), {}
         directory.mkdir(parents=True, exist_ok=True)
         for name in STAGES[stage].parts:
-            (model,) = stage_tasks.build_fresh_parts(run, stage, name)
+            (model,) = task_building.build_fresh_parts(run, stage, name)
             if name == "backbone":
                 model(next(run.images("train").ordered(8)), training=True)
             model.save_weights(directory / f"{name}.weights.h5")

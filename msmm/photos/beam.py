@@ -33,7 +33,9 @@ class PipelineSettings:
     annotator: str
 
 
-def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: PipelineSettings, output: str) -> None:
+def build_pipeline(
+    pipeline: beam.Pipeline, paths: Sequence[str], settings: PipelineSettings, output: str
+) -> None:
     """Adds the steps that annotate photographs.
 
     The lines of `formats.json_line` go to `output`-….jsonl, in no order, {"path", "cause"} of the skipped to

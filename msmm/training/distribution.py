@@ -18,8 +18,8 @@ import tensorflow as tf
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import Share
+from msmm.training.compiling import build_optimizer
 from msmm.training.fast_layers import plain_copy
-from msmm.training.loop import build_optimizer
 from msmm.training.task import Task
 
 _DONE = -1
