@@ -25,6 +25,8 @@ def loss_setting() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Finetune(Training):
+    """Stage finetune: the backbone, or its head alone (Algorithm 1, line 1)."""
+
     trunk: bool = setting(True, "train the whole backbone in stage finetune, or only its head; III-D")
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(8, "at most, passes over the images; decision 3")
@@ -48,6 +50,8 @@ class Finetune(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Visual(Training):
+    """Stage visual: the fusion blocks (Algorithm 1, lines 2-3)."""
+
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
     fusion: str = setting(
@@ -61,6 +65,8 @@ class Visual(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Textual(Training):
+    """Stage textual: the MLP of tags (Algorithm 1, line 4); stage groups has the same settings."""
+
     units: int = setting(
         0, "units of each layer of the textual MLP; 0: as many as f_v has (III-B)", at_least=0
     )
@@ -71,6 +77,8 @@ class Textual(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Classifier(Training):
+    """Stage classifier (Algorithm 1, line 5)."""
+
     learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
     epochs: int = setting(30, "at most; decision 3")
     loss: str = loss_setting()
@@ -78,12 +86,16 @@ class Classifier(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Quantity(Training):
+    """Stages quantity and quantity_visual: the regressors (Algorithm 1, line 5)."""
+
     learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE (diverges: see decision 5)")
     epochs: int = setting(30, "at most; decision 3")
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint(Training):
+    """Stage joint: all parts at once, beyond the paper."""
+
     learning_rate: float = setting(1e-3, "AdamW's first step; beyond the paper, as all of joint_")
     epochs: int = setting(28, "at most, passes over the images; as finetune and visual together")
     loss: str = loss_setting()
@@ -104,6 +116,8 @@ class Asymmetric(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Config(Baselines):
+    """All settings of a run; the defaults are the paper's for NUS-WIDE."""
+
     backbone: str = setting(
         "resnet101",
         "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "

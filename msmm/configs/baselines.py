@@ -22,7 +22,7 @@ class Training(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Logistic(Settings):
-    """It is fitted to its optimum, so it has neither a learning rate nor epochs."""
+    """CNN+logistic. It is fitted to its optimum, so it has neither a learning rate nor epochs."""
 
     l2_largest: float = setting(
         1.0, "λ on standardised features; first of the grid in half decades; our choice", above=0
@@ -33,12 +33,16 @@ class Logistic(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Softmax(Training):
+    """CNN+softmax."""
+
     learning_rate: float = setting(1e-2, "a step; this loss is about 1/C of eq. 4's size")
     epochs: int = setting(8, "at most; as stage finetune")
 
 
 @dataclasses.dataclass(frozen=True)
 class Warp(Training):
+    """CNN+WARP."""
+
     learning_rate: float = setting(1e-3, "a step; our choice")
     epochs: int = setting(8, "at most; as stage finetune")
     exact: bool = setting(False, "count all violators of the margin instead of sampling until one is found")
@@ -46,6 +50,8 @@ class Warp(Training):
 
 @dataclasses.dataclass(frozen=True)
 class CnnRnn(Training):
+    """CNN-RNN."""
+
     learning_rate: float = setting(1e-4, "a step of RMSProp; its source, from memory")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("frequent_first", "frequent_first or rare_first; its section 3.4", choices=ORDERS)
@@ -57,6 +63,8 @@ class CnnRnn(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Ria(Training):
+    """RIA."""
+
     learning_rate: float = setting(1e-3, "a step of Adam; its author's code")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("rare_first", "frequent_first or rare_first; its best order", choices=ORDERS)
@@ -65,6 +73,8 @@ class Ria(Training):
 
 @dataclasses.dataclass(frozen=True)
 class TagNeighbour(Training):
+    """TagNeighbour."""
+
     learning_rate: float = setting(1e-4, "a step of RMSProp; its re-implementation")
     epochs: int = setting(10, "at most; its re-implementation")
     pool: str = setting(
@@ -77,6 +87,8 @@ class TagNeighbour(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Sinn(Training):
+    """SINN."""
+
     learning_rate: float = setting(1e-2, "a step; our choice")
     epochs: int = setting(20, "at most; our choice")
     dense: bool = setting(False, "BINN: every label related to every other, no masks")
@@ -84,6 +96,8 @@ class Sinn(Training):
 
 @dataclasses.dataclass(frozen=True)
 class SrCnnRnn(Training):
+    """SR-CNN-RNN."""
+
     learning_rate: float = setting(1e-3, "a step of Adam on fixed features; our choice")
     epochs: int = setting(50, "at most; our choice")
     tags: bool = setting(True, "observe filtered tags too; off: image only")

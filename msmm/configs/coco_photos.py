@@ -22,6 +22,8 @@ EFFICIENTNET_LITE0_TAPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Config(custom.Config):
+    """Photographs of MSCOCO: the whole EfficientNet-Lite0 trains, by a recipe beyond the paper."""
+
     backbone_taps: tuple = setting(
         EFFICIENTNET_LITE0_TAPS, "the block outputs of EfficientNet-Lite0 at strides 2 to 32"
     )

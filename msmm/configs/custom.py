@@ -12,6 +12,8 @@ from msmm.configs.settings import changed, setting
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
+    """A user's own data set: the paper's settings, with rates and averages that suit small sets."""
+
     bn_momentum: float = setting(
         0.99, "share kept a step; 0.9997 would leave the trunk's averages behind on a small set"
     )

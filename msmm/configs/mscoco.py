@@ -8,6 +8,8 @@ from msmm.configs.settings import changed
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
+    """MSCOCO: the paper's settings."""
+
     finetune: base.Finetune = changed(learning_rate=(2e-3, "a step; IV-A3, MSCOCO"))
     visual: base.Visual = changed(learning_rate=(2e-3, "a step; IV-A3, MSCOCO"))
     textual: base.Textual = changed(

@@ -13,6 +13,8 @@ from msmm.configs.settings import changed, setting
 
 @dataclasses.dataclass(frozen=True)
 class Config(custom.Config):
+    """OpenClipart: heads, fusion and MLP train on a frozen EfficientNet-Lite0."""
+
     backbone_taps: tuple = setting(
         EFFICIENTNET_LITE0_TAPS, "the block outputs of EfficientNet-Lite0 at strides 2 to 32"
     )

@@ -12,6 +12,8 @@ from msmm.configs.settings import changed, setting
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
+    """The drawn data set: a small ResNet from scratch."""
+
     backbone: str = setting("resnet-1-1-1-1-w16", "a small ResNet, so that the demo takes minutes")
     weights: str = setting("none", "trained from scratch: nothing to download")
     image_size: int = setting(64, "pixels; what the scenes are drawn at")

@@ -35,7 +35,7 @@ def silence(stream) -> None:
 
 
 def scratch_file() -> io.BufferedRandom | None:
-    """A file without a name to write to, in memory where the system can; None where there is no place."""
+    """Opens a file without a name, in memory where the system can; returns None where there is no place."""
     import tempfile
 
     try:

@@ -109,7 +109,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 in hex over the vocabularies and every record, whatever the data set's name.
+        """The SHA-256 in hex over the vocabularies and every record, whatever the data set's name.
 
         The packing report contains the checksums of the shards, so no record is read here.
         """

@@ -107,7 +107,7 @@ def count_borderline(
 
 
 def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw_tolerance: float):
-    """Borderline labels, bool [N, C]."""
+    """Returns the borderline labels, bool [N, C]."""
     probabilities = np.stack([a.probabilities for a in annotations])
     raw = np.array([a.quantity for a in annotations], np.float64)
     tagged, borderline = model.has_tags(tags), np.zeros(probabilities.shape, bool)

@@ -115,9 +115,11 @@ class Gallery:
         os.close(self._locked)
 
     def find_annotator(self, path: str) -> str | None:
+        """Returns the model that annotated a photograph which a page shows already, or None."""
         return self._done.get(hash(path))
 
     def write(self, photo: Annotated) -> None:
+        """Adds a photograph to the page."""
         self._waiting.append(photo)
         if len(self._waiting) == PHOTOS_A_PAGE:
             self._write_page()

@@ -42,7 +42,7 @@ def best_expected_f1(p: np.ndarray) -> np.ndarray:
 
 
 def _lowest_best(f1: np.ndarray) -> np.ndarray:
-    """The lowest k of the highest expected F1 [N, C], equal but for rounding: [N] int32."""
+    """Returns the lowest k of the highest expected F1 [N, C], equal but for rounding: [N] int32."""
     best = f1.max(axis=1, keepdims=True)
     return (f1 >= best - ROUNDING_OF_SUMS).argmax(axis=1).astype(np.int32) + 1
 

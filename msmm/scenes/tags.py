@@ -137,6 +137,7 @@ class _Topic:
         self._sums = list(itertools.accumulate(self.shares.values()))
 
     def draw(self, rng, mean: float) -> list[str]:
+        """Draws words; their number is a Poisson one of this mean."""
         places = [bisect.bisect(self._sums, rng.random() * self._sums[-1]) for _ in range(rng.poisson(mean))]
         return [self._words[min(place, len(self._words) - 1)] for place in places]
 

@@ -109,7 +109,7 @@ def _image_weights(rng: np.random.Generator, num_images: int, resamples: int):
 def _metric_on_draws(
     truth: np.ndarray, chosen: Sequence[np.ndarray], metric: str, weights, resamples: int
 ) -> np.ndarray:
-    """The metric of each of K sets of chosen labels on each draw, [1 + resamples, K] float64, percent.
+    """Returns the metric of K sets of chosen labels on each draw, [1 + resamples, K] float64, percent.
 
     The metrics are functions of three counts per class, and a draw's counts are weights times indicators;
     float32 holds them exactly up to 2^24 images.
@@ -135,7 +135,7 @@ def _metric_on_draws(
 def _gain(
     values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True, level: float = LEVEL
 ) -> Gain:
-    """The gain from its values [1 + R, S] per draw and seed, the first row of which is all images once."""
+    """Returns the gain from its values [1 + R, S] per draw and seed; the first row is all images once."""
     per_seed, draws = values[0], values[1:]
     num_seeds = len(per_seed)
     means = draws.mean(axis=1)

@@ -55,6 +55,7 @@ class Distribution:
 
     @property
     def is_chief(self) -> bool:
+        """True for the worker that trains the other stages and writes."""
         return self.share.index == 0
 
     def steps(self, task: Task, config: Config, stage: int, learning_rate: float, model: keras.Model):

@@ -8,26 +8,32 @@ from msmm.scoring.logits import NEAREST
 
 
 def regression(rule, probabilities, quantity):
+    """Counts as `counting_rules.Regression`."""
     return probabilities, _rounded(quantity, probabilities)
 
 
 def top_k(rule, probabilities, quantity):
+    """Counts as `counting_rules.TopK`."""
     return probabilities, tf.fill(tf.shape(quantity), min(rule.k, probabilities.shape[1]))
 
 
 def expected_count(rule, probabilities, quantity):
+    """Counts as `counting_rules.ExpectedCount`."""
     return probabilities, _rounded(tf.reduce_sum(probabilities, axis=1), probabilities)
 
 
 def threshold(rule, probabilities, quantity):
+    """Counts as `counting_rules.Threshold`."""
     return _above(_logits(probabilities) - rule.threshold)
 
 
 def class_thresholds(rule, probabilities, quantity):
+    """Counts as `counting_rules.ClassThresholds`."""
     return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32))
 
 
 def guided_threshold(rule, probabilities, quantity):
+    """Counts as `counting_rules.GuidedThreshold`."""
     calibration = rule.calibration
     logits = calibration.slope * _logits(probabilities) + tf.constant(calibration.offsets, tf.float32)
     further = quantity - tf.reduce_sum(tf.sigmoid(logits), axis=1)
