@@ -72,7 +72,7 @@ _THRESHOLD = flags.DEFINE_float(
     upper_bound=1,
 )
 _K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be written, and write nothing.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show what would be written, and write nothing.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
 _ENGINE = flags.DEFINE_enum(
     "engine",
@@ -88,7 +88,7 @@ _PRECISION = flags.DEFINE_enum(
     "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
     "mixed computes those in float32 again whose labels that could change.",
 )
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one per core]")
 
 
 def main(paths: list[str]) -> None:
@@ -197,7 +197,8 @@ def _report(summary, model: str, name: str) -> None:
     for n, whose in (sum(others.values()) - rules, "model's"), (rules, "counting rule's"):
         if n:
             print(
-                f"{n:,} of those done before are another {whose}: --overwrite does them anew", file=sys.stderr
+                f"{n:,} of those done before are another {whose}: --overwrite annotates them again",
+                file=sys.stderr,
             )
     if summary.unread:
         causes = ", ".join(f"{cause}: {count}" for cause, count in summary.unread.most_common())

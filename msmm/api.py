@@ -1,4 +1,4 @@
-"""The library for people: a finished model that reads photographs itself."""
+"""The public API of `msmm`: a finished model that reads photographs itself."""
 
 import concurrent.futures
 import itertools
@@ -40,7 +40,7 @@ def load(path=None, engine: str = engines.AUTO, precision: str = "float32") -> "
 
 
 def read_photo(path) -> np.ndarray:
-    """Reads a photograph: JPEG, PNG, WebP, GIF, TIFF, BMP or PPM.
+    """Reads a photograph: JPEG, PNG, WebP, GIF, TIFF, BMP or PPM; with `msmm[photos]` HEIC, AVIF and raw.
 
     Args:
       path: the file.

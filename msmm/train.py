@@ -98,7 +98,7 @@ def _save_model(run):
         return f"not before {', '.join(missing)} have finished"
     model = table_rows.save_model(run.with_joint_parts() if joint else run)
     if not model:
-        return "none with --groups: msmm.annotate knows no groups"
+        return "none with --groups: msmm.annotate has no groups as input"
     return model
 
 

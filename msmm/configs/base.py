@@ -28,7 +28,7 @@ class Finetune(Training):
     """Stage finetune: the backbone, or its head alone (Algorithm 1, line 1)."""
 
     trunk: bool = setting(True, "train the whole backbone in stage finetune, or only its head; III-D")
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(8, "at most, passes over the images; decision 3")
     loss: str = loss_setting()
     # Beyond the paper: the defaults are the paper's.
@@ -38,7 +38,7 @@ class Finetune(Training):
         choices=("momentum", "adamw"),
     )
     ema: float = share(
-        0.0, "decay of the moving average of the weights, share kept a step; 0: the last weights"
+        0.0, "decay of the moving average of the weights, share kept per step; 0: the last weights"
     )
     crop: float = setting(
         1.0, "smallest share of an image's area that a random crop keeps; 1: whole images", above=0, at_most=1
@@ -52,7 +52,7 @@ class Finetune(Training):
 class Visual(Training):
     """Stage visual: the fusion blocks (Algorithm 1, lines 2-3)."""
 
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
     fusion: str = setting(
         "multi_scale",
@@ -71,7 +71,7 @@ class Textual(Training):
         0, "units of each layer of the textual MLP; 0: as many as f_v has (III-B)", at_least=0
     )
     dropout: float = share(0.0, "share of the textual MLP's hidden units dropped; decision 18")
-    learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(0.1, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
 
 
@@ -79,7 +79,7 @@ class Textual(Training):
 class Classifier(Training):
     """Stage classifier (Algorithm 1, line 5)."""
 
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(30, "at most; decision 3")
     loss: str = loss_setting()
 
@@ -88,7 +88,7 @@ class Classifier(Training):
 class Quantity(Training):
     """Stages quantity and quantity_visual: the regressors (Algorithm 1, line 5)."""
 
-    learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE (diverges: see decision 5)")
+    learning_rate: float = setting(0.1, "per step; IV-A3, NUS-WIDE (diverges: see decision 5)")
     epochs: int = setting(30, "at most; decision 3")
 
 
@@ -101,7 +101,7 @@ class Joint(Training):
     loss: str = loss_setting()
     dropout: float = share(0.3, "share of f_v and f_t that its heads do not see in training")
     ema: float = share(
-        0.99, "decay of the moving average of its weights, share kept a step; 0: the last weights"
+        0.99, "decay of the moving average of its weights, share kept per step; 0: the last weights"
     )
 
 
@@ -139,12 +139,12 @@ class Config(Baselines):
         False, "finetune, joint: recompute activations for the gradients: less memory, more time"
     )
     batch_size: int = setting(32, "images; decision 1", at_least=1)
-    momentum: float = share(0.9, "of SGD, share kept a step; IV-A3")
-    weight_decay: float = setting(1e-4, "L2 on kernels, gradient share a step; decision 7", at_least=0)
-    bn_momentum: float = share(0.9997, "decay of batch normalisation's averages, share kept a step; IV-A3")
+    momentum: float = share(0.9, "of SGD, share kept per step; IV-A3")
+    weight_decay: float = setting(1e-4, "L2 on kernels, gradient share per step; decision 7", at_least=0)
+    bn_momentum: float = share(0.9997, "decay of batch normalisation's averages, share kept per step; IV-A3")
     bn_batches: int = setting(
         500,
-        "batches over which the fusion blocks' BN statistics are estimated anew; 0: never; decision 8",
+        "batches over which the fusion blocks' BN statistics are estimated again; 0: never; decision 8",
         at_least=0,
     )
     held_out: int = setting(

@@ -16,7 +16,7 @@ ORDERS = ("frequent_first", "rare_first")
 class Training(Settings):
     """The settings that every stage and baseline has for its training."""
 
-    learning_rate: float = setting(1e-3, "a step", above=0)
+    learning_rate: float = setting(1e-3, "per step", above=0)
     epochs: int = setting(8, "at most", at_least=1)
 
 
@@ -35,7 +35,7 @@ class Logistic(Settings):
 class Softmax(Training):
     """CNN+softmax."""
 
-    learning_rate: float = setting(1e-2, "a step; this loss is about 1/C of eq. 4's size")
+    learning_rate: float = setting(1e-2, "per step; this loss is about 1/C of eq. 4's size")
     epochs: int = setting(8, "at most; as stage finetune")
 
 
@@ -43,7 +43,7 @@ class Softmax(Training):
 class Warp(Training):
     """CNN+WARP."""
 
-    learning_rate: float = setting(1e-3, "a step; our choice")
+    learning_rate: float = setting(1e-3, "per step; our choice")
     epochs: int = setting(8, "at most; as stage finetune")
     exact: bool = setting(False, "count all violators of the margin instead of sampling until one is found")
 
@@ -52,7 +52,7 @@ class Warp(Training):
 class CnnRnn(Training):
     """CNN-RNN."""
 
-    learning_rate: float = setting(1e-4, "a step of RMSProp; its source, from memory")
+    learning_rate: float = setting(1e-4, "per step of RMSProp; its source, from memory")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("frequent_first", "frequent_first or rare_first; its section 3.4", choices=ORDERS)
     beam: int = setting(5, "paths of the beam search; our choice", at_least=1)
@@ -65,7 +65,7 @@ class CnnRnn(Training):
 class Ria(Training):
     """RIA."""
 
-    learning_rate: float = setting(1e-3, "a step of Adam; its author's code")
+    learning_rate: float = setting(1e-3, "per step of Adam; its author's code")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("rare_first", "frequent_first or rare_first; its best order", choices=ORDERS)
     beam: int = setting(1, "paths of the beam search; 1 is greedy, as its author's code", at_least=1)
@@ -75,7 +75,7 @@ class Ria(Training):
 class TagNeighbour(Training):
     """TagNeighbour."""
 
-    learning_rate: float = setting(1e-4, "a step of RMSProp; its re-implementation")
+    learning_rate: float = setting(1e-4, "per step of RMSProp; its re-implementation")
     epochs: int = setting(10, "at most; its re-implementation")
     pool: str = setting(
         "all",
@@ -89,7 +89,7 @@ class TagNeighbour(Training):
 class Sinn(Training):
     """SINN."""
 
-    learning_rate: float = setting(1e-2, "a step; our choice")
+    learning_rate: float = setting(1e-2, "per step; our choice")
     epochs: int = setting(20, "at most; our choice")
     dense: bool = setting(False, "BINN: every label related to every other, no masks")
 
@@ -98,7 +98,7 @@ class Sinn(Training):
 class SrCnnRnn(Training):
     """SR-CNN-RNN."""
 
-    learning_rate: float = setting(1e-3, "a step of Adam on fixed features; our choice")
+    learning_rate: float = setting(1e-3, "per step of Adam on fixed features; our choice")
     epochs: int = setting(50, "at most; our choice")
     tags: bool = setting(True, "observe filtered tags too; off: image only")
     beam: int = setting(1, "paths of the beam search; 1 is greedy", at_least=1)

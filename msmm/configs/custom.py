@@ -15,6 +15,6 @@ class Config(base.Config):
     """A user's own data set: the paper's settings, with rates and averages that suit small sets."""
 
     bn_momentum: float = setting(
-        0.99, "share kept a step; 0.9997 would leave the trunk's averages behind on a small set"
+        0.99, "share kept per step; 0.9997 would leave the trunk's averages behind on a small set"
     )
-    quantity: base.Quantity = changed(learning_rate=(1e-3, "a step; decision 5"))
+    quantity: base.Quantity = changed(learning_rate=(1e-3, "per step; decision 5"))

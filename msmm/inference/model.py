@@ -98,7 +98,7 @@ class Model:
         Args:
           images: RGB uint8 [H, W, 3] of any size.
           tags: one collection of tags per image; without it no image has any. Unknown tags are left out. An
-            image without known tags is judged by its pixels alone (decision 35).
+            image without known tags is annotated by its pixels alone (decision 35).
           quantity: the counting rule: "regression" as in the paper, "best" as chosen on held-out images,
             another name of `quantities.registry.COUNTING_RULES`, or a counting rule itself. By default
             "best", or "regression" where the directory has no others.

@@ -73,7 +73,7 @@ def annotate_photographs(
       output: where the annotations go.
       preparation: how photographs are read.
       counting: what decides the labels besides the pixels.
-      num_workers: processes that decode, by default one a core.
+      num_workers: processes that decode, by default one per core.
     """
     with output, workers.Workers(num_workers) as pool, _Job(found, output) as job:
         ready = job.keep(pool.map(reading.prepare_photo, job.select(), preparation))

@@ -90,7 +90,7 @@ class Gallery:
             paths, title = [_read_path(m) for m in _PATH.findall(text)], _TITLE.search(text)
             if not paths or not title:
                 raise UserError(
-                    f"{path} is damaged, it has no photographs or no title: make it anew with --overwrite"
+                    f"{path} is damaged, it has no photographs or no title: make it again with --overwrite"
                 )
             model = html.unescape(title[1])
             self._done.update(dict.fromkeys(map(hash, paths), model))
@@ -207,7 +207,7 @@ def _read(page: pathlib.Path) -> str:
     try:
         return page.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{page} is damaged ({error.reason}): make it anew with --overwrite") from None
+        raise UserError(f"{page} is damaged ({error.reason}): make it again with --overwrite") from None
 
 
 def _read_path(quoted: str) -> str:

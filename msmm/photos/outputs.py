@@ -92,11 +92,11 @@ class File:
                 if row[1] is None if row else is_header and line.strip() != is_header.encode():
                     raise UserError(
                         f"{path} is of an earlier version, which did not record which model annotated: name "
-                        "another --output, or write all anew with --overwrite"
+                        "another --output, or write all again with --overwrite"
                     )
                 if not row and not is_header:
                     raise UserError(
-                        f"{path}:{number} is damaged: mend or delete the line, or write all anew with "
+                        f"{path}:{number} is damaged: mend or delete the line, or write all again with "
                         "--overwrite"
                     )
                 self._size += len(line)

@@ -110,7 +110,7 @@ class ClassThresholds:
     in cross-validation within the held-out images is used.
     """
 
-    title: ClassVar[str] = "a threshold a class"
+    title: ClassVar[str] = "a threshold per class"
     STRENGTHS: ClassVar[tuple[float, ...]] = (3.0, 10.0, 30.0, 100.0, np.inf)
     thresholds: tuple[float, ...]
 

@@ -62,7 +62,7 @@ def cache_arrays(
     remedy = f"delete {final}, and it is computed again"
     checksums.check_directory(final, remedy)
     if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
-        raise UserError(f"{final} holds what belongs elsewhere, as its key.json says: {remedy}")
+        raise UserError(f"{final} holds other features, by its key.json: {remedy}")
     try:
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
     except (OSError, ValueError) as error:

@@ -88,7 +88,7 @@ class MsCoco(RawDataset):
             labels=source.labels,
             tags=vocabulary.most_frequent(counts, self.num_tags, unlike=classes),
             num_rows=source.num_rows,
-            oddities=("tags are words of the captions, at test time too: they nearly say the labels",),
+            oddities=("tags are words of the captions, at test time too: they nearly contain the labels",),
         )
 
     def rows(self, split: str) -> Iterator[Row]:

@@ -184,7 +184,7 @@ def test_a_stage_is_trained_again_when_its_inputs_have_changed(copied_run, make_
     stages.train(changed, "visual", restart=True)
     capsys.readouterr()
     stages.train(changed, "quantity_visual")
-    assert "quantity_visual: what it builds on has been trained anew" in capsys.readouterr().out
+    assert "quantity_visual: what it builds on has been trained again" in capsys.readouterr().out
     assert copied_run.stage_record("quantity_visual")["inputs"] != inputs
 
 

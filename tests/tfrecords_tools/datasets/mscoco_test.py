@@ -73,7 +73,7 @@ def test_packed_coco_sample_equals_an_independent_reading_of_the_json(pack, caps
     printed = capsys.readouterr().out
     assert "left out: no label of the vocabulary: 1\n" in printed
     assert "test        30,774   2.813       48 " in printed
-    assert "they nearly say the labels" in printed
+    assert "they nearly contain the labels" in printed
     # The vocabularies are stored beside the records.
     assert (dataset.directory / "tags.labels.txt").read_text().split() == frequent
 
