@@ -48,7 +48,7 @@ QUANTITIES = ("predicted", *COUNTING_RULES)
 _MODEL = flags.DEFINE_string(
     "model", None, "A model directory, as runs/scenes/seed0/model. [the starter model of the package]"
 )
-_FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
+_FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "The output: see above.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
 _EXCLUDE = flags.DEFINE_multi_string(
@@ -73,7 +73,7 @@ _THRESHOLD = flags.DEFINE_float(
 )
 _K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show what would be written, and write nothing.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Annotate again what is done.")
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "auto",

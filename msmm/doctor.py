@@ -1,4 +1,4 @@
-"""Says what is installed, and whether a model and a folder of photographs can be read, in plain words.
+"""Checks the installation, a model and a folder of photographs, and explains what does not work.
 
     python -m msmm.doctor
     python -m msmm.doctor --model=runs/scenes/seed0/model --photos=photos

@@ -82,7 +82,7 @@ def check_case(case: Case, cores: int) -> None:
 
 
 def _run(case: Case, folder: str):
-    """A run whose other stages count as finished."""
+    """Returns a run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments.benchmarks import synthetic
     from msmm.configs import replace_flat

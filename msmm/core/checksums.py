@@ -71,7 +71,7 @@ def check_file(path, remedy: str) -> None:
 
 
 def check_directory(directory, remedy: str) -> None:
-    """Checks every file in the SHA256SUMS of a directory, as `check` does."""
+    """Checks every file in the SHA256SUMS of a directory, as `check_file` does."""
     directory = pathlib.Path(directory)
     sums = listed(directory, remedy)
     if sums == {}:

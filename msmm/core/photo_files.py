@@ -39,7 +39,7 @@ _READABLE_BEGINNINGS = {
     b"GIF89a": "GIF",
 }
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_UNREADABLE_BEGINNINGS = {
+_OTHER_BEGINNINGS = {  # of formats that are not read, or only where a package is installed
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
@@ -125,7 +125,7 @@ def detect_format(head: bytes) -> str | None:
     "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read, those of `OPTIONAL_FORMATS` where their package is
     installed; other names are of formats that are not.
     """
-    for beginning, name in (_READABLE_BEGINNINGS | _UNREADABLE_BEGINNINGS).items():
+    for beginning, name in (_READABLE_BEGINNINGS | _OTHER_BEGINNINGS).items():
         if head.startswith(beginning):
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -1,4 +1,4 @@
-"""What is installed on this machine, and whether a model and a folder can be read, in plain words.
+"""Describes the installation, and checks whether a model and a folder of photographs can be read.
 
 Each function returns lines: name -> text. What prevents annotating is a UserError.
 """

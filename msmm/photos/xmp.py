@@ -240,7 +240,7 @@ class _Parser:
             self._happened()
             return
         element, at = self._current, self._parser.CurrentByteIndex
-        # Of <a/> expat tells where it ends, of <a></a> where its end tag begins.
+        # Of <a/> expat reports the end, of <a></a> the place of its end tag.
         element.empty = self._last is element and self._data[at - 2 : at] == b"/>"
         element.inner = element.start if element.empty else at
         element.end = at if element.empty else self._data.index(b">", at) + 1

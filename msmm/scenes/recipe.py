@@ -18,7 +18,7 @@ that it names, and was not tuned towards a claim of the paper or any score.
    night is the light. Open water, lakes and rivers all show water; a perched bird is an animal too.
 4. The labels are the visible concepts less 8 % of them, left out at random: the ground truth is
    incomplete, as the paper's Fig. 6 observes. At least one stays, and at most the 9 largest. A
-   scene in which nothing is visible is drawn anew.
+   scene in which nothing is visible is drawn again.
 5. The tags are drawn from the visible concepts and the kind: `tags`.
 6. The photograph: 20 % are blurred, 10 % hazy, 5 % grey; all vary in exposure, gamma, colour cast
    and saturation, and have grain.

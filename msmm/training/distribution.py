@@ -3,7 +3,7 @@
 A step equals the step of one process on the whole batch: each replica takes its share, batch normalisation is
 synchronised, and gradients are summed. One worker, the chief, trains as if alone, and is the only one that
 writes. At the start of an epoch it broadcasts the epoch and the weights, and the other workers take the same
-steps. So they keep no state, and the chief's work between epochs concerns nobody else.
+steps. So they keep no state, and only the chief works between epochs.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""One run: a data set, settings, a seed, and the work directory that holds its results.
+"""A run: a data set, settings, a seed, and the work directory that holds its results.
 
 <workdir>/run.json                  data set, classes and tags of everything below
 <workdir>/features/                 frozen features, shared by the seeds; may be deleted at any time

@@ -150,7 +150,7 @@ def converted(
 
 
 def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None = None) -> None:
-    """Prepares a model directory for the engine that "auto" means here, so that nobody waits for it later.
+    """Prepares a model directory for the engine that "auto" means here, so that later uses start at once.
 
     The network is converted, if the engine reads a conversion. Where the engine and the processor have the
     precision "mixed", the errors of bfloat16 on the given images are measured and saved in the directory.

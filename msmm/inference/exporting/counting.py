@@ -57,7 +57,7 @@ def _rounded(quantity, probabilities):
 
 
 def _above(scores):
-    """Counts scores as `thresholds.above`."""
+    """Counts scores as `thresholds.choose_above_zero`."""
     return scores, tf.maximum(1, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
 
 
@@ -68,7 +68,7 @@ def _logits(probabilities):
 
 
 def choose_labels(scores, count):
-    """Chooses labels as `predictions.choose`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
+    """Chooses labels as `predictions.choose_labels`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
 
     Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not
     their places.
