@@ -68,7 +68,7 @@ def _logits(probabilities):
 
 
 def choose_labels(scores, count):
-    """Chooses labels as `predictions.choose_labels`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
+    """Chooses labels as `predictions.choose_labels`: scores float32 [B, C], count int32 [B] -> bool [B, C].
 
     Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not
     their places.

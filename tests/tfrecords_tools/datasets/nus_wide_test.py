@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.reporting import published
 from msmm.data import records
 from tests.conftest import ROOT, SHARED
 from tests.tfrecords_tools.conftest import make_packer, names_by_image
@@ -139,12 +138,6 @@ def test_nus_wide_sample_without_class_tags(pack):
         "sky" in tags for _, tags in read_line_by_line(SAMPLE, "train").values()
     )
     assert len(report["dropped"]["no tag of the vocabulary"]) > 22
-
-
-def test_published_mean_labels_and_test_images_match_the_paper_tables():
-    paper = nus_wide.PAPER
-    assert paper.labels_per_image["test"] == published.MEAN_LABELS["NUS-WIDE"]
-    assert paper.images["test"] == published.TEST_IMAGES["NUS-WIDE"]
 
 
 @pytest.mark.slow
