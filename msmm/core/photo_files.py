@@ -9,6 +9,7 @@ import importlib.util
 import re
 import struct
 import unicodedata
+from typing import NamedTuple
 
 HEAD_BYTES = 4096  # the beginning of a file, which shows its format
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif",
@@ -24,11 +25,26 @@ VIDEO_EXTENSIONS = (".3g2", ".3gp", ".asf", ".avi", ".flv", ".insv", ".lrv", ".m
                     ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm",
                     ".wmv")  # fmt: skip
 CAMERA_RAW = "camera raw"
-# Formats that are read where a package is installed: what is imported, and what to install.
+
+
+class OptionalFormat(NamedTuple):
+    """A format that is read where a package is installed.
+
+    Attributes:
+      module: what is imported.
+      needed: what to install, in words.
+      package: the name of the package.
+    """
+
+    module: str
+    needed: str
+    package: str
+
+
 OPTIONAL_FORMATS = {
-    "HEIC": ("pillow_heif", "the package pillow-heif"),
-    "AVIF": ("PIL._avif", "Pillow 11.3 or later"),
-    CAMERA_RAW: ("rawpy", "the package rawpy"),
+    "HEIC": OptionalFormat("pillow_heif", "the package pillow-heif", "pillow-heif"),
+    "AVIF": OptionalFormat("PIL._avif", "Pillow 11.3 or later", "pillow"),
+    CAMERA_RAW: OptionalFormat("rawpy", "the package rawpy", "rawpy"),
 }
 INSTALL = "pip install 'msmm[photos]'"
 
@@ -174,8 +190,8 @@ def explain_unreadable(name: str, head: bytes) -> str | None:
 
 def missing_package(form: str) -> str | None:
     """Returns what has to be installed for a format of `OPTIONAL_FORMATS`, or None where it is."""
-    module, package = OPTIONAL_FORMATS[form]
-    return package if importlib.util.find_spec(module) is None else None
+    optional = OPTIONAL_FORMATS[form]
+    return optional.needed if importlib.util.find_spec(optional.module) is None else None
 
 
 def is_video(name: str, head: bytes) -> bool:

@@ -28,7 +28,6 @@ _SIDE = 64  # of the untrained network's input, pixels
 _SCENE = 320  # of the drawn image, pixels
 _SEED, _INDEX = 0, 7  # of the drawn image
 _SHOWN = 5  # causes with an example each
-_OPTIONAL = {"HEIC": "pillow-heif", "AVIF": "pillow", photo_files.CAMERA_RAW: "rawpy"}
 
 
 def describe_machine() -> dict[str, str]:
@@ -78,11 +77,11 @@ def _describe_engine(name: str) -> str:
 def describe_formats() -> dict[str, str]:
     """Returns the formats of photographs, and the programs that are of use."""
     read, absent = list(images.FORMATS), []
-    for form, package in _OPTIONAL.items():
+    for form, optional in photo_files.OPTIONAL_FORMATS.items():
         if needed := photo_files.missing_package(form):
             absent.append(f"{form} needs {needed}")
         else:
-            read.append(f"{form} ({package} {_version(package)})")
+            read.append(f"{form} ({optional.package} {_version(optional.package)})")
     lines = {"formats": ", ".join(read)}
     if absent:
         lines["not read"] = f"{', '.join(absent)}: {photo_files.INSTALL}"

@@ -38,20 +38,23 @@ class Engine:
 
     Attributes:
       format: the export format that it reads; "" for the Keras network itself.
-      packages: what it needs, and the conversion.
       precisions: the members of PRECISIONS that it supports.
     """
 
     format: str
-    packages: tuple[str, ...]
     precisions: tuple[str, ...]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages that the runtime and the conversion for it need."""
+        return formats.FORMATS[self.format].packages if self.format else ()
 
 
 # The fastest first; docs/research/benchmarks.md.
 ENGINES = {
-    "openvino": Engine("openvino", ("openvino",), PRECISIONS),
-    "onnxruntime": Engine("onnx", ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
-    "keras": Engine("", (), ("float32",)),
+    "openvino": Engine("openvino", PRECISIONS),
+    "onnxruntime": Engine("onnx", ("float32",)),
+    "keras": Engine("", ("float32",)),
 }
 
 
