@@ -2,27 +2,27 @@
 
 Without --model, the starter model that comes with the package chooses the keywords.
 
-PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input.
-The tags that the model reads are a photograph's keywords: IPTC, XMP and Windows keywords in it,
-its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
---tags for all of them. Of a keyword in a hierarchy (Nature|sky) the last level counts, and the whole if it is
-a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
-be read are reported. A model of a packed photo library also reads the words of folder and file names, titles,
-captions and places, and the camera's and the lens's names.
+PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input. The
+tags that the model reads are a photograph's keywords, and --tags for all photographs. Keywords are read from
+IPTC, XMP and Windows metadata, XMP sidecars, and a text file beside the photograph (photo.jpg.txt or
+photo.txt, separated by commas or lines). Of a keyword in a hierarchy (Nature|sky) the last level counts, and
+the whole if it is a tag. Keywords that this command added before do not count. Keywords that cannot be read
+are reported. A model of a packed photo library also reads words of folders, file names, titles, captions,
+places, and the names of camera and lens.
 
 HEIC, AVIF and camera raw files need pip install 'msmm[photos]'. Videos are counted and left out.
 
 Folders of other programs (@eaDir, .thumbnails, Lightroom's caches …), backup copies (a.jpg~) and hidden files
-are left out and counted; name a file or folder itself to annotate it all the same. --exclude leaves out more.
+are left out and counted. Name a file or folder itself to annotate it. --exclude leaves out more.
 
   text   lines on standard output
   json   JSON lines, csv a table: on standard output, or in the file --output
   xmp    keywords (dc:subject) in the XMP sidecar beside each photograph, with all that it holds already
   html   a gallery with probabilities in the folder --output
 
-What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on; what
-another model or counting rule has done there is reported. --overwrite does all of it anew. Exit status:
-0 done, 1 done but for what was skipped, 2 a mistake.
+Photographs whose annotation is in a sidecar, a file or a gallery already are not annotated again, so a
+stopped run continues. Annotations of another model or counting rule are reported. --overwrite annotates all
+again. Exit status: 0 done, 1 done except for skipped files, 2 a mistake.
 
   python -m msmm.annotate photos
   python -m msmm.annotate photos --model=runs/scenes/seed0/model

@@ -1,8 +1,8 @@
 """Annotates photographs as msmm.annotate does, in an Apache Beam pipeline: on many machines, or one.
 
-The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl; what was
-skipped is in OUTPUT.skipped-….jsonl, and keywords that were not read in OUTPUT.unread-….jsonl. Photographs
-and model must be under the same paths on every machine.
+The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl. Skipped
+files are listed in OUTPUT.skipped-….jsonl, and keywords that were not read in OUTPUT.unread-….jsonl.
+Photographs and model must be under the same paths on every machine.
 
   python -m msmm.annotate_beam photos --model=runs/scenes/seed0/model --output=annotations
   python -m msmm.annotate_beam photos --model=MODEL --output=annotations \\

@@ -1,8 +1,8 @@
 """A part of MSCOCO's photographs with an ImageNet-pretrained EfficientNet-Lite0, whose whole trunk trains.
 
-Give the backbone file with --backbone=PATH. Line 1 of Algorithm 1 is followed, by a recipe beyond the paper:
-AdamW with cosine decay, averaged weights, random crops, and smaller images in the first passes, so that five
-passes over 22,500 photographs take about an hour on two cores.
+Give the backbone file with --backbone=PATH. Line 1 of Algorithm 1 is followed by a recipe beyond the paper:
+AdamW with cosine decay, averaged weights, random crops, and smaller images in the first passes. Five passes
+over 22,500 photographs take about an hour on two cores.
 """
 
 import dataclasses

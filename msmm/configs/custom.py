@@ -1,7 +1,7 @@
 """A user's own data set: the paper's settings with learning rates that neither diverge nor stall.
 
-The paper's two data sets differ by a factor of 1,000 in the rates of the MLP and the
-regressor; 0.1 trains the MLP and 0.001 the regressor on every data set that was tried (decision 5).
+The paper's two data sets differ by a factor of 1,000 in the rates of the MLP and the regressor. A rate of 0.1
+trains the MLP and 0.001 the regressor on every data set that was tried (decision 5).
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """The drawn data set: small enough for a few minutes on two cores.
 
-A small ResNet from scratch on 64-pixel images stands in for ResNet-101; everything that the
-paper adds to it (fusion blocks, MLP, heads) is built as for the paper's data.
+A small ResNet from scratch on 64-pixel images replaces ResNet-101. The paper's additions to it (fusion
+blocks, MLP, heads) are the same as for the paper's data.
 """
 
 import dataclasses

@@ -157,8 +157,8 @@ def detect_format(head: bytes) -> str | None:
 def identify(name: str, head: bytes) -> str | None:
     """Returns the format as which a file is read, or None where neither content nor name shows one.
 
-    The content decides. The name decides where the content shows no format, and for camera raw files, most of
-    which begin as TIFF does and would give their small preview.
+    The content decides. The name decides where the content shows no format. It also decides for camera raw
+    files, most of which begin like TIFF and would give their small preview.
 
     Args:
       name: the file's name or path; "" where there is none.

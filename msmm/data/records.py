@@ -1,9 +1,8 @@
 """The example schema of packed data sets, and reading them; nothing else depends on the format on disk.
 
-A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has
-`image` (JPEG bytes, upright RGB), `tags` and `labels` (class ids, with their vocabularies
-as ClassLabel names) and `image_id`; where the data set has groups, `groups` like tags. Records
-keep one order, the order of the shards.
+A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has `image` (JPEG bytes,
+upright RGB), `tags` and `labels` (class ids, with their vocabularies as ClassLabel names) and `image_id`.
+Where the data set has groups, it has `groups` like tags. Records keep one order, the order of the shards.
 """
 
 import dataclasses

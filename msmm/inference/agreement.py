@@ -54,8 +54,8 @@ def compare_annotations(
 ) -> Agreement:
     """Compares annotations of images with the annotations of a reference.
 
-    The tolerance within which a label is borderline is what the numbers differ by, at least `ROUNDING` and at
-    most `LARGEST`: a label that differs by more was decided by another rule or of other numbers.
+    The tolerance within which a label is borderline is the difference of the numbers, at least `ROUNDING` and
+    at most `LARGEST`. A label that differs by more was decided by another rule or from other numbers.
 
     Args:
         model: the model of both.

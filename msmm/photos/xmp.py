@@ -1,7 +1,7 @@
 """Parses XMP packets: the keywords in them, and where in the bytes they are.
 
-A packet is bounded by its bytes, by the time that it takes and by the elements that matter here, not by how
-many it has: Photoshop lists tens of thousands of ancestors of a picture.
+A packet is bounded by its bytes, by the time that it takes and by the elements that matter here. The
+total number of elements is not bounded: Photoshop lists tens of thousands of ancestors of a picture.
 """
 
 import codecs

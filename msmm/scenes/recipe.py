@@ -1,9 +1,8 @@
 """The data set `scenes`: pictures drawn from a seed, in the spirit of NUS-WIDE.
 
-`draw(seed, index, size)` is a pure function: the same arguments give the same pixels, labels and
-tags in any process and order (with the same versions of NumPy and Pillow); labels and tags do
-not depend on the size. It needs no download, and it is a recipe, stated here and in the tables
-that it names, and was not tuned towards a claim of the paper or any score.
+`draw(seed, index, size)` is a pure function. The same arguments give the same pixels, labels and tags in any
+process and order (with the same versions of NumPy and Pillow). Labels and tags do not depend on the size. The
+recipe, stated here and in the tables that it names, was not tuned towards a claim of the paper or any score.
 
 1. A kind of scene is drawn out of 15, Zipf-like (street 21 %, coast 14 %, …, desert 2.6 %:
    `painting.kinds`). 11 are landscapes (`painting.landscapes`): a horizon, a light

@@ -8,12 +8,12 @@ differ with other images and with other seeds, so the interval has two levels:
 - A variance of few seeds is uncertain, so deviations from the mean are multiplied by the ratio of the
   quantiles of Student's t and of the normal distribution, with Satterthwaite's degrees of freedom.
 
-Drawing seeds with replacement, as images are, would not do: of three seeds it never leaves their range, and
-in simulations its intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
+Drawing seeds with replacement, as images are, is not enough: with three seeds it never leaves their range. In
+simulations such intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
 it in 95 % there, and in up to 99 % where seeds differ little, because s² contains some noise of the images.
 
 The interval is the basic (reflected) one, (2 gain - q97.5, 2 gain - q2.5). The metrics count 0/0 as 0, so
-resamples in which a rare class is absent are biased low; a percentile interval doubles that bias, the basic
+resamples in which a rare class is absent are biased low. A percentile interval doubles that bias, the basic
 one subtracts it.
 """
 

@@ -2,9 +2,9 @@
 
 Algorithm 1 trains part after part, for fear of overfitting, and the paper leaves a single process to others.
 Here trunk, fusion, MLP and heads train together by `losses.multi_task`. Four measures work against
-overfitting: images are mirrored, heads have dropout on the features (`joint_dropout`), the exponential moving
-average of the weights is kept (`joint_ema`), and the kept epoch is the best on held-out images by the setting
-`selection`. The heads on f_v alone, for images without tags, train beside the others. A trunk that
+overfitting: images are mirrored, and heads have dropout on the features (`joint_dropout`). The exponential
+moving average of the weights is kept (`joint_ema`), of the epoch that is best on held-out images by the
+setting `selection`. The heads on f_v alone, for images without tags, train beside the others. A trunk that
 `finetune_trunk` freezes stays as it is.
 """
 
