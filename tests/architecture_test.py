@@ -56,7 +56,7 @@ PACKAGES = {
 # These folders run on any Keras backend.
 PURE = ("msmm/models", "msmm/baselines", "msmm/scoring", "msmm/quantities")
 
-LONGEST_FILE, LONGEST_FUNCTION = 310, 66  # lines
+LONGEST_FILE, LONGEST_FUNCTION = 310, 65  # lines
 
 FILES = [p for package in COMMANDS for p in sorted((ROOT / package).rglob("*.py"))]
 SOURCE = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
@@ -149,7 +149,7 @@ def test_files_and_functions_are_short_and_public_names_have_docstrings(path):
     assert text.count("\n") <= LONGEST_FILE
     tree = ast.parse(text)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    assert [f.name for f in functions if f.end_lineno - f.lineno >= LONGEST_FUNCTION] == []
+    assert [f.name for f in functions if f.end_lineno - f.lineno + 1 > LONGEST_FUNCTION] == []
     public = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     public = [node for node in public if node.name != "main" and not node.name.startswith("_")]
     # The class of a baseline is described by its module.
