@@ -120,8 +120,8 @@ class Config(Baselines):
 
     backbone: str = setting(
         "resnet101",
-        "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "
-        ".keras file; section III-A",
+        "a network of keras.applications, photos (the package's), resnet-D-D-D-D-wW (depths, width), "
+        "keras_hub:PRESET or a saved .keras file; section III-A",
     )
     weights: str = setting("imagenet", "imagenet, none or a weights file for the backbone; IV-A3")
     backbone_taps: tuple = setting((), "names of the five layers that end the scales; empty: found by stride")

@@ -17,8 +17,8 @@ import numpy as np
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_write
 
-# Name of a backbone -> its file in msmm/models/trunks/. "photos" follows when its training has finished.
-TRUNKS: dict[str, str] = {}
+# Name of a backbone -> its file in msmm/models/trunks/.
+TRUNKS = {"photos": "photos.npz"}
 
 
 def packaged_trunk(name: str) -> tuple[keras.Model, str, tuple[str, ...]]:
