@@ -32,6 +32,8 @@ class Head(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Csra(Head):
+    """The settings of CSRA."""
+
     learning_rate: float = setting(1e-3, "a step; our choice")
     heads: int = setting(1, "attention heads; its source", choices=(1, 2, 4, 6, 8))
     weight: float = setting(0.1, "λ, of attention; its source has 0.1 to 0.5 by data set", at_least=0)
@@ -39,11 +41,13 @@ class Csra(Head):
 
 @dataclasses.dataclass(frozen=True)
 class MlDecoder(Head):
-    pass
+    """The settings of ML-Decoder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Query2Label(Head):
+    """The settings of Query2Label."""
+
     width: int = setting(256, "units of each token, a multiple of 4; its source has 2,048", at_least=4)
     hidden: int = setting(1024, "units of each feed-forward layer; its source has 8,192", at_least=1)
 

@@ -1,8 +1,8 @@
 """Cached outputs of frozen model parts, one row per image, float32, in the work directory.
 
-Each array is keyed by the hash of all that it depends on (data set, split, weights, image
-size), row-aligned with the records, and moved into place only when complete. Deleting the
-directory costs time and nothing else.
+Each array is keyed by the hash of all that it depends on (data set, split, weights, image size). Its rows are
+in the order of the records, and it is moved into place only when complete. Deleting the directory costs time
+and nothing else.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from msmm.data import records
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
+from msmm.training.row_arrays import ConcatenatedRows
 from msmm.training.run import Run
 
 BATCH = 64
@@ -63,7 +64,7 @@ def cache_arrays(
     remedy = f"delete {final}, and it is computed again"
     checksums.check_directory(final, remedy)
     if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
-        raise UserError(f"{final} holds what belongs elsewhere, as its key.json says: {remedy}")
+        raise UserError(f"{final} holds other features, by its key.json: {remedy}")
     try:
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
     except (OSError, ValueError) as error:
@@ -245,7 +246,7 @@ def group_features(run: Run, split: str) -> np.ndarray:
     return _features_of_vectors(run, split, "groups", run.groups(split))
 
 
-def concatenated_features(run: Run, split: str) -> "ConcatenatedRows":
+def concatenated_features(run: Run, split: str) -> ConcatenatedRows:
     """Returns f = [f_v, f_t], float32 [N, 2 D] (Algorithm 2, line 3), with f_g if the setting `groups` is on.
 
     Only the rows that are read leave the disk.
@@ -262,21 +263,6 @@ def _features_of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -
 
     key = cache_key(run, split, **{part: model_parts.trained_hash(run, part)})
     return cache_arrays(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
-
-
-class ConcatenatedRows:
-    """Arrays [N, …] side by side; only the rows that are read are concatenated."""
-
-    def __init__(self, *arrays: np.ndarray):
-        self._arrays = arrays
-        self.shape = (len(arrays[0]), sum(array.shape[1] for array in arrays))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows) -> np.ndarray:
-        """Returns some rows, by an index array, mask or slice: [n, sum of the arrays' widths]."""
-        return np.concatenate([array[rows] for array in self._arrays], axis=1)
 
 
 def _features_of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
@@ -304,8 +290,8 @@ def _build_pooling(run: Run) -> keras.Model:
 def cache_key(run: Run, split: str, **depends_on) -> dict:
     """Returns all that the features of a split depend on, for `cache_arrays`.
 
-    Settings beside the image size count only if they differ from the default, so that features that were
-    cached before these settings were part of the key are still found.
+    Settings beside the image size count only if they differ from the default. Features that were cached
+    before these settings were part of the key are thus still found.
     """
     rare = {"preprocessing": run.config.preprocessing, "backbone_taps": run.config.backbone_taps}
     return {

@@ -9,7 +9,7 @@ import numpy as np
 from msmm.baselines.baseline import Baseline
 from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.models.precision import set_precision
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.run import Run
 
 
@@ -44,7 +44,7 @@ class MapSource:
             return (([x, *self._features("train", rows)], rows) for x, rows in shuffled)
         order = epoch_rows(run.train_rows, seed, epoch)
         return (
-            ([*stage_tasks.take_maps(self._views, rows, seed, epoch), *self._features("train", rows)], rows)
+            ([*task_building.take_maps(self._views, rows, seed, epoch), *self._features("train", rows)], rows)
             for rows in batches_of(order, size, drop_remainder=True)
         )
 
@@ -60,12 +60,12 @@ class MapSource:
                 [*(m[batch].astype(np.float32) for m in maps), *self._features(split, batch)]
                 for batch in batches
             )
-        return stage_tasks.concatenate_outputs(model.predict_on_batch(x) for x in inputs)
+        return task_building.concatenate_outputs(model.predict_on_batch(x) for x in inputs)
 
     @functools.cached_property
     def _views(self) -> list[list[np.ndarray]] | None:
         """The training maps, plain and perhaps mirrored; None over the disk budget."""
-        return stage_tasks.load_map_views(self._run, self._method.num_maps)
+        return task_building.load_map_views(self._run, self._method.num_maps)
 
     @functools.cache  # noqa: B019 - a source lives as long as its task
     def _maps(self, split: str) -> list[np.ndarray]:

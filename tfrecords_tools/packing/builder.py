@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from msmm.core import beam, checksums, images, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
-from msmm.data import records
+from msmm.data import example_schema, records
 from tfrecords_tools.packing import beam_pipeline, report, staging, vocabulary
 from tfrecords_tools.packing.raw_dataset import RawDataset, Settings
 
@@ -117,7 +117,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         contents = self.contents
-        features = records.features(contents.labels, contents.tags, contents.groups, contents.arrays)
+        features = example_schema.features(contents.labels, contents.tags, contents.groups, contents.arrays)
         return _Info(
             builder=self,
             description=self.contents.description,

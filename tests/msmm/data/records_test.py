@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from msmm.core import images
 from msmm.core.errors import UserError
-from msmm.data import records
+from msmm.data import example_schema, records
 
 LABELS, TAGS = ("land", "big sea", "ü"), ("blue", "nikon")
 JPEG = images.encode(images.Image.new("RGB", (8, 6)), 90)
@@ -29,7 +29,7 @@ class Written(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self):
         return tfds.core.DatasetInfo(
-            builder=self, description="By hand.", features=records.features(*self.vocabularies)
+            builder=self, description="By hand.", features=example_schema.features(*self.vocabularies)
         )
 
     def _split_generators(self, dl_manager):

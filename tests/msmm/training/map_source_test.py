@@ -12,7 +12,7 @@ from msmm.configs.scenes import Config
 from msmm.core.errors import UserError
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import baseline_tasks, frozen_features, model_parts, stage_tasks, stages
+from msmm.training import baseline_tasks, frozen_features, model_parts, stages, task_building
 from msmm.training.run import Run
 from tests.conftest import TINY
 
@@ -108,10 +108,10 @@ def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
     stages.train(run, "csra")
     method = baseline_tasks.create_baseline(run, "csra")
     source = baseline_tasks.MapSource(run, method)
-    views = stage_tasks.load_map_views(run, 1)
+    views = task_building.load_map_views(run, 1)
     assert len(views) == 2
     for inputs, rows in source.batches(seed=3, epoch=1):
-        (expected,) = stage_tasks.take_maps(views, rows, 3, 1)
+        (expected,) = task_building.take_maps(views, rows, 3, 1)
         np.testing.assert_array_equal(inputs[0], expected)
         plain = views[0][0][rows].astype(np.float32)
         assert (expected != plain).any() and any((e == p).all() for e, p in zip(expected, plain, strict=True))
