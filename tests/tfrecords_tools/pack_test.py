@@ -77,7 +77,7 @@ def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("pack", ["--dataset=flowers"], "<scenes|manifest|library|nus_wide|mscoco|openclipart>"),
+        ("pack", ["--dataset=flowers"], "<scenes|manifest|library|arrays|nus_wide|mscoco|openclipart>"),
         ("pack", [], "expected --dataset, one of scenes, manifest"),
         ("pack", ["--dataset=manifest"], "expected --manifest=FILE"),
         (
@@ -89,7 +89,7 @@ def test_pack_refuses_a_manifest_whose_images_are_all_broken(folder, tmp_path):
         (
             "pack",
             ["--dataset=scenes", "--name=mine"],
-            "--name belongs to --dataset=manifest or library or nus_wide",
+            "--name belongs to --dataset=manifest or library or arrays or nus_wide",
         ),
         (
             "pack",
