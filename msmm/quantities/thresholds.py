@@ -31,12 +31,14 @@ def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
         candidates = np.array([np.inf])
     if len(candidates) > MOST:
         candidates = candidates[np.linspace(0, len(candidates) - 1, MOST).round().astype(int)]
-    passes = np.searchsorted(-candidates, -scores, side="left")  # the first threshold that it passes
     size, classes = len(candidates), scores.shape[1]
-    cell = passes * classes + np.arange(classes)
+    images, columns = np.nonzero(scores >= candidates[-1])  # of many classes few pass any threshold
+    # The first threshold that each passes.
+    passes = np.searchsorted(-candidates, -scores[images, columns], side="left")
+    cell = passes * classes + columns
     predicted, correct = (
-        np.bincount(cells, minlength=(size + 1) * classes).reshape(-1, classes)[:size].cumsum(axis=0)
-        for cells in (cell.ravel(), cell[labels])
+        np.bincount(cells, minlength=size * classes).reshape(-1, classes).cumsum(axis=0)
+        for cells in (cell, cell[labels[images, columns]])
     )
     return candidates, figures_of_counts(correct, predicted, labels.sum(axis=0))["H-F1"]
 

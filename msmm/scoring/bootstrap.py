@@ -1,4 +1,4 @@
-"""95 % intervals of a gain over training seeds and test images, by the bootstrap. NumPy alone.
+"""95 % intervals of a gain over training seeds and test images, by the bootstrap. NumPy and SciPy.
 
 The gain of one method over another is measured once per training seed on the same N test images. It would
 differ with other images and with other seeds, so the interval has two levels:
@@ -118,18 +118,30 @@ def _metric_on_draws(
         raise ValueError(f"expected a metric of {METRICS}. Received: {metric!r}")
     truth = as_indicators("truth", truth)
     chosen = [as_indicators("chosen", labels, truth.shape) for labels in chosen]
-    given = truth.astype(np.float32)
-    predicted = [labels.astype(np.float32) for labels in chosen]
-    correct = [(truth & labels).astype(np.float32) for labels in chosen]
+    given, *rest = (_sparse(a) for a in (truth, *chosen, *(truth & labels for labels in chosen)))
+    predicted, correct = rest[: len(chosen)], rest[len(chosen) :]
     values, start = np.empty((resamples + 1, len(chosen))), 0
     for block in weights:
-        true_counts = (block @ given).astype(np.float64)
+        columns = np.ascontiguousarray(block.T)
+        true_counts = _count(columns, given)
         for k in range(len(chosen)):
-            both, chosen_counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
+            both, chosen_counts = (_count(columns, part[k]) for part in (correct, predicted))
             figures = figures_of_counts(both, chosen_counts, true_counts)
             values[start : start + len(block), k] = figures[metric]
         start += len(block)
     return values
+
+
+def _sparse(labels: np.ndarray):
+    """Returns labels [N, C] bool as a sparse matrix float32 [C, N]: of many classes an image has few."""
+    from scipy import sparse  # where it is used: a model is loaded without it
+
+    return sparse.csr_matrix(labels.T, dtype=np.float32)
+
+
+def _count(columns: np.ndarray, labels) -> np.ndarray:
+    """Returns the images of each class on each draw, float64 [draws, C], from weights [N, draws]."""
+    return np.ascontiguousarray((labels @ columns).T, np.float64)
 
 
 def _gain(

@@ -13,6 +13,7 @@ from msmm.data.input_pipeline import batches_of
 from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
 from msmm.models.annotator import assemble_annotator
+from msmm.quantities.counting_rules import apply_rule
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule
@@ -56,7 +57,7 @@ def predict_row(
             rule = fit_counting_rules(held_out)
         else:
             rule = load_counting_rule(counting_rule).fit(held_out)
-        return rule.apply(predict_probabilities(run, row, split), raw)
+        return apply_rule(rule, predict_probabilities(run, row, split), raw)
     scores = predict_probabilities(run, row, split)
     if row.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)
