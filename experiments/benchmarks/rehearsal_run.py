@@ -57,9 +57,9 @@ class Rehearsal:
                 bar.note(step.name)
                 if self._is_missing(self.steps, step.name):
                     self._keep(self.steps, step.name, self._measure(step))
-                if self.steps[step.name]["status"] == 0 and step.name in again:
-                    if self._is_missing(self.kills, step.name):
-                        self._keep(self.kills, step.name, self._kill(again[step.name], step))
+                done = self.steps[step.name]["status"] == 0
+                if done and step.name in again and self._is_missing(self.kills, step.name):
+                    self._keep(self.kills, step.name, self._kill(again[step.name], step))
                 write_line(_as_text(self._row(step)))
                 if step.name in NEEDED and self.steps[step.name]["status"] != 0:
                     break

@@ -1,5 +1,6 @@
-"""Runs a command in a session of its own, and measures its time, the memory of all its processes, and disk."""
+"""Runs a command in a session of its own, and measures its time and the memory of all its processes."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -82,10 +83,8 @@ def run_watched(
 
 def _kill_session(leader: int) -> None:
     for process in {leader, *_session(leader)}:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
             os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:  # it has ended meanwhile
-            pass
 
 
 def _session(leader: int) -> list[int]:

@@ -19,7 +19,6 @@ from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
 from msmm.scoring.logits import sigmoid, to_logits
 from msmm.scoring.predictions import Predictions, round_counts
 
-
 _PAIRS = 2**20  # of an image and a class, at a time: 8 MiB in float64
 _FAR = 40  # counts beyond the regressor's quantity that its likelihood may still reach
 
@@ -265,7 +264,7 @@ class GuidedThreshold:
 
 
 def _prior(p: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Returns the counts' distribution [N, size] with every count that the posterior of raw [N] can prefer."""
+    """Returns the distribution of counts [N, size] up to any that the posterior of raw [N] can prefer."""
     size = max(count_limit(p, 1e-300), int(min(max(raw.max(initial=0.0), 0), p.shape[1])) + _FAR)
     return poisson_binomial(p, min(size, p.shape[1] + 1))
 
