@@ -76,7 +76,7 @@ def metric_gain(
             f"expected as many seeds of both methods, at least 1. Received: {len(worse)} and {len(better)}"
         )
     rng = np.random.default_rng(seed)
-    weights = _image_weights(rng, len(truth), resamples)
+    weights = _image_weights(rng, len(truth), resamples, 4 * np.asarray(truth).shape[-1])
     values = _metric_on_draws(truth, [*worse, *better], metric, weights, resamples)
     gains = values[:, len(worse) :] - values[:, : len(worse)]
     return _gain(gains, rng, seeds_vary, level)
@@ -95,9 +95,12 @@ def mean_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> G
     return _gain(np.concatenate(blocks) / gains.shape[1], rng)
 
 
-def _image_weights(rng: np.random.Generator, num_images: int, resamples: int):
-    """Yields [rows, N] float32: how often each draw takes each image. The first row is all images once."""
-    block = max(1, _WEIGHTS_PER_BLOCK // num_images)
+def _image_weights(rng: np.random.Generator, num_images: int, resamples: int, width: int = 1):
+    """Yields [rows, N] float32: how often each draw takes each image. The first row is all images once.
+
+    width: numbers that the caller computes for a draw; of many there are fewer rows at a time.
+    """
+    block = max(1, _WEIGHTS_PER_BLOCK // max(num_images, width))
     for start in range(0, resamples + 1, block):
         weights = np.empty((min(block, resamples + 1 - start), num_images), np.float32)
         for i, row in enumerate(weights, start):
