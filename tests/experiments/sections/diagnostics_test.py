@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
+from msmm.scoring.class_summary import ENDS
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_rows import predict_row
@@ -162,3 +163,16 @@ def test_learning_curves_show_the_training_history(measured):
         training, held_out = [line.get_ydata().tolist() for line in axes.lines[:2]]
         assert training == [epoch["train"]["loss"] for epoch in history]
         assert held_out == [epoch["held-out"]["loss"] for epoch in history]
+
+
+def test_of_many_classes_the_figure_names_the_best_and_the_worst():
+    axes = Drawing().subplots()
+    f1 = np.random.default_rng(0).permutation(900)[None] / 9
+    names = [f"class {i}" for i in range(900)]
+    diagnostics.draw_classes(axes, np.arange(900), f1, names)
+    best, others = sorted(f1[0], reverse=True), axes.lines[0]
+    assert len(others.get_xdata()) == 900 - 2 * ENDS
+    named = [float(line.get_ydata()[0]) for line in axes.lines[1:]]
+    assert named == best[:ENDS] + best[-ENDS:]
+    shown = [line.get_gid().removeprefix("tooltip:").split(":")[0] for line in axes.lines[1:]]
+    assert shown == [names[f1[0].tolist().index(value)] for value in named]
