@@ -186,6 +186,8 @@ def test_true_tags_are_frequent_and_predictable_from_features():
     nine, eleven = features[:, 1] == 20, features[:, 2] == 20  # 1 % of the images are ten
     tags = np.stack([seen, rng.random(1000) < 0.3, nine, eleven, np.zeros(1000, bool)], 1)
     assert find_true_tags(features, tags).tolist() == [True, False, False, True, False]
+    monkeypatch.setattr("msmm.baselines.sr_cnn_rnn._TAGS", 1)
+    assert find_true_tags(features, tags).tolist() == [True, False, False, True, False]
     assert find_true_tags(np.zeros_like(features), tags).tolist() == [False] * 5
 
 
