@@ -64,6 +64,7 @@ def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
         np.testing.assert_allclose(outputs[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
+@pytest.mark.slow
 def test_the_joint_model_annotates_as_its_run(joint_run):
     run = joint_run.with_joint_parts()
     directory = table_rows.save_model(run)
@@ -91,7 +92,8 @@ def test_the_held_out_metric_uses_the_counting_rule_of_the_model(joint_run):
     assert task.evaluation.measure(None, outputs)["I-F1"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("maps_cache_gib", [0.0, pytest.param(8.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
     initial = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])

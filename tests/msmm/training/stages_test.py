@@ -120,7 +120,7 @@ def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("fusion", ["last_map", "pooled"])
+@pytest.mark.parametrize("fusion", ["last_map", pytest.param("pooled", marks=pytest.mark.slow)])
 def test_a_control_of_the_fusion_starts_from_cnn_and_serves_the_later_stages(copied_run, make_run, fusion):
     control = make_run("control", visual_fusion=fusion)
     assert stages.adopt_stages(control, copied_run) == ["finetune", "textual"]
@@ -372,6 +372,7 @@ def test_a_stage_killed_during_removal_is_not_finished(copied_run, monkeypatch):
     assert copied_run.stage_record("textual") is None
 
 
+@pytest.mark.slow
 def test_callbacks_are_used_only_in_the_named_stage(make_run):
     run, epochs = make_run(), []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))

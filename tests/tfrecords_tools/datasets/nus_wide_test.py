@@ -147,6 +147,7 @@ def test_published_mean_labels_and_test_images_match_the_paper_tables():
     assert paper.images["test"] == published.TEST_IMAGES["NUS-WIDE"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GROUNDTRUTH.exists(), reason=f"needs {GROUNDTRUTH.name} beside the project")
 def test_full_nus_wide_ground_truth_has_the_known_label_counts(tmp_path):
     """Reads all 269,648 official rows, with generated image lists and one generated tag."""
