@@ -178,7 +178,7 @@ def test_roc_area_equals_the_share_of_ordered_pairs():
     assert roc_area(scores, np.ones(40, bool)) == roc_area(scores, np.zeros(40, bool)) == 0
 
 
-def test_true_tags_are_frequent_and_predictable_from_features():
+def test_true_tags_are_frequent_and_predictable_from_features(monkeypatch):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1000, 12)).astype(np.float32)
     seen = features[:, 0] + 0.3 * rng.normal(size=1000) > 1
