@@ -20,6 +20,7 @@ from msmm.training.table_rows import predict_probabilities
 
 BINS = 10  # of probability, equally wide
 _COLUMNS = 3  # of learning curves
+_PAIRS = 2**22  # of an image and a class, sorted into bins at a time
 
 
 def diagnostics_section(study: Study) -> Section:
@@ -223,12 +224,15 @@ def reliability_bins(truth: np.ndarray, probabilities: np.ndarray, bins: int = B
 
     truth: bool, probabilities: float in 0 … 1, both [N, C].
     """
-    p = np.asarray(probabilities, np.float64).ravel()
-    index = np.minimum((p * bins).astype(np.int64), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    divisor = np.maximum(1, count)
-    means = np.bincount(index, p, bins) / divisor
-    shares = np.bincount(index, truth.ravel().astype(np.float64), bins) / divisor
+    sums = np.zeros((3, bins))  # pairs, their probabilities, true pairs
+    size = max(1, _PAIRS // probabilities.shape[1])
+    for start in range(0, len(probabilities), size):
+        p = np.asarray(probabilities[start : start + size], np.float64).ravel()
+        true = truth[start : start + size].ravel().astype(np.float64)
+        index = np.minimum((p * bins).astype(np.int64), bins - 1)
+        sums += [np.bincount(index, weights, bins) for weights in (None, p, true)]
+    count, divisor = sums[0], np.maximum(1, sums[0])
+    means, shares = sums[1] / divisor, sums[2] / divisor
     return [Bin(int(n), float(m), float(s)) for n, m, s in zip(count, means, shares, strict=True)]
 
 

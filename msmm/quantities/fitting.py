@@ -68,8 +68,10 @@ class FittedCountingRules:
         """
         rules = {name: _restore_rule(name, dict(values)) for name, values in content["estimators"].items()}
         fitted = cls(rules, content["best"], content["held_out"], content["images"])
+        # One label is expected: with half of thousands of classes some rules would compute for minutes.
+        probabilities = np.full((1, num_classes), 1 / (num_classes + 1), np.float32)
         for name in (BEST, *rules):  # raises if the number of classes differs
-            fitted.apply(np.full((1, num_classes), 0.5, np.float32), np.ones(1, np.float32), name)
+            fitted.apply(probabilities, np.ones(1, np.float32), name)
         return fitted
 
 

@@ -102,7 +102,9 @@ def test_class_names_in_the_figure_do_not_overlap():
     assert not any(a.overlaps(b) for i, a in enumerate(shrunk) for b in shrunk[:i])
 
 
-def test_reliability_bins_equal_a_plain_loop():
+@pytest.mark.parametrize("at_once", [diagnostics._PAIRS, 5 * 7])
+def test_reliability_bins_equal_a_plain_loop(at_once, monkeypatch):
+    monkeypatch.setattr(diagnostics, "_PAIRS", at_once)
     rng = np.random.default_rng(1)
     p = np.concatenate([rng.random(500), [0.0, 1.0, 0.1, 0.3, 0.7]]).reshape(-1, 5).astype(np.float32)
     truth = rng.random(p.shape) < p**2
