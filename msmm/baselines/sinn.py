@@ -157,9 +157,7 @@ class SparselyRelated(keras.layers.Layer):
     def call(self, x):
         columns = ops.transpose(x)
         sums = [
-            ops.segment_sum(
-                ops.take(columns, sources, axis=0) * kernel[:, None], targets, self.num_targets, True
-            )
+            ops.segment_sum(ops.take(columns, sources, axis=0) * kernel[:, None], targets, self.num_targets)
             for kernel, targets, sources in self.signs
         ]
         positive, negative = (ops.relu(ops.transpose(total)) for total in sums)
