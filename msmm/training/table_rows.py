@@ -53,11 +53,10 @@ def predict_row(
     if counting_rule:
         raw = predict_raw_quantity(run, add_counter(row), split)
         held_out = predict_held_out(run, row)
+        probabilities = predict_probabilities(run, row, split)
         if counting_rule == BEST:
-            rule = fit_counting_rules(held_out)
-        else:
-            rule = load_counting_rule(counting_rule).fit(held_out)
-        return apply_rule(rule, predict_probabilities(run, row, split), raw)
+            return fit_counting_rules(held_out).apply(probabilities, raw)
+        return apply_rule(load_counting_rule(counting_rule).fit(held_out), probabilities, raw)
     scores = predict_probabilities(run, row, split)
     if row.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)
