@@ -1,8 +1,8 @@
 """Annotates photographs as msmm.annotate does, in an Apache Beam pipeline: on many machines, or one.
 
-The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl; what was
-skipped is in OUTPUT.skipped-….jsonl, and keywords that were not read in OUTPUT.unread-….jsonl. Photographs
-and model must be under the same paths on every machine.
+The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl. Skipped
+files are listed in OUTPUT.skipped-….jsonl, and keywords that were not read in OUTPUT.unread-….jsonl.
+Photographs and model must be under the same paths on every machine.
 
   python -m msmm.annotate_beam photos --model=runs/scenes/seed0/model --output=annotations
   python -m msmm.annotate_beam photos --model=MODEL --output=annotations \\
@@ -51,14 +51,14 @@ def main(paths: list[str]) -> None:
     command_line.import_tensorflow()
     from msmm.inference import engines
     from msmm.photos import batches
-    from msmm.photos.beam import Settings
+    from msmm.photos.beam import PipelineSettings
     from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
     model.counting_rules(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
     rule = None if _QUANTITY.value == BEST else _QUANTITY.value
-    settings = Settings(
+    settings = PipelineSettings(
         _MODEL.value,
         _ENGINE.value,
         _PRECISION.value,

@@ -12,14 +12,14 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from msmm.inference import engines
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.photos import batches, formats, reading
 from msmm.photos.keywords import Tags
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Settings of a pipeline.
+class PipelineSettings:
+    """Settings of an annotation pipeline.
 
     directory, engine, precision: see `engines.load`. preparation: how photographs are read. counting: what
     decides the labels besides the pixels. annotator: see `batches.name_annotator`.
@@ -33,7 +33,9 @@ class Settings:
     annotator: str
 
 
-def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
+def build_pipeline(
+    pipeline: beam.Pipeline, paths: Sequence[str], settings: PipelineSettings, output: str
+) -> None:
     """Adds the steps that annotate photographs.
 
     The lines of `formats.json_line` go to `output`-….jsonl, in no order, {"path", "cause"} of the skipped to
@@ -67,7 +69,7 @@ def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Sett
 
 
 class _Handler(ModelHandler[tuple[str, reading.Photo], formats.Annotated, Model]):
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: PipelineSettings):
         super().__init__(max_batch_size=batches.BATCH)
         self._settings = settings
 

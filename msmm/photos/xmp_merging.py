@@ -1,6 +1,6 @@
 """Adds keywords to XMP packets without touching anything else.
 
-A packet is never written anew from a tree: expat tells where its elements are, and bytes are cut out
+A packet is never written again from a tree: expat finds its elements, and bytes are cut out
 of it and put into it there. So everything else stays, comments, prefixes and spaces included.
 
 Two properties in a namespace of this project record what was added, as RDF lists, which every XMP tool keeps:
@@ -117,7 +117,7 @@ def _opened(packet: Packet) -> Packet:
 
 
 def _open_tag(data: bytes, element: Element, inner: bytes) -> tuple[int, int, bytes]:
-    """The edit that makes <a>inner</a> of <a/>."""
+    """Returns the edit that makes <a>inner</a> of <a/>."""
     name = _name_of_tag(data, element)
     whole = data[element.start : element.end - 2].rstrip()
     return element.start, element.end, whole + b">" + inner + b"</" + name + b">"
@@ -129,7 +129,7 @@ def _property(name: str, items: Sequence[str]) -> str:
 
 
 def _insert(packet: Packet, subject: Element, new: Sequence[str]) -> list[tuple[int, int, bytes]]:
-    """The edits that put `new` at the end of a list."""
+    """Returns the edits that put `new` at the end of a list."""
     containers = [child for child in subject.children if child.name in CONTAINERS]
     if not containers:
         raise BadPacket("XMP with a dc:subject that is no list")
@@ -148,7 +148,7 @@ def _insert(packet: Packet, subject: Element, new: Sequence[str]) -> list[tuple[
 
 
 def _without_own(packet: Packet) -> list[tuple[int, int, bytes]]:
-    """The edits that take our own properties out, and the descriptions that hold nothing else."""
+    """Returns the edits that take our own properties out, and the descriptions that hold nothing else."""
     edits = []
     for description in packet.rdf.children:
         own = [p for p in description.children if p.name.startswith(f"{OWN} ")]
@@ -160,7 +160,7 @@ def _without_own(packet: Packet) -> list[tuple[int, int, bytes]]:
 
 
 def _cut(packet: Packet, element: Element) -> tuple[int, int, bytes]:
-    """The edit that takes an element out, with the space before it."""
+    """Returns the edit that takes an element out, with the space before it."""
     return element.start - len(_space_before(packet.data, element.start)), element.end, b""
 
 

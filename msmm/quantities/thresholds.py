@@ -24,8 +24,8 @@ def sweep_thresholds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
 
-    A label is chosen where its score is at least the threshold. Between the scores of two true labels the
-    upper end is best, as only false ones lie between, so these are all the thresholds that matter.
+    A label is chosen where its score is at least the threshold. Between the scores of two true labels only
+    false ones lie, so the upper end is best. These are all the thresholds that matter.
 
     most_chosen: leaves out the thresholds that choose more labels of all images; None: none.
     """

@@ -8,7 +8,7 @@ tags    the context of a photograph (`msmm.photos.context`), and its other keywo
         label, or equals a word of one, is never a tag: it would give the answer away. Of a training
         photograph some other keywords are hidden, by a draw from --split_seed and its id: all of them with
         probability --hide_keywords, else each with that probability. A test photograph has no keyword
-        among its tags: it stands for photographs that nobody has tagged.
+        among its tags: it stands for photographs without keywords.
 rows    photographs with a keyword. One without any is not labelled, which makes it no negative example.
 split   by event (`library.events`), --test_share of the photographs to test on
 """
