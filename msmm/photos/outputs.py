@@ -146,8 +146,8 @@ class File:
 class Sidecars:
     """The output of XMP sidecars beside the photographs."""
 
-    def __init__(self, model: str):
-        self._model = model
+    def __init__(self, model: str, hierarchy: str = ""):
+        self._model, self._hierarchy = model, hierarchy
 
     def __enter__(self) -> "Sidecars":
         return self
@@ -159,7 +159,9 @@ class Sidecars:
         return None  # `reading.prepare_photo` looks into the sidecar
 
     def write(self, photo: Annotated) -> None:
-        sidecars.write_labels(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
+        sidecars.write_labels(
+            photo.path, photo.embedded, photo.labels, self._model, normalise_tag, self._hierarchy
+        )
 
 
 class DryRun(Text):
