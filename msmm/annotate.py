@@ -20,8 +20,9 @@ are left out and counted; name a file or folder itself to annotate it all the sa
   xmp    keywords (dc:subject) in the XMP sidecar beside each photograph, with all that it holds already
   html   a gallery with probabilities in the folder --output
 
---hierarchy=PREFIX also writes each keyword as PREFIX|keyword into lr:hierarchicalSubject, so that programs show
-the model's keywords below one parent. --remove takes out of sidecars what a model has added, and nothing else.
+--hierarchy=PREFIX also writes each keyword as PREFIX|keyword into lr:hierarchicalSubject, so that programs
+show the model's keywords below one parent. --remove takes what a model has added out of sidecars, and nothing
+else: keywords that a person had before or has confirmed in a review stay.
 
 What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on; what
 another model or counting rule has done there is reported. --overwrite does all of it anew. Exit status:

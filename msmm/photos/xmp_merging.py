@@ -6,12 +6,10 @@ What was added is recorded in the packet (`xmp_record`).
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Sequence
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 from msmm.photos.xmp import (
-    CONTAINERS,
     DC,
     LR,
     LR_SUBJECT,
@@ -25,6 +23,17 @@ from msmm.photos.xmp import (
     last_level,
     parse,
 )
+from msmm.photos.xmp_edits import (
+    NAMES,
+    Edit,
+    apply_edits,
+    cut_element,
+    format_property,
+    insert_items,
+    open_list,
+    open_tag,
+    space_before,
+)
 from msmm.photos.xmp_record import Record, list_properties, read_record
 
 EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -34,9 +43,7 @@ EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """.encode()
-_NAMES = {SUBJECT: "dc:subject", LR_SUBJECT: "lr:hierarchicalSubject"}
 _NAMESPACES = {SUBJECT: ("dc", DC), LR_SUBJECT: ("lr", LR)}
-Edit = tuple[int, int, bytes]  # the bytes [start, end) are replaced
 
 
 def merge_keywords(
@@ -106,7 +113,7 @@ def apply_change(
     tree = _List(packet, LR_SUBJECT, before.paths, record.paths, same)
     blocks, edits, cut = [], [], []
     for words, first in ((subjects, copied), (tree, [])):
-        name = _NAMES[words.name]
+        name = NAMES[words.name]
         if words.is_removable(record, before.copied):
             cut += words.elements
             record = dataclasses.replace(record, created=tuple(n for n in record.created if n != name))
@@ -115,15 +122,15 @@ def apply_change(
         elif words.new or first:
             words.refuse_attribute()
             prefix, uri = _NAMESPACES[words.name]
-            blocks.append((f"xmlns:{prefix}={quoteattr(uri)}", _property(name, [*first, *words.new])))
+            blocks.append((f"xmlns:{prefix}={quoteattr(uri)}", format_property(name, [*first, *words.new])))
             record = dataclasses.replace(
                 record, created=(*record.created, name), copied=tuple(first) or record.copied
             )
     if own := list_properties(record):
-        content = "".join(_property(name, values) for name, values in own)
+        content = "".join(format_property(name, values) for name, values in own)
         blocks.append(("xmlns:msmm=" + quoteattr(OWN), content))
     edits += _cut_properties(packet, cut)
-    return _edited(packet.data, [*edits, _append(packet, blocks)])
+    return apply_edits(packet.data, [*edits, _append(packet, blocks)])
 
 
 def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str], same) -> Record:
@@ -182,20 +189,20 @@ class _List:
 
     def is_removable(self, record: Record, copied: Sequence[str]) -> bool:
         """Returns whether msmm created the property, and nothing but copies would be left in it."""
-        if not self.elements or self.new or _NAMES[self.name] not in record.created:
+        if not self.elements or self.new or NAMES[self.name] not in record.created:
             return False
         keys = set(map(self._same, copied)) if record.is_blank else set()
         return all(self._same(word) in keys for word in self._left)
 
     def edit(self) -> list[Edit]:
         """Returns the edits that take items out and put new ones in."""
-        edits = [_cut(self._packet, item) for item in self._gone]
-        return edits + (_insert(self._packet, self.elements[0], self.new) if self.new else [])
+        edits = [cut_element(self._packet, item) for item in self._gone]
+        return edits + (insert_items(self._packet, self.elements[0], self.new) if self.new else [])
 
     def refuse_attribute(self) -> None:
         """Raises BadPacket where the property exists as an attribute."""
         if any(self.name in description.attributes for description in self._packet.rdf.children):
-            raise BadPacket(f"XMP with a {_NAMES[self.name]} that is no list")
+            raise BadPacket(f"XMP with a {NAMES[self.name]} that is no list")
 
 
 def _append(packet: Packet, blocks: Sequence[tuple[str, str]]) -> Edit:
@@ -208,7 +215,7 @@ def _append(packet: Packet, blocks: Sequence[tuple[str, str]]) -> Edit:
         for namespace, content in blocks
     )
     # Before the space that ends the list, so that taking it out again leaves that as it was.
-    at = packet.rdf.inner - len(_space_before(packet.data, packet.rdf.inner))
+    at = packet.rdf.inner - len(space_before(packet.data, packet.rdf.inner))
     return at, at, text.encode()
 
 
@@ -220,94 +227,21 @@ def _opened(packet: Packet) -> Packet:
     """
     data = packet.data
     if packet.rdf.empty:
-        return parse(_edited(data, [_open_tag(data, packet.rdf, b"\n")]))
-    for name in _NAMES:
-        edits = _open_list(packet, name)
+        return parse(apply_edits(data, [open_tag(data, packet.rdf, b"\n")]))
+    for name in NAMES:
+        edits = open_list(packet, name)
         if edits:
-            packet = parse(_edited(packet.data, edits))
+            packet = parse(apply_edits(packet.data, edits))
     return packet
 
 
-def _open_list(packet: Packet, name: str) -> list[Edit]:
-    data, edits = packet.data, []
-    for element in packet.properties:
-        if element.name == name and not element.children and not element.text and not element.attributes:
-            bag = f'<rdf:Bag xmlns:rdf="{RDF}"></rdf:Bag>'.encode()
-            opened = (element.inner, element.inner, bag)
-            edits.append(_open_tag(data, element, bag) if element.empty else opened)
-            break
-    local = name.rpartition(" ")[2].encode()
-    for description in packet.rdf.children:
-        if name in description.attributes and not description.attributes[name].strip():
-            tag = data[description.start : data.index(b">", description.start)]
-            found = re.findall(rb"\s+[\w.-]+:" + local + rb"\s*=\s*(?:\"\s*\"|'\s*')", tag)
-            if len(found) == 1:
-                at = description.start + tag.index(found[0])
-                edits.append((at, at + len(found[0]), b""))
-    return edits
-
-
 def _cut_properties(packet: Packet, properties: Sequence[Element]) -> list[Edit]:
-    """The edits that take our own and given properties out, and the descriptions that hold nothing else."""
+    """Returns the edits that take out our own and given properties, and descriptions of nothing else."""
     edits = []
     for description in packet.rdf.children:
         cut = [p for p in description.children if p.name.startswith(f"{OWN} ") or p in properties]
-        if cut and len(cut) == len(description.children) and not description.attributes.keys() - {
-            f"{RDF} about"
-        }:  # fmt: skip
+        only_about = description.attributes.keys() <= {f"{RDF} about"}
+        if cut and len(cut) == len(description.children) and only_about:
             cut = [description]
-        edits += [_cut(packet, element) for element in cut]
+        edits += [cut_element(packet, element) for element in cut]
     return edits
-
-
-def _open_tag(data: bytes, element: Element, inner: bytes) -> tuple[int, int, bytes]:
-    """The edit that makes <a>inner</a> of <a/>."""
-    name = _name_of_tag(data, element)
-    whole = data[element.start : element.end - 2].rstrip()
-    return element.start, element.end, whole + b">" + inner + b"</" + name + b">"
-
-
-def _property(name: str, items: Sequence[str]) -> str:
-    lines = "".join(f"     <rdf:li>{escape(item)}</rdf:li>\n" for item in items)
-    return f"   <{name}>\n    <rdf:Bag>\n{lines}    </rdf:Bag>\n   </{name}>\n"
-
-
-def _insert(packet: Packet, subject: Element, new: Sequence[str]) -> list[tuple[int, int, bytes]]:
-    """The edits that put `new` at the end of a list."""
-    containers = [child for child in subject.children if child.name in CONTAINERS]
-    if not containers:
-        raise BadPacket(f"XMP with a {_NAMES[subject.name]} that is no list")
-    container = containers[0]
-    name = _name_of_tag(packet.data, container)
-    prefix = name[: name.index(b":") + 1] if b":" in name else b""
-    items = [b"<%sli>%s</%sli>" % (prefix, escape(word).encode(), prefix) for word in new]
-    if container.empty:
-        whole = packet.data[container.start : container.end - 2].rstrip()
-        return [(container.start, container.end, whole + b">" + b"".join(items) + b"</" + name + b">")]
-    at, space = container.inner, b""
-    if container.children:
-        at = container.children[-1].end
-        space = _space_before(packet.data, container.children[-1].start)
-    return [(at, at, b"".join(space + item for item in items))]
-
-
-def _cut(packet: Packet, element: Element) -> tuple[int, int, bytes]:
-    """The edit that takes an element out, with the space before it."""
-    return element.start - len(_space_before(packet.data, element.start)), element.end, b""
-
-
-def _space_before(data: bytes, at: int) -> bytes:
-    before = data[max(0, at - 200) : at]
-    return before[len(before.rstrip(b" \t\r\n")) :]
-
-
-def _name_of_tag(data: bytes, element: Element) -> bytes:
-    return re.split(rb"[\s/>]", data[element.start + 1 : element.end], maxsplit=1)[0]
-
-
-def _edited(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    pieces, done = [], 0
-    for start, end, instead in sorted(edits):
-        pieces += [data[done:start], instead]
-        done = end
-    return b"".join([*pieces, data[done:]])

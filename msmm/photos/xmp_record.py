@@ -49,14 +49,13 @@ class Record:
     def from_json(cls, content: Mapping[str, Any]) -> "Record":
         """Returns the record that `to_json` wrote."""
         values = {name: content[name] for name in _FIELDS if name in content}
-        return cls(**{name: v if name == "model" else tuple(v) for name, v in values.items()})
+        return cls(**{name: v if name == "model" else tuple(v) for name, v in values.items()})  # type: ignore
 
 
 def read_record(packet: xmp.Packet) -> Record:
     """Returns the record in a packet, blank where it has none."""
-    lists = {name: tuple(packet.texts(f"{xmp.OWN} {name}")) for name in _FIELDS}
-    model = " ".join(lists.pop("model"))
-    return Record(model=model, **lists)
+    lists = {name: packet.texts(f"{xmp.OWN} {name}") for name in _FIELDS}
+    return Record.from_json(lists | {"model": " ".join(lists["model"])})
 
 
 def list_properties(record: Record) -> list[tuple[str, Sequence[str]]]:
