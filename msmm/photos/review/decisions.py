@@ -13,7 +13,7 @@ one photograph, so that the last line of a photograph counts:
     kept      keywords that the photograph had before, and that the person left as they are
     rejected  keywords that the photograph does not show: proposals struck, and own keywords struck
     model     the model whose proposals were reviewed
-    before    what msmm had in the sidecar before the action, see `msmm.photos.xmp_record`; an undo restores it
+    before    what msmm had in the sidecar before the action (`msmm.photos.xmp_record`); an undo restores it
 """
 
 import contextlib

@@ -2,8 +2,8 @@
 widgets have no keys, grids or bounded downloads of a folder's files.
 
 Every request names the host under which this server listens (against DNS rebinding) and the token of its
-address (against other pages and other users of the machine). Photographs are named by their number, so that no
-path can be asked for.
+address (against other pages and other users of the machine). Photographs are named by their number, so that
+no path can be asked for.
 """
 
 import hmac
@@ -194,7 +194,7 @@ def _read_grid(session: Session, query: dict[str, str]) -> dict[str, Any]:
 def _decide(session: Session, content: dict[str, Any]) -> dict[str, Any]:
     index = _index(session, content["index"])
     warnings = session.decide(index, _words(content["keywords"]), _words(content["rejected"]))
-    return {"warnings": warnings, "progress": views.show_progress(session)}
+    return {"warnings": warnings, "next": session.find_start(), "progress": views.show_progress(session)}
 
 
 def _decide_label(session: Session, content: dict[str, Any]) -> dict[str, Any]:

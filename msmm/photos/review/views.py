@@ -63,7 +63,7 @@ def show_photo(session: Session, index: int) -> dict[str, Any]:
         for word in words:
             key = normalise_tag(word)
             chance = float(chances[key]) if key in chances else None
-            entry = {"label": escape_unprintable(word), "probability": chance, "source": source}
+            entry = {"label": word, "probability": chance, "source": source}
             listed.setdefault(key, entry | {"on": key not in off})
 
     put(own, "own")
@@ -134,7 +134,8 @@ def show_grid(session: Session, label: str, order: str, shown: str, start: int, 
             chance = float(proposal.probabilities[column]) if column is not None else None
             items.append((index, chance, proposed, state))
     if order != "folder" and column is not None:
-        items.sort(key=lambda item: abs(item[1] - 0.5) if order == "unsure" else -item[1])
+        chances = session.proposer.probabilities[:, column].astype(np.float32)
+        items.sort(key=lambda item: abs(chances[item[0]] - 0.5) if order == "unsure" else -chances[item[0]])
     page = [
         {
             "index": index,
