@@ -81,7 +81,7 @@ def _review(folder: str) -> None:
                 served = server.ReviewServer(review, _PORT.value)
             except OSError as error:
                 raise UserError(f"cannot listen on 127.0.0.1:{_PORT.value}: choose another --port") from error
-            review.proposer.start()
+            review.start()
             if review.left_out:
                 print(review.left_out, file=sys.stderr)
             print(f"{served.address} (Ctrl+C ends it)", flush=True)

@@ -48,7 +48,6 @@ class Proposer:
     Args:
       model: a loaded model.
       paths: the photographs.
-      order: the indices of `paths`, in the order in which they are computed.
       num_workers: processes that decode, by default one a core.
 
     Attributes:
@@ -57,18 +56,18 @@ class Proposer:
       failure: why no more are computed, or "".
     """
 
-    def __init__(
-        self, model: Model, paths: Sequence[str], order: Sequence[int], num_workers: int | None = None
-    ):
-        self._model, self._paths, self._order, self._num_workers = model, paths, order, num_workers
+    def __init__(self, model: Model, paths: Sequence[str], num_workers: int | None = None):
+        self._model, self._paths, self._num_workers = model, paths, num_workers
+        self._order: Sequence[int] = ()
         self.proposals: list[Proposal | None] = [None] * len(paths)
         self.probabilities = np.zeros((len(paths), len(model.labels)), np.float16)
         self.failure = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proposals", daemon=True)
 
-    def start(self) -> None:
-        """Starts computing."""
+    def start(self, order: Sequence[int]) -> None:
+        """Starts computing. order: the indices of the paths, in the order in which they are computed."""
+        self._order = order
         self._thread.start()
 
     def stop(self) -> None:

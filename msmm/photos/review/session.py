@@ -58,15 +58,19 @@ class Session:
         self._indices = {name: index for index, name in enumerate(self.names)}
         self._model_name = batches.name_annotator(model)
         self._lock = threading.Lock()  # one action at a time
+        self.proposer = Proposer(model, self.paths, num_workers)
         self._log = DecisionLog(self.folder, self._model_name)
         try:
             self._finish_last_action()
         except BaseException:
             self._log.close()
             raise
-        first = self.find_start()
-        order = sorted(range(len(found)), key=lambda i: (self.decision(i).complete, (i - first) % len(found)))
-        self.proposer = Proposer(model, self.paths, order, num_workers)
+
+    def start(self) -> None:
+        """Starts computing proposals: of what is not reviewed yet first, from the first photograph on."""
+        first, count = self.find_start(), len(self.paths)
+        order = sorted(range(count), key=lambda i: (self.decision(i).complete, (i - first) % count))
+        self.proposer.start(order)
 
     def _is_inside(self, path: str) -> bool:
         """Returns whether a file is in the folder, and not only a link to another place."""
@@ -96,7 +100,12 @@ class Session:
         """Returns the photograph to begin with: the first from the last action on that is not reviewed."""
         last, count = self._indices.get(self._log.last_photo, 0), len(self.paths)
         rounds = ((last + step) % count for step in range(count))
-        return next((index for index in rounds if not self.decision(index).complete), last)
+        return next((index for index in rounds if self._is_open(index)), last)
+
+    def _is_open(self, index: int) -> bool:
+        """Returns whether a photograph waits for its review, as far as is known."""
+        proposal = self.proposer.proposals[index]
+        return not self.decision(index).complete and not (proposal and proposal.cause)
 
     def proposal(self, index: int) -> Proposal:
         """Returns the proposal of a photograph. Raises Refused where there is none."""
@@ -207,8 +216,7 @@ class Session:
         """Returns the keywords in the photograph itself, with which a new list in its sidecar begins."""
         if not decision.accepted:
             return ()  # no list is needed
-        proposer = getattr(self, "proposer", None)
-        proposal = proposer.proposals[self._indices[name]] if proposer and name in self._indices else None
+        proposal = self.proposer.proposals[self._indices[name]] if name in self._indices else None
         return proposal.embedded if proposal else _read_embedded(os.path.join(self.folder, name))
 
     def _change(self, decision: Decision) -> Callable[[Record], Record]:
