@@ -74,7 +74,7 @@ export function finish(answer, text) {
 }
 
 function keywords() {
-  return walk.photo.keywords.concat(walk.photo.added || []);
+  return walk.photo === null ? [] : walk.photo.keywords.concat(walk.photo.added || []);
 }
 
 function toggle(entry) {
@@ -166,13 +166,17 @@ function addKeyword(text, probability = null) {
 export async function show(index) {
   clearTimeout(walk.waiting);
   const asked = ++walk.asked;
+  const isNew = walk.index !== index || !$("picture").getAttribute("src");
+  if (isNew) {
+    // At once, so that several presses of a key count; nothing can be decided meanwhile.
+    Object.assign(walk, { index, photo: null });
+    $("accept").disabled = true;
+    $("picture").src = address(index, "large");
+  }
   const photo = drafts.get(index) || (await attempt(() => request(`api/photo?index=${index}`)));
   if (!photo || asked !== walk.asked) return; // another one was asked for meanwhile
-  if (walk.index !== index || !$("picture").getAttribute("src")) {
-    $("picture").src = address(index, "large");
-    $("picture").alt = photo.name;
-  }
-  Object.assign(walk, { index, photo });
+  walk.photo = photo;
+  $("picture").alt = photo.name;
   render();
   if (!photo.ready) {
     walk.waiting = setTimeout(() => show(index), 400);

@@ -95,7 +95,8 @@ def test_actions_of_other_pages_are_refused(client, folder):
 @pytest.mark.parametrize(
     "content",
     [
-        b"no JSON", [], {}, {"index": 99, "keywords": [], "rejected": []}, {"index": -1, "keywords": [], "rejected": []},
+        b"no JSON", [], {}, {"index": 99, "keywords": [], "rejected": []},
+        {"index": -1, "keywords": [], "rejected": []},
         {"index": 0, "keywords": "x", "rejected": []}, {"index": 0, "keywords": [1], "rejected": []},
         {"index": "zero", "keywords": [], "rejected": []}, {"index": None, "keywords": [], "rejected": []},
     ],
