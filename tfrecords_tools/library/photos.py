@@ -29,6 +29,8 @@ class LibraryPhoto:
         machine: the number of keywords that msmm wrote, which are in neither leaves nor upper.
         cause: why the image cannot be used, or None.
         problems: causes why some keywords were not read.
+        accepted, rejected: the keywords that a person accepted and rejected in a review (`library.reviews`).
+        complete: whether it was reviewed as a whole, so that it has no other keywords.
     """
 
     leaves: tuple[str, ...] = ()
@@ -39,6 +41,9 @@ class LibraryPhoto:
     machine: int = 0
     cause: str | None = None
     problems: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    complete: bool = False
 
 
 def read_library_photo(path: str, root: str) -> LibraryPhoto:

@@ -47,6 +47,8 @@ class Row:
         labels, tags, groups: names. Those outside of the vocabularies are left out; labels and tags are
             counted.
         cause: why the row is left out, if the data set knows that already.
+        complete: whether a person has said that the image has no other label, so that it stays in the data
+            set even if it has none: a negative example of all labels.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Row:
     tags: tuple[str, ...]
     cause: str | None = None
     groups: tuple[str, ...] = ()
+    complete: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

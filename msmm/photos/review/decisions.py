@@ -75,10 +75,17 @@ def read_decisions(path) -> dict[str, Decision]:
     Raises:
       UserError: a line is damaged or of a later version.
     """
-    decisions: dict[str, Decision] = {}
-    for row, _ in _read_rows(pathlib.Path(path)):
-        decisions[row["photo"]] = _decision_of(row)
-    return {photo: decision for photo, decision in decisions.items() if decision != Decision()}
+    dated = read_dated_decisions(path)
+    return {photo: decision for photo, (_, decision) in dated.items() if decision != Decision()}
+
+
+def read_dated_decisions(path) -> dict[str, tuple[str, Decision]]:
+    """Returns the time (ISO 8601) and the decision of each photograph, blank where it was undone.
+
+    Raises the same as `read_decisions`.
+    """
+    rows = _read_rows(pathlib.Path(path))
+    return {row["photo"]: (row["time"], _decision_of(row)) for row, _ in rows}
 
 
 def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -98,7 +105,7 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         if row["format"] > FORMAT:
             raise UserError(f"{place} is of a later version of msmm: install that one")
         lists = [row[name] for name in _LISTS]
-        texts = [row["photo"], *(word for words in lists for word in words)]
+        texts = [row["photo"], row["time"], *(word for words in lists for word in words)]
         if not all(isinstance(text, str) for text in texts) or not isinstance(row["complete"], bool):
             raise ValueError
         row["action"] = int(row["action"])
