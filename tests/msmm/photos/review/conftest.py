@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import socket
 import time
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from msmm.photos.review.session import Session
 from tests.msmm.conftest import bright_above, picture
 from tests.msmm.photos.metadata_test import bag, packet
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def wait_for_proposals(session) -> None:
