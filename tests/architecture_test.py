@@ -35,6 +35,7 @@ COMMANDS = {
         "joint",
         "quantity",
         "results_pages",
+        "review_curve",
         "sweep",
         "package_trunk",
         "starter_model",

@@ -94,7 +94,7 @@ def apply_change(
       keywords: the photograph's own; a dc:subject that did not exist begins with them, because programs read
         the dc:subject of a sidecar instead of the photograph's.
       change: returns the wanted record, given the one in the packet. Keywords in `added` and `confirmed` that
-        are the photographer's already are not recorded; `copied` and `created` are set here.
+        are the photographer's already are not recorded; `copied`, `beside` and `created` are set here.
       same: a function of a keyword; two are the same where it returns the same for them.
 
     Raises:
@@ -110,7 +110,7 @@ def apply_change(
     subjects = _List(
         packet, SUBJECT, (*before.added, *before.confirmed), (*record.confirmed, *record.added), same
     )
-    tree = _List(packet, LR_SUBJECT, before.paths, record.paths, same)
+    tree = _List(packet, LR_SUBJECT, (*before.paths, *before.beside), (*record.beside, *record.paths), same)
     blocks, edits, cut = [], [], []
     for words, first in ((subjects, copied), (tree, [])):
         name = NAMES[words.name]
@@ -144,13 +144,20 @@ def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str
     confirmed = _distinct(wanted.confirmed, theirs, same)
     added = _distinct(wanted.added, theirs | set(map(same, confirmed)), same)
     left_out = {same(word) for word in wanted.added} - set(map(same, added))
-    foreign = {same(item.text) for item in packet.items(LR_SUBJECT)} - set(map(same, before.paths))
+    foreign = {same(item.text) for item in packet.items(LR_SUBJECT)}
+    foreign -= set(map(same, (*before.paths, *before.beside)))
     paths = _distinct(wanted.paths, foreign, same)
+    paths = [path for path in paths if same(path.rpartition("|")[2]) not in left_out]
+    has_tree = any(p.name == LR_SUBJECT for p in packet.properties)
+    beside = (
+        [*own_words, *confirmed] if paths and (not has_tree or NAMES[LR_SUBJECT] in before.created) else []
+    )
     return dataclasses.replace(
         wanted,
         added=tuple(added),
         confirmed=tuple(confirmed),
-        paths=tuple(path for path in paths if same(path.rpartition("|")[2]) not in left_out),
+        paths=tuple(paths),
+        beside=tuple(_distinct(beside, foreign, same)),
         copied=before.copied,
         created=before.created,
     )

@@ -8,6 +8,8 @@ Its properties are RDF lists in a namespace of this project, which every XMP too
     msmm:confirmed  keywords in dc:subject that a person accepted or added in a review; they are the person's
     msmm:rejected   keywords that a person rejected in a review; `annotate` never adds them again
     msmm:copied     the photograph's own keywords, with which a new dc:subject began
+    msmm:beside     entries of a new lr:hierarchicalSubject for the person's keywords, because darktable reads
+                    that list in place of dc:subject
     msmm:created    properties that did not exist before: dc:subject, lr:hierarchicalSubject
 """
 
@@ -17,7 +19,7 @@ from typing import Any
 
 from msmm.photos import xmp
 
-_FIELDS = ("added", "model", "paths", "confirmed", "rejected", "copied", "created")
+_FIELDS = ("added", "model", "paths", "confirmed", "rejected", "copied", "beside", "created")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Record:
     confirmed: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     created: tuple[str, ...] = ()
 
     @property
