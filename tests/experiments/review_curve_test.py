@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from tests.conftest import TINY
 from tests.msmm.core.command_line_test import refused, run
 
 

@@ -11,8 +11,9 @@ import http.server
 import json
 import pathlib
 import secrets
+import traceback
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msmm.core import images
@@ -39,6 +40,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class BadRequest(Exception):
+    """Raised for a request that the page does not send."""
 
 
 class ReviewServer(http.server.ThreadingHTTPServer):
@@ -128,20 +133,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = action()
         except Refused as error:
             self._refuse(409, str(error))
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+        except BadRequest:
             self._refuse(400, "a request that this server does not understand")
         except OSError as error:
             self._refuse(507, f"not saved: {error.strerror or error}")
+        except Exception as error:
+            traceback.print_exc()  # on the terminal; the page must not wait for ever
+            self._refuse(500, f"{type(error).__name__}: {error}")
         else:
             self._send(200, json.dumps(content).encode("ascii"), "application/json")
 
     def _send_photo(self, query: dict[str, str]) -> None:
         try:
-            path = self.server.session.paths[_index(self.server.session, query["index"])]
-            jpeg = self.server.thumbnails.make(path, query["size"] if query["size"] in SIZES else "small")
+            path = self.server.session.paths[_index(self.server.session, query)]
+            jpeg = self.server.thumbnails.make(path, _choice(query, "size", SIZES))
         except images.BrokenImage as error:
             self._refuse(404, str(error))
-        except (KeyError, ValueError):
+        except BadRequest:
             self._refuse(404, "there is no such photograph")
         else:
             self._send(200, jpeg, "image/jpeg", "private, max-age=600")
@@ -173,40 +181,66 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Keeps requests off the terminal."""
 
 
-def _index(session: Session, number: str | int) -> int:
-    index = int(number)
+def _field(content: Any, name: str, kind: type) -> Any:
+    """Returns a field of a request. Raises BadRequest where it is missing or of another type."""
+    value = content.get(name) if isinstance(content, dict) else None
+    if type(value) is not kind:
+        raise BadRequest
+    return value
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise BadRequest
+    return int(text)
+
+
+def _choice(query: dict[str, str], name: str, choices: Iterable[str]) -> str:
+    value = _field(query, name, str)
+    if value not in choices:
+        raise BadRequest
+    return value
+
+
+def _words(content: Any, name: str, kind: type = str) -> list:
+    values = _field(content, name, list)
+    if not all(type(value) is kind for value in values):
+        raise BadRequest
+    return values
+
+
+def _check_index(session: Session, index: int) -> int:
     if not 0 <= index < len(session.paths):
-        raise ValueError
+        raise BadRequest
     return index
 
 
-def _words(content: Any) -> list[str]:
-    if not isinstance(content, list) or not all(isinstance(word, str) for word in content):
-        raise ValueError
-    return content
+def _index(session: Session, query: dict[str, str]) -> int:
+    return _check_index(session, _number(_field(query, "index", str)))
 
 
 def _read_grid(session: Session, query: dict[str, str]) -> dict[str, Any]:
-    start, count = max(0, int(query["start"])), min(MAX_PAGE, max(1, int(query["count"])))
-    return views.show_grid(session, query["label"], query["order"], query["shown"], start, count)
+    order, shown = _choice(query, "order", views.ORDERS), _choice(query, "shown", views.SHOWN)
+    start, count = (_number(_field(query, name, str)) for name in ("start", "count"))
+    return views.show_grid(session, _field(query, "label", str), order, shown, start, min(count, MAX_PAGE))
 
 
-def _decide(session: Session, content: dict[str, Any]) -> dict[str, Any]:
-    index = _index(session, content["index"])
-    warnings = session.decide(index, _words(content["keywords"]), _words(content["rejected"]))
+def _decide(session: Session, content: Any) -> dict[str, Any]:
+    index = _check_index(session, _field(content, "index", int))
+    warnings = session.decide(index, _words(content, "keywords"), _words(content, "rejected"))
     return {"warnings": warnings, "next": session.find_start(), "progress": views.show_progress(session)}
 
 
-def _decide_label(session: Session, content: dict[str, Any]) -> dict[str, Any]:
-    indices = [_index(session, number) for number in content["indices"]]
-    label, accept = content["label"], content["accept"]
-    if not isinstance(label, str) or not label.strip() or not isinstance(accept, bool):
-        raise ValueError
+def _decide_label(session: Session, content: Any) -> dict[str, Any]:
+    indices = [_check_index(session, number) for number in _words(content, "indices", int)]
+    label, accept = _field(content, "label", str), _field(content, "accept", bool)
+    if not label.strip():
+        raise BadRequest
     warnings = session.decide_label(label, accept, indices)
     return {"warnings": warnings, "progress": views.show_progress(session)}
 
 
-def _undo(session: Session, content: dict[str, Any]) -> dict[str, Any]:
+def _undo(session: Session, content: Any) -> dict[str, Any]:
     index, warnings = session.undo()
     return {"index": index, "warnings": warnings, "progress": views.show_progress(session)}
 
@@ -214,12 +248,12 @@ def _undo(session: Session, content: dict[str, Any]) -> dict[str, Any]:
 _READ: dict[str, Callable[[Session, dict[str, str]], Any]] = {
     "/api/folder": lambda session, query: views.show_folder(session),
     "/api/progress": lambda session, query: views.show_progress(session),
-    "/api/photo": lambda session, query: views.show_photo(session, _index(session, query["index"])),
-    "/api/order": lambda session, query: views.order_photos(session, query["order"]),
+    "/api/photo": lambda session, query: views.show_photo(session, _index(session, query)),
+    "/api/order": lambda session, query: views.order_photos(session, _choice(query, "order", views.ORDERS)),
     "/api/labels": lambda session, query: views.list_labels(session),
     "/api/grid": _read_grid,
 }
-_WRITE: dict[str, Callable[[Session, dict[str, Any]], Any]] = {
+_WRITE: dict[str, Callable[[Session, Any], Any]] = {
     "/api/decide": _decide,
     "/api/label": _decide_label,
     "/api/undo": _undo,

@@ -5,6 +5,7 @@ kill between the two, the next session writes the sidecars of the last action.
 """
 
 import dataclasses
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,10 @@ from msmm.photos.xmp_record import Record
 
 MAX_KEYWORDS = 500  # of a photograph
 MAX_KEYWORD = 200  # characters
+
+
+# Two keywords are the same if this is; a grid asks it of every keyword in the folder.
+key_of = functools.lru_cache(maxsize=1 << 16)(normalise_tag)
 
 
 class Refused(Exception):
@@ -118,8 +123,8 @@ class Session:
 
     def own_keywords(self, index: int) -> list[str]:
         """Returns the keywords that a photograph has besides those of msmm and of its review."""
-        accepted = set(map(normalise_tag, self.decision(index).accepted))
-        return [word for word in self.proposal(index).own if normalise_tag(word) not in accepted]
+        accepted = set(map(key_of, self.decision(index).accepted))
+        return [word for word in self.proposal(index).own if key_of(word) not in accepted]
 
     def decide(self, index: int, keywords: Sequence[str], rejected: Sequence[str]) -> list[str]:
         """Completes the review of a photograph: it has these keywords and no other.
@@ -138,7 +143,7 @@ class Session:
         with self._lock:
             own = self.own_keywords(index)
             struck = _distinct(rejected, _keys(keywords))
-            kept = [word for word in own if normalise_tag(word) not in _keys(struck)]
+            kept = [word for word in own if key_of(word) not in _keys(struck)]
             accepted = _distinct(keywords, _keys(own) | _keys(struck))
             return self._act([(index, Decision(True, tuple(accepted), tuple(kept), tuple(struck)))])
 
@@ -154,14 +159,14 @@ class Session:
 
     def _with_label(self, index: int, label: str, accept: bool) -> Decision:
         before, own = self.decision(index), self.own_keywords(index)
-        key = normalise_tag(label)
-        accepted = [word for word in before.accepted if normalise_tag(word) != key]
-        rejected = [word for word in before.rejected if normalise_tag(word) != key]
-        kept = [word for word in before.kept if normalise_tag(word) != key]
+        key = key_of(label)
+        accepted = [word for word in before.accepted if key_of(word) != key]
+        rejected = [word for word in before.rejected if key_of(word) != key]
+        kept = [word for word in before.kept if key_of(word) != key]
         if not accept:
             rejected += _distinct([label], set())
         elif key in _keys(own):
-            kept += [word for word in own if normalise_tag(word) == key]
+            kept += [word for word in own if key_of(word) == key]
         else:
             accepted += _distinct([label], set())
         return Decision(before.complete, tuple(accepted), tuple(kept), tuple(rejected))
@@ -207,7 +212,7 @@ class Session:
             before = Record.from_json(row["before"])
             change = (lambda record, before=before: before) if "undoes" in row else self._change(decision)
             try:
-                sidecars.change_record(path, self._embedded(row["photo"], decision), change, normalise_tag)
+                sidecars.change_record(path, self._embedded(row["photo"], decision), change, key_of)
             except sidecars.CannotWrite as error:
                 warnings.append(f"{row['photo']}: kept in the review, but {error}")
         return warnings
@@ -225,16 +230,16 @@ class Session:
 
         def change(record: Record) -> Record:
             stays = accepted if decision.complete else accepted | (_keys(record.confirmed) - rejected)
-            confirmed = [word for word in record.confirmed if normalise_tag(word) in stays]
+            confirmed = [word for word in record.confirmed if key_of(word) in stays]
             if decision.complete:
                 added: list[str] = []
             else:
-                added = [w for w in record.added if normalise_tag(w) not in rejected | accepted]
-            left = {normalise_tag(word.replace("|", " ")) for word in added}
+                added = [w for w in record.added if key_of(w) not in rejected | accepted]
+            left = {key_of(word.replace("|", " ")) for word in added}
             return dataclasses.replace(
                 record,
                 added=tuple(added),
-                paths=tuple(p for p in record.paths if normalise_tag(p.rpartition("|")[2]) in left),
+                paths=tuple(p for p in record.paths if key_of(p.rpartition("|")[2]) in left),
                 confirmed=(*confirmed, *_distinct(decision.accepted, _keys(confirmed))),
                 rejected=decision.rejected,
                 model=(record.model or self._model_name) if decision.complete else record.model,
@@ -252,7 +257,7 @@ def _read_embedded(path: str) -> tuple[str, ...]:
 
 
 def _keys(words: Iterable[str]) -> set[str]:
-    return set(map(normalise_tag, words))
+    return set(map(key_of, words))
 
 
 def _distinct(words: Iterable[str], excluded: set[str]) -> list[str]:
@@ -262,7 +267,7 @@ def _distinct(words: Iterable[str], excluded: set[str]) -> list[str]:
         name = normalise_label(clean(word))
         if len(name) > MAX_KEYWORD:
             raise Refused(f"expected keywords of at most {MAX_KEYWORD} characters")
-        if (key := normalise_tag(name)) and key not in excluded:
+        if (key := key_of(name)) and key not in excluded:
             kept.setdefault(key, name)
     if len(kept) > MAX_KEYWORDS:
         raise Refused(f"expected at most {MAX_KEYWORDS} keywords of a photograph")

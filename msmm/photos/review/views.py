@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from msmm.core.text import normalise_tag
 from msmm.photos.formats import escape_unprintable
-from msmm.photos.review.session import Refused, Session
+from msmm.photos.review.session import Session, key_of
 from msmm.scoring.uncertainty import order_by_uncertainty
 
 MORE = 8  # further labels to choose from
@@ -54,32 +53,32 @@ def show_photo(session: Session, index: int) -> dict[str, Any]:
     shown["ready"], shown["complete"] = proposal is not None, decision.complete
     if proposal is None or proposal.cause:
         return shown | {"cause": proposal.cause if proposal else "", "keywords": [], "more": []}
-    chances = dict(zip(map(normalise_tag, session.model.labels), proposal.probabilities, strict=True))
-    own, off = session.own_keywords(index), set(map(normalise_tag, decision.rejected))
-    proposed = {normalise_tag(label) for label in proposal.labels}
+    chances = dict(zip(map(key_of, session.model.labels), proposal.probabilities, strict=True))
+    own, off = session.own_keywords(index), set(map(key_of, decision.rejected))
+    proposed = {key_of(label) for label in proposal.labels}
     listed: dict[str, dict[str, Any]] = {}
 
     def put(words: Sequence[str], source: str) -> None:
         for word in words:
-            key = normalise_tag(word)
+            key = key_of(word)
             chance = float(chances[key]) if key in chances else None
             entry = {"label": word, "probability": chance, "source": source}
             listed.setdefault(key, entry | {"on": key not in off})
 
     put(own, "own")
     for word in (*decision.accepted, *proposal.confirmed):
-        put([word], "proposed" if normalise_tag(word) in proposed else "added")
+        put([word], "proposed" if key_of(word) in proposed else "added")
     if not decision.complete:
         put(proposal.labels, "proposed")
         put(proposal.machine, "annotated")
     put(decision.rejected, "proposed")
     order = np.argsort(-proposal.probabilities.astype(np.float32), kind="stable")
     labels = [session.model.labels[i] for i in order if proposal.probabilities[i] >= LEAST]
-    more = [label for label in labels if normalise_tag(label) not in listed][:MORE]
+    more = [label for label in labels if key_of(label) not in listed][:MORE]
     return shown | {
         "cause": "",
         "keywords": list(listed.values()),
-        "more": [{"label": label, "probability": float(chances[normalise_tag(label)])} for label in more],
+        "more": [{"label": label, "probability": float(chances[key_of(label)])} for label in more],
         "problems": list(proposal.problems),
     }
 
@@ -120,16 +119,14 @@ def show_grid(session: Session, label: str, order: str, shown: str, start: int, 
       start: the first photograph of the page.
       count: the photographs of a page.
     """
-    if order not in ORDERS or shown not in SHOWN:
-        raise Refused(f"expected an order of {', '.join(ORDERS)} and a choice of {', '.join(SHOWN)}")
-    key = normalise_tag(label)
-    column = {normalise_tag(name): i for i, name in enumerate(session.model.labels)}.get(key)
+    key = key_of(label)
+    column = {key_of(name): i for i, name in enumerate(session.model.labels)}.get(key)
     items = []
     for index, proposal in enumerate(session.proposer.proposals):
         if proposal is None or proposal.cause:
             continue
         state = _find_state(session, index, key)
-        proposed = state is None and key in map(normalise_tag, proposal.labels)
+        proposed = state is None and key in map(key_of, proposal.labels)
         if {"proposed": proposed, "undecided": state is None, "accepted": state is True}[shown]:
             chance = float(proposal.probabilities[column]) if column is not None else None
             items.append((index, chance, proposed, state))
@@ -152,8 +149,8 @@ def show_grid(session: Session, label: str, order: str, shown: str, start: int, 
 def _find_state(session: Session, index: int, key: str) -> bool | None:
     """Returns whether a photograph has a keyword by a person's word: True, False, or None if undecided."""
     decision = session.decision(index)
-    if key in map(normalise_tag, decision.rejected):
+    if key in map(key_of, decision.rejected):
         return False
-    if key in map(normalise_tag, (*decision.accepted, *session.own_keywords(index))):
+    if key in map(key_of, (*decision.accepted, *session.own_keywords(index))):
         return True
     return False if decision.complete else None

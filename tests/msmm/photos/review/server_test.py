@@ -98,7 +98,8 @@ def test_actions_of_other_pages_are_refused(client, folder):
         b"no JSON", [], {}, {"index": 99, "keywords": [], "rejected": []},
         {"index": -1, "keywords": [], "rejected": []},
         {"index": 0, "keywords": "x", "rejected": []}, {"index": 0, "keywords": [1], "rejected": []},
-        {"index": "zero", "keywords": [], "rejected": []}, {"index": None, "keywords": [], "rejected": []},
+        {"index": "zero", "keywords": [], "rejected": []},
+        {"index": True, "keywords": [], "rejected": []}, {"index": None, "keywords": [], "rejected": []},
     ],
 )  # fmt: skip
 def test_malformed_actions_are_refused_and_change_nothing(client, folder, content):
@@ -149,7 +150,7 @@ def test_a_review_by_the_api(client, folder):
     assert (folder / "a/red.jpg.xmp").exists()
     grid = client.get("/api/grid?label=red&order=surest&shown=proposed&start=0&count=1")[1]
     assert grid["total"] == 2 and len(grid["items"]) == 1
-    assert client.get("/api/grid?label=red&order=best&shown=proposed&start=0&count=1")[0] == 409
+    assert client.get("/api/grid?label=red&order=best&shown=proposed&start=0&count=1")[0] == 400
     indices = [item["index"] for item in grid["items"]]
     assert client.post("/api/label", {"label": "red", "accept": True, "indices": indices})[0] == 200
     assert client.post("/api/label", {"label": " ", "accept": True, "indices": indices})[0] == 400
@@ -175,6 +176,15 @@ def test_a_full_disk_is_reported_and_nothing_is_acknowledged(client, folder, mon
         status, answer = client.post("/api/decide", {"index": 0, "keywords": ["x"], "rejected": []})
     assert status == 507 and answer["error"] == "not saved: No space left on device"
     assert client.get("/api/progress")[1]["complete"] == 0 and not list(folder.rglob("*blue.png.xmp"))
+
+
+def test_a_failure_of_the_server_is_shown_and_printed(client, monkeypatch, capfd):
+    from msmm.photos.review import views
+
+    monkeypatch.setattr(views, "order_photos", lambda *_: 1 / 0)
+    status, answer = client.get("/api/order?order=unsure")
+    assert status == 500 and answer["error"] == "ZeroDivisionError: division by zero"
+    assert "Traceback" in capfd.readouterr().err and client.get("/api/progress")[0] == 200
 
 
 def test_thumbnails_are_small_upright_and_bounded_in_memory(tmp_path):
