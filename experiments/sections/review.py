@@ -4,7 +4,8 @@ Some training images are labelled from the start, the others are not, as the pho
 nobody has tagged. A model is fitted on the labelled ones. A reviewer, who knows the true labels, looks at
 some of the others, and the model is fitted again with these as well. The reviewer takes the images that the
 first model is least sure of (`scoring.uncertainty`), or a random choice of them. A model is C logistic
-regressions on frozen features (`baselines.logistic_solver`): no image is decoded again, and a fit takes seconds.
+regressions on frozen features (`baselines.logistic_solver`): no image is decoded again, and a fit takes
+seconds.
 """
 
 import dataclasses

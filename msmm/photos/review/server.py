@@ -120,7 +120,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(403, "expected the address that the terminal shows")
             return False
         origin = self.headers.get("Origin")
-        given = self.headers.get("X-Token", token if self.command == "GET" else "")
+        given = self.headers.get("X-Token", token)
         right = hmac.compare_digest(given.encode(), self.server.token.encode())
         from_here = origin is None or origin.removeprefix("http://") in self.server.hosts
         if from_here and (right or (path in FILES and path != "/")):

@@ -234,7 +234,7 @@ class Session:
             if decision.complete:
                 added: list[str] = []
             else:
-                added = [w for w in record.added if key_of(w) not in rejected | accepted]
+                added = [w for w in record.added if key_of(w) not in rejected]
             left = {key_of(word.replace("|", " ")) for word in added}
             return dataclasses.replace(
                 record,

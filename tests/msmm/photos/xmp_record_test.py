@@ -101,6 +101,9 @@ def test_keywords_copied_from_the_photograph_stay_while_others_depend_on_them():
     # digiKam adds a keyword to the list: without Rome, it would hide the photograph's own.
     added = new.replace("<rdf:li>sky</rdf:li>", "<rdf:li>sky</rdf:li><rdf:li>lake</rdf:li>", 1)
     assert subjects(remove(added)) == ["Rome", "lake"]
+    # Nor are they taken out by a model that finds no label.
+    assert subjects(merge(new, [], keywords=["Rome"])) == ["Rome"]
+    assert remove(merge(new, [], keywords=["Rome"])) == xmp_merging.EMPTY
 
 
 def test_confirmed_keywords_are_the_persons_and_rejected_ones_are_not_added_again():
