@@ -89,7 +89,7 @@ def _limits(metadata) -> str:
     """Returns the values that a setting allows."""
     if "choices" in metadata:
         return ", ".join(f"`{choice}`" for choice in metadata["choices"])
-    signs = {"at_least": "≥", "above": ">", "below": "<"}
+    signs = {"at_least": "≥", "above": ">", "below": "<", "at_most": "≤"}
     return ", ".join(f"{sign} {metadata[name]}" for name, sign in signs.items() if name in metadata)
 
 

@@ -124,11 +124,11 @@ def _work(run) -> dict[str, float]:
 
 def _stage(run, stage: str, steps: int):
     """Returns a turn of steps of a stage as `stages.train` takes them, reading included."""
-    from msmm.training import loop, stages
+    from msmm.training import compiling, stages
 
     task = stages.make_task(run, stage)
     rate = task.optimisation.learning_rate / 1000
-    model, _ = loop.build_compiled(task, run.config, rate)  # no matter what it learns
+    model, _ = compiling.build_compiled(task, run.config, rate)  # no matter what it learns
     batches = itertools.chain.from_iterable(task.data.batches(number) for number in itertools.count())
 
     def turn() -> int:

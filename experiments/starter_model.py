@@ -33,6 +33,8 @@ SETTINGS = {
     "finetune_sizes": (),
     "finetune_learning_rate": 0.01,  # a step; of a linear head, as on OpenClipart
     "finetune_epochs": 12,
+    "logistic_l2_largest": 0.03,  # one λ: only the order of the nouns is wanted; best of 1, 0.3, 0.1 and 0.03
+    "logistic_l2_smallest": 0.03,
     "textual_units": 512,
     "flip": False,  # the maps of mirrored photographs would double the disk space
 }

@@ -26,7 +26,7 @@ __all__ = [
 
 # Name -> its module, and its name there; "" for the module itself. Cards of models of 0.1.0 import model_dir.
 _PLACES = {
-    "Annotation": ("msmm.inference.model_dir", "Annotation"),
+    "Annotation": ("msmm.inference.model", "Annotation"),
     "PhotoModel": ("msmm.api", "PhotoModel"),
     "UserError": ("msmm.core.errors", "UserError"),
     "build_annotator": ("msmm.models.annotator", "build_annotator"),

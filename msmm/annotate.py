@@ -2,18 +2,18 @@
 
 Without --model, the starter model that comes with the package chooses the keywords.
 
-PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input.
-The tags that the model reads are a photograph's keywords: IPTC, XMP and Windows keywords in it,
-its XMP sidecars, a text file beside it (photo.jpg.txt or photo.txt: tags separated by commas or lines), and
---tags for all of them. Of a keyword in a hierarchy (Nature|sky) the last level counts, and the whole if it is
-a tag. A keyword that was added here before is not taken for one of the photographer's. Keywords that cannot
-be read are reported. A model of a packed photo library also reads the words of folder and file names, titles,
-captions and places, and the camera's and the lens's names.
+PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input. The
+tags that the model reads are a photograph's keywords, and --tags for all photographs. Keywords are read from
+IPTC, XMP and Windows metadata, XMP sidecars, and a text file beside the photograph (photo.jpg.txt or
+photo.txt, separated by commas or lines). Of a keyword in a hierarchy (Nature|sky) the last level counts, and
+the whole if it is a tag. Keywords that this command added before do not count. Keywords that cannot be read
+are reported. A model of a packed photo library also reads words of folders, file names, titles, captions,
+places, and the names of camera and lens.
 
 HEIC, AVIF and camera raw files need pip install 'msmm[photos]'. Videos are counted and left out.
 
 Folders of other programs (@eaDir, .thumbnails, Lightroom's caches …), backup copies (a.jpg~) and hidden files
-are left out and counted; name a file or folder itself to annotate it all the same. --exclude leaves out more.
+are left out and counted. Name a file or folder itself to annotate it. --exclude leaves out more.
 
   text   lines on standard output
   json   JSON lines, csv a table: on standard output, or in the file --output
@@ -24,9 +24,9 @@ are left out and counted; name a file or folder itself to annotate it all the sa
 show the model's keywords below one parent. --remove takes what a model has added out of sidecars, and nothing
 else: keywords that a person had before or has confirmed in a review stay.
 
-What is in a sidecar, a file or a gallery already is not done again, so a run that was stopped goes on; what
-another model or counting rule has done there is reported. --overwrite does all of it anew. Exit status:
-0 done, 1 done but for what was skipped, 2 a mistake.
+Photographs whose annotation is in a sidecar, a file or a gallery already are not annotated again, so a
+stopped run continues. Annotations of another model or counting rule are reported. --overwrite annotates all
+again. Exit status: 0 done, 1 done except for skipped files, 2 a mistake.
 
   python -m msmm.annotate photos
   python -m msmm.annotate photos --model=runs/scenes/seed0/model
@@ -55,7 +55,7 @@ QUANTITIES = ("predicted", *COUNTING_RULES)
 _MODEL = flags.DEFINE_string(
     "model", None, "A model directory, as runs/scenes/seed0/model. [the starter model of the package]"
 )
-_FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "What to make of it.")
+_FORMAT = flags.DEFINE_enum("format", "text", FORMATS, "The output: see above.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file (json, csv) or folder (html) to write.")
 _TAGS = flags.DEFINE_string("tags", "", "Tags of every photograph, a,b,c or a;b;c.")
 _EXCLUDE = flags.DEFINE_multi_string(
@@ -88,8 +88,8 @@ _HIERARCHY = flags.DEFINE_string(
 _REMOVE = flags.DEFINE_bool(
     "remove", False, "Take the keywords that a model has added out of the XMP sidecars; no model is needed."
 )
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be written, and write nothing.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Do again what is done.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show what would be written, and write nothing.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Annotate again what is done.")
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "auto",
@@ -104,7 +104,7 @@ _PRECISION = flags.DEFINE_enum(
     "What it computes in. bfloat16, with openvino, is faster, and chooses other labels for some photographs; "
     "mixed computes those in float32 again whose labels that could change.",
 )
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one a core]")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that read photographs. [one per core]")
 
 
 def main(paths: list[str]) -> None:
@@ -257,7 +257,8 @@ def _report(summary, model: str, name: str) -> None:
     for n, whose in (sum(others.values()) - rules, "model's"), (rules, "counting rule's"):
         if n:
             print(
-                f"{n:,} of those done before are another {whose}: --overwrite does them anew", file=sys.stderr
+                f"{n:,} of those done before are another {whose}: --overwrite annotates them again",
+                file=sys.stderr,
             )
     if summary.unread:
         causes = ", ".join(f"{cause}: {count}" for cause, count in summary.unread.most_common())

@@ -1,7 +1,8 @@
 """Annotates photographs as msmm.annotate does, in an Apache Beam pipeline: on many machines, or one.
 
-The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl; what was
-skipped is in OUTPUT.skipped-….jsonl. Photographs and model must be under the same paths on every machine.
+The lines are the same as with msmm.annotate --format=json, in no order, in files OUTPUT-….jsonl. Skipped
+files are listed in OUTPUT.skipped-….jsonl, and keywords that were not read in OUTPUT.unread-….jsonl.
+Photographs and model must be under the same paths on every machine.
 
   python -m msmm.annotate_beam photos --model=runs/scenes/seed0/model --output=annotations
   python -m msmm.annotate_beam photos --model=MODEL --output=annotations \\
@@ -50,14 +51,14 @@ def main(paths: list[str]) -> None:
     command_line.import_tensorflow()
     from msmm.inference import engines
     from msmm.photos import batches
-    from msmm.photos.beam import Settings
+    from msmm.photos.beam import PipelineSettings
     from msmm.quantities.registry import BEST
 
     model = engines.load(_MODEL.value, _ENGINE.value, _PRECISION.value)  # converted once, for all
     model.counting_rules(_QUANTITY.value)  # raises where it has no such one
     skipped = [(path, cause) for path, cause in found if cause]
     rule = None if _QUANTITY.value == BEST else _QUANTITY.value
-    settings = Settings(
+    settings = PipelineSettings(
         _MODEL.value,
         _ENGINE.value,
         _PRECISION.value,
@@ -65,26 +66,33 @@ def main(paths: list[str]) -> None:
         batches.Counting(tuple(keywords.separate(_TAGS.value)), _QUANTITY.value),
         batches.name_annotator(model, rule),
     )
-    skipped += _run_pipeline(runner, options, photographs, settings)
+    _run_pipeline(runner, options, photographs, settings)
+    skipped += _read_causes("skipped")
+    unread = _read_causes("unread")
     print(finder.describe_left_out(end="\n"), end="", file=sys.stderr)
     for path, cause in skipped:
         print(f"skipped {path!r}: {cause}", file=sys.stderr)
+    for path, cause in unread:
+        print(f"keywords of {path!r} not read: {cause}", file=sys.stderr)
     print(f"{len(found) - len(skipped):,} photographs annotated; {len(skipped):,} skipped", file=sys.stderr)
     if skipped:
         sys.exit(1)
 
 
-def _run_pipeline(runner, options, paths: list[str], settings) -> list[tuple[str, str]]:
-    """Runs the pipeline, and returns what it skipped, and why."""
+def _run_pipeline(runner, options, paths: list[str], settings) -> None:
     import apache_beam as beam
 
     from msmm.photos.beam import build_pipeline
 
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         build_pipeline(pipeline, paths, settings, _OUTPUT.value)
+
+
+def _read_causes(kind: str) -> list[tuple[str, str]]:
+    """Returns path and cause of each line that the pipeline wrote to OUTPUT.`kind`-….jsonl, sorted."""
     lines = [
         json.loads(line)
-        for file in glob.glob(f"{glob.escape(_OUTPUT.value)}.skipped-*.jsonl")
+        for file in glob.glob(f"{glob.escape(_OUTPUT.value)}.{kind}-*.jsonl")
         for line in pathlib.Path(file).read_text(encoding="utf-8").splitlines()
     ]
     return sorted((line["path"], line["cause"]) for line in lines)

@@ -1,4 +1,4 @@
-"""The library for people: a finished model that reads photographs itself."""
+"""The public API of `msmm`: a finished model that reads photographs itself."""
 
 import concurrent.futures
 import itertools
@@ -12,7 +12,8 @@ from PIL import Image
 from msmm.core import images as image_files
 from msmm.core import resizing, workers
 from msmm.core.errors import UserError
-from msmm.inference import engines, model_dir, starter
+from msmm.inference import engines, starter
+from msmm.inference.model import Annotation, Model, pair_with_tags
 from msmm.photos import keywords, reading
 from msmm.quantities.counting_rules import CountingRule
 
@@ -39,7 +40,7 @@ def load(path=None, engine: str = engines.AUTO, precision: str = "float32") -> "
 
 
 def read_photo(path) -> np.ndarray:
-    """Reads a photograph: JPEG, PNG, WebP, GIF, TIFF, BMP or PPM.
+    """Reads a photograph: JPEG, PNG, WebP, GIF, TIFF, BMP or PPM; with `msmm[photos]` HEIC, AVIF and raw.
 
     Args:
       path: the file.
@@ -73,7 +74,7 @@ class PhotoModel:
       ('beach', 'sea')
     """
 
-    def __init__(self, model: model_dir.Model):
+    def __init__(self, model: Model):
         self._model = model
         self.labels, self.tags, self.info = model.labels, model.tags, model.info
         self.image_size = model.image_size
@@ -85,7 +86,7 @@ class PhotoModel:
         tags: Iterable[Sequence[str]] | None = None,
         batch_size: int = 32,
         quantity: str | CountingRule | None = None,
-    ) -> list[model_dir.Annotation]:
+    ) -> list[Annotation]:
         """Annotates photographs, batch by batch, so that memory does not grow with their pixels.
 
         Args:
@@ -94,7 +95,7 @@ class PhotoModel:
             it, a file has its own keywords (in it, in XMP sidecars or in a text file beside it), as in
             `python -m msmm.annotate`, and an array has none.
           batch_size: number of photographs that are read and computed at a time.
-          quantity: the counting rule; see `msmm.inference.model_dir.Model.annotate`.
+          quantity: the counting rule; see `msmm.inference.model.Model.annotate`.
 
         Returns:
           One annotation per photograph: labels, probabilities, quantity, rule.
@@ -106,7 +107,7 @@ class PhotoModel:
             raise UserError(
                 f"expected several photographs, as [photo]. Received: one {type(photos).__name__}"
             )
-        rows, annotations = model_dir.with_tags(photos, tags), []
+        rows, annotations = pair_with_tags(photos, tags), []
         with concurrent.futures.ThreadPoolExecutor(workers.cores()) as threads:
             while batch := list(itertools.islice(rows, batch_size)):
                 prepared = list(threads.map(self._prepare, *zip(*batch, strict=True)))

@@ -1,11 +1,11 @@
-"""Says what is installed, and whether a model and a folder of photographs can be read, in plain words.
+"""Checks the installation, a model and a folder of photographs, and explains what does not work.
 
     python -m msmm.doctor
     python -m msmm.doctor --model=runs/scenes/seed0/model --photos=photos
 
 With the model, a drawn test image is annotated as `annotate` does it; without --model, a small untrained
 network is made for that. Of the folder, all photographs are counted, and up to 100 of them are decoded.
-Exit status: 0 annotating works, 2 it does not; the last line says why.
+Exit status: 0 annotating works, 2 it does not; the last line has the cause.
 """
 
 from collections.abc import Callable

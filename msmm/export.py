@@ -5,8 +5,9 @@
 
 saved_model takes encoded images and names of tags, and returns names of labels; TensorFlow Serving reads it.
 onnx, openvino and litert take pixels and a 0/1 vector of tags, and return a 0/1 vector of chosen labels. All
-return the probability of every label, the predicted quantity, and the number of chosen labels: by the rule of
-msmm.annotate, where a graph can hold it, else by the paper's. labels.txt and tags.txt lie beside.
+return the probability of every label, the predicted quantity, and the number of chosen labels. The counting
+rule is the one of msmm.annotate if a graph can express it, otherwise the paper's. labels.txt and tags.txt are
+written beside the graph.
 
 Nothing is written unless the export, run by its own runtime, gives the labels that the model gives. A label
 on the border, whose decision rounding can reverse, is no disagreement; it is counted.

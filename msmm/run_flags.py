@@ -66,11 +66,11 @@ def read_config() -> Config:
 
 def open_dataset():
     """Opens the data set that the flags name. `scenes` is drawn and packed if it does not exist."""
-    from msmm.data import records
+    from msmm.data import locating, records
 
     name, data_dir = FLAGS.dataset, pathlib.Path(FLAGS.data_dir)
     if name != "scenes":
-        records.find_dataset(data_dir, name)  # an error should not wait for TensorFlow
+        locating.find_dataset(data_dir, name)  # an error should not wait for TensorFlow
     import_tensorflow()
     if name == "scenes" and not (data_dir / name).exists():
         from tfrecords_tools.datasets import scenes

@@ -12,8 +12,8 @@
     python -m msmm.train --stage=all --distribute=multi_worker    on every machine of TF_CONFIG's cluster
 
 `--stage=all` trains the stages of Algorithm 1 and quantity_visual, the regressor without tags of Tables I and
-V; with --groups also a third branch, of the data set's groups. A finished stage is kept, an interrupted stage
-continues. Watch it with `tensorboard --logdir=runs`.
+V. With --groups it also trains a third branch, of the data set's groups. A finished stage is kept, an
+interrupted stage continues. Watch it with `tensorboard --logdir=runs`.
 """
 
 from absl import flags
@@ -98,7 +98,7 @@ def _save_model(run):
         return f"not before {', '.join(missing)} have finished"
     model = table_rows.save_model(run.with_joint_parts() if joint else run)
     if not model:
-        return "none with --groups: msmm.annotate knows no groups"
+        return "none with --groups: msmm.annotate has no groups as input"
     return model
 
 

@@ -57,6 +57,8 @@ PACKAGES = {
 # These folders run on any Keras backend.
 PURE = ("msmm/models", "msmm/baselines", "msmm/scoring", "msmm/quantities")
 
+LONGEST_FILE, LONGEST_FUNCTION = 310, 65  # lines
+
 FILES = [p for package in COMMANDS for p in sorted((ROOT / package).rglob("*.py"))]
 SOURCE = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
 IS_COMMAND = {f"{package}.{name}" for package, names in COMMANDS.items() for name in names}
@@ -140,6 +142,20 @@ def test_run_flags_are_imported_only_by_commands():
 @pytest.mark.parametrize("path", [p for p in FILES if str(p.relative_to(ROOT)).startswith(PURE)])
 def test_models_losses_and_metrics_run_on_any_keras_backend(path):
     assert not re.search(r"^\s*(import|from) (tensorflow|tf)\b", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short_and_public_names_have_docstrings(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= LONGEST_FILE
+    tree = ast.parse(text)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert [f.name for f in functions if f.end_lineno - f.lineno + 1 > LONGEST_FUNCTION] == []
+    public = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    public = [node for node in public if node.name != "main" and not node.name.startswith("_")]
+    # The class of a baseline is described by its module.
+    described = [node for node in public if ast.get_docstring(node)]
+    assert described == public or path.parent.name == "baselines", path
 
 
 def test_every_command_is_listed():

@@ -83,6 +83,8 @@ def test_reference_pages_list_every_setting_and_command(site, generate):
     assert [
         name for name in settings.flat_settings(CONFIGS["nus_wide"]()) if f"<code>--{name}</code>" not in page
     ] == []
+    crop = next(row for row in page.split("<tr>") if "<code>--finetune_crop</code>" in row)
+    assert "&gt; 0" in crop and "≤ 1" in crop
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert [name for name in generate.commands() if f"python -m {name}" not in commands] == []
 

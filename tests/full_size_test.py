@@ -7,7 +7,7 @@ from PIL import Image
 
 from msmm.configs import get_config, replace_flat
 from msmm.data.input_pipeline import Images
-from msmm.training import batch_norm, model_parts, stages, table_rows
+from msmm.training import batch_norm_statistics, model_parts, stages, table_rows
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_STAGES, STAGES
@@ -52,7 +52,7 @@ def weights(dataset, tmp_path_factory):
     """
     trunk = keras.applications.ResNet101(include_top=False, weights=None, input_shape=(224, 224, 3))
     images = next(Images(dataset, "train", 224, cache_gib=1).ordered(16))
-    batch_norm.reestimate(trunk, [keras.applications.resnet.preprocess_input(images)], 1)
+    batch_norm_statistics.reestimate(trunk, [keras.applications.resnet.preprocess_input(images)], 1)
     path = tmp_path_factory.mktemp("weights") / "resnet101.weights.h5"
     trunk.save_weights(path)
     return str(path)

@@ -27,10 +27,10 @@ def main() -> None:
         raise UserError("expected --dataset=NAME, a packed data set such as scenes")
     if _SHEET.value:
         _check_writable(pathlib.Path(_SHEET.value))
-    from msmm.data import records
+    from msmm.data import locating, records
     from tfrecords_tools.packing import report
 
-    records.find_dataset(
+    locating.find_dataset(
         _DATA_DIR.value, _DATASET.value
     )  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()

@@ -134,9 +134,7 @@ def _check_flags(kind: type[RawDataset], given: dict) -> None:
     if "vocabulary_from" in given:
         for field in fields:
             if field.metadata.get("vocabulary") and flags.FLAGS[field.name].present:
-                raise UserError(
-                    f"--vocabulary_from says which labels and tags there are: leave --{field.name} out"
-                )
+                raise UserError(f"--vocabulary_from gives the labels and tags: leave --{field.name} out")
         from tfrecords_tools.packing import vocabulary
 
         vocabulary.check_reusable(given["vocabulary_from"], _DATA_DIR.value)

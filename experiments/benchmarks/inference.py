@@ -16,6 +16,7 @@ from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import Graph
+from msmm.inference.model import Model
 from msmm.models import backbone, heads, multi_scale, textual
 from msmm.models.annotator import assemble_annotator
 
@@ -54,7 +55,7 @@ def random_model(directory: pathlib.Path, num_labels: int, num_tags: int) -> pat
     return directory / "model"
 
 
-def keras_candidate(model: model_dir.Model) -> Candidate:
+def keras_candidate(model: Model) -> Candidate:
     """Returns the network as Keras' documentation runs it."""
     return lambda image, tags: model.network.predict({"image": image, "tags": tags}, verbose=0)
 
@@ -84,7 +85,7 @@ def list_engines() -> list[tuple[str, str]]:
     return available
 
 
-def peer_candidates(directory, model: model_dir.Model) -> dict[str, Candidate]:
+def peer_candidates(directory, model: Model) -> dict[str, Candidate]:
     """Returns other runtimes, used as in their documentation.
 
     They run the files that our engines convert, and PyTorch where the model is a ResNet-101.
@@ -165,9 +166,7 @@ def installed_packages(*packages: str) -> list[str]:
     ]
 
 
-def speed_table(
-    candidates: dict[str, Candidate], model: model_dir.Model, batches: list[int], repeats: int
-) -> str:
+def speed_table(candidates: dict[str, Candidate], model: Model, batches: list[int], repeats: int) -> str:
     """Returns a table of images per second by candidate and batch size, and their ratio to the first one."""
     rng, speeds = np.random.default_rng(0), {}
     for batch in batches:
@@ -254,7 +253,7 @@ def agreement_table(directory, dataset, limit: int | None, batch_size: int, with
     return measuring.markdown_table([title, *columns], table)
 
 
-def _keras_run(model: model_dir.Model):
+def _keras_run(model: Model):
     predict = keras_candidate(model)
 
     def run(image, tags):

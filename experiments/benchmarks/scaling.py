@@ -82,7 +82,7 @@ def check_case(case: Case, cores: int) -> None:
 
 
 def _run(case: Case, folder: str):
-    """A run whose other stages count as finished."""
+    """Returns a run whose other stages count as finished."""
     command_line.import_tensorflow()
     from experiments.benchmarks import synthetic
     from msmm.configs import replace_flat
@@ -151,7 +151,7 @@ def _distribution(case: Case, run):
 
 def _steps(task, config, distribution):
     """Returns the model, and an iterator of (loss, images) of each step of an epoch."""
-    from msmm.training import loop
+    from msmm.training import compiling
     from msmm.training.distribution import Replicas
 
     rate = (
@@ -162,10 +162,10 @@ def _steps(task, config, distribution):
         replicas = Replicas(distribution, task, config, rate)
         replicas.assign()
         return None, replicas.steps(0)
-    model, _ = loop.build_compiled(task, config, rate)
+    model, _ = compiling.build_compiled(task, config, rate)
     if distribution:
         return model, distribution.steps(task, config, 0, rate, model)(0)
-    return model, loop.local_steps(task, model)(0)
+    return model, compiling.local_steps(task, model)(0)
 
 
 def table_row(case: Case, costs: Sequence[Cost]) -> list[str]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from msmm.core.files import write_json
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.run import Run
 from msmm.training.stage_table import STAGES
 
@@ -53,7 +53,7 @@ class SyntheticDataset:
         return dict(self.sizes)[split]
 
     def annotations(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `records.Dataset.annotations`."""
+        """Returns annotations, as `records.Dataset.annotations`."""
         count, rng = self.num_examples(split), np.random.default_rng(self.splits.index(split))
         matrices = []
         for width, share in ((self.num_tags, TAGS_PER_IMAGE), (self.num_classes, LABELS_PER_IMAGE)):
@@ -65,7 +65,7 @@ class SyntheticDataset:
         return np.array([f"{split}{i}" for i in range(count)]), *matrices
 
     def read_images(self, split: str, rows: np.ndarray | None = None) -> tf.data.Dataset:
-        """As `records.Dataset.read_images`."""
+        """Returns encoded images, as `records.Dataset.read_images`."""
         pictures = tf.constant(self._pictures)
         rows = np.arange(self.num_examples(split)) if rows is None else rows
         numbers = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64))
@@ -92,7 +92,7 @@ def fake_stages(run: Run, *stages: str) -> None:
         directory, hashes = run.stage_directory(stage), {}
         directory.mkdir(parents=True, exist_ok=True)
         for name in STAGES[stage].parts:
-            (model,) = stage_tasks.build_fresh_parts(run, stage, name)
+            (model,) = task_building.build_fresh_parts(run, stage, name)
             if name == "backbone":
                 model(next(run.images("train").ordered(8)), training=True)
             model.save_weights(directory / f"{name}.weights.h5")

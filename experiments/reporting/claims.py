@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """One of `VERDICTS`, see `VERDICT_RULE`."""
+        """The verdict, one of `VERDICTS`; see `VERDICT_RULE`."""
         low, high = self.interval
         return VERDICTS[0] if low > 0 else VERDICTS[1] if high < 0 else VERDICTS[2]
 

@@ -10,8 +10,6 @@ from experiments.reporting.table import QUANTITY, Row, Table
 from msmm.scoring.metrics import METRICS
 
 K = 3  # length of the lists without quantity prediction (decision 24)
-TEST_IMAGES = {"NUS-WIDE": 55_335, "MSCOCO": 30_774}  # section IV-A1
-MEAN_LABELS = {"NUS-WIDE": 2.547, "MSCOCO": 2.813}  # per test image, by `mean_true_labels`; K = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +93,6 @@ QUANTITY_CLAIMS = (
 )
 LEAST_ACCURACY = 45.0  # percent; "more than 45% … in all cases", IV-D1
 TRAINING_DAYS, TEST_SECONDS = 3.0, 0.01  # IV-D3: NUS-WIDE on a Titan X; per test image
-
-
-def mean_true_labels(row: Row, k: int = K) -> tuple[float, float]:
-    """Computes bounds of the mean true labels per image from a published row of fixed length k.
-
-    Eq. 6 with k predictions per image gives I-P/I-R = mean/k exactly; the bounds follow from numbers printed
-    to ±0.005.
-    """
-    i_p, i_r = row.values("I-P")[0], row.values("I-R")[0]
-    return k * (i_p - 0.005) / (i_r + 0.005), k * (i_p + 0.005) / (i_r - 0.005)
 
 
 def _row(name: str, multi_modal: bool, quantity: bool, *values: float) -> Row:

@@ -17,8 +17,8 @@ tags:
 _LIMITS = """\
 ## What it cannot do
 
-- It knows no other labels than those above. It names no persons, places or events, and reads no text.
-- It says nothing about the sex, age, ethnicity, clothing or mood of people: all are "people".
+- Its labels are those above, and no others. It names no persons, places or events, and reads no text.
+- It has no labels for the sex, age, ethnicity, clothing or mood of people: all are "people".
 - Every photograph gets at least one label, also where none fits.
 - It learned from everyday photographs of MSCOCO. Drawings, scans, medical and aerial images, and subjects
   that such photographs rarely show, get wrong labels. How it does on other collections was not measured.

@@ -14,6 +14,7 @@ from msmm.core.errors import UserError
 from msmm.core.files import atomic_directory, read_json, write_json, write_lines
 from msmm.inference import engines, model_dir
 from msmm.inference.exporting.formats import write_openvino
+from msmm.inference.model import sizes_of
 from msmm.quantities.fitting import FittedCountingRules
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import choose_labels
@@ -159,7 +160,7 @@ def _write_network(source: pathlib.Path, partial: pathlib.Path) -> None:
 
     model = model_dir.load(source)
     write_openvino(Graph(model), partial, half=True)
-    write_json(partial / model_dir.SIZES, model_dir.sizes_of(model.network))
+    write_json(partial / model_dir.SIZES, sizes_of(model.network))
 
 
 def _check(run: Run, source: pathlib.Path, partial: pathlib.Path) -> None:

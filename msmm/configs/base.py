@@ -25,8 +25,10 @@ def loss_setting() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Finetune(Training):
+    """Stage finetune: the backbone, or its head alone (Algorithm 1, line 1)."""
+
     trunk: bool = setting(True, "train the whole backbone in stage finetune, or only its head; III-D")
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(8, "at most, passes over the images; decision 3")
     loss: str = loss_setting()
     # Beyond the paper: the defaults are the paper's.
@@ -36,7 +38,7 @@ class Finetune(Training):
         choices=("momentum", "adamw"),
     )
     ema: float = share(
-        0.0, "decay of the moving average of the weights, share kept a step; 0: the last weights"
+        0.0, "decay of the moving average of the weights, share kept per step; 0: the last weights"
     )
     crop: float = setting(
         1.0, "smallest share of an image's area that a random crop keeps; 1: whole images", above=0, at_most=1
@@ -48,7 +50,9 @@ class Finetune(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Visual(Training):
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    """Stage visual: the fusion blocks (Algorithm 1, lines 2-3)."""
+
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
     fusion: str = setting(
         "multi_scale",
@@ -61,35 +65,43 @@ class Visual(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Textual(Training):
+    """Stage textual: the MLP of tags (Algorithm 1, line 4); stage groups has the same settings."""
+
     units: int = setting(
         0, "units of each layer of the textual MLP; 0: as many as f_v has (III-B)", at_least=0
     )
     dropout: float = share(0.0, "share of the textual MLP's hidden units dropped; decision 18")
-    learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE")
+    learning_rate: float = setting(0.1, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier(Training):
-    learning_rate: float = setting(1e-3, "a step; IV-A3, NUS-WIDE")
+    """Stage classifier (Algorithm 1, line 5)."""
+
+    learning_rate: float = setting(1e-3, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(30, "at most; decision 3")
     loss: str = loss_setting()
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity(Training):
-    learning_rate: float = setting(0.1, "a step; IV-A3, NUS-WIDE (diverges: see decision 5)")
+    """Stages quantity and quantity_visual: the regressors (Algorithm 1, line 5)."""
+
+    learning_rate: float = setting(0.1, "per step; IV-A3, NUS-WIDE (diverges: see decision 5)")
     epochs: int = setting(30, "at most; decision 3")
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint(Training):
+    """Stage joint: all parts at once, beyond the paper."""
+
     learning_rate: float = setting(1e-3, "AdamW's first step; beyond the paper, as all of joint_")
     epochs: int = setting(28, "at most, passes over the images; as finetune and visual together")
     loss: str = loss_setting()
     dropout: float = share(0.3, "share of f_v and f_t that its heads do not see in training")
     ema: float = share(
-        0.99, "decay of the moving average of its weights, share kept a step; 0: the last weights"
+        0.99, "decay of the moving average of its weights, share kept per step; 0: the last weights"
     )
 
 
@@ -104,10 +116,12 @@ class Asymmetric(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Config(Baselines):
+    """All settings of a run; the defaults are the paper's for NUS-WIDE."""
+
     backbone: str = setting(
         "resnet101",
-        "a network of keras.applications, resnet-D-D-D-D-wW (depths, width), keras_hub:PRESET or a saved "
-        ".keras file; section III-A",
+        "a network of keras.applications, photos (the package's), resnet-D-D-D-D-wW (depths, width), "
+        "keras_hub:PRESET or a saved .keras file; section III-A",
     )
     weights: str = setting("imagenet", "imagenet, none or a weights file for the backbone; IV-A3")
     backbone_taps: tuple = setting((), "names of the five layers that end the scales; empty: found by stride")
@@ -125,12 +139,12 @@ class Config(Baselines):
         False, "finetune, joint: recompute activations for the gradients: less memory, more time"
     )
     batch_size: int = setting(32, "images; decision 1", at_least=1)
-    momentum: float = share(0.9, "of SGD, share kept a step; IV-A3")
-    weight_decay: float = setting(1e-4, "L2 on kernels, gradient share a step; decision 7", at_least=0)
-    bn_momentum: float = share(0.9997, "decay of batch normalisation's averages, share kept a step; IV-A3")
+    momentum: float = share(0.9, "of SGD, share kept per step; IV-A3")
+    weight_decay: float = setting(1e-4, "L2 on kernels, gradient share per step; decision 7", at_least=0)
+    bn_momentum: float = share(0.9997, "decay of batch normalisation's averages, share kept per step; IV-A3")
     bn_batches: int = setting(
         500,
-        "batches over which the fusion blocks' BN statistics are estimated anew; 0: never; decision 8",
+        "batches over which the fusion blocks' BN statistics are estimated again; 0: never; decision 8",
         at_least=0,
     )
     held_out: int = setting(

@@ -16,13 +16,13 @@ ORDERS = ("frequent_first", "rare_first")
 class Training(Settings):
     """The settings that every stage and baseline has for its training."""
 
-    learning_rate: float = setting(1e-3, "a step", above=0)
+    learning_rate: float = setting(1e-3, "per step", above=0)
     epochs: int = setting(8, "at most", at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Logistic(Settings):
-    """It is fitted to its optimum, so it has neither a learning rate nor epochs."""
+    """CNN+logistic. It is fitted to its optimum, so it has neither a learning rate nor epochs."""
 
     l2_largest: float = setting(
         1.0, "λ on standardised features; first of the grid in half decades; our choice", above=0
@@ -33,20 +33,26 @@ class Logistic(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Softmax(Training):
-    learning_rate: float = setting(1e-2, "a step; this loss is about 1/C of eq. 4's size")
+    """CNN+softmax."""
+
+    learning_rate: float = setting(1e-2, "per step; this loss is about 1/C of eq. 4's size")
     epochs: int = setting(8, "at most; as stage finetune")
 
 
 @dataclasses.dataclass(frozen=True)
 class Warp(Training):
-    learning_rate: float = setting(1e-3, "a step; our choice")
+    """CNN+WARP."""
+
+    learning_rate: float = setting(1e-3, "per step; our choice")
     epochs: int = setting(8, "at most; as stage finetune")
     exact: bool = setting(False, "count all violators of the margin instead of sampling until one is found")
 
 
 @dataclasses.dataclass(frozen=True)
 class CnnRnn(Training):
-    learning_rate: float = setting(1e-4, "a step of RMSProp; its source, from memory")
+    """CNN-RNN."""
+
+    learning_rate: float = setting(1e-4, "per step of RMSProp; its source, from memory")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("frequent_first", "frequent_first or rare_first; its section 3.4", choices=ORDERS)
     beam: int = setting(5, "paths of the beam search; our choice", at_least=1)
@@ -57,7 +63,9 @@ class CnnRnn(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Ria(Training):
-    learning_rate: float = setting(1e-3, "a step of Adam; its author's code")
+    """RIA."""
+
+    learning_rate: float = setting(1e-3, "per step of Adam; its author's code")
     epochs: int = setting(50, "at most; our choice")
     order: str = setting("rare_first", "frequent_first or rare_first; its best order", choices=ORDERS)
     beam: int = setting(1, "paths of the beam search; 1 is greedy, as its author's code", at_least=1)
@@ -65,7 +73,9 @@ class Ria(Training):
 
 @dataclasses.dataclass(frozen=True)
 class TagNeighbour(Training):
-    learning_rate: float = setting(1e-4, "a step of RMSProp; its re-implementation")
+    """TagNeighbour."""
+
+    learning_rate: float = setting(1e-4, "per step of RMSProp; its re-implementation")
     epochs: int = setting(10, "at most; its re-implementation")
     pool: str = setting(
         "all",
@@ -77,14 +87,18 @@ class TagNeighbour(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Sinn(Training):
-    learning_rate: float = setting(1e-2, "a step; our choice")
+    """SINN."""
+
+    learning_rate: float = setting(1e-2, "per step; our choice")
     epochs: int = setting(20, "at most; our choice")
     dense: bool = setting(False, "BINN: every label related to every other, no masks")
 
 
 @dataclasses.dataclass(frozen=True)
 class SrCnnRnn(Training):
-    learning_rate: float = setting(1e-3, "a step of Adam on fixed features; our choice")
+    """SR-CNN-RNN."""
+
+    learning_rate: float = setting(1e-3, "per step of Adam on fixed features; our choice")
     epochs: int = setting(50, "at most; our choice")
     tags: bool = setting(True, "observe filtered tags too; off: image only")
     beam: int = setting(1, "paths of the beam search; 1 is greedy", at_least=1)

@@ -1,8 +1,8 @@
 """A part of MSCOCO's photographs with an ImageNet-pretrained EfficientNet-Lite0, whose whole trunk trains.
 
-Give the backbone file with --backbone=PATH. Line 1 of Algorithm 1 is followed, by a recipe beyond the paper:
-AdamW with cosine decay, averaged weights, random crops, and smaller images in the first passes, so that five
-passes over 22,500 photographs take about an hour on two cores.
+Give the backbone file with --backbone=PATH. Line 1 of Algorithm 1 is followed by a recipe beyond the paper:
+AdamW with cosine decay, averaged weights, random crops, and smaller images in the first passes. Five passes
+over 22,500 photographs take about an hour on two cores.
 """
 
 import dataclasses
@@ -22,6 +22,8 @@ EFFICIENTNET_LITE0_TAPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Config(custom.Config):
+    """Photographs of MSCOCO: the whole EfficientNet-Lite0 trains, by a recipe beyond the paper."""
+
     backbone_taps: tuple = setting(
         EFFICIENTNET_LITE0_TAPS, "the block outputs of EfficientNet-Lite0 at strides 2 to 32"
     )
@@ -30,17 +32,17 @@ class Config(custom.Config):
     maps_cache_gib: float = setting(48.0, "disk for the frozen trunk's maps, GiB")
     finetune: base.Finetune = changed(
         optimizer=("adamw", "beyond the paper; usual for fine-tuning"),
-        learning_rate=(4e-4, "a step; usual for AdamW"),
+        learning_rate=(4e-4, "per step; usual for AdamW"),
         epochs=(5, "passes"),
-        ema=(0.999, "share kept a step; usual"),
+        ema=(0.999, "share kept per step; usual"),
         crop=(0.5, "smallest share of the area"),
         sizes=(("128", "128", "160", "160", "192"), "pixels"),
     )
     visual: base.Visual = changed(
-        learning_rate=(0.003, "a step; as on OpenClipart"), epochs=(3, "at most; 703 steps each")
+        learning_rate=(0.003, "per step; as on OpenClipart"), epochs=(3, "at most; 703 steps each")
     )
     textual: base.Textual = changed(epochs=(12, "at most; 703 steps each"))
     classifier: base.Classifier = changed(
-        learning_rate=(0.003, "a step; as on OpenClipart"), epochs=(12, "at most; 703 steps each")
+        learning_rate=(0.003, "per step; as on OpenClipart"), epochs=(12, "at most; 703 steps each")
     )
     quantity: base.Quantity = changed(epochs=(12, "at most; 703 steps each"))

@@ -7,4 +7,4 @@ from msmm.configs import base
 
 @dataclasses.dataclass(frozen=True)
 class Config(base.Config):
-    pass
+    """NUS-WIDE: the paper's settings."""

@@ -13,37 +13,39 @@ from msmm.configs.settings import changed, setting
 
 @dataclasses.dataclass(frozen=True)
 class Config(custom.Config):
+    """OpenClipart: heads, fusion and MLP train on a frozen EfficientNet-Lite0."""
+
     backbone_taps: tuple = setting(
         EFFICIENTNET_LITE0_TAPS, "the block outputs of EfficientNet-Lite0 at strides 2 to 32"
     )
-    bn_momentum: float = setting(0.9997, "share kept a step; IV-A3")
+    bn_momentum: float = setting(0.9997, "share kept per step; IV-A3")
     bn_batches: int = setting(30, "decision 8; the set has 77 batches")
     patience: int = setting(10, "epochs; held-out figures of so few images are noisy")
     finetune: base.Finetune = changed(
         trunk=(False, "only the head: 2,741 images are few for a trunk"),
-        learning_rate=(0.01, "a step; a linear head, chosen on held-out images"),
+        learning_rate=(0.01, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
     visual: base.Visual = changed(
-        learning_rate=(0.003, "a step; chosen on held-out images"),
+        learning_rate=(0.003, "per step; chosen on held-out images"),
         epochs=(12, "at most; the held-out loss is lowest before"),
     )
     classifier: base.Classifier = changed(
-        learning_rate=(0.003, "a step; chosen on held-out images"), epochs=(60, "at most; cheap")
+        learning_rate=(0.003, "per step; chosen on held-out images"), epochs=(60, "at most; cheap")
     )
     quantity: base.Quantity = changed(epochs=(80, "at most; cheap"))
     softmax: baselines.Softmax = changed(
-        learning_rate=(0.03, "a step; a linear head, chosen on held-out images"),
+        learning_rate=(0.03, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
     warp: baselines.Warp = changed(
-        learning_rate=(0.01, "a step; a linear head, chosen on held-out images"),
+        learning_rate=(0.01, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
     cnn_rnn: baselines.CnnRnn = changed(epochs=(60, "at most; 12 steps each"))
     ria: baselines.Ria = changed(epochs=(30, "at most; 12 steps each"))
     tag_neighbour: baselines.TagNeighbour = changed(
-        learning_rate=(1e-3, "a step of RMSProp; chosen on held-out images"),
+        learning_rate=(1e-3, "per step of RMSProp; chosen on held-out images"),
         epochs=(40, "at most; 23 steps each"),
     )
     sinn: baselines.Sinn = changed(epochs=(40, "at most; 30 steps each"))

@@ -80,6 +80,7 @@ class FlatSetting:
     field: dataclasses.Field
 
     def value(self, config) -> Any:
+        """Returns the value of the setting in a `Config`."""
         return getattr(getattr(config, self.group) if self.group else config, self.field.name)
 
     def check(self, value) -> None:

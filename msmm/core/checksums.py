@@ -71,7 +71,7 @@ def check_file(path, remedy: str) -> None:
 
 
 def check_directory(directory, remedy: str) -> None:
-    """Checks every file in the SHA256SUMS of a directory, as `check` does."""
+    """Checks every file in the SHA256SUMS of a directory, as `check_file` does."""
     directory = pathlib.Path(directory)
     sums = listed(directory, remedy)
     if sums == {}:
@@ -88,7 +88,7 @@ def _check(path: pathlib.Path, expected: str | None, remedy: str) -> None:
         state = (expected, status.st_ino, status.st_size, status.st_mtime_ns)
         if _checked.get(str(path)) != state:
             if sha256(path) != expected:
-                raise UserError(f"{path} is damaged, it is not what {SUMS} says: {remedy}")
+                raise UserError(f"{path} is damaged, it differs from its checksum in {SUMS}: {remedy}")
             _checked[str(path)] = state
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}), which {SUMS} names: {remedy}") from None

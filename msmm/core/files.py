@@ -142,9 +142,9 @@ def lock(descriptor: int) -> bool | None:
 def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     """Yields an empty directory to write into, which replaces `directory` at the end.
 
-    It is `<name>.partial-…` until then, and locked: one without a lock was left by a killed process, and is
-    removed by the next that writes the same `directory`. Without `replace`, a `directory` that another
-    process has made meanwhile stays, and this one is removed.
+    It is `<name>.partial-…` until then, and locked. One without a lock was left by a killed process. The next
+    process that writes the same `directory` removes it. Without `replace`, a `directory` that another process
+    has made meanwhile stays, and this one is removed.
     """
     directory = pathlib.Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The markers of a JPEG stream, up to its end: what lies behind it, a film say, is another file."""
+"""The markers of a JPEG stream, up to its end. Later bytes, such as a film, belong to another file."""
 
 import re
 from collections.abc import Iterator

@@ -9,6 +9,7 @@ import importlib.util
 import re
 import struct
 import unicodedata
+from typing import NamedTuple
 
 HEAD_BYTES = 4096  # the beginning of a file, which shows its format
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif",
@@ -24,11 +25,26 @@ VIDEO_EXTENSIONS = (".3g2", ".3gp", ".asf", ".avi", ".flv", ".insv", ".lrv", ".m
                     ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm",
                     ".wmv")  # fmt: skip
 CAMERA_RAW = "camera raw"
-# Formats that are read where a package is installed: what is imported, and what to install.
+
+
+class OptionalFormat(NamedTuple):
+    """A format that is read where a package is installed.
+
+    Attributes:
+      module: what is imported.
+      needed: what to install, in words.
+      package: the name of the package.
+    """
+
+    module: str
+    needed: str
+    package: str
+
+
 OPTIONAL_FORMATS = {
-    "HEIC": ("pillow_heif", "the package pillow-heif"),
-    "AVIF": ("PIL._avif", "Pillow 11.3 or later"),
-    CAMERA_RAW: ("rawpy", "the package rawpy"),
+    "HEIC": OptionalFormat("pillow_heif", "the package pillow-heif", "pillow-heif"),
+    "AVIF": OptionalFormat("PIL._avif", "Pillow 11.3 or later", "pillow"),
+    CAMERA_RAW: OptionalFormat("rawpy", "the package rawpy", "rawpy"),
 }
 INSTALL = "pip install 'msmm[photos]'"
 
@@ -39,7 +55,7 @@ _READABLE_BEGINNINGS = {
     b"GIF89a": "GIF",
 }
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_UNREADABLE_BEGINNINGS = {
+_OTHER_BEGINNINGS = {  # of formats that are not read, or only where a package is installed
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
@@ -125,7 +141,7 @@ def detect_format(head: bytes) -> str | None:
     "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read, those of `OPTIONAL_FORMATS` where their package is
     installed; other names are of formats that are not.
     """
-    for beginning, name in (_READABLE_BEGINNINGS | _UNREADABLE_BEGINNINGS).items():
+    for beginning, name in (_READABLE_BEGINNINGS | _OTHER_BEGINNINGS).items():
         if head.startswith(beginning):
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -141,8 +157,8 @@ def detect_format(head: bytes) -> str | None:
 def identify(name: str, head: bytes) -> str | None:
     """Returns the format as which a file is read, or None where neither content nor name shows one.
 
-    The content decides. The name decides where the content shows no format, and for camera raw files, most of
-    which begin as TIFF does and would give their small preview.
+    The content decides. The name decides where the content shows no format. It also decides for camera raw
+    files, most of which begin like TIFF and would give their small preview.
 
     Args:
       name: the file's name or path; "" where there is none.
@@ -174,8 +190,8 @@ def explain_unreadable(name: str, head: bytes) -> str | None:
 
 def missing_package(form: str) -> str | None:
     """Returns what has to be installed for a format of `OPTIONAL_FORMATS`, or None where it is."""
-    module, package = OPTIONAL_FORMATS[form]
-    return package if importlib.util.find_spec(module) is None else None
+    optional = OPTIONAL_FORMATS[form]
+    return optional.needed if importlib.util.find_spec(optional.module) is None else None
 
 
 def is_video(name: str, head: bytes) -> bool:

@@ -1,7 +1,7 @@
 """The resize of images to a model's square input without TensorFlow, and the constant that all readers share.
 
-`msmm.data.preprocessing` is the same as TensorFlow ops, for input pipelines and exported graphs; a test holds
-that both give the same pixels, but for roundings of one level.
+`msmm.data.preprocessing` has the same resize as TensorFlow ops, for input pipelines and exported graphs. A
+test checks that both give the same pixels, except for roundings of one level.
 """
 
 import numpy as np

@@ -8,9 +8,10 @@ import sys
 def prepare() -> None:
     """Makes standard input, output and error usable.
 
-    A closed descriptor is opened on the null device: else the next file that a library opens would take its
-    number, and messages would end up in that file. A stream that Python left out is made. Characters that the
-    encoding of a stream lacks are written as `\\u2026`, unless PYTHONIOENCODING names another error handler.
+    A closed descriptor is opened on the null device. Otherwise the next file that a library opens would take
+    its number, and messages would end up in that file. A stream that Python left out is made. Characters that
+    the encoding of a stream lacks are written as `\\u2026`, unless PYTHONIOENCODING names another error
+    handler.
     """
     for descriptor in range(3):
         try:
@@ -35,7 +36,7 @@ def silence(stream) -> None:
 
 
 def scratch_file() -> io.BufferedRandom | None:
-    """A file without a name to write to, in memory where the system can; None where there is no place."""
+    """Opens a file without a name, in memory where the system can; returns None where there is no place."""
     import tempfile
 
     try:

@@ -53,7 +53,7 @@ _NO_TEXT = {
 def read_names(path: pathlib.Path, normalise: Callable[[str], str]) -> tuple[str, ...]:
     """Reads a vocabulary: one name per line, each through `normalise`.
 
-    Blank lines are left out, and what a spreadsheet adds to a single column: a `sep=` line, quotes around a
+    Blank lines are left out. So is what a spreadsheet adds to a single column: a `sep=` line, quotes around a
     name, separators at the end of every line. Raises UserError where a name is there twice, or where lines
     look like a table.
     """

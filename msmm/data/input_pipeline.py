@@ -19,7 +19,7 @@ def choose_held_out(image_ids, size: int, seed: int) -> np.ndarray:
     """Returns bool [N]: which training images are held out for model selection (decision 25).
 
     At most `size` and at most a tenth are held out: the images whose ids have the lowest hashes with the
-    seed, whatever the order of the rows.
+    seed. The order of the rows does not matter.
     """
     size = min(size, len(image_ids) // 10)
     digests = np.array([hashlib.sha256(f"{seed}:{i}".encode()).digest()[:8] for i in image_ids])
@@ -41,8 +41,8 @@ def epoch_flips(num_rows: int, seed: int, epoch: int) -> np.ndarray:
 def epoch_crops(num_rows: int, seed: int, epoch: int, smallest: float) -> np.ndarray:
     """Returns float32 [num_rows, 4]: top, left, height and width of each row's crop, as shares of the image.
 
-    The area is uniform in [smallest, 1] of the image's, the ratio of the two shares log-uniform in
-    [3/4, 4/3] (a share above 1 becomes 1), and the place uniform.
+    The area is uniform in [smallest, 1] of the image's. The ratio of the two shares is log-uniform in [3/4,
+    4/3] (a share above 1 becomes 1), and the place uniform.
     """
     random = np.random.default_rng((seed, epoch, 2))
     area = random.uniform(smallest, 1, num_rows)

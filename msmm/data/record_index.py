@@ -1,4 +1,4 @@
-"""Random access to TFRecord files: where each record begins, and reading some records by number.
+"""TFRecord files: where each record begins, reading some records by number, and checking all of them.
 
 A record is its length (8 bytes, little endian), the CRC of the length (4), the content, and the CRC of the
 content (4).
@@ -11,6 +11,8 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
+
+from msmm.core.errors import UserError
 
 _HEADER, _FOOTER = 12, 4  # bytes around the content of a record
 _LENGTH = struct.Struct("<Q")
@@ -69,3 +71,23 @@ def _find_offsets(path: str, changed: int) -> np.ndarray:
     if offsets[-1] != size:
         raise ValueError(f"{path} ends within a record")
     return np.array(offsets, np.int64)
+
+
+@functools.cache
+def check_records(path: str, count: int, changed: int, remedy: str) -> None:
+    """Raises UserError where a CRC of a file is wrong or a record is missing.
+
+    Args:
+        path: the file.
+        count: the number of records that it should have.
+        changed: the time of the last change, so that a changed file is read again.
+        remedy: the end of the message.
+    """
+    import tensorflow as tf
+
+    try:
+        records = int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda n, _: n + 1))
+    except tf.errors.OpError as error:
+        raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}): {remedy}") from error
+    if records != count:
+        raise UserError(f"{path} has {records} records, expected {count}: {remedy}")

@@ -1,9 +1,8 @@
 """The example schema of packed data sets, and reading them; nothing else depends on the format on disk.
 
-A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has
-`image` (JPEG bytes, upright RGB), `tags` and `labels` (class ids, with their vocabularies
-as ClassLabel names) and `image_id`; where the data set has groups, `groups` like tags. Records
-keep one order, the order of the shards.
+A packed data set is a TFDS directory, `<data_dir>/<name>/<version>/`. Every example has `image` (JPEG bytes,
+upright RGB), `tags` and `labels` (class ids, with their vocabularies as ClassLabel names) and `image_id`.
+Where the data set has groups, it has `groups` like tags. Records keep one order, the order of the shards.
 """
 
 import dataclasses
@@ -20,6 +19,7 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json
 from msmm.data import record_index
+from msmm.data.locating import describe_remedy, find_dataset
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,8 +31,6 @@ LABELS = "labels"
 GROUPS = "groups"
 IMAGE_ID = "image_id"
 REPORT = "report.json"  # beside the records, written by the packer
-# Flags with which the packer packs data sets of official files.
-_OFFICIAL = {name: f" --dataset={name} --raw_dir=DIR" for name in ("nus_wide", "mscoco", "openclipart")}
 _PARSED_AT_ONCE = 32  # records
 _READERS = 2  # batches of records that are read at the same time, ahead of decoding
 
@@ -96,7 +94,7 @@ class Dataset:
 
     @property
     def has_context_tags(self) -> bool:
-        """Whether the tags are words of folder and file names, captions and the like, besides keywords."""
+        """True if the tags are words of folder and file names, captions and the like, besides keywords."""
         return bool(self.report().get("context_tags"))
 
     def num_examples(self, split: str) -> int:
@@ -106,11 +104,11 @@ class Dataset:
     def report(self) -> dict:
         """Returns the packing report (`report.json`); empty where it is missing."""
         path = self.directory / REPORT
-        return read_json(path, _remedy(self.name)) if path.exists() else {}
+        return read_json(path, describe_remedy(self.name)) if path.exists() else {}
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 in hex over the vocabularies and every record, whatever the data set's name.
+        """The SHA-256 in hex over the vocabularies and every record, whatever the data set's name.
 
         The packing report contains the checksums of the shards, so no record is read here.
         """
@@ -213,7 +211,7 @@ class Dataset:
         except (tf.errors.OpError, IndexError, ValueError) as error:
             raise UserError(
                 f"the records of {split} in {self.directory} are not as its dataset_info.json and "
-                f"features.json describe them ({str(error).splitlines()[0]}): {_remedy(self.name)}"
+                f"features.json describe them ({str(error).splitlines()[0]}): {describe_remedy(self.name)}"
             ) from error
         return np.array(image_ids, dtype=str), list(matrices.values())
 
@@ -225,14 +223,14 @@ class Dataset:
         """
         if not self._recorded(split):
             for path, count in zip(self._files(split), self._split(split).shard_lengths, strict=True):
-                _check_records(path, count, os.stat(path).st_mtime_ns, _remedy(self.name))
+                record_index.check_records(path, count, os.stat(path).st_mtime_ns, describe_remedy(self.name))
         return self._files(split)
 
     def _record_index(self, split: str) -> record_index.RecordIndex:
         try:
             return record_index.RecordIndex(self._files(split), self._split(split).shard_lengths)
         except ValueError as error:
-            raise UserError(f"{error}: {_remedy(self.name)}") from error
+            raise UserError(f"{error}: {describe_remedy(self.name)}") from error
 
     def _files(self, split: str) -> list[str]:
         return [str(path) for path in self._split(split).filepaths]
@@ -240,7 +238,7 @@ class Dataset:
     def _recorded(self, split: str) -> bool:
         """Returns whether SHA256SUMS covers a split. Raises UserError where a file differs from it."""
         for path in self._files(split):
-            checksums.check_file(path, _remedy(self.name))
+            checksums.check_file(path, describe_remedy(self.name))
         return (self.directory / checksums.SUMS).exists()
 
     def _split(self, split: str) -> "tfds.core.SplitInfo":
@@ -251,25 +249,6 @@ class Dataset:
         return self.builder.info.splits[split]
 
 
-def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the directory of the newest version of the data set `name` in `data_dir`.
-
-    Raises UserError where there is none, without importing TensorFlow.
-    """
-    data_dir = pathlib.Path(data_dir)
-    if not data_dir.is_dir():
-        raise UserError(
-            f"no folder {data_dir} of packed data sets: choose another --data_dir, or pack {name!r} "
-            f"with {_packer(name)}"
-        )
-    versions = _versions(data_dir / name) if name else []
-    if not versions:
-        others = sorted(path.name for path in data_dir.glob("*") if _versions(path))
-        choice = f", or choose one of: {', '.join(others)}" if others else ""
-        raise UserError(f"no data set {name!r} in {data_dir}: pack it with {_packer(name)}{choice}")
-    return versions[-1]
-
-
 def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     """Opens the newest version of the data set `name` in `data_dir`.
 
@@ -278,7 +257,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     directory = find_dataset(data_dir, name)
     import tensorflow_datasets as tfds
 
-    remedy = _remedy(name)
+    remedy = describe_remedy(name)
     for file in checksums.listed(directory, remedy) or ():
         if ".tfrecord" not in file:  # records are checked as they are first read
             checksums.check_file(directory / file, remedy)
@@ -309,35 +288,3 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
         builder=builder,
         groups=tuple(present[GROUPS].feature.names) if GROUPS in present else (),
     )
-
-
-def _versions(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the finished versions (1.2.3) of a data set, oldest first."""
-    finished = [path.parent for path in directory.glob("*.*.*/dataset_info.json")]
-    numbered = [path for path in finished if all(part.isdigit() for part in path.name.split("."))]
-    return sorted(numbered, key=lambda path: [int(part) for part in path.name.split(".")])
-
-
-def _packer(name: str) -> str:
-    return "python -m tfrecords_tools.pack" + _OFFICIAL.get(name, "")
-
-
-def _remedy(name: str) -> str:
-    command = f"{_packer(name)} " if name in _OFFICIAL else ""
-    return f"pack {name!r} again with {command}--overwrite, or copy it whole"
-
-
-@functools.cache
-def _check_records(path: str, count: int, changed: int, remedy: str) -> None:
-    """Raises UserError where a CRC is wrong or a record missing.
-
-    changed: the time of the last change, so that a changed file is read again.
-    """
-    import tensorflow as tf
-
-    try:
-        records = int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda n, _: n + 1))
-    except tf.errors.OpError as error:
-        raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}): {remedy}") from error
-    if records != count:
-        raise UserError(f"{path} has {records} records, expected {count}: {remedy}")

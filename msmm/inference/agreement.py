@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.inference.model_dir import Annotation, Model
+from msmm.inference.model import Annotation, Model
 from msmm.quantities.counting_rules import CountingRule
 from msmm.quantities.ranges import predict_range
 from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline, is_descending
@@ -54,8 +54,8 @@ def compare_annotations(
 ) -> Agreement:
     """Compares annotations of images with the annotations of a reference.
 
-    The tolerance within which a label is borderline is what the numbers differ by, at least `ROUNDING` and at
-    most `LARGEST`: a label that differs by more was decided by another rule or of other numbers.
+    The tolerance within which a label is borderline is the difference of the numbers, at least `ROUNDING` and
+    at most `LARGEST`. A label that differs by more was decided by another rule or from other numbers.
 
     Args:
         model: the model of both.
@@ -107,7 +107,7 @@ def count_borderline(
 
 
 def _borderline(model: Model, annotations, tags, quantity, tolerance: float, raw_tolerance: float):
-    """Borderline labels, bool [N, C]."""
+    """Returns the borderline labels, bool [N, C]."""
     probabilities = np.stack([a.probabilities for a in annotations])
     raw = np.array([a.quantity for a in annotations], np.float64)
     tagged, borderline = model.has_tags(tags), np.zeros(probabilities.shape, bool)

@@ -167,8 +167,8 @@ def _cells(rows: Sequence[tuple[str, dict]], names: Sequence[str]) -> list[str]:
 def _limits(info: dict, labels: Sequence[str]) -> str:
     test = info["test"]
     lines = [
-        "Measured on the test images of this data set alone: how it does on others is not known.",
-        "It knows no other labels than its classes, and gives every image at least one of them.",
+        "Measured on the test images of this data set alone: figures on other data are not known.",
+        "Its classes are its only labels, and every image gets at least one of them.",
     ]
     if "Accuracy" in test:
         lines.append(
@@ -180,7 +180,7 @@ def _limits(info: dict, labels: Sequence[str]) -> str:
     if "test without tags" in info:
         without = info["test without tags"]
         lines.append(
-            "An image without a known tag is judged by its pixels alone: H-F1 "
+            "An image without a known tag is annotated by its pixels alone: H-F1 "
             f"{without['H-F1']:.2f}, with tags {test['H-F1']:.2f}."
         )
     if classes := info.get("classes"):

@@ -75,8 +75,8 @@ def assemble_annotator(
 ) -> keras.Model:
     """Builds the complete model from trained parts (Algorithm 2, lines 1-5).
 
-    Images without any tag use the heads on f_v alone (decision 35): in the paper every image has
-    tags, and the heads on f_v and f_t are poor if f_t is empty.
+    Images without any tag use the heads on f_v alone (decision 35). In the paper every image has tags, and
+    the heads on f_v and f_t are poor if f_t is empty.
 
     Inputs: "image" RGB [B, S, S, 3] float32 in 0 … 255, "tags" [B, T] float32 in {0, 1}.
     Outputs: "probabilities" [B, C] float32, "quantity" [B, 1] float32, raw.

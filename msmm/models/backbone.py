@@ -1,8 +1,8 @@
 """The basic CNN (eq. 1): pixels to the five feature maps M_1 … M_5 of Fig. 4.
 
-A backbone is a Keras model from RGB pixels [B, S, S, 3] float32 in 0 … 255 to a list of five
-maps at strides 2, 4, 8, 16 and 32, each half as large as the one before. Its first layers are its
-preprocessing, which is therefore saved with the weights.
+A backbone is a Keras model from RGB pixels [B, S, S, 3] float32 in 0 … 255 to a list of five maps. Their
+strides are 2, 4, 8, 16 and 32. Its first layers are its preprocessing, which is therefore saved with the
+weights.
 """
 
 import math

@@ -24,7 +24,7 @@ def build_multi_scale(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
 
 
 def fusion_block(x, channels: int, name: str, bn_momentum: float):
-    """F_l of eq. 3: a 3x3 that halves the map and keeps its channels, a 1x1 that widens to `channels`.
+    """Builds F_l of eq. 3: a 3x3 that halves the map and keeps its channels, a 1x1 that widens to `channels`.
 
     γ starts at 1: with a ReLU after the normalisation, 0 would never leave 0 (decision 14).
     """

@@ -1,8 +1,8 @@
 """Trunks that come with the package: a network and its weights in one file, most of them float16.
 
-The file is an .npz without pickled objects: the network's configuration (JSON of built-in layers), the key of
-its preprocessing, the names of the layers that end the five scales, and the weights. Kernels are float16, the
-rest is float32. NOTICE names their sources.
+The file is an .npz without pickled objects. It has the network's configuration (JSON of built-in layers), the
+key of its preprocessing, the layers that end the five scales, and the weights. Kernels are float16, the rest
+is float32. NOTICE names their sources.
 """
 
 import importlib.resources
@@ -17,8 +17,8 @@ import numpy as np
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_write
 
-# Name of a backbone -> its file in msmm/models/trunks/. "photos" follows when its training has finished.
-TRUNKS: dict[str, str] = {}
+# Name of a backbone -> its file in msmm/models/trunks/.
+TRUNKS = {"photos": "photos.npz"}
 
 
 def packaged_trunk(name: str) -> tuple[keras.Model, str, tuple[str, ...]]:

@@ -1,7 +1,6 @@
 """Runs photographs through the model, batch by batch: decoded ahead in processes, written to an output."""
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -13,7 +12,7 @@ import numpy as np
 
 from msmm.core import workers
 from msmm.core.progress import ProgressBar, write_line
-from msmm.inference.model_dir import Annotation, Model
+from msmm.inference.model import Annotation, Model
 from msmm.photos import reading, sidecars
 from msmm.photos.formats import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags
@@ -74,57 +73,76 @@ def annotate_photographs(
       output: where the annotations go.
       preparation: how photographs are read.
       counting: what decides the labels besides the pixels.
-      num_workers: processes that decode, by default one a core.
+      num_workers: processes that decode, by default one per core.
     """
-    tags, summary = Tags(model.tags), Summary()
-    bar = ProgressBar(description="annotating", total=len(found), unit="photographs", leave=True)
+    with output, workers.Workers(num_workers) as pool, _Job(found, output) as job:
+        ready = job.keep(pool.map(reading.prepare_photo, job.select(), preparation))
+        tags = Tags(model.tags)
+        while batch := list(itertools.islice(ready, BATCH)):
+            for annotated in annotate_batch(model, tags, batch, counting):
+                job.write(annotated)
+    return job.summary
 
-    def skip(path: str, cause: str) -> None:
-        summary.skipped[cause] += 1
-        write_line(f"skipped {escape_unprintable(path)}: {cause}", sys.stderr)
 
-    def select() -> Iterator[tuple[str, str]]:
-        for path, cause in found:
+class _Job:
+    """The photographs of one call of `annotate_photographs`, with their counts and the progress bar.
+
+    Attributes:
+      summary: the counts so far.
+    """
+
+    def __init__(self, found: Sequence[tuple[str, str | None]], output: Output):
+        self._found, self._output, self.summary = found, output, Summary()
+        self._bar = ProgressBar(description="annotating", total=len(found), unit="photographs", leave=True)
+
+    def __enter__(self) -> "_Job":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def select(self) -> Iterator[tuple[str, str]]:
+        """Yields the path of each photograph to annotate, twice: for `Workers.map`."""
+        for path, cause in self._found:
             if cause:
-                bar.update()
-                skip(path, cause)
-            elif (by := output.find_annotator(path)) is not None:
-                bar.update()
-                summary.done_before[by] += 1
+                self._bar.update()
+                self._skip(path, cause)
+            elif (by := self._output.find_annotator(path)) is not None:
+                self._bar.update()
+                self.summary.done_before[by] += 1
             else:
                 yield path, path
 
-    def keep(prepared: Iterable[tuple]) -> Iterator[tuple[str, reading.Photo]]:
+    def keep(self, prepared: Iterable[tuple]) -> Iterator[tuple[str, reading.Photo]]:
+        """Yields the photographs that were read, and counts the others."""
         for path, photo in prepared:
-            bar.update()
+            self._bar.update()
             if isinstance(photo, reading.Photo):
                 yield path, photo
             elif photo.done_by:
-                summary.done_before[photo.done_by] += 1
+                self.summary.done_before[photo.done_by] += 1
             else:
-                skip(path, photo.cause)
+                self._skip(path, photo.cause)
 
-    def write(annotated: Annotated) -> None:
+    def write(self, annotated: Annotated) -> None:
+        """Writes an annotation, counts it, and reports what was not read."""
         try:
-            line = output.write(annotated)
+            line = self._output.write(annotated)
         except sidecars.CannotWrite as error:
-            skip(annotated.path, str(error))
+            self._skip(annotated.path, str(error))
             return
         if line is not None:
             write_line(line)
-        summary.annotated += 1
+        self.summary.annotated += 1
         for cause in annotated.problems:
-            summary.unread[cause] += 1
+            self.summary.unread[cause] += 1
             write_line(f"keywords of {escape_unprintable(annotated.path)} not read: {cause}", sys.stderr)
-        counts = summary.unknown
+        counts = self.summary.unknown
         counts.update(word for word in annotated.unknown if word in counts or len(counts) < MAX_WORDS)
 
-    with output, workers.Workers(num_workers) as pool, contextlib.closing(bar):
-        ready = keep(pool.map(reading.prepare_photo, select(), preparation))
-        while batch := list(itertools.islice(ready, BATCH)):
-            for annotated in annotate_batch(model, tags, batch, counting):
-                write(annotated)
-    return summary
+    def _skip(self, path: str, cause: str) -> None:
+        self.summary.skipped[cause] += 1
+        write_line(f"skipped {escape_unprintable(path)}: {cause}", sys.stderr)
 
 
 def annotate_batch(

@@ -12,14 +12,14 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from msmm.inference import engines
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.photos import batches, formats, reading
 from msmm.photos.keywords import Tags
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Settings of a pipeline.
+class PipelineSettings:
+    """Settings of an annotation pipeline.
 
     directory, engine, precision: see `engines.load`. preparation: how photographs are read. counting: what
     decides the labels besides the pixels. annotator: see `batches.name_annotator`.
@@ -33,11 +33,13 @@ class Settings:
     annotator: str
 
 
-def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Settings, output: str) -> None:
+def build_pipeline(
+    pipeline: beam.Pipeline, paths: Sequence[str], settings: PipelineSettings, output: str
+) -> None:
     """Adds the steps that annotate photographs.
 
-    The lines of `formats.json_line` go to `output`-….jsonl, in no order, and {"path", "cause"} of the
-    skipped to `output`.skipped-….jsonl.
+    The lines of `formats.json_line` go to `output`-….jsonl, in no order, {"path", "cause"} of the skipped to
+    `output`.skipped-….jsonl, and those of keywords that were not read to `output`.unread-….jsonl.
     """
     prepared = (
         pipeline
@@ -45,23 +47,29 @@ def build_pipeline(pipeline: beam.Pipeline, paths: Sequence[str], settings: Sett
         | "Spread" >> beam.Reshuffle()
         | "Prepare" >> beam.Map(_prepare, settings.preparation)
     )
+    annotated = (
+        prepared | "Usable" >> beam.Filter(_is_usable) | "Annotate" >> RunInference(_Handler(settings))
+    )
     _ = (
-        prepared
-        | "Usable" >> beam.Filter(_is_usable)
-        | "Annotate" >> RunInference(_Handler(settings))
+        annotated
         | "JSON" >> beam.Map(formats.json_line, settings.annotator)
         | "Write" >> beam.io.WriteToText(output, ".jsonl")
     )
     _ = (
+        annotated
+        | "Problems" >> beam.FlatMap(_list_problems)
+        | "List problems" >> beam.io.WriteToText(f"{output}.unread", ".jsonl", skip_if_empty=True)
+    )
+    _ = (
         prepared
         | "Unusable" >> beam.Filter(_is_unusable)
-        | "Causes" >> beam.MapTuple(_format_cause)
+        | "Causes" >> beam.MapTuple(lambda path, skipped: _format_cause(path, skipped.cause))
         | "List" >> beam.io.WriteToText(f"{output}.skipped", ".jsonl", skip_if_empty=True)
     )
 
 
 class _Handler(ModelHandler[tuple[str, reading.Photo], formats.Annotated, Model]):
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: PipelineSettings):
         super().__init__(max_batch_size=batches.BATCH)
         self._settings = settings
 
@@ -89,5 +97,9 @@ def _is_unusable(prepared: tuple) -> bool:
     return not _is_usable(prepared)
 
 
-def _format_cause(path: str, skipped: reading.Skipped) -> str:
-    return json.dumps({"path": path, "cause": skipped.cause})
+def _list_problems(annotated: formats.Annotated) -> list[str]:
+    return [_format_cause(annotated.path, cause) for cause in annotated.problems]
+
+
+def _format_cause(path: str, cause: str) -> str:
+    return json.dumps({"path": path, "cause": cause})

@@ -2,7 +2,7 @@
 
 The words come from the names of its folders and of its file, its title and caption, its place names, its
 event, and its camera and lens. Data sets that are packed from a photo library use them as tags, and
-`annotate` gives them to models that were trained on such a data set: one function makes them for both.
+`annotate` gives them to models of such a data set. One function makes them for both.
 """
 
 import dataclasses

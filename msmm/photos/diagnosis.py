@@ -1,4 +1,4 @@
-"""What is installed on this machine, and whether a model and a folder can be read, in plain words.
+"""Describes the installation, and checks whether a model and a folder of photographs can be read.
 
 Each function returns lines: name -> text. What prevents annotating is a UserError.
 """
@@ -18,6 +18,7 @@ import msmm
 from msmm.core import images, photo_files, workers
 from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
+from msmm.inference.model import Model
 from msmm.photos import finding, reading
 from msmm.photos.formats import escape_unprintable
 from msmm.scoring.metrics import METRICS
@@ -27,7 +28,6 @@ _SIDE = 64  # of the untrained network's input, pixels
 _SCENE = 320  # of the drawn image, pixels
 _SEED, _INDEX = 0, 7  # of the drawn image
 _SHOWN = 5  # causes with an example each
-_OPTIONAL = {"HEIC": "pillow-heif", "AVIF": "pillow", photo_files.CAMERA_RAW: "rawpy"}
 
 
 def describe_machine() -> dict[str, str]:
@@ -77,11 +77,11 @@ def _describe_engine(name: str) -> str:
 def describe_formats() -> dict[str, str]:
     """Returns the formats of photographs, and the programs that are of use."""
     read, absent = list(images.FORMATS), []
-    for form, package in _OPTIONAL.items():
+    for form, optional in photo_files.OPTIONAL_FORMATS.items():
         if needed := photo_files.missing_package(form):
             absent.append(f"{form} needs {needed}")
         else:
-            read.append(f"{form} ({package} {_version(package)})")
+            read.append(f"{form} ({optional.package} {_version(optional.package)})")
     lines = {"formats": ", ".join(read)}
     if absent:
         lines["not read"] = f"{', '.join(absent)}: {photo_files.INSTALL}"
@@ -145,7 +145,7 @@ def _make_untrained(directory: pathlib.Path, import_tensorflow: Callable[[], Non
     return directory
 
 
-def _annotate_drawing(model: model_dir.Model, path: pathlib.Path) -> tuple[str, ...]:
+def _annotate_drawing(model: Model, path: pathlib.Path) -> tuple[str, ...]:
     from msmm.scenes import recipe
 
     path.write_bytes(images.encode(recipe.draw(_SEED, _INDEX, _SCENE).image, images.QUALITY))

@@ -1,9 +1,9 @@
 """Writes a folder of HTML pages: each photograph small, its labels with their probabilities, its tags.
 
-A page has up to 100 photographs with the pixels in it, so pages can be moved, mailed and read without
-a network, and 100,000 photographs are 1,000 files of about a megabyte. Only links to the originals
-lead out. Names, tags and labels come from anywhere: they are escaped here, and no page may run a script
-or load anything (its Content-Security-Policy).
+A page has up to 100 photographs with the pixels in it, so pages can be moved, mailed and read without a
+network. 100,000 photographs are 1,000 files of about a megabyte. Only links to the originals lead out. Names,
+tags and labels come from anywhere: they are escaped here, and no page may run a script or load anything (its
+Content-Security-Policy).
 """
 
 import base64
@@ -90,7 +90,7 @@ class Gallery:
             paths, title = [_read_path(m) for m in _PATH.findall(text)], _TITLE.search(text)
             if not paths or not title:
                 raise UserError(
-                    f"{path} is damaged, it has no photographs or no title: make it anew with --overwrite"
+                    f"{path} is damaged, it has no photographs or no title: make it again with --overwrite"
                 )
             model = html.unescape(title[1])
             self._done.update(dict.fromkeys(map(hash, paths), model))
@@ -115,9 +115,11 @@ class Gallery:
         os.close(self._locked)
 
     def find_annotator(self, path: str) -> str | None:
+        """Returns the model that annotated a photograph which a page shows already, or None."""
         return self._done.get(hash(path))
 
     def write(self, photo: Annotated) -> None:
+        """Adds a photograph to the page."""
         self._waiting.append(photo)
         if len(self._waiting) == PHOTOS_A_PAGE:
             self._write_page()
@@ -205,7 +207,7 @@ def _read(page: pathlib.Path) -> str:
     try:
         return page.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{page} is damaged ({error.reason}): make it anew with --overwrite") from None
+        raise UserError(f"{page} is damaged ({error.reason}): make it again with --overwrite") from None
 
 
 def _read_path(quoted: str) -> str:

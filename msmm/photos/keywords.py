@@ -1,7 +1,7 @@
 """The keywords that a photograph has already, and which tags of a model they are.
 
-Nothing that a person wrote is lost, doubled or cut: a keyword that several programs have written in several
-places comes once, whole, and what cannot be read is reported.
+Nothing that a person wrote is lost, doubled or cut. A keyword that several programs have written in several
+places comes once and whole. What cannot be read is reported.
 """
 
 import codecs

@@ -50,9 +50,11 @@ class Text:
         pass
 
     def find_annotator(self, path: str) -> str | None:
+        """Returns None: lines on standard output are not remembered."""
         return None
 
     def write(self, photo: Annotated) -> str | None:
+        """Returns the line."""
         return self._line(photo)
 
 
@@ -90,11 +92,11 @@ class File:
                 if row[1] is None if row else is_header and line.strip() != is_header.encode():
                     raise UserError(
                         f"{path} is of an earlier version, which did not record which model annotated: name "
-                        "another --output, or write all anew with --overwrite"
+                        "another --output, or write all again with --overwrite"
                     )
                 if not row and not is_header:
                     raise UserError(
-                        f"{path}:{number} is damaged: mend or delete the line, or write all anew with "
+                        f"{path}:{number} is damaged: mend or delete the line, or write all again with "
                         "--overwrite"
                     )
                 self._size += len(line)
@@ -134,9 +136,11 @@ class File:
                 os.remove(self._partial)  # a copy of what is there
 
     def find_annotator(self, path: str) -> str | None:
+        """Returns the model whose line is in the file, or None."""
         return self._done.get(hash(self._format.key(path)))
 
     def write(self, photo: Annotated) -> None:
+        """Appends a line to the unfinished file."""
         with add_path_to_errors(self._partial):
             self._file.write(self._format.line(photo, self._model).encode() + b"\n")
             self._file.flush()
@@ -156,9 +160,11 @@ class Sidecars:
         pass
 
     def find_annotator(self, path: str) -> None:
+        """Returns None: `reading.prepare_photo` looks into the sidecar."""
         return None  # `reading.prepare_photo` looks into the sidecar
 
     def write(self, photo: Annotated) -> None:
+        """Adds the labels to a photograph's sidecar."""
         sidecars.write_labels(
             photo.path, photo.embedded, photo.labels, self._model, normalise_tag, self._hierarchy
         )
@@ -172,9 +178,11 @@ class DryRun(Text):
         self._output = output
 
     def find_annotator(self, path: str) -> str | None:
+        """Returns the model that annotated the photograph in the other output, or None."""
         return self._output.find_annotator(path)
 
     def write(self, photo: Annotated) -> str:
+        """Returns the line that shows what would be written."""
         beside = isinstance(self._output, Sidecars)
         return text_line(photo) + (
             f" -> {escape_unprintable(sidecars.choose_sidecar(photo.path))}" if beside else ""

@@ -29,7 +29,7 @@ def choose_sidecar(photo: str) -> str:
     """Returns the sidecar to write to: the one that exists, `photo.jpg.xmp` if both do.
 
     If none does, it is `photo.xmp` for a camera raw file, else `photo.jpg.xmp`. A `photo.xmp` that may as
-    well be of another photograph, `photo.cr2` say, is not written to.
+    well belong to another photograph, such as `photo.cr2`, is not written to.
     """
     full, short = _find_own_sidecars(photo)
     if full or short:

@@ -1,7 +1,7 @@
 """Parses XMP packets: the keywords in them, and where in the bytes they are.
 
-A packet is bounded by its bytes, by the time that it takes and by the elements that matter here, not by how
-many it has: Photoshop lists tens of thousands of ancestors of a picture.
+A packet is bounded by its bytes, by the time that it takes and by the elements that matter here. The
+total number of elements is not bounded: Photoshop lists tens of thousands of ancestors of a picture.
 """
 
 import codecs
@@ -241,7 +241,7 @@ class _Parser:
             self._happened()
             return
         element, at = self._current, self._parser.CurrentByteIndex
-        # Of <a/> expat tells where it ends, of <a></a> where its end tag begins.
+        # Of <a/> expat reports the end, of <a></a> the place of its end tag.
         element.empty = self._last is element and self._data[at - 2 : at] == b"/>"
         element.inner = element.start if element.empty else at
         element.end = at if element.empty else self._data.index(b">", at) + 1

@@ -1,6 +1,6 @@
 """Adds keywords to XMP packets without touching anything else, and takes them out again.
 
-A packet is never written anew from a tree: expat tells where its elements are, and bytes are cut out
+A packet is never written again from a tree: expat finds its elements, and bytes are cut out
 of it and put into it there. So everything else stays, comments, prefixes and spaces included.
 What was added is recorded in the packet (`xmp_record`).
 """

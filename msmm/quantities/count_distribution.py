@@ -28,10 +28,10 @@ def poisson_binomial(p: np.ndarray) -> np.ndarray:
 def best_expected_f1(p: np.ndarray) -> np.ndarray:
     """Returns the number of labels k >= 1 for which the k likeliest have the highest expected F1, [N] int32.
 
-    With independent labels no other set has a higher one (Jansche 2007; Ye, Chai, Lee and Chieu 2012).
-    The F1 of an image is 2 |chosen and true| / (|chosen| + |true|). Exact up to 1e-12: the number of true
-    labels among the k likeliest and the number among the others are Poisson-binomial, so that each k costs
-    one bilinear form. Ties go to the lower k.
+    With independent labels no other set has a higher one (Jansche 2007; Ye, Chai, Lee and Chieu 2012). The F1
+    of an image is 2 |chosen and true| / (|chosen| + |true|). The result is exact up to 1e-12. The numbers of
+    true labels among the k likeliest and among the others are Poisson-binomial, so each k costs one bilinear
+    form. Ties go to the lower k.
 
     Args:
         p: [N, C] in 0 … 1.
@@ -42,7 +42,7 @@ def best_expected_f1(p: np.ndarray) -> np.ndarray:
 
 
 def _lowest_best(f1: np.ndarray) -> np.ndarray:
-    """The lowest k of the highest expected F1 [N, C], equal but for rounding: [N] int32."""
+    """Returns the lowest k of the highest expected F1 [N, C], equal but for rounding: [N] int32."""
     best = f1.max(axis=1, keepdims=True)
     return (f1 >= best - ROUNDING_OF_SUMS).argmax(axis=1).astype(np.int32) + 1
 

@@ -2,7 +2,7 @@
 
 Each is a frozen dataclass of numbers, so that JSON can hold it. `fit` takes `HeldOutPredictions`; `apply`
 takes probabilities [N, C] and the regressor's raw quantities [N]. Every rule of the registry chooses at least
-one label per image (decision 21), and its scores rank the labels in the order in which it chooses them.
+one label per image (decision 21). Its scores rank the labels in the order in which it chooses them.
 """
 
 import dataclasses
@@ -110,7 +110,7 @@ class ClassThresholds:
     in cross-validation within the held-out images is used.
     """
 
-    title: ClassVar[str] = "a threshold a class"
+    title: ClassVar[str] = "a threshold per class"
     STRENGTHS: ClassVar[tuple[float, ...]] = (3.0, 10.0, 30.0, 100.0, np.inf)
     thresholds: tuple[float, ...]
 
@@ -208,7 +208,7 @@ class GuidedThreshold:
     """One threshold on calibrated logits, moved for each image by the regressor's difference from Σp.
 
     Every logit is raised by precision (m̂ - Σp). To first order that is the effect of a measurement m̂ of the
-    count with a normal error of variance 1 / precision: the likelihoods of s labels and of s + 1 differ by
+    count with a normal error of variance 1 / precision. The likelihoods of s labels and of s + 1 differ by
     exp(precision (m̂ - s - 1/2)), and s is about Σp. Threshold and precision are means over bootstrap samples
     of the held-out images of the pair with the highest H-F1. These means vary less with a few images than the
     best pair on all of them.

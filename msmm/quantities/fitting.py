@@ -84,12 +84,12 @@ def _restore_rule(name: str, values: dict) -> CountingRule:
 def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
     """Fits every counting rule on held-out images, and chooses one on them alone.
 
-    The choice is `PREFERRED` unless another rule is better beyond doubt: the interval of its gain in
+    The choice is `PREFERRED` unless another rule is better beyond doubt. It is if the interval of its gain in
     cross-validated H-F1 (`scoring.bootstrap`, over the held-out images) lies above 0. Its level is 95 % for
-    all rules together (Bonferroni: 99.4 % for each of eight). Of several such rules
-    the best is chosen, of equal ones the first of the registry, which goes from simple to elaborate. Taking
-    the highest H-F1 of nine instead adds more noise than it gains (docs/research/how_many_labels.md). Below
-    `ENOUGH` images the choice is `PREFERRED_OF_FEW`.
+    all rules together (Bonferroni: 99.4 % for each of eight). Of several such rules the best is chosen, of
+    equal ones the first of the registry, which goes from simple to elaborate. Taking the highest H-F1 of nine
+    instead adds more noise than it gains (docs/research/how_many_labels.md). Below `ENOUGH` images the choice
+    is `PREFERRED_OF_FEW`.
     """
     kinds = load_counting_rules()
     rules = {name: kind.fit(held_out) for name, kind in kinds.items()}

@@ -12,7 +12,7 @@ class HeldOutPredictions:
     """A trained model's predictions for n images that trained none of its weights, and their ground truth.
 
     These images did choose the epoch that each stage keeps, so figures on them are a little too good
-    (decision 25); a counting rule fits only a few numbers on them.
+    (decision 25). A counting rule fits only a few numbers on them.
 
     Attributes:
         probabilities: [n, C] float in 0 … 1, of the classifier.

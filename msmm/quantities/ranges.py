@@ -36,7 +36,10 @@ def predict_range(
 
 
 def _guided_range(rule: GuidedThreshold, low, high, fewer, more) -> Range:
-    """A label's score rises with its own probability and the quantity, and falls with the sum of all."""
+    """Returns the range of a guided threshold.
+
+    A label's score rises with its own probability and the quantity, and falls with the sum of all.
+    """
     calibration = rule.calibration
 
     def annotate(own, quantity, all_others):
@@ -48,7 +51,7 @@ def _guided_range(rule: GuidedThreshold, low, high, fewer, more) -> Range:
 
 
 def _expected_f1_range(rule: ExpectedF1, low, high) -> Range:
-    """The counts that some probabilities in the range give the highest expected F1."""
+    """Returns the range of counts with the highest expected F1, for probabilities in the range."""
     low, high = (rule.calibration.probabilities(to_logits(p)) for p in (low, high))
     order = np.argsort(-(low + high), axis=1, kind="stable")
     limits = [np.take_along_axis(p, order, axis=1) for p in (low, high)]

@@ -21,8 +21,8 @@ def choose_above_zero(scores: np.ndarray) -> Predictions:
 def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
 
-    A label is chosen where its score is at least the threshold. Between the scores of two true labels the
-    upper end is best, as only false ones lie between, so these are all the thresholds that matter.
+    A label is chosen where its score is at least the threshold. Between the scores of two true labels only
+    false ones lie, so the upper end is best. These are all the thresholds that matter.
     """
     scores = scores.copy()
     scores[np.arange(len(scores)), scores.argmax(axis=1)] = np.inf  # chosen in any case

@@ -1,9 +1,8 @@
 """The data set `scenes`: pictures drawn from a seed, in the spirit of NUS-WIDE.
 
-`draw(seed, index, size)` is a pure function: the same arguments give the same pixels, labels and
-tags in any process and order (with the same versions of NumPy and Pillow); labels and tags do
-not depend on the size. It needs no download, and it is a recipe, stated here and in the tables
-that it names, and was not tuned towards a claim of the paper or any score.
+`draw(seed, index, size)` is a pure function. The same arguments give the same pixels, labels and tags in any
+process and order (with the same versions of NumPy and Pillow). Labels and tags do not depend on the size. The
+recipe, stated here and in the tables that it names, was not tuned towards a claim of the paper or any score.
 
 1. A kind of scene is drawn out of 15, Zipf-like (street 21 %, coast 14 %, …, desert 2.6 %:
    `painting.kinds`). 11 are landscapes (`painting.landscapes`): a horizon, a light
@@ -18,7 +17,7 @@ that it names, and was not tuned towards a claim of the paper or any score.
    night is the light. Open water, lakes and rivers all show water; a perched bird is an animal too.
 4. The labels are the visible concepts less 8 % of them, left out at random: the ground truth is
    incomplete, as the paper's Fig. 6 observes. At least one stays, and at most the 9 largest. A
-   scene in which nothing is visible is drawn anew.
+   scene in which nothing is visible is drawn again.
 5. The tags are drawn from the visible concepts and the kind: `tags`.
 6. The photograph: 20 % are blurred, 10 % hazy, 5 % grey; all vary in exposure, gamma, colour cast
    and saturation, and have grain.

@@ -1,9 +1,8 @@
 """The noisy tags of the drawn data set `scenes`: the vocabulary, and what an uploader would write.
 
-The recipe. 8 of 100 images have no tag. Every other uploader is talkative to a degree t, drawn
-from a gamma distribution of shape 2 and mean 1. Each topic gives a Poisson number of words, its
-mean t times the topic's rate; a word is drawn from the topic's list with a probability that falls
-as 1 / its place in it.
+The recipe. 8 of 100 images have no tag. Every other uploader is talkative to a degree t, drawn from a gamma
+distribution of shape 2 and mean 1. Each topic gives a Poisson number of words, its mean t times the topic's
+rate. A word is drawn from the topic's list with a probability that falls as 1 / its place in it.
 
 - Each visible concept, labelled or not (rate 0.4): its word and words that mean it or go with it,
   in several languages; 10 % of the weight are misspellings, 8 % compounds ("skylovers").
@@ -137,6 +136,7 @@ class _Topic:
         self._sums = list(itertools.accumulate(self.shares.values()))
 
     def draw(self, rng, mean: float) -> list[str]:
+        """Draws words; their number is a Poisson one of this mean."""
         places = [bisect.bisect(self._sums, rng.random() * self._sums[-1]) for _ in range(rng.poisson(mean))]
         return [self._words[min(place, len(self._words) - 1)] for place in places]
 

@@ -8,12 +8,12 @@ differ with other images and with other seeds, so the interval has two levels:
 - A variance of few seeds is uncertain, so deviations from the mean are multiplied by the ratio of the
   quantiles of Student's t and of the normal distribution, with Satterthwaite's degrees of freedom.
 
-Drawing seeds with replacement, as images are, would not do: of three seeds it never leaves their range, and
-in simulations its intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
+Drawing seeds with replacement, as images are, is not enough: with three seeds it never leaves their range. In
+simulations such intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
 it in 95 % there, and in up to 99 % where seeds differ little, because s² contains some noise of the images.
 
 The interval is the basic (reflected) one, (2 gain - q97.5, 2 gain - q2.5). The metrics count 0/0 as 0, so
-resamples in which a rare class is absent are biased low; a percentile interval doubles that bias, the basic
+resamples in which a rare class is absent are biased low. A percentile interval doubles that bias, the basic
 one subtracts it.
 """
 
@@ -109,7 +109,7 @@ def _image_weights(rng: np.random.Generator, num_images: int, resamples: int):
 def _metric_on_draws(
     truth: np.ndarray, chosen: Sequence[np.ndarray], metric: str, weights, resamples: int
 ) -> np.ndarray:
-    """The metric of each of K sets of chosen labels on each draw, [1 + resamples, K] float64, percent.
+    """Returns the metric of K sets of chosen labels on each draw, [1 + resamples, K] float64, percent.
 
     The metrics are functions of three counts per class, and a draw's counts are weights times indicators;
     float32 holds them exactly up to 2^24 images.
@@ -135,7 +135,7 @@ def _metric_on_draws(
 def _gain(
     values: np.ndarray, rng: np.random.Generator, seeds_vary: bool = True, level: float = LEVEL
 ) -> Gain:
-    """The gain from its values [1 + R, S] per draw and seed, the first row of which is all images once."""
+    """Returns the gain from its values [1 + R, S] per draw and seed; the first row is all images once."""
     per_seed, draws = values[0], values[1:]
     num_seeds = len(per_seed)
     means = draws.mean(axis=1)

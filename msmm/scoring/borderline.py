@@ -26,8 +26,8 @@ ROUNDING_OF_SUMS = 1e-12  # of a float64 figure that is computed from whole numb
 def find_borderline(low: Predictions, high: Predictions) -> np.ndarray:
     """Returns the labels whose decision depends on the exact scores and counts, bool [N, C].
 
-    A label is certain to be chosen if fewer labels than the lowest count can have as high a score, and
-    certain not to be if as many as the highest count have a higher score in any case. All others are
+    A label is certain to be chosen if fewer labels than the lowest count can have as high a score. It is
+    certain not to be chosen if as many as the highest count have a higher score in any case. All others are
     borderline. Scores and counts are taken to vary independently: of several close labels of one image one
     too many may be returned, but none is missed.
 

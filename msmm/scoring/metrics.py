@@ -3,10 +3,10 @@
 Per class j, `correct`, `predicted` and `given` are NI^c, NI^p and NI^g of eq. 6. The per-image
 sums of eq. 6 run over all images, so they equal the sums of the same counts over all classes.
 
-Conventions that the paper does not state (decision 32): a precision or recall of 0/0 is 0 and
-its class stays in the mean over the C classes; the F1 of 0 and 0 is 0. So a class that is never
-predicted has precision 0 and a class without positives has recall 0: both are counted beside
-the metrics, because both lower C-P or C-R.
+The paper does not state two conventions (decision 32). A precision or recall of 0/0 is 0, and its class stays
+in the mean over the C classes. The F1 of 0 and 0 is 0. So a class that is never predicted has precision 0,
+and a class without positives has recall 0. Both are counted beside the metrics, because both lower C-P or
+C-R.
 """
 
 from typing import Any

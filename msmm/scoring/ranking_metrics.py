@@ -3,10 +3,10 @@
 Average precision (AP) of a class is the mean, over the images that have it, of the precision of the ranking
 down to that image. mAP is its mean over the classes that have a positive image.
 
-Ties: equal scores are one threshold, so all of their images count as retrieved together, and AP does not
-depend on the order of the images. This is scikit-learn's `average_precision_score`. Evaluators of
-the field that break ties by row order (`ties="rows"`) agree with it where no scores are equal. They do not
-agree for a decoder that scores every label it does not predict as -inf.
+Equal scores are one threshold: all of their images count as retrieved together, so AP does not depend on the
+order of the images. This is scikit-learn's `average_precision_score`. Evaluators of the field that break ties
+by row order (`ties="rows"`) agree with it where no scores are equal. They do not agree for a decoder that
+scores every label it does not predict as -inf.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
-from msmm.training import frozen_features, model_parts, selection, stage_tasks
+from msmm.training import frozen_features, model_parts, selection, task_building
 from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
@@ -54,11 +54,9 @@ def make_baseline_task(run: Run, name: str) -> Task:
     """Makes the task that trains a baseline."""
     method = create_baseline(run, name)
     on_images = choose_trunk(run, name) == "images"
-    seed = stage_tasks.stage_seed(run, name)
-    held_out = run.held_out_rows
-    truth = run.split("train").labels[held_out]
+    seed = task_building.stage_seed(run, name)
 
-    model_parts.map_shapes(run.config)  # before anything is seeded, see `stage_tasks.build_fresh_parts`
+    model_parts.map_shapes(run.config)  # before anything is seeded, see `task_building.build_fresh_parts`
 
     def build():
         keras.utils.set_random_seed(seed)
@@ -80,9 +78,32 @@ def make_baseline_task(run: Run, name: str) -> Task:
         rows_of = batches_of(order, method.batch_size, drop_remainder=True)
         return ((method.inputs(rows, epoch, rng), method.targets(rows, rng)) for rows in rows_of)
 
+    grid, penalties = None, method.penalties()
+    optimisation = Optimisation(method.loss, learning_rate=0.0, epochs=len(penalties))
+    if penalties:
+        grid = Grid(penalties, method.solve)
+    else:
+        optimisation = task_building.stage_optimisation(
+            run, name, method.loss, method.optimizer, on_features=not on_images
+        )
+    return Task(
+        name,
+        build,
+        TrainingData(batches, task_building.steps_per_epoch(run, method.batch_size)),
+        optimisation,
+        _make_evaluation(run, method, on_images, seed),
+        grid=grid,
+    )
+
+
+def _make_evaluation(run: Run, method: Baseline, on_images: bool, seed: int) -> Evaluation:
+    """Makes the evaluation of a baseline on the held-out images."""
+    held_out = run.held_out_rows
+    truth = run.split("train").labels[held_out]
+
     def predict(model):
         if on_images:
-            return stage_tasks.predict_held_out_images(run, model)
+            return task_building.predict_held_out_images(run, model)
         return predict_arrays(model, method.inputs(held_out, None, np.random.default_rng(seed)))
 
     def predict_labels(model, outputs):
@@ -96,28 +117,13 @@ def make_baseline_task(run: Run, name: str) -> Task:
         scores = predictions.scores if scores_labels(method) else None
         return selection.held_out_figures(truth, choose_baseline_labels(run, predictions), scores)
 
-    grid, penalties = None, method.penalties()
-    optimisation = Optimisation(method.loss, learning_rate=0.0, epochs=len(penalties))
-    if penalties:
-        grid = Grid(penalties, method.solve)
-    else:
-        optimisation = stage_tasks.stage_optimisation(
-            run, name, method.loss, method.optimizer, on_features=not on_images
-        )
-    return Task(
-        name,
-        build,
-        TrainingData(batches, stage_tasks.steps_per_epoch(run, method.batch_size)),
-        optimisation,
-        Evaluation(
-            predict,
-            method.targets(held_out, np.random.default_rng(seed)),
-            measure,
-            **selection.select_by(run.config, truth, scores_labels(method)),
-            choose_labels=lambda model, outputs: choose_baseline_labels(run, predict_labels(model, outputs)),
-            rank_labels=rank if scores_labels(method) else None,
-        ),
-        grid=grid,
+    return Evaluation(
+        predict,
+        method.targets(held_out, np.random.default_rng(seed)),
+        measure,
+        **selection.select_by(run.config, truth, scores_labels(method)),
+        choose_labels=lambda model, outputs: choose_baseline_labels(run, predict_labels(model, outputs)),
+        rank_labels=rank if scores_labels(method) else None,
     )
 
 
@@ -135,7 +141,7 @@ def predict_baseline(run: Run, name: str, split: str = "test") -> Predictions:
     model_parts.load_part_weights(backbone, directory, f"{name}_backbone")
     whole = model_parts.build_pooled_model(backbone, network)
     batches = run.images(split).ordered(frozen_features.BATCH)
-    return method.decode(stage_tasks.concatenate_outputs(whole.predict_on_batch(b) for b in batches))
+    return method.decode(task_building.concatenate_outputs(whole.predict_on_batch(b) for b in batches))
 
 
 def measure_baseline(run: Run, name: str, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
@@ -170,5 +176,5 @@ def choose_baseline_labels(run: Run, predictions: Predictions) -> np.ndarray:
 
 
 def _read_pretrained(run: Run, split: str) -> np.ndarray:
-    backbone = stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0]
+    backbone = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
     return frozen_features.pretrained_features(run, backbone, split)

@@ -3,7 +3,7 @@
 A step equals the step of one process on the whole batch: each replica takes its share, batch normalisation is
 synchronised, and gradients are summed. One worker, the chief, trains as if alone, and is the only one that
 writes. At the start of an epoch it broadcasts the epoch and the weights, and the other workers take the same
-steps. So they keep no state, and the chief's work between epochs concerns nobody else.
+steps. So they keep no state, and only the chief works between epochs.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import tensorflow as tf
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import Share
+from msmm.training.compiling import build_optimizer
 from msmm.training.fast_layers import plain_copy
-from msmm.training.loop import build_optimizer
 from msmm.training.task import Task
 
 _DONE = -1
@@ -55,6 +55,7 @@ class Distribution:
 
     @property
     def is_chief(self) -> bool:
+        """True for the worker that trains the other stages and writes."""
         return self.share.index == 0
 
     def steps(self, task: Task, config: Config, stage: int, learning_rate: float, model: keras.Model):

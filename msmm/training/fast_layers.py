@@ -1,4 +1,4 @@
-"""The same layers with faster training steps on TensorFlow.
+"""Layers with faster training steps on TensorFlow: fused batch normalisation, depthwise convolution.
 
 Two layers take most of the time in which a CPU trains a convolutional network (figures are in
 docs/research/benchmarks.md):
@@ -7,7 +7,7 @@ docs/research/benchmarks.md):
 - TensorFlow's gradient of a depthwise convolution by its input is slow, in bfloat16 ten times slower than in
   float32. At stride 1 it is itself a depthwise convolution, with the kernel turned by 180 degrees.
 
-Results and gradients equal those of the plain layers except for rounding. The variables are theirs.
+Results and gradients equal those of the plain layers except for rounding, and they share the variables.
 """
 
 import keras

@@ -1,8 +1,8 @@
 """Cached outputs of frozen model parts, one row per image, float32, in the work directory.
 
-Each array is keyed by the hash of all that it depends on (data set, split, weights, image
-size), row-aligned with the records, and moved into place only when complete. Deleting the
-directory costs time and nothing else.
+Each array is keyed by the hash of all that it depends on (data set, split, weights, image size). Its rows are
+in the order of the records, and it is moved into place only when complete. Deleting the directory costs time
+and nothing else.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def cache_arrays(
     remedy = f"delete {final}, and it is computed again"
     checksums.check_directory(final, remedy)
     if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
-        raise UserError(f"{final} holds what belongs elsewhere, as its key.json says: {remedy}")
+        raise UserError(f"{final} holds other features, by its key.json: {remedy}")
     try:
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
     except (OSError, ValueError) as error:
@@ -246,8 +246,8 @@ def _build_pooling(run: Run) -> keras.Model:
 def cache_key(run: Run, split: str, **depends_on) -> dict:
     """Returns all that the features of a split depend on, for `cache_arrays`.
 
-    Settings beside the image size count only if they differ from the default, so that features that were
-    cached before these settings were part of the key are still found.
+    Settings beside the image size count only if they differ from the default. Features that were cached
+    before these settings were part of the key are thus still found.
     """
     rare = {"preprocessing": run.config.preprocessing, "backbone_taps": run.config.backbone_taps}
     return {

@@ -2,13 +2,14 @@
 
 Algorithm 1 trains part after part, for fear of overfitting, and the paper leaves a single process to others.
 Here trunk, fusion, MLP and heads train together by `losses.multi_task`. Four measures work against
-overfitting: images are mirrored, heads have dropout on the features (`joint_dropout`), the exponential moving
-average of the weights is kept (`joint_ema`), and the kept epoch is the best on held-out images by the setting
-`selection`. The heads on f_v alone, for images without tags, train beside the others. A trunk that
+overfitting: images are mirrored, and heads have dropout on the features (`joint_dropout`). The exponential
+moving average of the weights is kept (`joint_ema`), of the epoch that is best on held-out images by the
+setting `selection`. The heads on f_v alone, for images without tags, train beside the others. A trunk that
 `finetune_trunk` freezes stays as it is.
 """
 
 import functools
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from msmm.models.precision import set_precision
 from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
-from msmm.training import batch_norm, frozen_features, model_parts, selection, stage_tasks
+from msmm.training import batch_norm_statistics, frozen_features, model_parts, selection, task_building
 from msmm.training.fast_layers import accelerated
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
@@ -28,15 +29,15 @@ from msmm.training.task import Evaluation, Task, TrainingData
 
 
 def make_joint_task(run: Run) -> Task:
-    """Trains the complete model at once. The batches' x is [images or the frozen trunk's maps …, tags]."""
-    config, seed = run.config, stage_tasks.stage_seed(run, JOINT)
+    """Makes the task that trains the complete model at once, on the batches of `_JointInputs`."""
+    config, seed = run.config, task_building.stage_seed(run, JOINT)
     if config.groups:
         raise UserError("stage joint has no branch for groups: leave --groups out, or train --stage=all")
-    labels, tags, images = run.split("train").labels, run.split("train").tags, run.images("train")
     backbone = None
     if not config.finetune.trunk:
         backbone = set_precision(model_parts.load_part(run, "backbone"), config.precision)
-    views = stage_tasks.load_map_views(run) if backbone else None
+    views = task_building.load_map_views(run) if backbone else None
+    inputs = _JointInputs(run, views, seed)
 
     def build():
         trained = _build_fresh(run, with_backbone=backbone is None)
@@ -45,48 +46,27 @@ def make_joint_task(run: Run) -> Task:
         if config.recompute:
             trunk, fusion = backbone or recomputed(trunk), Segments(fusion)
         maps = trained["multi_scale"].input if views else trunk.output
-        inputs = maps if views else [trunk.input]
-        return one_process.network(inputs, maps, {**trained, "multi_scale": fusion}), trained
-
-    def add_tags(x, rows):
-        return [*(x if views else [x]), tags[rows].astype(np.float32)]
-
-    def batches(epoch):
-        return ((add_tags(x, rows), labels[rows]) for x, rows in visual_batches(epoch))
-
-    def visual_batches(epoch):
-        if views:
-            return stage_tasks.map_batches(run, views, seed, epoch)
-        return images.epoch(run.train_rows, config.batch_size, seed, epoch, config.flip)
-
-    def predict(model):
-        held_out = list(batches_of(run.held_out_rows, frozen_features.BATCH))
-        if views:
-            pixels = ([m[rows].astype(np.float32) for m in views[0]] for rows in held_out)
-        else:
-            pixels = images.ordered(frozen_features.BATCH, rows=run.held_out_rows)
-        return stage_tasks.concatenate_outputs(
-            model.predict_on_batch(add_tags(x, rows)) for x, rows in zip(pixels, held_out, strict=True)
-        )
+        first = maps if views else [trunk.input]
+        return one_process.network(first, maps, {**trained, "multi_scale": fusion}), trained
 
     def reestimate(trained, epoch):
-        inputs = (x for x, _ in visual_batches(epoch))
+        maps = (x for x, _ in inputs.visual_batches(epoch))
         if not views:
             trunk = backbone or trained["backbone"]
-            inputs = (trunk.predict_on_batch(x) for x in inputs)
-        batch_norm.reestimate(trained["multi_scale"], inputs, config.bn_batches)
+            maps = (trunk.predict_on_batch(x) for x in maps)
+        batch_norm_statistics.reestimate(trained["multi_scale"], maps, config.bn_batches)
 
-    truth = labels[run.held_out_rows]
-    loss = losses.multi_task(stage_tasks.classification_loss(run, JOINT))
+    truth = run.split("train").labels[run.held_out_rows]
+    loss = losses.multi_task(task_building.classification_loss(run, JOINT))
     return Task(
         JOINT,
         build,
-        TrainingData(batches, stage_tasks.steps_per_epoch(run, config.batch_size)),
-        stage_tasks.stage_optimisation(
+        TrainingData(inputs.batches, task_building.steps_per_epoch(run, config.batch_size)),
+        task_building.stage_optimisation(
             run, JOINT, loss, functools.partial(optimizers.adamw, ema=config.joint.ema)
         ),
         Evaluation(
-            predict,
+            inputs.predict_held_out,
             truth,
             measure=functools.partial(_measure, truth),
             **selection.select_by(config, truth),
@@ -98,10 +78,51 @@ def make_joint_task(run: Run) -> Task:
     )
 
 
+class _JointInputs:
+    """The batches of stage joint: x is [images uint8 or the frozen trunk's five maps …, tags float32 [B, T]].
+
+    Args:
+        run: the run.
+        views: the frozen trunk's maps of the training images, see `load_map_views`; None: x has images.
+        seed: of order and mirroring.
+    """
+
+    def __init__(self, run: Run, views: list[list[np.ndarray]] | None, seed: int):
+        self._run, self._views, self._seed = run, views, seed
+        self._images, self._split = run.images("train"), run.split("train")
+
+    def batches(self, epoch: int) -> Iterator[tuple[list, np.ndarray]]:
+        """Yields (x, labels bool [B, C]) of an epoch."""
+        for x, rows in self.visual_batches(epoch):
+            yield self._add_tags(x, rows), self._split.labels[rows]
+
+    def visual_batches(self, epoch: int) -> Iterator[tuple]:
+        """Returns an iterator over (images or maps, row numbers) of an epoch's batches."""
+        run, config = self._run, self._run.config
+        if self._views:
+            return task_building.map_batches(run, self._views, self._seed, epoch)
+        return self._images.epoch(run.train_rows, config.batch_size, self._seed, epoch, config.flip)
+
+    def predict_held_out(self, model: keras.Model) -> np.ndarray:
+        """Returns the model's outputs for the held-out images."""
+        held_out = list(batches_of(self._run.held_out_rows, frozen_features.BATCH))
+        pixels: Iterable
+        if self._views:
+            pixels = ([m[rows].astype(np.float32) for m in self._views[0]] for rows in held_out)
+        else:
+            pixels = self._images.ordered(frozen_features.BATCH, rows=self._run.held_out_rows)
+        return task_building.concatenate_outputs(
+            model.predict_on_batch(self._add_tags(x, rows)) for x, rows in zip(pixels, held_out, strict=True)
+        )
+
+    def _add_tags(self, x, rows: np.ndarray) -> list:
+        return [*(x if self._views else [x]), self._split.tags[rows].astype(np.float32)]
+
+
 def _build_fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
     """Builds the parts with new weights, the same at each call."""
     names = [part for part in STAGES[JOINT].parts if with_backbone or part != "backbone"]
-    fresh = dict(zip(names, stage_tasks.build_fresh_parts(run, JOINT, *names), strict=True))
+    fresh = dict(zip(names, task_building.build_fresh_parts(run, JOINT, *names), strict=True))
     f_v, f_t = fresh["multi_scale"].output_shape[1], fresh["textual"].output_shape[1]
     fresh["joining"] = one_process.joining(f_v, f_t, run.config.joint.dropout)
     fresh["weighting"] = one_process.weighting(2 * len(run.dataset.labels) + 2, 4)

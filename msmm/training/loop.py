@@ -6,12 +6,10 @@ A stage that is called again continues from the first of these that exists:
 3. neither: training begins.
 
 The loop is the project's own and drives a `keras.callbacks.CallbackList`. `model.fit` was considered instead:
-- each epoch has its own seeded order, shared among workers, while `fit` iterates one data set over all
-epochs;
-- `fit` reports a float32 running mean of the loss, so recorded figures would change;
-- the divergence guard begins again with a new model, which needs a loop around `fit` in any case;
-- `BackupAndRestore` deletes its backup after a finished `fit`, and does not know which settings it belongs
-to;
+- Each epoch has its own seeded order, shared among workers, while `fit` repeats one data set.
+- `fit` reports a float32 running mean of the loss, so recorded figures would change.
+- The divergence guard begins again with a new model, which needs a loop around `fit` in any case.
+- `BackupAndRestore` deletes its backup after a finished `fit`, and does not record its settings.
 - `fit` fails under MultiWorkerMirroredStrategy, and is no faster on a CPU (3.33 s and 3.16 s for 300 steps).
 """
 
@@ -20,7 +18,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -31,6 +29,7 @@ from msmm.core.files import remove
 from msmm.core.progress import ProgressBar
 from msmm.models import optimizers
 from msmm.scoring.borderline import is_better
+from msmm.training.compiling import Steps, build_compiled, drops_on_plateau, local_steps
 from msmm.training.log import TrainingLog
 from msmm.training.stage_table import settings_group
 from msmm.training.state import LAST_GOOD, STATE, Progress, assign_values, load_state, save_state, values_of
@@ -38,7 +37,6 @@ from msmm.training.task import DivergedError, Task
 
 # Attempts, each at about a third of the learning rate before (decision 5): 0.1, 0.03, 0.01, …
 _ATTEMPTS = 9
-Steps = Callable[[int], Iterable[tuple[float, int]]]  # epoch number -> (loss, images) of each step
 
 
 def fit_task(
@@ -103,57 +101,6 @@ def fit_task(
     )
 
 
-def build_compiled(
-    task: Task, config: Config, learning_rate: float
-) -> tuple[keras.Model, dict[str, keras.Model]]:
-    """Returns the task's fresh model, ready for `train_on_batch`, and its parts that train."""
-    model, parts = task.build()
-    optimizer = build_optimizer(task, config, learning_rate, config.weight_decay)
-    model.compile(optimizer, loss=task.optimisation.loss, jit_compile=False)
-    optimizer.build(model.trainable_variables)
-    return model, parts
-
-
-def build_optimizer(
-    task: Task, config: Config, learning_rate: float, weight_decay: float
-) -> keras.optimizers.Optimizer:
-    """Returns the task's optimiser; weight_decay: of the paper's optimiser."""
-    steps = task.optimisation.epochs * task.data.steps_per_epoch
-    if task.optimisation.make_optimizer:
-        optimizer = task.optimisation.make_optimizer(learning_rate, steps)
-    else:
-        rate = optimizers.schedule(learning_rate, steps)
-        optimizer = optimizers.Momentum(rate, config.momentum, weight_decay)
-    if _drops_on_plateau(task, config):
-        optimizer = optimizers.without_schedule(optimizer, learning_rate)
-    if config.precision == "float16":  # without loss scaling the smallest gradients would be 0
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
-def _drops_on_plateau(task: Task, config: Config) -> bool:
-    """Returns whether the loop drops the learning rate, not a schedule (decision 4)."""
-    return task.optimisation.on_features and config.head_schedule == "plateau"
-
-
-def local_steps(task: Task, model: keras.Model) -> Steps:
-    """Returns the steps of an epoch in this process."""
-
-    shapes = None
-
-    def steps(epoch: int) -> Iterable[tuple[float, int]]:
-        nonlocal shapes
-        for x, y in task.data.batches(epoch):
-            # A new size is traced by itself: a graph for all sizes sums in another order, and a training
-            # that resumes would differ from one that has seen the sizes before.
-            if shapes != (now := [array.shape[1:] for array in keras.tree.flatten(x)]):
-                shapes, model.train_function = now, None
-            model.reset_metrics()  # or train_on_batch may return a mean over steps
-            yield float(model.train_on_batch(x, y)), len(y)
-
-    return steps
-
-
 @dataclasses.dataclass
 class _Training:
     """The training of a task at one learning rate."""
@@ -171,7 +118,7 @@ class _Training:
         self.variables = [v for part in self.parts.values() for v in part.variables]
         self.best = values_of(self.variables)
         by_schedule = optimizers.has_schedule(self.model.optimizer)
-        self.drops = by_schedule or _drops_on_plateau(self.task, self.config)
+        self.drops = by_schedule or drops_on_plateau(self.task, self.config)
 
     def run(self, progress: Progress, log: TrainingLog) -> None:
         """Trains until the last epoch, a callback's stop, or `patience` epochs without a better value.
@@ -208,7 +155,7 @@ class _Training:
 
     def _drop_learning_rate(self, progress: Progress) -> None:
         """Divides the learning rate of a head on features by 10, once: on a plateau, or at two thirds."""
-        if progress.drop is not None or not _drops_on_plateau(self.task, self.config):
+        if progress.drop is not None or not drops_on_plateau(self.task, self.config):
             return
         if self._on_plateau(progress) or progress.epoch >= max(1, self.task.optimisation.epochs * 2 // 3):
             self.model.optimizer.learning_rate = progress.learning_rate / 10

@@ -10,7 +10,7 @@ WITHOUT_TAGS = "MS-CNN+LQP"
 
 @dataclasses.dataclass(frozen=True)
 class TableRow:
-    """One row: the part that ranks labels and the part that counts them.
+    """A row of the table: the part that ranks labels and the part that counts them.
 
     Attributes:
         scorer: the part whose logits rank the labels.

@@ -1,4 +1,4 @@
-"""One run: a data set, settings, a seed, and the work directory that holds its results.
+"""A run: a data set, settings, a seed, and the work directory that holds its results.
 
 <workdir>/run.json                  data set, classes and tags of everything below
 <workdir>/features/                 frozen features, shared by the seeds; may be deleted at any time
@@ -31,7 +31,13 @@ from msmm.data.records import Dataset
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The annotations of one split in record order: ids [N] str, tags [N, T] bool, labels [N, C] bool."""
+    """The annotations of one split, in record order.
+
+    Attributes:
+        ids: [N] str.
+        tags: [N, T] bool.
+        labels: [N, C] bool.
+    """
 
     ids: np.ndarray
     tags: np.ndarray
@@ -87,6 +93,7 @@ class Run:
 
     @property
     def directory(self) -> pathlib.Path:
+        """The directory of this seed."""
         return self.workdir / f"seed{self.seed}"
 
     def with_joint_parts(self) -> "Run":
@@ -110,9 +117,11 @@ class Run:
 
     @property
     def model_directory(self) -> pathlib.Path:
+        """The directory of the finished model."""
         return self.directory / ("joint_model" if self.uses_joint_parts else "model")
 
     def stage_directory(self, stage: str) -> pathlib.Path:
+        """Returns the directory of a stage or baseline."""
         return self.directory / stage
 
     def stage_record(self, stage: str) -> dict | None:
@@ -136,6 +145,7 @@ class Run:
 
     @functools.cache  # noqa: B019 - a run lives as long as the process
     def split(self, name: str) -> Split:
+        """Returns the annotations of a split, read once."""
         return Split(*self.dataset.annotations(name))
 
     @functools.cache  # noqa: B019
@@ -145,6 +155,7 @@ class Run:
 
     @functools.cache  # noqa: B019
     def images(self, split: str) -> input_pipeline.Images:
+        """Returns the images of a split at the size of the settings."""
         return input_pipeline.Images(self.dataset, split, self.config.image_size, self.config.image_cache_gib)
 
     @functools.cached_property

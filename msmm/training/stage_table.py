@@ -26,7 +26,7 @@ JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_drop
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One row of the table.
+    """A row of the table.
 
     Attributes:
         parts: the networks that it trains.

@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Trains a stage or baseline, and before it the stages that it needs; does nothing if it has finished.
 
-    A stage whose inputs have been trained anew since is trained again.
+    A stage whose inputs have been trained again since is trained again, too.
 
     Args:
         run: what to train on, with which settings, and where.
@@ -153,7 +153,7 @@ def _is_finished(run: Run, stage: str, restart: bool, requested: bool, settings:
                     f"{stage}: finished earlier (best epoch {record['best_epoch']}, {directory})", flush=True
                 )
             return True
-        print(f"{stage}: what it builds on has been trained anew, so it is trained again", flush=True)
+        print(f"{stage}: what it builds on has been trained again, so it is trained again", flush=True)
         _remove_stage(directory)
     return False
 

@@ -12,6 +12,7 @@ from msmm import configs
 from msmm.data.input_pipeline import batches_of
 from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
+from msmm.inference.model import CONTEXT_TAGS
 from msmm.models.annotator import assemble_annotator
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
@@ -23,7 +24,7 @@ from msmm.scoring.ranking_metrics import average_precision, ranking_metrics
 from msmm.training import frozen_features, model_parts
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS, TableRow, add_counter
 from msmm.training.run import Run
-from msmm.training.stage_table import STAGE_OF_PART
+from msmm.training.stage_table import JOINT, STAGE_OF_PART, STAGES
 
 _READ_FEATURE: dict[str, Callable[[Run, str], Any]] = {
     "cnn_head": frozen_features.cnn_features,
@@ -126,8 +127,7 @@ def save_model(run: Run) -> pathlib.Path | None:
     """
     if run.config.groups:
         return None
-    parts = ("backbone", "multi_scale", "textual", "classifier", "quantity", "visual_head", "quantity_visual")
-    network = assemble_annotator(*(model_parts.load_part(run, part) for part in parts))
+    network = assemble_annotator(**{part: model_parts.load_part(run, part) for part in STAGES[JOINT].parts})
     fitted = {
         name: fit_counting_rules(predict_held_out(run, TABLE_ROWS[name])) for name in (COMPLETE, WITHOUT_TAGS)
     }
@@ -160,7 +160,7 @@ def _describe_model(run: Run, fitted: dict[str, FittedCountingRules]) -> dict:
         "dataset": run.dataset.name,
         "description": run.dataset.description,
         "licence": run.dataset.licence,
-        **({model_dir.CONTEXT_TAGS: True} if run.dataset.has_context_tags else {}),
+        **({CONTEXT_TAGS: True} if run.dataset.has_context_tags else {}),
         "images": {split: run.dataset.num_examples(split) for split in run.dataset.splits},
         "seed": run.seed,
         "settings": {name: value for name, value, _ in configs.describe_config(run.config)},

@@ -14,6 +14,7 @@ def parse_rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
+@pytest.mark.slow
 def test_speed_table_has_every_available_engine_with_its_relative_speed(directory, dataset):
     model = model_dir.load(directory)
     candidates = {"Keras": inference.keras_candidate(model)} | inference.engine_candidates(directory)

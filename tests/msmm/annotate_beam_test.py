@@ -37,6 +37,7 @@ def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_
         photo(f"photos/{i}.png", bright_above() if i % 3 == 0 else picture(("red", "blue")[i % 2]))
     (tmp_path / "photos" / "1.png.txt").write_text("beaches, Rex")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "photos" / "2.png.xmp").write_text("<x:xmpmeta")
     arguments = (
         "photos",
         f"--model={model_directory}",
@@ -49,6 +50,10 @@ def test_beam_writes_the_same_lines_as_annotate(options, tmp_path, photo, model_
     assert beam.returncode == 1 and "40 photographs annotated; 1 skipped" in beam.stderr, beam.stderr
     plain = run_command("msmm.annotate", *arguments, "--format=json", "--output=plain.jsonl", cwd=tmp_path)
     assert plain.returncode == 1
+    cause = "broken XMP in its sidecar"
+    assert f"keywords of photos/2.png not read: {cause}" in plain.stderr
+    assert f"keywords of 'photos/2.png' not read: {cause}" in beam.stderr
+    assert [row["path"] for row in read_rows(*tmp_path.glob("rows.unread-*.jsonl"))] == ["photos/2.png"]
     assert read_rows(*tmp_path.glob("rows-*.jsonl")) == read_rows(tmp_path / "plain.jsonl")
     assert read_rows(*tmp_path.glob("rows.skipped-*.jsonl")) == [
         {"path": "photos/broken.jpg", "cause": "not an image of a known format"}

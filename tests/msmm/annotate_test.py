@@ -122,7 +122,7 @@ def test_photographs_annotated_by_another_model_or_rule_are_reported(tmp_path, p
     info = (other / "model.json").read_text().replace('"seed": 0', '"seed": 1')
     (other / "model.json").write_text(info)
     new, known = "1 photographs annotated", "0 photographs annotated; 1 done before"
-    redo_message = "1 of those done before are another {}: --overwrite does them anew"
+    redo_message = "1 of those done before are another {}: --overwrite annotates them again"
     runs = [
         (first, "", [new]),
         (first, "", [known]),

@@ -192,6 +192,7 @@ def test_the_readme_example_trains():
     assert scores["logits_loss"] == pytest.approx(cross_entropy, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_annotator_trains_on_a_tf_data_pipeline():
     import tensorflow as tf
 

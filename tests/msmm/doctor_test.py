@@ -1,4 +1,4 @@
-"""The command `doctor`: what it says of the installation, a model and a folder."""
+"""The command `doctor`: its report on the installation, a model and a folder."""
 
 import subprocess
 import sys

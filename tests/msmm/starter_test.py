@@ -11,6 +11,7 @@ from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import write_json
 from msmm.inference import engines, model_dir, starter
+from msmm.inference.model import sizes_of
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused
 
@@ -26,7 +27,7 @@ def converted(model_directory, tmp_path_factory):
     directory, model = tmp_path_factory.mktemp("package") / "starter", model_dir.load(model_directory)
     directory.mkdir()
     write_openvino(Graph(model), directory, half=True)
-    write_json(directory / model_dir.SIZES, model_dir.sizes_of(model.network))
+    write_json(directory / model_dir.SIZES, sizes_of(model.network))
     for name in ("labels.txt", "tags.txt", "model.json"):
         shutil.copy(model_directory / name, directory / name)
     checksums.write(directory, [path.name for path in directory.iterdir()])

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 
-from msmm.inference import model_dir
+from msmm.inference.model import Model
 
 NUM_TAGS, NUM_LABELS, SIZE = 6, 10, 8
 
 
-def build() -> model_dir.Model:
+def build() -> Model:
     weights = np.zeros((3 + NUM_TAGS, NUM_LABELS + 1))
     weights[3:, :-1] = np.random.default_rng(0).integers(-1, 2, (NUM_TAGS, NUM_LABELS))
     weights[3:, -1] = 1.5
@@ -24,4 +24,4 @@ def build() -> model_dir.Model:
         {"image": image, "tags": tags}, {"probabilities": probabilities, "quantity": dense(slice(-1, None))}
     )
     labels = tuple(f"label {i}" for i in range(NUM_LABELS))
-    return model_dir.Model(network, labels, ("été", "dog", "new york", "x", "y", "z"), {})
+    return Model(network, labels, ("été", "dog", "new york", "x", "y", "z"), {})

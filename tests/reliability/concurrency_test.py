@@ -25,6 +25,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_second_training_of_a_seed_is_refused_until_the_first_is_killed(commands, directory):
     command = (
         "msmm.train",

@@ -9,7 +9,7 @@ tags    the context of a photograph (`msmm.photos.context`), and its other keywo
         label, or equals a word of one, is never a tag: it would give the answer away. Of a training
         photograph some other keywords are hidden, by a draw from --split_seed and its id: all of them with
         probability --hide_keywords, else each with that probability. A test photograph has no keyword
-        among its tags: it stands for photographs that nobody has tagged.
+        among its tags: it stands for photographs without keywords.
 rows    photographs with a keyword. One without any is not labelled, which makes it no negative example,
         unless it was reviewed as a whole.
 split   by event (`library.events`), --test_share of the photographs to test on
@@ -20,7 +20,6 @@ import dataclasses
 import os
 import pathlib
 import random
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msmm.core import text, workers
@@ -29,7 +28,7 @@ from msmm.core.progress import ProgressBar
 from msmm.photos import finding
 from tfrecords_tools.library import events, reviews
 from tfrecords_tools.library.labels import KeywordGroup, KeywordGroups, describe_labels
-from tfrecords_tools.library.photos import LibraryPhoto, read_library_photo
+from tfrecords_tools.library.photos import LibraryPhoto, intern_words, read_library_photo
 from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 
@@ -176,7 +175,7 @@ class Library(RawDataset):
                     continue
                 machine += photo.machine
                 problems.update(photo.problems)
-                photos[ids[path]] = _intern(photo)
+                photos[ids[path]] = intern_words(photo)
         if left_out := finder.describe_left_out():
             self._oddities.append(left_out)
         not_read = collections.Counter(cause for cause in broken.values() if _NOT_READ in cause)
@@ -306,9 +305,3 @@ def _make_id(path: str, root: str) -> str:
     """Returns the path from `root`, with / and bytes that are no UTF-8 as \\xff."""
     relative = os.path.relpath(path, root).replace(os.sep, "/")
     return os.fsencode(relative).decode("utf-8", "backslashreplace")
-
-
-def _intern(photo: LibraryPhoto) -> LibraryPhoto:
-    """Returns a photograph whose words share memory with those of others."""
-    words = {field: tuple(map(sys.intern, getattr(photo, field))) for field in ("leaves", "upper", "context")}
-    return dataclasses.replace(photo, **words)

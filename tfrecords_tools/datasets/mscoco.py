@@ -4,8 +4,8 @@ Expected in the raw directory, in folders or in the official zip files: `instanc
 `captions_*.json` of train and val, and the image folders, such as `train2014/`. Or from the data
 set `coco_captions` of TensorFlow Datasets, which downloads 2014 by itself.
 
-train is the training split, val the test split. The words of an image's captions are nearly
-its labels, at test time too: the paper's numbers on MSCOCO with tags are to be read so.
+train is the training split, val the test split. The words of an image's captions are nearly its labels, at
+test time too. The paper's numbers on MSCOCO with tags depend on that.
 """
 
 import collections
@@ -88,7 +88,7 @@ class MsCoco(RawDataset):
             labels=source.labels,
             tags=vocabulary.most_frequent(counts, self.num_tags, unlike=classes),
             num_rows=source.num_rows,
-            oddities=("tags are words of the captions, at test time too: they nearly say the labels",),
+            oddities=("tags are words of the captions, at test time too: they nearly contain the labels",),
         )
 
     def rows(self, split: str) -> Iterator[Row]:

@@ -155,7 +155,7 @@ def _check_present(files: raw_files.RawFiles, needed: list[str], zip_name: str) 
     missing = [name for name in needed if name not in files.names]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        hint = ", which says which image a row is and which the copy on Hugging Face lacks,"
+        hint = ", which lists the image of each row and is not in the copy on Hugging Face,"
         hint = hint if zip_name == "ImageList.zip" else ""
         raise UserError(
             f"{files.directory} has no {', '.join(missing[:3])}{more}: put {zip_name}{hint} there, "

@@ -62,7 +62,7 @@ class OpenClipart(RawDataset):
 
     raw_dir: str | pathlib.Path = option("Where the raw data set is.", INSTALLED)
 
-    licence = "public domain, as every drawing says of itself"
+    licence = "public domain, by the metadata of every drawing"
     drop_untagged = True
 
     def read(self, settings: Settings) -> Contents:

@@ -73,7 +73,7 @@ class KeywordGroups:
             )
 
     def find(self, words: Iterable[str]) -> set[str]:
-        """Returns the groups of words, by root; words that nobody uses as a keyword have none."""
+        """Returns the groups of words, by root; words that are no keyword have none."""
         return {root for word in words if (root := self._roots.get(normalise_tag(word)))}
 
     def list_as_csv(self) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import sys
 
 from PIL import Image
 
@@ -119,3 +120,9 @@ def split_levels(keywords: Keywords) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _fold(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(normalise_tag, path))
+
+
+def intern_words(photo: LibraryPhoto) -> LibraryPhoto:
+    """Returns a photograph whose words share memory with those of others."""
+    words = {field: tuple(map(sys.intern, getattr(photo, field))) for field in ("leaves", "upper", "context")}
+    return dataclasses.replace(photo, **words)

@@ -1,7 +1,7 @@
 """Packing in an Apache Beam pipeline, which may run on many machines; needs the extra [beam].
 
-The rows are written to numbered files beside the records first, so that the pipeline itself
-stays small: every machine of the runner must find these and the images under the same paths.
+The rows are written to numbered files beside the records first, so that the pipeline itself stays small.
+Every machine of the runner must find these and the images under the same paths.
 """
 
 import itertools

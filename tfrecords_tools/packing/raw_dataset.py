@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 
 def option(help: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
-    """A field that is a flag of `tfrecords_tools.pack` too.
+    """Returns a field that is a flag of `tfrecords_tools.pack` too.
 
     Args:
         help: a sentence for `--help`.

@@ -137,7 +137,7 @@ def _beside_the_paper(content: dict) -> list[str]:
         published = f"{paper['images'][split]:,}", f"{labels:.3f}" if labels else "-"
         here = f"{counts['kept']:,}", f"{counts['labels_per_image']['mean']:.3f}"
         lines.append("  {:<9}{:>9}{:>8}{:>9}{:>8}".format(split, *published, *here))
-    return [*lines, f"  labels: the mean of an image; {paper['note']}"]
+    return [*lines, f"  labels: the mean per image; {paper['note']}"]
 
 
 def statistics_in_words(counts: dict, top: int = 8) -> list[str]:

@@ -1,7 +1,7 @@
 """Folders for data sets that are not finished yet, so that a part of one is never read.
 
 A packer writes to `<data_dir>/incomplete.*` and locks the file `lock` in it for its lifetime. A folder that
-nobody has locked was left by a killed packer: `clean` removes it.
+no process has locked was left by a killed packer: `clean` removes it.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from msmm.core import text
 from msmm.core.errors import UserError
 from msmm.core.text import JOINING, singulars
-from msmm.data import records
+from msmm.data import locating, records
 from tfrecords_tools.packing.raw_dataset import Contents, Settings
 
 
@@ -49,11 +49,11 @@ def check_reusable(directory: str | pathlib.Path, data_dir: str | pathlib.Path) 
     For `--vocabulary_from=my_photos`, the message names the data set in `data_dir`, if there is one.
     """
     try:
-        records.find_dataset(*_locate(directory))
+        locating.find_dataset(*_locate(directory))
     except UserError:
         meant = pathlib.Path(data_dir) / directory
         try:
-            records.find_dataset(*_locate(meant))
+            locating.find_dataset(*_locate(meant))
         except UserError:
             pass
         else:

@@ -92,7 +92,7 @@ def _odd_values(block: bytes, where: str, line: int, columns: int, odd: list[str
             if value not in (b"0", b"1"):
                 shown = value[:20].decode(errors="replace")
                 place = f"{where}:{number}" + (f", column {column}," if columns > 1 else "")
-                odd.append(f"{place} says {shown}, read as 0")
+                odd.append(f"{place} has {shown}, read as 0")
                 if len(odd) > MOST_ODD:
                     raise UserError(
                         f"{odd[0].removesuffix(', read as 0')}, and {MOST_ODD} or more others are like it: "

@@ -91,9 +91,9 @@ class RawFiles:
     def image(self, path: str) -> pathlib.Path | bytes:
         """Returns the image `folder/name`: a file, or its bytes from a zip file.
 
-        It may lie in any image folder as folder/name or as name. What is nowhere is the path
-        where it is missed; what a zip file cannot give any more, or says to be of more than
-        `images.MAX_BYTES`, is no bytes. A path that leads out of the folder is one of nothing.
+        It may lie in any image folder as folder/name or as name. A missing image is the path where it is
+        missed; one that a zip file cannot give any more, or whose size is more than `images.MAX_BYTES`, is no
+        bytes. A path that leads out of the folder is one of nothing.
         """
         name = path.rpartition("/")[2]
         inside = name and ".." not in path.split("/") and "\0" not in path

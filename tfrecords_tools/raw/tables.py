@@ -170,7 +170,7 @@ def _check_separator(path: pathlib.Path, text: str) -> None:
         if separator in header and _known_cells(header, separator):
             raise UserError(
                 f"{path}: expected commas between cells, got {name}: {SPREADSHEET}, with commas "
-                f"even if the region's settings say another separator, or write sep={separator} in a line "
+                f"even if the region's settings have another separator, or write sep={separator} in a line "
                 f"before the header ({SEPARATOR} separates only the labels, tags and groups within a cell)"
             )
 

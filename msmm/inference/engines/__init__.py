@@ -1,5 +1,5 @@
 """Engines: runtimes of the network of a model directory. Labels are chosen by the same code for all of them
-(`model_dir.Model.annotate`).
+(`Model.annotate`).
 
     model = engines.load(directory)                              the fastest one that is installed
     model = engines.load(directory, "openvino", "bfloat16")
@@ -24,6 +24,7 @@ from msmm.core.files import read_json, write_json
 from msmm.inference import model_dir
 from msmm.inference.engines import cache, second_look
 from msmm.inference.exporting import formats
+from msmm.inference.model import Model, RunnableNetwork, sizes_of
 
 AUTO = "auto"
 MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
@@ -37,20 +38,23 @@ class Engine:
 
     Attributes:
       format: the export format that it reads; "" for the Keras network itself.
-      packages: what it needs, and the conversion.
       precisions: the members of PRECISIONS that it supports.
     """
 
     format: str
-    packages: tuple[str, ...]
     precisions: tuple[str, ...]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages that the runtime and the conversion for it need."""
+        return formats.FORMATS[self.format].packages if self.format else ()
 
 
 # The fastest first; docs/research/benchmarks.md.
 ENGINES = {
-    "openvino": Engine("openvino", ("openvino",), PRECISIONS),
-    "onnxruntime": Engine("onnx", ("onnxruntime", "onnx", "tf2onnx"), ("float32",)),
-    "keras": Engine("", (), ("float32",)),
+    "openvino": Engine("openvino", PRECISIONS),
+    "onnxruntime": Engine("onnx", ("float32",)),
+    "keras": Engine("", ("float32",)),
 }
 
 
@@ -59,7 +63,7 @@ def load(
     engine: str = AUTO,
     precision: str = "float32",
     before_tensorflow: Callable[[], None] = lambda: None,
-) -> model_dir.Model:
+) -> Model:
     """Loads a model directory whose network an engine runs.
 
     Args:
@@ -87,12 +91,12 @@ def load(
     return model_dir.load(directory)
 
 
-def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> model_dir.Model:
+def _load_converted(directory, engine: str, precision: str, before_tensorflow) -> Model:
     with converted(directory, engine, before_tensorflow) as kept:
         return _load_kept(directory, kept, engine, precision)
 
 
-def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) -> Model:
     """Loads a converted model, whose network only OpenVINO runs."""
     chosen, precision = choose_engine("openvino" if engine == AUTO else engine, precision)
     if chosen != "openvino":
@@ -107,15 +111,15 @@ def _load_converted_alone(directory: pathlib.Path, engine: str, precision: str) 
         ) from error
 
 
-def _load_kept(directory: pathlib.Path, kept: pathlib.Path, engine: str, precision: str) -> model_dir.Model:
+def _load_kept(directory: pathlib.Path, kept: pathlib.Path, engine: str, precision: str) -> Model:
     """Loads a model directory with the conversion that `kept` holds."""
     sizes = read_json(kept / model_dir.SIZES)
     if precision != MIXED:
-        return model_dir.load(directory, model_dir.Engine(_open(kept, engine, precision), sizes))
+        return model_dir.load(directory, RunnableNetwork(_open(kept, engine, precision), sizes))
     fast, exact = (_open(kept, engine, p) for p in ("bfloat16", "float32"))
     errors = second_look.Errors.read(directory, sizes["labels"])
     look = second_look.SecondLook(errors, exact)
-    return model_dir.load(directory, model_dir.Engine(fast, sizes, look))
+    return model_dir.load(directory, RunnableNetwork(fast, sizes, look))
 
 
 def _open(directory: pathlib.Path, engine: str, precision: str) -> formats.RunFunction:
@@ -142,14 +146,14 @@ def converted(
 
         model = model_dir.load(directory)
         formats.FORMATS[ENGINES[engine].format].write(Graph(model), partial)
-        write_json(partial / model_dir.SIZES, model_dir.sizes_of(model.network))
+        write_json(partial / model_dir.SIZES, sizes_of(model.network))
 
     with cache.converted(cache.path(directory, engine, ENGINES[engine].packages), write) as kept:
         yield kept
 
 
 def prepare(directory, images: np.ndarray | None = None, tags: np.ndarray | None = None) -> None:
-    """Prepares a model directory for the engine that "auto" means here, so that nobody waits for it later.
+    """Prepares a model directory for the engine that "auto" means here, so that later uses start at once.
 
     The network is converted, if the engine reads a conversion. Where the engine and the processor have the
     precision "mixed", the errors of bfloat16 on the given images are measured and saved in the directory.

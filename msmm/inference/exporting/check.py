@@ -10,7 +10,7 @@ from msmm.data import preprocessing
 from msmm.inference.agreement import LARGEST, Agreement, compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import SEPARATOR
-from msmm.inference.model_dir import Annotation, Model
+from msmm.inference.model import Annotation, Model
 from msmm.scenes import recipe
 
 BATCH = 10  # images

@@ -2,32 +2,38 @@
 
 import tensorflow as tf
 
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.quantities.registry import BEST, EXPORTABLE, load_counting_rule
 from msmm.scoring.logits import NEAREST
 
 
 def regression(rule, probabilities, quantity):
+    """Counts as `counting_rules.Regression`."""
     return probabilities, _rounded(quantity, probabilities)
 
 
 def top_k(rule, probabilities, quantity):
+    """Counts as `counting_rules.TopK`."""
     return probabilities, tf.fill(tf.shape(quantity), min(rule.k, probabilities.shape[1]))
 
 
 def expected_count(rule, probabilities, quantity):
+    """Counts as `counting_rules.ExpectedCount`."""
     return probabilities, _rounded(tf.reduce_sum(probabilities, axis=1), probabilities)
 
 
 def threshold(rule, probabilities, quantity):
+    """Counts as `counting_rules.Threshold`."""
     return _above(_logits(probabilities) - rule.threshold)
 
 
 def class_thresholds(rule, probabilities, quantity):
+    """Counts as `counting_rules.ClassThresholds`."""
     return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32))
 
 
 def guided_threshold(rule, probabilities, quantity):
+    """Counts as `counting_rules.GuidedThreshold`."""
     calibration = rule.calibration
     logits = calibration.slope * _logits(probabilities) + tf.constant(calibration.offsets, tf.float32)
     further = quantity - tf.reduce_sum(tf.sigmoid(logits), axis=1)
@@ -51,7 +57,7 @@ def _rounded(quantity, probabilities):
 
 
 def _above(scores):
-    """Counts scores as `thresholds.above`."""
+    """Counts scores as `thresholds.choose_above_zero`."""
     return scores, tf.maximum(1, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
 
 
@@ -62,7 +68,7 @@ def _logits(probabilities):
 
 
 def choose_labels(scores, count):
-    """Chooses labels as `predictions.choose`: scores float32 [B, C] and count int32 [B] -> bool [B, C].
+    """Chooses labels as `predictions.choose_labels`: scores float32 [B, C], count int32 [B] -> bool [B, C].
 
     Ties go to the lower class id however a runtime sorts equal values: only the sorted values are used, not
     their places.

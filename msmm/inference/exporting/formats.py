@@ -180,7 +180,7 @@ def _open_litert(directory: pathlib.Path) -> RunFunction:
 
 FORMATS = {
     "saved_model": Format(_write_saved_model, _open_saved_model),
-    "onnx": Format(_write_onnx, _open_onnx, ("tf2onnx", "onnx", "onnxruntime")),
+    "onnx": Format(_write_onnx, _open_onnx, ("onnxruntime", "onnx", "tf2onnx")),
     "openvino": Format(_write_openvino, _open_openvino, ("openvino",)),
     "litert": Format(_write_litert, _open_litert, ("ai_edge_litert",)),
 }

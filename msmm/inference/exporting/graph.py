@@ -8,7 +8,7 @@ import tensorflow as tf
 from msmm.core.errors import UserError
 from msmm.data import preprocessing
 from msmm.inference.exporting import counting
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 
 PNG = b"\x89PNG"
 SEPARATOR = ";"  # between the tags of one image

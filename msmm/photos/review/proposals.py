@@ -9,7 +9,7 @@ import numpy as np
 
 from msmm.core import workers
 from msmm.core.text import normalise_tag
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.photos import batches, reading, sidecars
 from msmm.photos.keywords import Tags
 from msmm.photos.xmp import last_level

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.photos import batches, finding, sidecars
 from msmm.photos.review.decisions import Change, Decision, DecisionLog
 from msmm.photos.review.proposals import Proposal, Proposer

@@ -61,10 +61,18 @@ LIGHTS = {
 
 
 class Canvas:
-    """A square RGB picture and a map of what each of its spots shows.
+    """A square RGB picture and a map of the concepts that each of its spots shows.
 
     Every stroke names the concepts that it shows: a tuple, empty for a thing without a label.
     Later strokes cover earlier ones in both. The light multiplies colours, but not what glows.
+
+    Args:
+      side: of the picture, pixels.
+      light: of the scene.
+
+    Attributes:
+      image: the picture, RGB, side x side pixels.
+      map: one number per cell, MAP_SIDE x MAP_SIDE: the index of the concepts that it shows.
     """
 
     def __init__(self, side: int, light: Light):
@@ -80,17 +88,20 @@ class Canvas:
         return self._ids.setdefault(shows, len(self._ids))
 
     def apply_light(self, colour, glow: bool = False) -> tuple[int, int, int]:
+        """Returns a colour (RGB, 0..255) under the light, as whole numbers; unchanged if it glows."""
         r, g, b = (1.0, 1.0, 1.0) if glow else self.light.tint
         red, green, blue = int(colour[0] * r), int(colour[1] * g), int(colour[2] * b)
         return min(255, max(0, red)), min(255, max(0, green)), min(255, max(0, blue))
 
     def draw_polygon(self, points, colour, shows: tuple = (), glow: bool = False):
+        """Fills a polygon of `points` (x, y) with a colour (RGB, 0..255)."""
         self._pen.polygon(
             [v * self.side for point in points for v in point], fill=self.apply_light(colour, glow)
         )
         self._map_pen.polygon([v * MAP_SIDE for point in points for v in point], fill=self._id(shows))
 
     def draw_line(self, points, width: float, colour, shows: tuple = (), glow: bool = False):
+        """Draws a line through `points` (x, y), `width` wide, at least a pixel, in a colour (RGB, 0..255)."""
         for pen, side, fill in (
             (self._pen, self.side, self.apply_light(colour, glow)),
             (self._map_pen, MAP_SIDE, self._id(shows)),
@@ -98,9 +109,14 @@ class Canvas:
             pen.line([v * side for point in points for v in point], fill, max(1, round(width * side)))
 
     def lay_texture(self, field, shows: tuple = (), within=None, alpha=None, glow: bool = False):
-        """Lays `field` [rows, cols, 3] over the canvas.
+        """Lays a texture over the canvas.
 
-        within: a polygon outside of which nothing changes; alpha: [rows, cols], how much, 0..1.
+        Args:
+          field: [rows, cols, 3] float, RGB in 0..255.
+          shows: the concepts that it shows.
+          within: a polygon of (x, y) outside of which nothing changes.
+          alpha: [rows, cols] float, opacity in 0..1.
+          glow: whether the light leaves it as it is.
         """
         field = field if glow else field * np.array(self.light.tint)
         picture = Image.fromarray(np.clip(field, 0, 255).astype(np.uint8))
@@ -160,12 +176,13 @@ def _make_mask(side: int, within, alpha) -> Image.Image | None:
 
 
 def vary(rng, colour, by: float = 16.0) -> tuple[float, ...]:
-    """Returns `colour` a little brighter or darker, and a little off in hue."""
+    """Returns a colour (RGB) a little brighter or darker, and a little off in hue; `by` is the deviation."""
     d = rng.normal(0, by, 4)
     return tuple(c + d[0] + 0.5 * d[i + 1] for i, c in enumerate(colour))
 
 
 def pick(rng, options):
+    """Returns one of `options`, with equal chances."""
     return options[int(rng.integers(len(options)))]
 
 

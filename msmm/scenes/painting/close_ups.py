@@ -90,5 +90,6 @@ _SUBJECTS = {
 
 
 def paint_close_up(canvas: Canvas, rng, kind: str):
+    """Paints a backdrop and the subject of a kind of close-up: portrait, flower, animal or indoors."""
     _paint_backdrop(canvas, rng, "wall" if kind == "indoors" else None)
     _SUBJECTS[kind](canvas, rng)

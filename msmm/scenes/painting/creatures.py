@@ -9,6 +9,7 @@ COATS = ((130, 90, 55), (235, 232, 225), (60, 50, 45), (190, 140, 85), (150, 145
 
 
 def draw_person(s: Stamp, rng):
+    """Draws a walking person from the side, 1 high."""
     shirt, skin = vary(rng, pick(rng, PAINTS), 15), vary(rng, pick(rng, SKINS), 6)
     trousers = vary(rng, pick(rng, ((45, 55, 85), (40, 40, 42), (120, 105, 85), (90, 60, 55))), 10)
     stride = rng.uniform(0.02, 0.14)
@@ -24,7 +25,7 @@ def draw_person(s: Stamp, rng):
 
 
 def draw_bust(s: Stamp, rng):
-    """Head and shoulders, from the breast to the crown."""
+    """Draws head and shoulders, from the breast to the crown."""
     shirt, skin, hair = (vary(rng, pick(rng, p), 8) for p in (PAINTS, SKINS, HAIRS))
     long_hair = rng.random() < 0.5
     s.draw_blob(0, 0.68 if long_hair else 0.74, 0.26, 0.36 if long_hair else 0.26, hair)
@@ -46,7 +47,7 @@ def draw_bust(s: Stamp, rng):
 
 
 def draw_beast(s: Stamp, rng):
-    """A four-legged animal from the side: horse, cow, sheep or dog by its proportions."""
+    """Draws a four-legged animal from the side: horse, cow, sheep or dog by its proportions."""
     coat = vary(rng, pick(rng, COATS), 10)
     dark = tuple(c * 0.72 for c in coat)
     legs, neck, body = rng.uniform(0.28, 0.45), rng.uniform(0.05, 0.4), rng.uniform(0.34, 0.55)
@@ -73,7 +74,7 @@ def draw_beast(s: Stamp, rng):
 
 
 def draw_pet(s: Stamp, rng):
-    """A cat's or a dog's face, close."""
+    """Draws a cat's or a dog's face, close."""
     coat = vary(rng, pick(rng, COATS), 10)
     dark, pale = tuple(c * 0.7 for c in coat), tuple(min(255, c * 1.2 + 20) for c in coat)
     cat = rng.random() < 0.5
@@ -96,7 +97,7 @@ def draw_pet(s: Stamp, rng):
 
 
 def draw_bird(s: Stamp, rng):
-    """One bird on the wing."""
+    """Draws a bird on the wing, 1 long."""
     lift, fold = rng.uniform(0.05, 0.32), rng.uniform(0.1, 0.3)
     colour = vary(rng, pick(rng, ((45, 45, 50), (60, 55, 55), (235, 235, 238))), 10)
     s.draw_polygon(
@@ -107,7 +108,7 @@ def draw_bird(s: Stamp, rng):
 
 
 def draw_perched_bird(s: Stamp, rng):
-    """A bird on a twig, close."""
+    """Draws a bird on a twig, close."""
     coat, breast = vary(rng, pick(rng, PAINTS), 15), vary(rng, pick(rng, PAINTS), 15)
     s.draw_line([(-1.5, 0.0), (1.5, 0.1)], 0.06, (85, 65, 48))
     s.draw_polygon([(-0.3, 0.35), (-0.75, 0.0), (-0.65, -0.08), (-0.2, 0.2)], tuple(c * 0.7 for c in coat))

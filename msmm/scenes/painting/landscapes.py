@@ -18,10 +18,15 @@ BUSY = -0.22, 0.60  # mean and spread of the logarithm of how crowded a scene is
 
 @dataclasses.dataclass(frozen=True)
 class Landscape:
-    """horizon: least and most y; things: probability of any, and how many at most; far: probability.
+    """The components of a kind of landscape, and their probabilities.
 
-    lights: probabilities of the keys of LIGHTS in their order: day, overcast, sunset, dusk,
-    night. snowy: the probability that mountains have snow.
+    Attributes:
+      ground: a key of SURFACES.
+      horizon: least and most y.
+      things: name -> probability of any, and how many at most.
+      far: name of what stands on the horizon -> probability.
+      lights: probabilities of the keys of LIGHTS in their order: day, overcast, sunset, dusk, night.
+      snowy: the probability that mountains have snow.
     """
 
     ground: str
@@ -186,7 +191,7 @@ def _paint_far(canvas: Canvas, rng, horizon: float, name: str, snowy: bool):
 
 
 def _paint_ground(canvas: Canvas, rng, horizon: float, kind: str, sun) -> tuple:
-    """Paints the ground; the spans of y in which things stand on land and on water, or None."""
+    """Paints the ground and returns the spans of y in which things stand on land and on water, or None."""
     top, surface = max(horizon, -0.05), pick(rng, SURFACES[kind])
     if kind not in WATERS:
         stuff.paint_ground(canvas, rng, horizon, surface)
@@ -204,7 +209,7 @@ def _paint_ground(canvas: Canvas, rng, horizon: float, kind: str, sun) -> tuple:
 
 
 def _paint_on_the_ground(canvas: Canvas, rng, horizon: float, things: list, land, sea):
-    """Far things first. A thing is the larger, the further below the horizon it stands."""
+    """Paints things, far ones first; the further below the horizon a thing stands, the larger it is."""
     eye = rng.lognormal(-0.3, 0.4) * (0.5 if horizon < 0 else 1.0)
     placed = []
     for name in things:

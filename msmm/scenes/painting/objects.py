@@ -22,13 +22,23 @@ LAMP = (255, 226, 150)
 
 
 class Stamp:
-    """Strokes of one object that stands at (x, y) on the canvas, `height` high, turned by `angle` radians."""
+    """The frame of one object on a canvas, in which its strokes are drawn.
+
+    Args:
+      canvas: the canvas.
+      x, y: its place, in units of the picture's side.
+      height: of the object, in units of the picture's side.
+      shows: the concepts that it shows.
+      flip: -1 mirrors it, 1 does not.
+      angle: by which it is turned, radians.
+    """
 
     def __init__(self, canvas: Canvas, x, y, height, shows=(), flip: int = 1, angle: float = 0.0):
         self.canvas, self.x, self.y, self.height, self.shows = canvas, x, y, height, shows
         self._cos, self._sin, self._flip = math.cos(angle), math.sin(angle), flip
 
     def place(self, points) -> list:
+        """Returns the places (x, y) on the canvas of points (u, v) of the object."""
         c, s, h = self._cos, self._sin, self.height
         return [
             (self.x + h * (c * u * self._flip - s * v), self.y - h * (s * u * self._flip + c * v))
@@ -36,21 +46,26 @@ class Stamp:
         ]
 
     def draw_polygon(self, points, colour, glow: bool = False):
+        """Fills a polygon of points (u, v) with a colour (RGB, 0..255)."""
         self.canvas.draw_polygon(self.place(points), colour, self.shows, glow)
 
     def draw_line(self, points, width: float, colour):
+        """Draws a line through points (u, v), `width` of the object's height wide."""
         self.canvas.draw_line(self.place(points), width * self.height, colour, self.shows)
 
     def draw_blob(self, u, v, ru, rv, colour, angle: float = 0.0, glow: bool = False):
+        """Fills an ellipse around (u, v) with the radii `ru` and `rv`, turned by `angle` radians."""
         c, s = math.cos(angle), math.sin(angle)
         ring = [(u + ru * p * c - rv * q * s, v + ru * p * s + rv * q * c) for p, q in CIRCLE]
         self.draw_polygon(ring, colour, glow)
 
     def draw_box(self, left, bottom, right, top, colour, glow: bool = False):
+        """Fills an upright rectangle with a colour (RGB, 0..255)."""
         self.draw_polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour, glow)
 
 
 def draw_tree(s: Stamp, rng):
+    """Draws a conifer, a bare tree or a broad-leaved one, 1 high."""
     trunk = vary(rng, (95, 70, 50), 10)
     kind = rng.random()
     if kind < 0.3:  # conifer
@@ -74,6 +89,7 @@ def draw_tree(s: Stamp, rng):
 
 
 def draw_palm(s: Stamp, rng):
+    """Draws a palm, 1 high."""
     lean = rng.uniform(-0.25, 0.25)
     s.draw_line([(0, 0), (lean * 0.4, 0.5), (lean, 0.85)], 0.04, vary(rng, (130, 105, 75), 10))
     green = vary(rng, (60, 115, 55), 12)
@@ -84,6 +100,7 @@ def draw_palm(s: Stamp, rng):
 
 
 def draw_house(s: Stamp, rng):
+    """Draws a house with windows, 1 high to the ridge; after dark some windows are lit."""
     wall, roof = vary(rng, pick(rng, WALLS), 10), vary(rng, pick(rng, ROOFS), 8)
     wide, eaves = rng.uniform(0.45, 0.8), rng.uniform(0.45, 0.62)
     s.draw_box(-wide, 0, wide, eaves, wall)
@@ -100,6 +117,7 @@ def draw_house(s: Stamp, rng):
 
 
 def draw_boat(s: Stamp, rng):
+    """Draws a sailing boat, a boat with a cabin or a rowing boat."""
     hull, white = vary(rng, pick(rng, PAINTS), 12), vary(rng, (238, 236, 230), 8)
     kind = rng.random()
     if kind < 0.5:  # sails
@@ -119,6 +137,7 @@ def draw_boat(s: Stamp, rng):
 
 
 def draw_car(s: Stamp, rng):
+    """Draws a car from the side or the front, 1 high; after dark its headlights are lit."""
     paint, glass = vary(rng, pick(rng, PAINTS), 12), vary(rng, (70, 85, 100), 10)
     lamps = s.canvas.light.lamps
     if rng.random() < 0.65:  # from the side
@@ -141,6 +160,7 @@ def draw_car(s: Stamp, rng):
 
 
 def draw_plane(s: Stamp, rng):
+    """Draws a plane from the side, 1 long."""
     body = vary(rng, pick(rng, ((232, 234, 238), (200, 204, 210), (95, 98, 108))), 8)
     dark = tuple(c * 0.75 for c in body)
     s.draw_polygon([(0.02, 0.02), (-0.14, 0.24), (-0.22, 0.24), (-0.12, 0.02)], dark)
@@ -152,6 +172,7 @@ def draw_plane(s: Stamp, rng):
 
 
 def draw_moon(s: Stamp, rng):
+    """Draws a full or crescent moon, 1 high; it glows."""
     full = rng.random() < 0.5
     inner = rng.uniform(-0.2, 0.35)
     outer = [(0.5 * p, 0.5 * q) for p, q in CIRCLE]
@@ -160,7 +181,7 @@ def draw_moon(s: Stamp, rng):
 
 
 def draw_flower(s: Stamp, rng):
-    """One bloom around (0, 0) with a stem downwards; its height is the bloom's width."""
+    """Draws a bloom around (0, 0) with a stem downwards; its height is the bloom's width."""
     petal = vary(rng, pick(rng, PETALS), 14)
     heart = vary(rng, pick(rng, ((235, 190, 60), (90, 60, 40), (240, 230, 160))), 10)
     s.draw_line([(0, 0), (rng.uniform(-0.3, 0.3), -1.6)], 0.06, (70, 120, 55))
@@ -174,6 +195,7 @@ def draw_flower(s: Stamp, rng):
 
 
 def draw_vase(s: Stamp, rng):
+    """Draws a vase, 0.45 high, with three to six flowers, which show the label flowers."""
     glaze = vary(rng, pick(rng, PAINTS), 15)
     s.draw_polygon([(-0.12, 0), (0.12, 0), (0.18, 0.25), (0.09, 0.45), (-0.09, 0.45), (-0.18, 0.25)], glaze)
     for _ in range(int(rng.integers(3, 7))):
@@ -182,7 +204,7 @@ def draw_vase(s: Stamp, rng):
 
 
 def draw_clutter(s: Stamp, rng):
-    """Something without a label: a rock, a pole, a parasol, a bale or a kite of its colours."""
+    """Draws a thing without a label: a rock, a pole, a parasol, a bale or a kite of its colours."""
     kind, paint = int(rng.integers(4)), vary(rng, pick(rng, PAINTS), 15)
     if kind == 0:
         grey = vary(rng, (120, 115, 108), 14)

@@ -36,7 +36,7 @@ GROUNDS = {
 
 
 def paint_sky(canvas: Canvas, rng, horizon: float, sun: tuple | None):
-    """A gradient with a hue that drifts, and the glow of a low sun at (x, y)."""
+    """Paints a gradient with a hue that drifts, and the glow of a low `sun` at (x, y), if there is one."""
     top, bottom = (np.array(vary(rng, colour, 10)) for colour in pick(rng, canvas.light.skies))
     down = np.clip(CENTRES[::2] / max(horizon, 0.3), 0, 1) ** rng.uniform(0.7, 1.7)
     field = top + down[:, None, None] * (bottom - top) + np.zeros((1, GRID // 2, 1))
@@ -49,7 +49,7 @@ def paint_sky(canvas: Canvas, rng, horizon: float, sun: tuple | None):
 
 
 def paint_clouds(canvas: Canvas, rng, amount: float):
-    """Soft blobs; `amount` from 0 (wisps) to 1 (a closed cover)."""
+    """Paints soft blobs; `amount` from 0 (wisps) to 1 (a closed cover)."""
     shape = make_noise(rng, 1.9, int(rng.integers(1, 4)))
     bright, dark = (vary(rng, colour, 8) for colour in canvas.light.clouds)
     alpha = (shape - np.quantile(shape, 1 - (0.12 + 0.8 * amount))) * rng.uniform(4, 9)
@@ -60,7 +60,7 @@ def paint_clouds(canvas: Canvas, rng, amount: float):
 
 
 def paint_mountains(canvas: Canvas, rng, horizon: float, height: float, snowy: bool):
-    """One to three chains, the far ones paler; snow above a ragged line."""
+    """Paints one to three chains, `height` above y = `horizon`, far ones paler; `snowy` adds snow."""
     chains = int(rng.integers(1, 4))
     rock = vary(rng, pick(rng, ((105, 95, 88), (80, 92, 84), (120, 100, 84), (88, 92, 108))), 12)
     haze = np.array(pick(rng, canvas.light.skies)[1]) / np.maximum(canvas.light.tint, 0.3)
@@ -82,6 +82,7 @@ def paint_mountains(canvas: Canvas, rng, horizon: float, height: float, snowy: b
 
 
 def paint_treeline(canvas: Canvas, rng, horizon: float):
+    """Paints a wood along y = `horizon`."""
     line = horizon + 0.015 - rng.uniform(0.03, 0.13) * (0.35 + 0.65 * make_ridge(rng, 6, 65))
     green = np.array(vary(rng, pick(rng, ((58, 92, 48), (40, 70, 52), (96, 104, 44), (128, 88, 40))), 12))
     canvas.lay_texture(
@@ -92,7 +93,10 @@ def paint_treeline(canvas: Canvas, rng, horizon: float):
 
 
 def paint_water(canvas: Canvas, rng, top: float, concept: str, sun: tuple | None):
-    """Water from `top` down, with waves; the low sun lays a path on it."""
+    """Paints water from y = `top` down, with waves; the low `sun` (x, y) lays a path on it.
+
+    concept: a key of WATERS; a river shows the label water, the others also their own.
+    """
     base = np.array(vary(rng, pick(rng, WATERS[concept]), 12))
     reflected = np.array(pick(rng, canvas.light.skies)[1]) / np.maximum(canvas.light.tint, 0.35)
     waves = make_plain(rng, top, stretch=rng.uniform(3, 9), fine=rng.uniform(0.6, 1.4))
@@ -114,7 +118,10 @@ def paint_water(canvas: Canvas, rng, top: float, concept: str, sun: tuple | None
 
 
 def paint_ground(canvas: Canvas, rng, horizon: float, kind: str, line=None):
-    """Grass, snow, beach, and the unlabelled sand, pavement and rock, below `line` or the horizon."""
+    """Paints a ground of GROUNDS below `line` (y values from edge to edge) or y = `horizon`.
+
+    Grass, snow and beach show their labels; sand, pavement and rock have none.
+    """
     base = np.array(vary(rng, pick(rng, GROUNDS[kind]), 12))
     contrast = {"grass": 0.42, "snow": 0.10, "pavement": 0.08, "rock": 0.4}.get(kind, 0.15)
     field = make_plain(rng, horizon, stretch=rng.uniform(0.6, 2.0), fine=rng.uniform(0.7, 1.6))
@@ -127,7 +134,7 @@ def paint_ground(canvas: Canvas, rng, horizon: float, kind: str, line=None):
 
 
 def paint_road(canvas: Canvas, rng, horizon: float, wide: float):
-    """A road or a path towards the horizon, of half width `wide` at the lower edge."""
+    """Paints a road or a path towards y = `horizon`, of half width `wide` at the lower edge."""
     vanish, foot = rng.uniform(0.25, 0.75), rng.uniform(0.1, 0.9)
     top = max(horizon, -0.1)
     paved = rng.random() < 0.75
@@ -147,7 +154,7 @@ def paint_road(canvas: Canvas, rng, horizon: float, wide: float):
 def paint_block(
     canvas: Canvas, rng, left: float, right: float, foot: float, height: float, haze: float = 0.0
 ):
-    """A building with rows of windows; after dark some are lit. `haze` 0..1 pales it."""
+    """Paints a building with rows of windows; after dark some are lit. `haze` in 0..1 pales it."""
     light = canvas.light
     wall = np.array(canvas.apply_light(vary(rng, pick(rng, FACADES), 12)), float)
     floors, bays = int(rng.integers(4, 14)), int(rng.integers(2, 8))
@@ -161,7 +168,7 @@ def paint_block(
 
 
 def paint_skyline(canvas: Canvas, rng, horizon: float):
-    """Buildings along the horizon, pale ones behind."""
+    """Paints buildings along y = `horizon`, pale ones behind."""
     tall = rng.uniform(0.08, 0.4)
     for haze in (0.5, 0.15):
         left, last = rng.uniform(-0.1, 0.5), rng.uniform(0.5, 1.1)
@@ -172,7 +179,7 @@ def paint_skyline(canvas: Canvas, rng, horizon: float):
 
 
 def paint_bridge(canvas: Canvas, rng, deck: float, foot: float):
-    """A bridge from edge to edge, its road at y = `deck` and its piers down to `foot`: arches or cables."""
+    """Paints a bridge from edge to edge on arches or cables: road at y = `deck`, piers down to `foot`."""
     colour = vary(rng, pick(rng, ((120, 112, 105), (170, 70, 55), (95, 100, 108), (180, 172, 158))), 10)
     shows, thick = ("bridge",), rng.uniform(0.012, 0.03)
     if rng.random() < 0.5:
@@ -195,7 +202,7 @@ def paint_bridge(canvas: Canvas, rng, deck: float, foot: float):
 
 
 def paint_flower_bed(canvas: Canvas, rng, horizon: float):
-    """Blooms strewn over the ground, small ones far away."""
+    """Paints blooms strewn over the ground below y = `horizon`, small ones far away."""
     colours = [pick(rng, PETALS) for _ in range(int(rng.integers(1, 4)))]
     top = max(horizon, -0.1) + rng.uniform(0.05, 0.35)
     left, wide = rng.uniform(-0.2, 0.5), rng.uniform(0.3, 1.0)

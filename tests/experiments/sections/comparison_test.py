@@ -21,6 +21,8 @@ from tests.conftest import TINY
 
 BASELINES = load_baselines()
 
+pytestmark = pytest.mark.slow  # all eight train
+
 
 @pytest.fixture(scope="module")
 def measured(trained_run, tmp_path_factory):

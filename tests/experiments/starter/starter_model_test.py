@@ -112,7 +112,7 @@ from msmm.inference import starter
 starter.DIRECTORY = pathlib.Path({str(directory)!r})
 model = msmm.load()
 annotation, = model.annotate(["coco/val2014/COCO_val2014_000000000001.jpg"])
-assert annotation.rule == "a threshold a class" and annotation.labels, annotation
+assert annotation.rule == "a threshold per class" and annotation.labels, annotation
 assert not {{"tensorflow", "keras"}} & set(sys.modules)"""
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, **process(tmp_path))
     assert loaded.returncode == 0, loaded.stderr

@@ -47,11 +47,11 @@ def run(scenes, workdir):
 
 
 QUICK = ("logistic", "tag_neighbour", "sinn", "sr_cnn_rnn")
+EACH = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in BASELINES]
+FROZEN = [case for case in EACH if BASELINES[case.values[0]].trunk != "own"]
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BASELINES]
-)
+@pytest.mark.parametrize("name", EACH)
 def test_a_baseline_beats_the_most_frequent_labels(run, name):
     stages.train(run, name)
     predictions = baseline_tasks.predict_baseline(run, name)
@@ -79,7 +79,7 @@ def test_a_baseline_beats_the_most_frequent_labels(run, name):
     assert ("I-F1 at p 0.5" in figures) == (name in ("logistic", "sinn", "tag_neighbour"))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", EACH)
 def test_a_loaded_baseline_reproduces_its_recorded_held_out_h_f1(run, name):
     stages.train(run, name)
     record = run.stage_record(name)
@@ -130,7 +130,7 @@ def _replace_batches(task, make_batches):
     return dataclasses.replace(task, data=dataclasses.replace(task.data, batches=make_batches(task)))
 
 
-@pytest.mark.parametrize("name", [n for n, m in BASELINES.items() if m.trunk != "own"])
+@pytest.mark.parametrize("name", FROZEN)
 def test_a_baseline_leaves_the_trunk_weights_unchanged(run, name):
     stages.train(run, "finetune")
     before = model_parts.weights_hash(model_parts.load_part(run, "backbone"))

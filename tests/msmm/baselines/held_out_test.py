@@ -44,7 +44,7 @@ def both_runs(trained_run, tmp_path):
     return runs
 
 
-QUICK = ("logistic", "cnn_rnn", "sinn", "tag_neighbour")
+QUICK = ("logistic", "tag_neighbour")
 
 
 @pytest.mark.parametrize(

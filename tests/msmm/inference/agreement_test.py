@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from msmm.inference.agreement import LARGEST, compare_annotations, count_borderline
-from msmm.inference.model_dir import Annotation
+from msmm.inference.model import Annotation
 from msmm.quantities.counting_rules import AtLeast
 
 HALF = AtLeast(0.5)

@@ -125,7 +125,6 @@ LARGE = packet(ANCESTORS, bag("dc:subject", "sea"))
 SEA = packet(bag("dc:subject", "sea"))
 XP = Image.Exif()
 XP[0x9C9E] = "Käse;Rome\0".encode("utf-16-le")
-BIG_ENDIAN_IPTC = iptc(b"Rome") + bytes(-len(iptc(b"Rome")) % 4)
 
 
 @pytest.mark.parametrize(

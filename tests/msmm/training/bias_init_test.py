@@ -6,7 +6,7 @@ import pytest
 from msmm.configs import replace_flat
 from msmm.configs.base import Config
 from msmm.models import heads
-from msmm.training import stage_tasks, stages
+from msmm.training import stages, task_building
 from msmm.training.run import Run
 from msmm.training.stage_table import ASYMMETRIC, resolve_stage
 
@@ -28,7 +28,7 @@ def test_log_odds_of_labels_are_finite_and_smoothed():
 def test_biases_start_at_zero_or_at_the_log_odds_of_the_rows_that_train(make_run, stage):
     plain, other = make_run(), make_run(bias_init="log_odds")
     weights = [
-        stage_tasks.build_fresh_parts(run, stage, HEADS[stage])[0].get_layer("logits").get_weights()
+        task_building.build_fresh_parts(run, stage, HEADS[stage])[0].get_layer("logits").get_weights()
         for run in (plain, other)
     ]
     np.testing.assert_array_equal(weights[0][0], weights[1][0])  # the kernel does not depend on it
@@ -59,7 +59,7 @@ def test_a_stage_with_eq_4_does_not_depend_on_the_settings_of_the_asymmetric_los
 def test_each_stage_trains_by_the_loss_of_its_setting(make_run):
     run = make_run(visual_loss="asymmetric_detached", classifier_loss="asymmetric")
     y, z = np.array([[1, 0, 0]]), np.array([[0.5, -0.2, 1.0]], np.float32)
-    eq_4 = float(stage_tasks.classification_loss(run, "finetune")(y, z)[0])
-    assert eq_4 == pytest.approx(float(stage_tasks.classification_loss(run, "textual")(y, z)[0]))
+    eq_4 = float(task_building.classification_loss(run, "finetune")(y, z)[0])
+    assert eq_4 == pytest.approx(float(task_building.classification_loss(run, "textual")(y, z)[0]))
     for stage in ("visual", "classifier"):
-        assert float(stage_tasks.classification_loss(run, stage)(y, z)[0]) < eq_4
+        assert float(task_building.classification_loss(run, stage)(y, z)[0]) < eq_4

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.training import loop, stages
+from msmm.training import compiling, stages
 from msmm.training.distribution import Distribution
 from tests.conftest import ROOT, TINY
 
@@ -101,7 +101,7 @@ def test_regularisation_losses_of_a_backbone_count_once(make_run, tmp_path):
     keras.Model(image, x).save(tmp_path / "regular.keras")
     run = make_run(backbone=str(tmp_path / "regular.keras"), textual_units=4)
     task = stages.make_task(run, "finetune")
-    model, _ = loop.build_compiled(task, run.config, 0.01)
+    model, _ = compiling.build_compiled(task, run.config, 0.01)
     x, y = next(iter(task.data.batches(0)))
     loss = model.test_on_batch(x, y)
     steps = Distribution("mirrored", run.config).steps(task, run.config, 0, 0.01, model)

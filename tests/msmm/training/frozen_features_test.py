@@ -9,7 +9,15 @@ import tensorflow as tf
 
 from experiments.benchmarks import synthetic
 from msmm.core.errors import UserError
-from msmm.training import frozen_features, loop, model_parts, stage_tasks, stages, table_rows
+from msmm.training import (
+    compiling,
+    frozen_features,
+    model_parts,
+    stage_tasks,
+    stages,
+    table_rows,
+    task_building,
+)
 from msmm.training.frozen_features import cache_arrays
 from msmm.training.run import Run
 
@@ -88,7 +96,7 @@ def test_concatenated_features_are_read_row_by_row(make_run):
     assert len(run.train_rows) == 18_000  # annotations are in memory from here on
     tracemalloc.start()
     task = stages.make_task(run, "classifier")
-    model, _ = loop.build_compiled(task, run.config, 1e-3)
+    model, _ = compiling.build_compiled(task, run.config, 1e-3)
     for x, y in itertools.islice(task.data.batches(0), 5):
         model.train_on_batch(x, y)
     task.evaluate(model)
@@ -102,7 +110,7 @@ def test_training_a_head_on_features_equals_training_on_images(trained_run, tmp_
     config = dataclasses.replace(trained_run.config, maps_cache_gib=0.0)  # cached maps are float16
     run = Run(trained_run.workdir, trained_run.dataset, config, features_directory=tmp_path)
     on_features = stage_tasks.make_classifier_task(run)
-    head, _ = loop.build_compiled(on_features, config, 1e-3)
+    head, _ = compiling.build_compiled(on_features, config, 1e-3)
     branches = [model_parts.load_part(run, part) for part in ("backbone", "multi_scale", "textual")]
     inputs = keras.Input((config.image_size, config.image_size, 3)), keras.Input((len(run.dataset.tags),))
     f_v, f_t = branches[1](branches[0](inputs[0])), branches[2](inputs[1])
@@ -111,11 +119,11 @@ def test_training_a_head_on_features_equals_training_on_images(trained_run, tmp_
         other = on_features.build()[0]
         return keras.Model(inputs, other(keras.layers.Concatenate()([f_v, f_t]))), {"classifier": other}
 
-    end_to_end, built = loop.build_compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
+    end_to_end, built = compiling.build_compiled(dataclasses.replace(on_features, build=build), config, 1e-3)
     assert len(end_to_end.trainable_variables) == 2  # of the head alone
     split, batches = (
         run.split("train"),
-        stage_tasks._epoch_batches(run, stage_tasks.stage_seed(run, "classifier"), 0),
+        task_building.epoch_batches(run, task_building.stage_seed(run, "classifier"), 0),
     )
     for (x, y), rows in zip(on_features.data.batches(0), batches, strict=True):
         pixels = run.images("train").take(rows).astype(np.float32)

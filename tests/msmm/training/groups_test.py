@@ -71,6 +71,7 @@ def test_a_data_set_without_groups_is_refused(dataset, tmp_path):
         stages.train(run, "groups")
 
 
+@pytest.mark.slow
 def test_groups_are_ignored_by_default(make_grouped_run):
     run = make_grouped_run()
     for stage in ("classifier", "quantity"):

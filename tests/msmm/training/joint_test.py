@@ -10,7 +10,7 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.inference import model_dir
 from msmm.models.recompute import Segments
-from msmm.training import frozen_features, joint, loop, model_parts, stage_tasks, stages, table_rows
+from msmm.training import compiling, frozen_features, joint, model_parts, stages, table_rows, task_building
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES, STAGES
 
@@ -64,6 +64,7 @@ def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
         np.testing.assert_allclose(outputs[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
 
+@pytest.mark.slow
 def test_the_joint_model_annotates_as_its_run(joint_run):
     run = joint_run.with_joint_parts()
     directory = table_rows.save_model(run)
@@ -91,10 +92,11 @@ def test_the_held_out_metric_uses_the_counting_rule_of_the_model(joint_run):
     assert task.evaluation.measure(None, outputs)["I-F1"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("maps_cache_gib", [0.0, pytest.param(8.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("maps_cache_gib", [0.0, 8.0])
 def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     run = make_run(finetune_trunk=False, maps_cache_gib=maps_cache_gib, joint_epochs=1, finetune_epochs=1)
-    initial = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
+    initial = model_parts.weights_hash(task_building.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "joint")
     record = run.stage_record("joint")
     assert record["weights"]["backbone"] == initial == record["inputs"]["backbone"]
@@ -112,8 +114,8 @@ def test_stage_joint_with_recompute_takes_the_same_steps(make_run, finetune_trun
         for stage in stages.stage_of(run, "joint").needs:
             stages.train(run, stage)
         task = joint.make_joint_task(run)
-        model, trained = loop.build_compiled(task, run.config, 1e-5)
-        losses = [loss for loss, _ in itertools.islice(loop.local_steps(task, model)(0), 3)]
+        model, trained = compiling.build_compiled(task, run.config, 1e-5)
+        losses = [loss for loss, _ in itertools.islice(compiling.local_steps(task, model)(0), 3)]
         moved = [v for name in ("multi_scale", "backbone") if name in trained
                  for v in trained[name].non_trainable_variables]  # fmt: skip
         results.append([np.array(losses), *map(keras.ops.convert_to_numpy, moved)])

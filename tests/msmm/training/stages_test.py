@@ -11,7 +11,7 @@ import pytest
 from msmm.configs import replace_flat
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.training import batch_norm, model_parts, stage_tasks, stages, table_rows
+from msmm.training import batch_norm_statistics, model_parts, stage_tasks, stages, table_rows, task_building
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
@@ -94,7 +94,7 @@ def test_stage_visual_leaves_the_trunk_unchanged(copied_run, make_run, maps_cach
 
 
 def test_fine_tuning_changes_the_trunk_and_its_statistics(trained_run):
-    fresh = stage_tasks.build_fresh_parts(trained_run, "finetune", "backbone")[0]
+    fresh = task_building.build_fresh_parts(trained_run, "finetune", "backbone")[0]
     trained = model_parts.load_part(trained_run, "backbone")
     moved = {a.path for a, b in zip(fresh.weights, trained.weights, strict=True) if not np.array_equal(a, b)}
     assert moved == {v.path for v in fresh.weights}
@@ -102,7 +102,7 @@ def test_fine_tuning_changes_the_trunk_and_its_statistics(trained_run):
 
 def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     run = make_run(finetune_trunk=False)
-    fresh = model_parts.weights_hash(stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0])
+    fresh = model_parts.weights_hash(task_building.build_fresh_parts(run, "finetune", "backbone")[0])
     stages.train(run, "visual")
     assert run.stage_record("finetune")["weights"]["backbone"] == fresh
     # The trunk is not among the trained parts, so it is not saved after every epoch.
@@ -120,7 +120,7 @@ def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("fusion", ["last_map", "pooled"])
+@pytest.mark.parametrize("fusion", ["last_map", pytest.param("pooled", marks=pytest.mark.slow)])
 def test_a_control_of_the_fusion_starts_from_cnn_and_serves_the_later_stages(copied_run, make_run, fusion):
     control = make_run("control", visual_fusion=fusion)
     assert stages.adopt_stages(control, copied_run) == ["finetune", "textual"]
@@ -184,7 +184,7 @@ def test_a_stage_is_trained_again_when_its_inputs_have_changed(copied_run, make_
     stages.train(changed, "visual", restart=True)
     capsys.readouterr()
     stages.train(changed, "quantity_visual")
-    assert "quantity_visual: what it builds on has been trained anew" in capsys.readouterr().out
+    assert "quantity_visual: what it builds on has been trained again" in capsys.readouterr().out
     assert copied_run.stage_record("quantity_visual")["inputs"] != inputs
 
 
@@ -240,7 +240,7 @@ def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9997)])
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, (32, 4)).astype(np.float32) for _ in range(10)]
-    batch_norm.reestimate(model, iter(batches), 6)
+    batch_norm_statistics.reestimate(model, iter(batches), 6)
     layer = model.layers[0]
     np.testing.assert_allclose(
         layer.moving_mean, np.mean([b.mean(0) for b in batches[:6]], axis=0), rtol=1e-4
@@ -311,11 +311,13 @@ def test_label_lines_colour_right_wrong_and_missed_labels():
 
 
 def test_initial_weights_do_not_depend_on_models_built_before(make_run):
-    from msmm.training import model_parts, stage_tasks
+    from msmm.training import model_parts, task_building
 
     run = make_run()
     model_parts._map_shapes.cache_clear()
-    first, again = (stage_tasks.build_fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2))
+    first, again = (
+        task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head") for _ in range(2)
+    )
     assert [model_parts.weights_hash(p) for p in first] == [model_parts.weights_hash(p) for p in again]
 
 
@@ -359,6 +361,7 @@ def test_a_stage_killed_during_removal_is_not_finished(copied_run, monkeypatch):
     assert copied_run.stage_record("textual") is None
 
 
+@pytest.mark.slow
 def test_callbacks_are_used_only_in_the_named_stage(make_run):
     run, epochs = make_run(), []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(sorted(logs)))
@@ -396,9 +399,9 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
     backbone.trainable = True
     saved = read_weights(backbone)
     whole = uninterrupted.images("train").epoch(
-        uninterrupted.train_rows, 16, stage_tasks.stage_seed(uninterrupted, "finetune"), epoch, True
+        uninterrupted.train_rows, 16, task_building.stage_seed(uninterrupted, "finetune"), epoch, True
     )
-    batch_norm.reestimate(backbone, (images for images, _ in whole), 3)
+    batch_norm_statistics.reestimate(backbone, (images for images, _ in whole), 3)
     for now, then in zip(read_weights(backbone), saved, strict=True):
         np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-3)
 

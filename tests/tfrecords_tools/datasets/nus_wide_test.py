@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.reporting import published
 from msmm.data import records
 from tests.conftest import ROOT, SHARED
 from tests.tfrecords_tools.conftest import make_packer, names_by_image
@@ -92,7 +91,7 @@ def test_packed_nus_wide_sample_equals_an_independent_reading_of_the_files(tmp_p
         assert len(expected) == kept
         assert names_by_image(dataset, split) == expected
     report = dataset.report()
-    assert report["oddities"] == ["Labels_lake_Train.txt:3 says -1130179, read as 0"]
+    assert report["oddities"] == ["Labels_lake_Train.txt:3 has -1130179, read as 0"]
     assert report["paper"]["images"] == {"train": 94_570, "test": 55_335}
     assert "train: 145 of 240 rows kept" in result.stdout
     assert "test        55,335   2.547       88   2.534" in result.stdout
@@ -141,12 +140,7 @@ def test_nus_wide_sample_without_class_tags(pack):
     assert len(report["dropped"]["no tag of the vocabulary"]) > 22
 
 
-def test_published_mean_labels_and_test_images_match_the_paper_tables():
-    paper = nus_wide.PAPER
-    assert paper.labels_per_image["test"] == published.MEAN_LABELS["NUS-WIDE"]
-    assert paper.images["test"] == published.TEST_IMAGES["NUS-WIDE"]
-
-
+@pytest.mark.slow
 @pytest.mark.skipif(not GROUNDTRUTH.exists(), reason=f"needs {GROUNDTRUTH.name} beside the project")
 def test_full_nus_wide_ground_truth_has_the_known_label_counts(tmp_path):
     """Reads all 269,648 official rows, with generated image lists and one generated tag."""
@@ -162,7 +156,7 @@ def test_full_nus_wide_ground_truth_has_the_known_label_counts(tmp_path):
     contents = raw.read(Settings())
     assert contents.num_rows == {"train": 161_789, "test": 107_859}
     assert len(contents.labels) == 81
-    assert list(contents.oddities) == ["Labels_lake_Train.txt:78373 says -1130179, read as 0"]
+    assert list(contents.oddities) == ["Labels_lake_Train.txt:78373 has -1130179, read as 0"]
     counts = {split: collections.Counter(len(row.labels) for row in raw.rows(split)) for split in PARTS}
     for split, labelled, mean in (("train", 125_449, 2.403), ("test", 83_898, 2.412)):
         assert counts[split].total() - counts[split][0] == labelled

@@ -38,10 +38,10 @@ def test_blank_lines_are_not_rows():
 
 
 def test_odd_values_are_read_as_zero_and_reported():
-    assert read("0\n-1130179\n1\n", 1) == ([[0], [0], [1]], ["f.dat:2 says -1130179, read as 0"])
+    assert read("0\n-1130179\n1\n", 1) == ([[0], [0], [1]], ["f.dat:2 has -1130179, read as 0"])
     assert read("0 1\n1 01\n2 1\n", 2) == (
         [[0, 1], [1, 0], [0, 1]],
-        ["f.dat:2, column 2, says 01, read as 0", "f.dat:3, column 1, says 2, read as 0"],
+        ["f.dat:2, column 2, has 01, read as 0", "f.dat:3, column 1, has 2, read as 0"],
     )
 
 
@@ -49,7 +49,7 @@ def test_odd_values_after_the_first_block_are_reported_with_their_line(monkeypat
     monkeypatch.setattr(matrix_file, "BLOCK", 10)
     values, oddities = read("1\n" * 30 + "x\n" + "1\n" * 30, 1)
     assert values == [[1]] * 30 + [[0]] + [[1]] * 30
-    assert oddities == ["f.dat:31 says x, read as 0"]
+    assert oddities == ["f.dat:31 has x, read as 0"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_odd_values_after_the_first_block_are_reported_with_their_line(monkeypat
         ("0 1\n\n0\n", 2, "f.dat:3: expected 2 values of 0 or 1 in the line, got 1"),
         ("0 1\n0 x 1\n", 2, "f.dat:2: expected 2 values of 0 or 1 in the line, got 3"),
         ("0101\n", 4, "f.dat:1: expected 4 values of 0 or 1 in the line, got 1"),
-        ("5\n" * 20, 1, "f.dat:1 says 5, and 10 or more others are like it: expected zeros and ones"),
+        ("5\n" * 20, 1, "f.dat:1 has 5, and 10 or more others are like it: expected zeros and ones"),
         ("<html>\n", 3, "f.dat:1: expected 3 values of 0 or 1 in the line, got 1"),
     ],
 )

@@ -167,9 +167,7 @@ def test_missing_image_list_is_an_error_that_names_the_download(tree):
     with pytest.raises(UserError) as failure:
         nus_wide.NusWide(raw_dir=tree).read(Settings())
     message = str(failure.value)
-    assert (
-        "has no TrainImagelist.txt, TestImagelist.txt: put ImageList.zip, which says which image" in message
-    )
+    assert "has no TrainImagelist.txt, TestImagelist.txt: put ImageList.zip, which lists the image" in message
     assert "Hugging Face" in message and "https://lms.comp.nus.edu.sg/" in message
 
 
@@ -211,7 +209,7 @@ def test_corrupt_label_value_is_read_as_zero_and_reported(pack, tree):
     path.write_text("-1130179\n1\n0\n")
     dataset = pack(tree)
     assert names_by_image(dataset, "train") == EXPECTED["train"]
-    assert dataset.report()["oddities"] == ["Labels_lake_Train.txt:1 says -1130179, read as 0"]
+    assert dataset.report()["oddities"] == ["Labels_lake_Train.txt:1 has -1130179, read as 0"]
 
 
 def remove(name):
@@ -244,7 +242,7 @@ def damaged_zip(tree):
 
 BROKEN = {
     "no concepts": (remove("Concepts81.txt"), "has no Concepts81.txt: put ConceptsList.zip there, from http"),
-    "no test list": (remove("TestImagelist.txt"), "has no TestImagelist.txt: put ImageList.zip, which says"),
+    "no test list": (remove("TestImagelist.txt"), "has no TestImagelist.txt: put ImageList.zip, which lists"),
     "no tag list": (remove("TagList1k.txt"), "has no TagList1k.txt: put NUS_WID_Tags.zip there"),
     "no tag matrix": (remove("Test_Tags1k.dat"), "has no Test_Tags1k.dat: put NUS_WID_Tags.zip there"),
     "no label file": (remove("Labels_sky_Test.txt"), "has no Labels_sky_Test.txt: put Groundtruth.zip there"),

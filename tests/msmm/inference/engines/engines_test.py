@@ -99,7 +99,7 @@ def test_bfloat16_errors_are_stored_with_the_model(directory, inputs):
     assert 0 < np.abs(errors.logits[0]).max() < 1
     content = (directory / second_look.FILE).read_bytes()
     (directory / second_look.FILE).write_bytes(content[:-20])
-    with pytest.raises(UserError, match="is damaged, it is not what SHA256SUMS says"):
+    with pytest.raises(UserError, match="is damaged, it differs from its checksum in SHA256SUMS"):
         load(directory, "openvino", "mixed")
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from msmm.core.errors import UserError
 from msmm.inference.exporting import counting
 from msmm.inference.exporting.graph import Graph
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.quantities.counting_rules import Regression, TopK
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions

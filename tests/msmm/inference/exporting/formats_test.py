@@ -5,7 +5,7 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.inference.exporting import check, formats
 from msmm.inference.exporting.graph import Graph
-from msmm.inference.model_dir import Model
+from msmm.inference.model import Model
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from tests.msmm.tying import NUM_LABELS, NUM_TAGS, SIZE
 

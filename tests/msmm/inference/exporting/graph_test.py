@@ -83,7 +83,7 @@ def test_grey_and_palette_images_become_rgb(tying_model):
 def test_a_model_without_tags_can_be_served(tying_model):
     import keras
 
-    from msmm.inference import model_dir
+    from msmm.inference.model import Model
 
     image = keras.Input((SIZE, SIZE, 3), name="image")
     tags = keras.Input((0,), name="tags")
@@ -93,7 +93,7 @@ def test_a_model_without_tags_can_be_served(tying_model):
         {"image": image, "tags": tags},
         {"probabilities": probabilities, "quantity": keras.layers.Dense(1)(mean)},
     )
-    model = model_dir.Model(network, ("a", "b", "c", "d"), (), {})
+    model = Model(network, ("a", "b", "c", "d"), (), {})
     pixels = np.asarray(photograph((SIZE, SIZE)))
     outputs = Graph(model).encoded(
         tf.constant([encode(Image.fromarray(pixels), "PNG")]), tf.constant(["dog"])

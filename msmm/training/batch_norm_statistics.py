@@ -1,4 +1,7 @@
-"""Statistics of batch normalisation, estimated again for fixed weights (decision 8)."""
+"""Statistics of batch normalisation, estimated again for fixed weights (decision 8).
+
+The fused op that normalises in training is in `fast_layers`.
+"""
 
 import weakref
 from collections.abc import Callable, Iterable
