@@ -125,7 +125,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         from_here = origin is None or origin.removeprefix("http://") in self.server.hosts
         if from_here and (right or (path in FILES and path != "/")):
             return True
-        self._refuse(403, "the review has been started anew: open the address that the terminal shows")
+        self._refuse(403, "the review was restarted: open the address that the terminal shows")
         return False
 
     def _answer(self, action: Callable[[], Any]) -> None:
