@@ -27,7 +27,7 @@ from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from msmm.scoring.ranking_metrics import MEAN_AP, mean_average_precision
 from msmm.scoring.uncertainty import order_by_uncertainty
-from msmm.training import frozen_features, model_parts, stage_tasks
+from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.run import Run
 
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # λ, from the largest down
@@ -67,7 +67,7 @@ def read_review_data(run: Run) -> ReviewData:
     """
     if model_parts.is_pretrained(run.config):
         source = "the pretrained backbone"
-        backbone = stage_tasks.build_fresh_parts(run, "finetune", "backbone")[0]
+        backbone = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
 
         def read(split):
             return frozen_features.pretrained_features(run, backbone, split)
