@@ -134,7 +134,7 @@ def _write_csv(path: str, run, truth, chosen) -> None:
 
 def _names(vocabulary, row) -> list[str]:
     """Returns the names of a vocabulary that a row [C] bool contains."""
-    return [name for name, present in zip(vocabulary, row, strict=True) if present]
+    return [vocabulary[i] for i in row.nonzero()[0]]
 
 
 def _write_sheet(path: str, run, truth, chosen, count: int = 24) -> None:

@@ -45,6 +45,8 @@ COMMANDS = {
         "benchmark_input",
         "benchmark_scaling",
         "benchmark_gpu",
+        "draw_nus_wide",
+        "rehearsal",
     ),
     "tfrecords_tools": ("pack", "inspect"),
 }

@@ -12,6 +12,7 @@ from experiments.reporting.plots import CELL, INK, LINES, SOFT, add_tooltip, ren
 from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
+from msmm.scoring.class_summary import MANY, shown_classes
 from msmm.scoring.metrics import per_class_f1
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
@@ -19,6 +20,7 @@ from msmm.training.table_rows import predict_probabilities
 
 BINS = 10  # of probability, equally wide
 _COLUMNS = 3  # of learning curves
+_PAIRS = 2**22  # of an image and a class, sorted into bins at a time
 
 
 def diagnostics_section(study: Study) -> Section:
@@ -100,8 +102,10 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, size: int) -> np.
 
 def quantities_figure(study: Study) -> Figure:
     """Draws true against predicted label quantities of the complete model, summed over seeds."""
-    truth, size = study.truth.sum(axis=1), study.truth.shape[1] + 1
-    counts = sum(confusion_matrix(truth, chosen.sum(axis=1), size) for chosen in study.rows[COMPLETE].chosen)
+    truth = study.truth.sum(axis=1)
+    predicted = [chosen.sum(axis=1) for chosen in study.rows[COMPLETE].chosen]
+    size = 1 + max(int(counts.max()) for counts in (truth, *predicted))
+    counts = sum(confusion_matrix(truth, of_seed, size) for of_seed in predicted)
     used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
     counts = counts[np.ix_(used, used)]
     alt = f"True against predicted label quantities of {COMPLETE}"
@@ -153,7 +157,8 @@ def classes_figure(study: Study) -> Figure:
         Picture("classes", alt, picture),
         [
             f"{COMPLETE}: a dot per class, the mean over seeds, with one standard deviation up and down. "
-            "Names are written where they fit; tooltips have all of them.",
+            "Names are written where they fit; tooltips have all of them"
+            + (", of many classes of the best and the worst." if len(mean) > MANY else "."),
             f"Correlation of F1 with the logarithm of the frequency: {correlation:.2f}. Classes with an F1 "
             f"of 0 in every seed: {int((mean == 0).sum())}.",
         ],
@@ -168,17 +173,21 @@ def draw_classes(axes: Axes, frequency: np.ndarray, f1: np.ndarray, names: Seque
     if len(f1) > 1:
         spread = f1.std(axis=0, ddof=1)
         axes.vlines(x, np.maximum(mean - spread, -4), np.minimum(mean + spread, 104), LINES[0], alpha=0.3)
-    for i, name in enumerate(names):
+    shown = shown_classes(mean)
+    others = np.setdiff1d(np.arange(len(mean)), shown)
+    if len(others):
+        axes.plot(x[others], mean[others], "o", color=LINES[0], markersize=2, alpha=0.4)
+    for i in shown:
         (dot,) = axes.plot([x[i]], [mean[i]], "o", color=LINES[0])
-        add_tooltip(dot, f"{name}: {frequency[i]} training images, F1 {mean[i]:.2f} %")
+        add_tooltip(dot, f"{names[i]}: {frequency[i]} training images, F1 {mean[i]:.2f} %")
     axes.set_xlabel("training images with the class")
     axes.set_ylabel("F1 on the test split (%)")
     axes.figure.draw_without_rendering()  # fixes the layout, which the places of the names depend on
-    _add_names(axes, x, mean, names)
+    _add_names(axes, x[shown], mean[shown], [names[i] for i in shown])
 
 
 def _add_names(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
-    """Writes names beside their dots where they cover no other dot or name."""
+    """Writes names beside their dots where they cover none of these dots and no other name."""
     dots = axes.transData.transform(np.column_stack([x, y]))
     taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in dots]
     area = axes.bbox
@@ -215,12 +224,15 @@ def reliability_bins(truth: np.ndarray, probabilities: np.ndarray, bins: int = B
 
     truth: bool, probabilities: float in 0 … 1, both [N, C].
     """
-    p = np.asarray(probabilities, np.float64).ravel()
-    index = np.minimum((p * bins).astype(np.int64), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    divisor = np.maximum(1, count)
-    means = np.bincount(index, p, bins) / divisor
-    shares = np.bincount(index, truth.ravel().astype(np.float64), bins) / divisor
+    sums = np.zeros((3, bins))  # pairs, their probabilities, true pairs
+    size = max(1, _PAIRS // probabilities.shape[1])
+    for start in range(0, len(probabilities), size):
+        p = np.asarray(probabilities[start : start + size], np.float64).ravel()
+        true = truth[start : start + size].ravel().astype(np.float64)
+        index = np.minimum((p * bins).astype(np.int64), bins - 1)
+        sums += [np.bincount(index, weights, bins) for weights in (None, p, true)]
+    count, divisor = sums[0], np.maximum(1, sums[0])
+    means, shares = sums[1] / divisor, sums[2] / divisor
     return [Bin(int(n), float(m), float(s)) for n, m, s in zip(count, means, shares, strict=True)]
 
 

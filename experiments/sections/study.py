@@ -14,6 +14,7 @@ from experiments.reporting.report import Figure, Report
 from experiments.reporting.table import Row, Table
 from msmm import configs
 from msmm.core.files import read_json
+from msmm.scoring.class_summary import MANY, frequency_groups, shown_classes
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.ranking_metrics import RANKING_METRICS, average_precision
 from msmm.training import frozen_features, row_table, table_rows
@@ -177,6 +178,8 @@ def ranking_table(rows: Mapping[str, MeasuredRow], first: str = "Models", notes:
 def class_table(study: Study, names: Sequence[str]) -> Table:
     """Makes the table of the average precision of every class, for the classifiers of some rows.
 
+    Of many classes it has means of groups by frequency, and the best and the worst classes of the first row.
+
     names: rows of `row_table`, a column each.
     """
     run = study.run
@@ -191,20 +194,32 @@ def class_table(study: Study, names: Sequence[str]) -> Table:
         }
         for each in study.runs
     ]
-    rows = [
-        Row(
-            label,
-            [
-                {"training images": int(train[j]), "test images": int(test[j])}
-                | {column: float(ap[j]) for column, ap in seed.items() if test[j]}
-                for seed in by_seed
-            ],
+
+    def row(name: str, classes: np.ndarray) -> Row:
+        """Returns means over some classes, which for one class are its values."""
+        tested = classes[test[classes] > 0]
+        counts = {"training images": _mean(train[classes]), "test images": _mean(test[classes])}
+        seeds = [{c: float(ap[tested].mean()) for c, ap in seed.items() if len(tested)} for seed in by_seed]
+        return Row(name, [counts | seed for seed in seeds])
+
+    shown = shown_classes(np.mean([seed[f"AP {names[0]}"] for seed in by_seed], axis=0))
+    rows = [row(run.dataset.labels[j], np.array([j])) for j in shown]
+    notes = ["Average precision (AP, %) on the test images; — where no test image has the class."]
+    if len(train) > MANY:
+        groups = frequency_groups(train)
+        rows = [
+            row(f"{len(g):,} classes of {train[g].min():,} to {train[g].max():,}", g) for g in groups
+        ] + rows
+        notes.append(
+            f"Means of classes by their training images; the best and the worst classes by AP {names[0]}."
         )
-        for j, label in enumerate(run.dataset.labels)
-    ]
     columns = ("training images", "test images", *by_seed[0])
-    note = "Average precision (AP, %) on the test images; — where no test image has the class."
-    return Table(CLASS_HEADING, rows, columns, "Class", notes=[note], long=True)
+    return Table(CLASS_HEADING, rows, columns, "Class", notes=notes, long=True)
+
+
+def _mean(counts: np.ndarray) -> float:
+    """Returns the mean; of one count the whole number itself."""
+    return int(counts[0]) if len(counts) == 1 else float(counts.mean())
 
 
 def package_versions() -> dict[str, str]:

@@ -8,11 +8,12 @@ z² is the χ² statistic of their 2x2 table; z is 0 where one of them is in no 
 """
 
 import numpy as np
+from scipy import sparse
 
 SURE = 4.0  # |z| above which a relation is significant
 SHARE = 0.1  # of a row: the highest PMI that may be positive relations
 MOST = 50  # positive relations of a row
-BLOCK = 4096  # images counted at a time, as four bytes per concept
+_PAIRS = 2**22  # of concepts, computed at a time
 
 
 def find_relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -25,25 +26,40 @@ def find_relations(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, n
         rows: bool [N, R], the images of each concept.
         columns: bool [N, S]; the same array for relations within one layer.
     """
-    pmi, z = _statistics(rows, columns)
-    if rows is columns:
-        np.fill_diagonal(pmi, -np.inf)
-        np.fill_diagonal(z, 0)
-    keep = min(MOST, int(np.ceil(SHARE * columns.shape[1])))
-    order = np.argsort(-pmi, axis=1, kind="stable")[:, :keep]
-    high = np.zeros(z.shape, bool)
-    np.put_along_axis(high, order, True, axis=1)
-    return high & (z > SURE), z < -SURE
+    shape = rows.shape[1], columns.shape[1]
+    positive, negative = np.zeros(shape, bool), np.zeros(shape, bool)
+    both = (_count_matrix(rows).T @ _count_matrix(columns)).tocsr()  # sparse: most pairs never occur
+    n_a, n_b = (concepts.sum(axis=0, dtype=np.float64) for concepts in (rows, columns))
+    keep = min(MOST, int(np.ceil(SHARE * shape[1])))
+    size = max(1, _PAIRS // max(1, shape[1]))
+    for start in range(0, shape[0], size):
+        some = slice(start, start + size)
+        pmi, z = _statistics(len(rows), both[some].toarray(), n_a[some, None], n_b[None])
+        if rows is columns:
+            diagonal = np.arange(len(z))
+            pmi[diagonal, start + diagonal], z[diagonal, start + diagonal] = -np.inf, 0
+        order = np.argsort(-pmi, axis=1, kind="stable")[:, :keep]
+        np.put_along_axis(positive[some], order, True, axis=1)
+        positive[some] &= z > SURE
+        negative[some] = z < -SURE
+    return positive, negative
 
 
-def _statistics(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns PMI (-inf where n_ab is 0) and z, float64 [R, S] each."""
-    total = len(rows)
-    both = np.zeros((rows.shape[1], columns.shape[1]))
-    for first in range(0, total, BLOCK):
-        a, b = (part[first : first + BLOCK].astype(np.float32) for part in (rows, columns))
-        both += a.T @ b
-    n_a, n_b = rows.sum(axis=0, dtype=np.float64)[:, None], columns.sum(axis=0, dtype=np.float64)[None]
+def _count_matrix(concepts: np.ndarray) -> sparse.csr_matrix:
+    """Returns bool [N, R] as a sparse matrix of float64, in which sums are exact."""
+    return sparse.csr_matrix(concepts, dtype=np.float64)
+
+
+def _statistics(
+    total: int, both: np.ndarray, n_a: np.ndarray, n_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns PMI (-inf where n_ab is 0) and z, float64 [R, S] each.
+
+    Args:
+        total: N.
+        both: n_ab, [R, S].
+        n_a, n_b: [R, 1] and [1, S].
+    """
     spread = np.sqrt(n_a * n_b * (total - n_a) * (total - n_b) / total)
     z = np.divide(total * both - n_a * n_b, spread, out=np.zeros_like(both), where=spread > 0)
     with np.errstate(divide="ignore"):

@@ -2,10 +2,10 @@
 
     J(a, b) = |t_a ∩ t_b| / |t_a ∪ t_b|
 
-One image is compared with the whole pool at a time. The columns of its tags are added up, one byte per
-image of the pool, and the maximum is taken once per neighbour. So memory is one byte per image and tag of the
-pool and a few vectors, and nothing is sorted. A matrix product would multiply the (mostly) zeros, and the
-selection from its rows would cost several times the product.
+One image is compared with the whole pool at a time. The images of each of its tags are counted, and the
+maximum is taken once per neighbour. So memory is eight bytes per tag that an image of the pool has and a few
+vectors. A matrix product would multiply the (mostly) zeros, and the selection from its rows would cost
+several times the product.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,11 @@ def find_nearest(
         seed: of the added images, which depend on it and the image's row alone: not on the other images.
     """
     sizes = pool.sum(axis=1, dtype=np.float32)
-    columns = np.ascontiguousarray(pool.T, np.min_scalar_type(int(sizes.max())))
+    images, present = np.nonzero(pool)
+    columns = np.split(
+        images[np.argsort(present, kind="stable")],
+        np.bincount(present, minlength=pool.shape[1]).cumsum()[:-1],
+    )
     for start in range(0, len(tags), _PIECE):
         rows = range(start, min(start + _PIECE, len(tags)))
         nearest = (_best(_jaccard(tags[row], columns, sizes), own[row], num) for row in rows)
@@ -43,12 +47,14 @@ def find_nearest(
         )
 
 
-def _jaccard(tags: np.ndarray, columns: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Returns J of one image with each of the pool, float32 [P]. Equal fractions give equal numbers."""
-    shared = np.zeros(columns.shape[1], columns.dtype)
+def _jaccard(tags: np.ndarray, columns: list[np.ndarray], sizes: np.ndarray) -> np.ndarray:
+    """Returns J of one image with each of the pool, float32 [P]. Equal fractions give equal numbers.
+
+    columns: the rows of the pool with each tag. sizes: tags of each image of the pool, [P].
+    """
+    shared = np.zeros(len(sizes), np.float32)
     for column in np.flatnonzero(tags):
-        shared += columns[column]
-    shared = shared.astype(np.float32)
+        shared[columns[column]] += 1  # no row occurs twice in a column
     union = sizes + np.float32(tags.sum())
     union -= shared
     np.maximum(union, 1, out=union)  # two images without tags

@@ -42,6 +42,7 @@ DEVIATION = 0.01  # standard deviation of fresh weights
 MOMENTUM = 0.9
 CLIP_NORM = 5.0  # largest global norm of the gradient
 L2 = 5e-4  # weight decay of every kernel
+MOST_DENSE = 2**23  # entries of a mask; a larger one has weights for its relations alone
 BATCH_SIZE = 50  # images a step
 
 
@@ -99,7 +100,8 @@ class Sinn(Baseline):
         positive, negative = find_relations(target, source)
         if target is source:
             np.fill_diagonal(positive, True)
-        return Related(positive.T, negative.T, initializer, use_bias, name=name)
+        layer = Related if positive.size <= MOST_DENSE else SparselyRelated
+        return layer(positive.T, negative.T, initializer, use_bias, name=name)
 
 
 class Related(keras.layers.Layer):
@@ -126,6 +128,43 @@ class Related(keras.layers.Layer):
     def call(self, x):
         positive, negative = (ops.relu(x @ (kernel * mask)) for kernel, mask in self.signs)
         return positive - negative + (self.bias if self.use_bias else 0)
+
+
+class SparselyRelated(keras.layers.Layer):
+    """`Related` with a weight per relation, not per pair: of thousands of concepts few pairs are related.
+
+    positive, negative: bool [S, R]; only their pairs are kept, ordered by the target.
+    """
+
+    def __init__(self, positive, negative, initializer, use_bias: bool, **kwargs):
+        super().__init__(**kwargs)
+        self.pairs = {"positive": np.nonzero(positive.T), "negative": np.nonzero(negative.T)}
+        self.num_targets, self.use_bias = positive.shape[1], use_bias
+        self.identity = initializer is near_identity  # the diagonal of the positive relations is 1
+
+    def build(self, input_shape):
+        self.signs = []
+        for sign, (targets, sources) in self.pairs.items():
+            kernel = self.add_weight(
+                (len(targets),), keras.initializers.RandomNormal(stddev=DEVIATION), name=f"{sign}_kernel"
+            )
+            if self.identity:
+                kernel.assign(np.where(targets == sources, 1, keras.ops.convert_to_numpy(kernel)))
+            self.signs.append((kernel, targets.astype(np.int32), sources.astype(np.int32)))
+        if self.use_bias:
+            self.bias = self.add_weight((self.num_targets,), "zeros", name="bias")
+
+    def call(self, x):
+        columns = ops.transpose(x)
+        sums = [
+            ops.segment_sum(ops.take(columns, sources, axis=0) * kernel[:, None], targets, self.num_targets)
+            for kernel, targets, sources in self.signs
+        ]
+        positive, negative = (ops.relu(ops.transpose(total)) for total in sums)
+        return positive - negative + (self.bias if self.use_bias else 0)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_targets)
 
 
 def near_identity(shape, dtype=None):

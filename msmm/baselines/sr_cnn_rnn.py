@@ -36,6 +36,7 @@ EMBEDDING, UNITS = 256, 512
 TRUE_EPOCHS = 2  # in which the LSTM gets the true labels
 OCCURRENCES, SHARE, AREA = 50, 0.01, 0.7
 RIDGE = 1e-2  # times the features' mean square
+_TAGS = 512  # predicted at a time
 
 
 class SrCnnRnn(Recurrent):
@@ -84,7 +85,7 @@ class SrCnnRnn(Recurrent):
         tags, features = self.train_tags, self.features("train")[self.train_rows]
         if not tags.size:
             return np.zeros(0, np.int64)
-        digest = hashlib.sha256(tags.tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(tags).data)
         digest.update(np.ascontiguousarray(features).data)
         key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
         mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, tags)[None]]], bool)
@@ -129,15 +130,18 @@ def find_true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
     frequent = tags.sum(axis=0) >= min(OCCURRENCES, SHARE * len(tags))
     mixed = np.random.default_rng(0).permutation(len(tags))
     fitted, scored = mixed[: len(tags) // 2], mixed[len(tags) // 2 :]
-    mean, mean_tags = features[fitted].mean(axis=0), tags[fitted].mean(axis=0)
-    x = features[fitted] - mean
+    mean = features[fitted].mean(axis=0)
+    x, others = features[fitted] - mean, features[scored] - mean
     gram = x.T @ x
     ridge = RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float32).tiny
-    weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ (tags[fitted] - mean_tags))
-    scores = (features[scored] - mean) @ weights
-    return frequent & np.array(
-        [roc_area(s, t) >= AREA for s, t in zip(scores.T, tags[scored].T, strict=True)]
-    )
+    found, ids = np.zeros(tags.shape[1], bool), np.flatnonzero(frequent)
+    for start in range(0, len(ids), _TAGS):  # few of thousands of tags are frequent
+        some = ids[start : start + _TAGS]
+        present = tags[np.ix_(fitted, some)]
+        weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ (present - present.mean(axis=0)))
+        areas = map(roc_area, (others @ weights).T, tags[np.ix_(scored, some)].T)
+        found[some] = [area >= AREA for area in areas]
+    return found
 
 
 def roc_area(scores: np.ndarray, positive: np.ndarray) -> float:

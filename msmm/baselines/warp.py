@@ -18,6 +18,8 @@ small network, on another test set.
 2,048 C + C parameters beside ResNet-101's.
 """
 
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -36,18 +38,28 @@ class Warp(Baseline):
 
     def loss(self, targets, outputs):
         labels, keys = targets[:, 0], targets[:, 1]
-        return warp_loss(labels, outputs, None if self.config.warp.exact else keys) / self.num_classes
+        keys = None if self.config.warp.exact else keys
+        return warp_loss(labels, outputs, keys, self.longest) / self.num_classes
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """The largest number of labels of an image, held-out images included; at least 1."""
+        return max(1, int(self.splits["train"].labels.sum(axis=1).max()))
 
 
-def warp_loss(labels, scores, keys=None):
+def warp_loss(labels, scores, keys=None, longest=None):
     """Returns J of labels [B, C] in {0, 1}, scores [B, C] -> [B].
 
     keys: [B, C], all different in a row: classes are drawn in their order; None counts violators exactly.
+    longest: P, labels of an image at most, C if None. Memory is B P C numbers: of thousands of classes an
+    image has a few.
     """
     labels = ops.cast(labels, scores.dtype)
     classes = labels.shape[-1]
-    pairs = labels[:, :, None] * (1 - labels[:, None, :])  # [B, j, k]
-    hinges = ops.relu(1 - scores[:, :, None] + scores[:, None, :]) * pairs
+    present, places = ops.top_k(labels, longest or classes)  # [B, P], the labels first
+    margins = ops.take_along_axis(1 - scores, places, axis=1)
+    pairs = present[:, :, None] * (1 - labels[:, None, :])  # [B, j, k]
+    hinges = ops.relu(margins[:, :, None] + scores[:, None, :]) * pairs
     violations = ops.cast(hinges > 0, scores.dtype)
     if keys is None:
         ranks = ops.sum(violations, axis=2)

@@ -6,6 +6,9 @@ It reports measured figures and nothing else: a sentence whose figure is missing
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
+from msmm.scoring.class_summary import shown_classes
 from msmm.scoring.metrics import METRICS
 from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 
@@ -112,14 +115,17 @@ def _data(info: dict, labels: Sequence[str]) -> str:
     text = f"{text}{versions}. All settings are in `model.json`."
     classes = info.get("classes", [])
     with_ap = any("AP" in c for c in classes)  # models of 0.1.0 have none
+    shown = shown_classes(np.array([c["F1"] if c["test"] else np.nan for c in classes]))
     rows = [
         f"| {_plain(label)} | {c['train']:,} | {c['test']:,} | {c['F1']:.1f} |" + f" {_ap(c)} |" * with_ap
-        for label, c in zip(labels, classes, strict=False)
+        for label, c in ((labels[i], classes[i]) for i in shown)
     ]
     table = [
         "| class | training images | test images | F1 (%) |" + " AP (%) |" * with_ap,
         "| --- | ---: | ---: | ---: |" + " ---: |" * with_ap,
     ]
+    if len(rows) < len(classes):
+        text += " The table has the classes with the highest and the lowest F1; `model.json` has all."
     return text + ("\n\n" + "\n".join(table + rows) if rows else "")
 
 

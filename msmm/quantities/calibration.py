@@ -45,6 +45,18 @@ class Calibration:
         return sigmoid(self.logits(z))
 
 
+def _solve_arrowhead(
+    corner: np.ndarray, border: np.ndarray, diagonal: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Returns x of [[corner, border], [borderᵀ, diag(diagonal)]] x = right in O(C), not O(C³).
+
+    corner [2, 2], border [2, C], diagonal [C], right [2 + C], x [2 + C].
+    """
+    scaled = border / diagonal
+    first = np.linalg.solve(corner - scaled @ border.T, right[:2] - scaled @ right[2:])
+    return np.r_[first, right[2:] / diagonal - first @ scaled]
+
+
 def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
     """Returns (slope, common offset, C class offsets) by Newton's method with halved steps; convex."""
     classes = z.shape[1]
@@ -60,13 +72,10 @@ def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
         p = sigmoid(solution[0] * z + solution[1] + solution[2:])
         error, weight = p - y, p * (1 - p)
         gradient = np.r_[(error * z).sum(), error.sum(), error.sum(0)] + prior * (solution - centre)
-        hessian = np.diag(prior)
-        hessian[0, 0] += (weight * z * z).sum()
-        hessian[1, 1] += weight.sum()
-        hessian[0, 1:] = hessian[1:, 0] = np.r_[(weight * z).sum(), (weight * z).sum(0)]
-        hessian[1, 2:] = hessian[2:, 1] = weight.sum(0)
-        hessian[range(2, classes + 2), range(2, classes + 2)] += weight.sum(0)
-        step = np.linalg.solve(hessian, gradient)
+        of_class, tilted = weight.sum(0), (weight * z).sum(0)
+        corner = np.diag(prior[:2])  # of slope and common offset
+        corner += [[(weight * z * z).sum(), tilted.sum()], [tilted.sum(), of_class.sum()]]
+        step = _solve_arrowhead(corner, np.stack([tilted, of_class]), prior[2:] + of_class, gradient)
         now = objective(solution)
         while objective(solution - step) > now and np.abs(step).max() > 1e-9:
             step /= 2

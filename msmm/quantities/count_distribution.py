@@ -5,24 +5,43 @@ import numpy as np
 from msmm.scoring.borderline import ROUNDING_OF_SUMS
 
 _NEGLIGIBLE = 1e-12  # probability of a count
-_IMAGES = 256  # at a time
+_PAIRS = 256 * 1024  # of an image and a class, at a time
 
 
-def poisson_binomial(p: np.ndarray) -> np.ndarray:
+def poisson_binomial(p: np.ndarray, size: int | None = None) -> np.ndarray:
     """Returns P(m = s) for s = 0 … C if label j is positive with probability p[:, j], independently.
 
     Args:
         p: [N, C] in 0 … 1.
+        size: number of counts that are computed, from 0 on, see `count_limit`; C + 1 if None.
 
     Returns:
-        [N, C + 1] float64; rows sum to 1. O(N C^2).
+        [N, size] float64, each number the same for any size; rows of size C + 1 sum to 1. O(N C size).
     """
     p = np.asarray(p, np.float64)
-    distribution = np.zeros((len(p), p.shape[1] + 1))
+    distribution = np.zeros((len(p), size or p.shape[1] + 1))
     distribution[:, 0] = 1
     for j in range(p.shape[1]):
         _add_label(distribution, p[:, j : j + 1])
     return distribution
+
+
+def count_limit(p: np.ndarray, negligible: float = 1e-15) -> int:
+    """Returns a size from 2 to C + 1 such that P(m >= size) is at most `negligible` for every image.
+
+    By Chernoff's bound, P(m >= s) <= exp(s - mean - s log(s / mean)) for s above the mean. Of thousands of
+    classes an image has a few, so that the distribution of its count is short.
+
+    Args:
+        p: [N, C] in 0 … 1.
+        negligible: a probability.
+    """
+    mean = np.asarray(p).sum(axis=1, dtype=np.float64).max(initial=0.0)
+    s = np.arange(2, p.shape[1] + 1)
+    with np.errstate(divide="ignore"):
+        logarithm = s - mean - s * np.log(s / mean)
+    enough = s[(s > mean) & (logarithm <= np.log(negligible))]
+    return int(enough[0]) if len(enough) else p.shape[1] + 1
 
 
 def best_expected_f1(p: np.ndarray) -> np.ndarray:
@@ -37,7 +56,8 @@ def best_expected_f1(p: np.ndarray) -> np.ndarray:
         p: [N, C] in 0 … 1.
     """
     p = -np.sort(-np.asarray(p, np.float64), axis=1)
-    batches = [p[start : start + _IMAGES] for start in range(0, len(p), _IMAGES)]
+    size = max(1, _PAIRS // p.shape[1])
+    batches = [p[start : start + size] for start in range(0, len(p), size)]
     return np.concatenate([_lowest_best(expected_f1(batch)) for batch in batches])
 
 
@@ -50,7 +70,7 @@ def _lowest_best(f1: np.ndarray) -> np.ndarray:
 def expected_f1(p: np.ndarray) -> np.ndarray:
     """Returns the expected F1 of the first k labels, for k = 1 … C: [N, C] float64, from p [N, C]."""
     n, classes = p.shape
-    possible = np.flatnonzero((poisson_binomial(p) > _NEGLIGIBLE).any(axis=0))
+    possible = np.flatnonzero((poisson_binomial(p, count_limit(p, _NEGLIGIBLE)) > _NEGLIGIBLE).any(axis=0))
     size = possible[-1] + 1  # larger counts are negligible
     others = np.zeros((classes + 1, n, size))  # P(number of true labels from k on)
     others[classes, :, 0] = 1

@@ -12,12 +12,15 @@ import numpy as np
 
 from msmm.quantities import thresholds
 from msmm.quantities.calibration import Calibration
-from msmm.quantities.count_distribution import best_expected_f1, poisson_binomial
+from msmm.quantities.count_distribution import best_expected_f1, count_limit, poisson_binomial
 from msmm.quantities.cross_validation import cross_validate
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
-from msmm.scoring.logits import to_logits
+from msmm.scoring.logits import sigmoid, to_logits
 from msmm.scoring.predictions import Predictions, round_counts
+
+_PAIRS = 2**20  # of an image and a class, at a time: 8 MiB in float64
+_FAR = 40  # counts beyond the regressor's quantity that its likelihood may still reach
 
 
 class CountingRule(Protocol):
@@ -28,6 +31,17 @@ class CountingRule(Protocol):
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         """Returns scores and counts from probabilities [N, C] and the regressor's raw quantities [N]."""
         ...
+
+
+def apply_rule(rule: CountingRule, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
+    """Returns `rule.apply`, computed for some images at a time: float64 of many classes takes much memory."""
+    size = max(1, _PAIRS // probabilities.shape[1])
+    if len(raw) <= size:
+        return rule.apply(probabilities, raw)
+    starts = range(0, len(raw), size)
+    parts = [rule.apply(probabilities[i : i + size], raw[i : i + size]) for i in starts]
+    counts = np.concatenate([part.known_counts for part in parts])
+    return Predictions(np.concatenate([part.scores for part in parts]), counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +166,7 @@ class PoissonBinomial:
 
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         p = self.calibration.probabilities(to_logits(probabilities))
-        return Predictions(p.astype(np.float32), median(poisson_binomial(p)))
+        return Predictions(p.astype(np.float32), median(poisson_binomial(p, count_limit(p))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +186,9 @@ class CountPosterior:
     def fit(cls, held_out: HeldOutPredictions) -> "CountPosterior":
         """Fits the calibration, and chooses the precision with the highest likelihood of the true counts."""
         calibration = Calibration.fit(held_out)
-        prior = poisson_binomial(calibration.probabilities(held_out.logits))
         true = np.maximum(1, held_out.labels.sum(axis=1))[:, None]
+        p = calibration.probabilities(held_out.logits)
+        prior = _prior(p, np.maximum(held_out.raw, true[:, 0]))
 
         def likelihood(precision):
             p = np.take_along_axis(posterior(prior, held_out.raw, precision), true, axis=1)
@@ -183,7 +198,7 @@ class CountPosterior:
 
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         p = self.calibration.probabilities(to_logits(probabilities))
-        return Predictions(p.astype(np.float32), median(posterior(poisson_binomial(p), raw, self.precision)))
+        return Predictions(p.astype(np.float32), median(posterior(_prior(p, raw), raw, self.precision)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,11 +240,14 @@ class GuidedThreshold:
     def fit(cls, held_out: HeldOutPredictions) -> "GuidedThreshold":
         """Fits the calibration; precision and threshold are means of the best ones on bootstrap samples."""
         calibration = Calibration.fit(held_out)
-        scores = [cls._scores(calibration, held_out.logits, held_out.raw, p) for p in cls.PRECISIONS]
+        z = calibration.logits(held_out.logits)
+        lead = held_out.raw - sigmoid(z).sum(axis=1)  # of the regressor over Σp
         rng, pairs = np.random.default_rng(0), []
         for _ in range(cls.SAMPLES):
             rows = rng.integers(len(held_out.raw), size=len(held_out.raw))
-            best = [thresholds.best_threshold(s[rows], held_out.labels[rows]) for s in scores]
+            drawn, labels = z[rows], held_out.labels[rows]
+            scores = (drawn + p * lead[rows, None] for p in cls.PRECISIONS)  # one at a time: they are large
+            best = [thresholds.best_threshold(s, labels) for s in scores]
             i = first_best([h_f1 for _, h_f1 in best])  # of equal ones the lowest precision
             pairs.append((cls.PRECISIONS[i], best[i][0]))
         precision, threshold = np.mean(pairs, axis=0)
@@ -243,6 +261,12 @@ class GuidedThreshold:
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
         scores = self._scores(self.calibration, to_logits(probabilities), raw, self.precision)
         return thresholds.choose_above_zero(scores - self.threshold)
+
+
+def _prior(p: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """Returns the distribution of counts [N, size] up to any that the posterior of raw [N] can prefer."""
+    size = max(count_limit(p, 1e-300), int(min(max(raw.max(initial=0.0), 0), p.shape[1])) + _FAR)
+    return poisson_binomial(p, min(size, p.shape[1] + 1))
 
 
 def posterior(prior: np.ndarray, raw: np.ndarray, precision: float) -> np.ndarray:

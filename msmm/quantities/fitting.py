@@ -7,7 +7,7 @@ import numpy as np
 
 from msmm.core.progress import ProgressBar
 from msmm.quantities.calibration import Calibration
-from msmm.quantities.counting_rules import CountingRule
+from msmm.quantities.counting_rules import CountingRule, apply_rule
 from msmm.quantities.cross_validation import choose_out_of_fold
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
@@ -48,7 +48,7 @@ class FittedCountingRules:
             raw: [N] float, the regressor's quantities.
             name: of a rule, or "best".
         """
-        return self.rules[self.best if name == BEST else name].apply(probabilities, raw)
+        return apply_rule(self.rules[self.best if name == BEST else name], probabilities, raw)
 
     def to_json(self) -> dict:
         """Returns the content of quantities.json."""
@@ -68,8 +68,10 @@ class FittedCountingRules:
         """
         rules = {name: _restore_rule(name, dict(values)) for name, values in content["estimators"].items()}
         fitted = cls(rules, content["best"], content["held_out"], content["images"])
+        # One label is expected: with half of thousands of classes some rules would compute for minutes.
+        probabilities = np.full((1, num_classes), 1 / (num_classes + 1), np.float32)
         for name in (BEST, *rules):  # raises if the number of classes differs
-            fitted.apply(np.full((1, num_classes), 0.5, np.float32), np.ones(1, np.float32), name)
+            fitted.apply(probabilities, np.ones(1, np.float32), name)
         return fitted
 
 

@@ -10,6 +10,7 @@ from msmm.scoring.metrics import figures_of_counts
 from msmm.scoring.predictions import Predictions
 
 MOST = 400  # thresholds tried; of more candidates, this many evenly in rank
+_PLENTY = 32  # times the number of true labels; a threshold that so many scores pass is rarely the best
 
 
 def choose_above_zero(scores: np.ndarray) -> Predictions:
@@ -18,11 +19,15 @@ def choose_above_zero(scores: np.ndarray) -> Predictions:
     return Predictions(scores.astype(np.float32), counts.astype(np.int32))
 
 
-def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sweep_thresholds(
+    scores: np.ndarray, labels: np.ndarray, most_chosen: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns thresholds from high to low, [K], and the H-F1 in percent of each on images [n, C], [K].
 
     A label is chosen where its score is at least the threshold. Between the scores of two true labels only
     false ones lie, so the upper end is best. These are all the thresholds that matter.
+
+    most_chosen: leaves out the thresholds that choose more labels of all images; None: none.
     """
     scores = scores.copy()
     scores[np.arange(len(scores)), scores.argmax(axis=1)] = np.inf  # chosen in any case
@@ -31,19 +36,30 @@ def sweep_thresholds(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
         candidates = np.array([np.inf])
     if len(candidates) > MOST:
         candidates = candidates[np.linspace(0, len(candidates) - 1, MOST).round().astype(int)]
-    passes = np.searchsorted(-candidates, -scores, side="left")  # the first threshold that it passes
+    if most_chosen is not None and most_chosen < scores.size:
+        lowest = np.partition(scores, scores.size - most_chosen, axis=None)[scores.size - most_chosen]
+        candidates = candidates[: max(1, np.count_nonzero(candidates >= lowest))]
     size, classes = len(candidates), scores.shape[1]
-    cell = passes * classes + np.arange(classes)
+    images, columns = np.nonzero(scores >= candidates[-1])  # of many classes few pass any threshold
+    # The first threshold that each passes.
+    passes = np.searchsorted(-candidates, -scores[images, columns], side="left")
+    cell = passes * classes + columns
     predicted, correct = (
-        np.bincount(cells, minlength=(size + 1) * classes).reshape(-1, classes)[:size].cumsum(axis=0)
-        for cells in (cell.ravel(), cell[labels])
+        np.bincount(cells, minlength=size * classes).reshape(-1, classes).cumsum(axis=0)
+        for cells in (cell, cell[labels[images, columns]])
     )
     return candidates, figures_of_counts(correct, predicted, labels.sum(axis=0))["H-F1"]
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Returns the threshold with the highest H-F1 on images [n, C] (of equals the highest), and its H-F1."""
-    candidates, h_f1 = sweep_thresholds(scores, labels)
+    candidates, h_f1 = sweep_thresholds(scores, labels, max(len(labels), _PLENTY * int(labels.sum())))
+    # With P labels chosen and T true, I-F1 is at most 2 T / (P + T); mean recall is at most the share of
+    # classes with a true label, and C-F1 at most its value for a mean precision of 1.
+    share = labels.any(axis=0).mean()
+    c_f1, i_f1 = 2 * share / (1 + share), 2 / (_PLENTY + 1)
+    if h_f1.max() <= 100 * 2 * i_f1 * c_f1 / max(i_f1 + c_f1, i_f1):
+        candidates, h_f1 = sweep_thresholds(scores, labels)
     best = first_best(h_f1)
     finite = scores[scores < np.inf].max() + 1.0  # chooses one label per image
     return float(min(candidates[best], finite)), float(h_f1[best])

@@ -1,4 +1,4 @@
-"""95 % intervals of a gain over training seeds and test images, by the bootstrap. NumPy alone.
+"""95 % intervals of a gain over training seeds and test images, by the bootstrap. NumPy and SciPy.
 
 The gain of one method over another is measured once per training seed on the same N test images. It would
 differ with other images and with other seeds, so the interval has two levels:
@@ -76,7 +76,7 @@ def metric_gain(
             f"expected as many seeds of both methods, at least 1. Received: {len(worse)} and {len(better)}"
         )
     rng = np.random.default_rng(seed)
-    weights = _image_weights(rng, len(truth), resamples)
+    weights = _image_weights(rng, len(truth), resamples, 4 * np.asarray(truth).shape[-1])
     values = _metric_on_draws(truth, [*worse, *better], metric, weights, resamples)
     gains = values[:, len(worse) :] - values[:, : len(worse)]
     return _gain(gains, rng, seeds_vary, level)
@@ -95,9 +95,12 @@ def mean_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> G
     return _gain(np.concatenate(blocks) / gains.shape[1], rng)
 
 
-def _image_weights(rng: np.random.Generator, num_images: int, resamples: int):
-    """Yields [rows, N] float32: how often each draw takes each image. The first row is all images once."""
-    block = max(1, _WEIGHTS_PER_BLOCK // num_images)
+def _image_weights(rng: np.random.Generator, num_images: int, resamples: int, width: int = 1):
+    """Yields [rows, N] float32: how often each draw takes each image. The first row is all images once.
+
+    width: numbers that the caller computes for a draw; of many there are fewer rows at a time.
+    """
+    block = max(1, _WEIGHTS_PER_BLOCK // max(num_images, width))
     for start in range(0, resamples + 1, block):
         weights = np.empty((min(block, resamples + 1 - start), num_images), np.float32)
         for i, row in enumerate(weights, start):
@@ -118,18 +121,30 @@ def _metric_on_draws(
         raise ValueError(f"expected a metric of {METRICS}. Received: {metric!r}")
     truth = as_indicators("truth", truth)
     chosen = [as_indicators("chosen", labels, truth.shape) for labels in chosen]
-    given = truth.astype(np.float32)
-    predicted = [labels.astype(np.float32) for labels in chosen]
-    correct = [(truth & labels).astype(np.float32) for labels in chosen]
+    given, *rest = (_sparse(a) for a in (truth, *chosen, *(truth & labels for labels in chosen)))
+    predicted, correct = rest[: len(chosen)], rest[len(chosen) :]
     values, start = np.empty((resamples + 1, len(chosen))), 0
     for block in weights:
-        true_counts = (block @ given).astype(np.float64)
+        columns = np.ascontiguousarray(block.T)
+        true_counts = _count(columns, given)
         for k in range(len(chosen)):
-            both, chosen_counts = ((block @ part[k]).astype(np.float64) for part in (correct, predicted))
+            both, chosen_counts = (_count(columns, part[k]) for part in (correct, predicted))
             figures = figures_of_counts(both, chosen_counts, true_counts)
             values[start : start + len(block), k] = figures[metric]
         start += len(block)
     return values
+
+
+def _sparse(labels: np.ndarray):
+    """Returns labels [N, C] bool as a sparse matrix float32 [C, N]: of many classes an image has few."""
+    from scipy import sparse  # where it is used: a model is loaded without it
+
+    return sparse.csr_matrix(labels.T, dtype=np.float32)
+
+
+def _count(columns: np.ndarray, labels) -> np.ndarray:
+    """Returns the images of each class on each draw, float64 [draws, C], from weights [N, draws]."""
+    return np.ascontiguousarray((labels @ columns).T, np.float64)
 
 
 def _gain(

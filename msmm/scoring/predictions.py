@@ -9,6 +9,8 @@ import dataclasses
 
 import numpy as np
 
+_SCORES_AT_ONCE = 2**20  # ranked at a time, 16 MiB of ranks
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
@@ -50,10 +52,16 @@ def choose_labels(predictions: Predictions, k: int | None = None) -> np.ndarray:
     if k is not None and k < 1:
         raise ValueError(f"expected k >= 1. Received: {k}")
     counts = predictions.known_counts if k is None else np.full(len(predictions.scores), k)
-    order = np.argsort(-predictions.scores, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
-    return (rank < counts[:, None]) & (predictions.scores > -np.inf)
+    images, classes = predictions.scores.shape
+    chosen, size = np.empty((images, classes), bool), max(1, _SCORES_AT_ONCE // max(1, classes))
+    for start in range(0, images, size):
+        scores = predictions.scores[start : start + size]
+        order = np.argsort(-scores, axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(classes)[None], axis=1)
+        chosen[start : start + size] = rank < counts[start : start + size, None]
+        chosen[start : start + size] &= scores > -np.inf
+    return chosen
 
 
 def round_counts(raw: np.ndarray, num_classes: int) -> np.ndarray:

@@ -17,6 +17,7 @@ MEAN_AP = "mAP"
 AT_HALF = ("C-F1 at p 0.5", "I-F1 at p 0.5")
 RANKING_METRICS = (MEAN_AP, *AT_HALF)
 TIES = ("threshold", "rows")
+_SCORES_AT_ONCE = 2**21  # ranked at a time, about 100 MiB
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray, ties: str = "threshold") -> np.ndarray:
@@ -39,6 +40,13 @@ def average_precision(truth: np.ndarray, scores: np.ndarray, ties: str = "thresh
         raise ValueError(f"expected scores {truth.shape} without NaN. Received: {scores.shape}")
     if ties not in TIES:
         raise ValueError(f"expected ties of {TIES}. Received: {ties!r}")
+    blocks = max(1, min(truth.size // _SCORES_AT_ONCE, truth.shape[1] // 2))
+    columns = np.array_split(np.arange(truth.shape[1]), blocks)
+    slices = [slice(block[0], block[-1] + 1) for block in columns]
+    return np.concatenate([_average_precision(truth[:, s], scores[:, s], ties) for s in slices])
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray, ties: str) -> np.ndarray:
     order = np.argsort(-scores, axis=0, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=0)
     hits = np.take_along_axis(truth, order, axis=0)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from msmm.core.contact_sheet import contact_sheet
+from msmm.scoring.class_summary import shown_classes
 
 GREEN, BLUE, GREY = "#1a7f37", "#0b5fff", "#666666"  # right, not in the ground truth, missed
 
@@ -50,11 +51,15 @@ class TrainingLog:
             tf.summary.graph(traced.graph)
 
     def per_class(self, step: int, labels, percent, name: str = "F1") -> None:
-        """Writes a figure of every class, [C]: a bar chart and a table, the best class first.
+        """Writes a figure of the classes, [C]: a bar chart and a table, the best class first.
+
+        Of many classes the best and the worst are shown.
 
         percent: of each class; NaN where a class has none, which leaves it out.
         """
-        known = [i for i in np.argsort(-np.asarray(percent), kind="stable") if not np.isnan(percent[i])]
+        percent = np.asarray(percent)
+        shown = shown_classes(percent)
+        known = [i for i in shown[np.argsort(-percent[shown], kind="stable")] if not np.isnan(percent[i])]
         names, values = [labels[i] for i in known], [float(percent[i]) for i in known]
         rows = [f"| {label} | {value:.2f} |" for label, value in zip(names, values, strict=True)]
         with self._writer.as_default(step=step):

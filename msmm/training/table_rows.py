@@ -14,6 +14,7 @@ from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
 from msmm.inference.model import CONTEXT_TAGS
 from msmm.models.annotator import assemble_annotator
+from msmm.quantities.counting_rules import apply_rule
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule
@@ -53,11 +54,10 @@ def predict_row(
     if counting_rule:
         raw = predict_raw_quantity(run, add_counter(row), split)
         held_out = predict_held_out(run, row)
+        probabilities = predict_probabilities(run, row, split)
         if counting_rule == BEST:
-            rule = fit_counting_rules(held_out)
-        else:
-            rule = load_counting_rule(counting_rule).fit(held_out)
-        return rule.apply(predict_probabilities(run, row, split), raw)
+            return fit_counting_rules(held_out).apply(probabilities, raw)
+        return apply_rule(load_counting_rule(counting_rule).fit(held_out), probabilities, raw)
     scores = predict_probabilities(run, row, split)
     if row.counter == "truth":
         counts = run.split(split).counts.astype(np.int32)

@@ -64,7 +64,7 @@ class NusWide(RawDataset):
         self._concepts, self._tag_names = _read_concepts(files), _read_tag_names(files)
         self._oddities: list[str] = []
         self._paths: dict[str, list[str]] = {}
-        self._labels: dict[str, np.ndarray] = {}  # [rows, concepts] bool
+        self._labels: dict[str, list[np.ndarray]] = {}  # the concepts of each row, int32
         self._packed_tags: dict[str, np.ndarray] = {}  # [rows, ceil(tags / 8)] uint8
         for split, part in SPLITS.items():
             self._read_split(split, part)
@@ -86,7 +86,7 @@ class NusWide(RawDataset):
         the training split."""
         before = set(self._paths["train"]) if split == "test" else set()
         for index, path in enumerate(self._paths[split]):
-            labels = tuple(self._concepts[i] for i in np.flatnonzero(self._labels[split][index]))
+            labels = tuple(self._concepts[i] for i in self._labels[split][index])
             present = matrix_file.unpack(self._packed_tags[split][index], len(self._tag_names))
             tags = tuple(self._tag_names[i] for i in np.flatnonzero(present))
             if path in before:
@@ -107,20 +107,29 @@ class NusWide(RawDataset):
         except UserError as error:
             raise UserError(f"{error}; {TAG_LIST} names {len(self._tag_names):,} tags") from None
         rows[name] = len(self._packed_tags[split])
-        columns = []
+        numbers = []  # of the rows with each concept
         for concept in self._concepts:
             name = f"Labels_{concept}_{part}.txt"
-            columns.append(matrix_file.unpack(self._matrix(name, 1), 1)[:, 0])
-            rows[name] = len(columns[-1])
+            column = matrix_file.unpack(self._matrix(name, 1), 1)[:, 0]
+            numbers.append(np.flatnonzero(column).astype(np.int32))
+            rows[name] = len(column)
         if len(set(rows.values())) > 1:
             raise UserError(f"the files of the {split} split differ in rows: {_by_count(rows)}")
-        self._paths[split], self._labels[split] = paths, np.stack(columns, axis=1)
+        self._paths[split], self._labels[split] = paths, _concepts_by_row(numbers, len(paths))
 
     def _matrix(self, name: str, columns: int) -> np.ndarray:
         with self._files.open(name) as file:
             packed, odd = matrix_file.read(file, name, columns)
         self._oddities += odd
         return packed
+
+
+def _concepts_by_row(numbers: list[np.ndarray], num_rows: int) -> list[np.ndarray]:
+    """Returns the concepts of every row, ascending, from the rows of every concept."""
+    rows = np.concatenate(numbers)
+    concepts = np.repeat(np.arange(len(numbers), dtype=np.int32), [len(of_one) for of_one in numbers])
+    ordered = concepts[np.argsort(rows, kind="stable")]
+    return np.split(ordered, np.bincount(rows, minlength=num_rows).cumsum()[:-1])
 
 
 def _is_notice(image: bytes | pathlib.Path) -> bool:
@@ -144,15 +153,17 @@ def _read_concepts(files: raw_files.RawFiles) -> tuple[str, ...]:
         ("Groundtruth.zip", [f"Labels_{c}_{part}.txt" for c in concepts for part in SPLITS.values()]),
     ):
         _check_present(files, needed, zip_name)
+    known = frozenset(concepts)
     for name in sorted(files.names):
         match = re.fullmatch(rf"Labels_(.+)_({'|'.join(SPLITS.values())})\.txt", name)
-        if match and match[1] not in concepts:
+        if match and match[1] not in known:
             raise UserError(f"{files.where(name)} is about {match[1]!r}, which {CONCEPTS} does not name")
     return concepts
 
 
 def _check_present(files: raw_files.RawFiles, needed: list[str], zip_name: str) -> None:
-    missing = [name for name in needed if name not in files.names]
+    present = files.names
+    missing = [name for name in needed if name not in present]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = ", which lists the image of each row and is not in the copy on Hugging Face,"

@@ -15,6 +15,7 @@ from msmm.core import checksums, contact_sheet
 from msmm.core.errors import UserError
 from msmm.core.files import read_json
 from msmm.data import records
+from msmm.scoring.class_summary import ENDS, MANY
 from tfrecords_tools.packing import vocabulary
 
 NO_LABEL = "no label of the vocabulary"
@@ -167,8 +168,7 @@ def overview(dataset: records.Dataset, split: str) -> str:
         f"{split}: {counts['labels_per_image']['mean']:.2f} labels per image",
         *histogram(counts["labels_per_image"]["histogram"]),
         "",
-        "images with each label",
-        *histogram(counts["label_frequency"]),
+        *_label_lines(counts["label_frequency"]),
     ]
     if dataset.tags:
         tags = counts["tags_per_image"]
@@ -182,6 +182,15 @@ def overview(dataset: records.Dataset, split: str) -> str:
         causes = in_words({cause: len(ids) for cause, ids in dropped.items()})
         lines += ["", f"left out when it was packed: {causes} (listed in {dataset.directory})"]
     return "\n".join(lines)
+
+
+def _label_lines(frequency: dict[str, int]) -> list[str]:
+    """Returns text bars of the labels, of many the most frequent and the rarest ones."""
+    if len(frequency) <= MANY:
+        return ["images with each label", *histogram(frequency)]
+    names = list(frequency)
+    shown = {name: frequency[name] for name in (*names[:ENDS], *names[-ENDS:])}
+    return [f"images with the {ENDS} most frequent and the {ENDS} rarest labels", *histogram(shown)]
 
 
 def record_in_words(dataset: records.Dataset, split: str, wanted: str) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
+from msmm.scoring.class_summary import ENDS
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_rows import predict_row
@@ -101,7 +102,9 @@ def test_class_names_in_the_figure_do_not_overlap():
     assert not any(a.overlaps(b) for i, a in enumerate(shrunk) for b in shrunk[:i])
 
 
-def test_reliability_bins_equal_a_plain_loop():
+@pytest.mark.parametrize("at_once", [diagnostics._PAIRS, 5 * 7])
+def test_reliability_bins_equal_a_plain_loop(at_once, monkeypatch):
+    monkeypatch.setattr(diagnostics, "_PAIRS", at_once)
     rng = np.random.default_rng(1)
     p = np.concatenate([rng.random(500), [0.0, 1.0, 0.1, 0.3, 0.7]]).reshape(-1, 5).astype(np.float32)
     truth = rng.random(p.shape) < p**2
@@ -162,3 +165,16 @@ def test_learning_curves_show_the_training_history(measured):
         training, held_out = [line.get_ydata().tolist() for line in axes.lines[:2]]
         assert training == [epoch["train"]["loss"] for epoch in history]
         assert held_out == [epoch["held-out"]["loss"] for epoch in history]
+
+
+def test_of_many_classes_the_figure_names_the_best_and_the_worst():
+    axes = Drawing().subplots()
+    f1 = np.random.default_rng(0).permutation(900)[None] / 9
+    names = [f"class {i}" for i in range(900)]
+    diagnostics.draw_classes(axes, np.arange(900), f1, names)
+    best, others = sorted(f1[0], reverse=True), axes.lines[0]
+    assert len(others.get_xdata()) == 900 - 2 * ENDS
+    named = [float(line.get_ydata()[0]) for line in axes.lines[1:]]
+    assert named == best[:ENDS] + best[-ENDS:]
+    shown = [line.get_gid().removeprefix("tooltip:").split(":")[0] for line in axes.lines[1:]]
+    assert shown == [names[f1[0].tolist().index(value)] for value in named]

@@ -203,3 +203,21 @@ def test_class_table_has_the_frequency_and_average_precision_of_every_class(meas
     assert table.heading not in capsys.readouterr().out
     for ending in ("csv", "html"):
         assert table.heading in (run.workdir / f"classes/classes.{ending}").read_text()
+
+
+def test_class_table_of_many_classes_has_groups_and_the_best_and_worst(measured, monkeypatch):
+    """With five classes as many, the table shows the two best and the two worst and five groups."""
+    whole = study.class_table(measured, ("MS-CNN+Tags",))
+    monkeypatch.setattr("msmm.scoring.class_summary.MANY", 5)
+    monkeypatch.setattr("msmm.scoring.class_summary.ENDS", 2)
+    monkeypatch.setattr(study, "MANY", 5)
+    table = study.class_table(measured, ("MS-CNN+Tags",))
+    groups, shown = table.rows[:-4], table.rows[-4:]
+    values = {row.name: row.seeds[0] for row in whole.rows}
+    ranked = sorted((-v["AP MS-CNN+Tags"], n) for n, v in values.items() if "AP MS-CNN+Tags" in v)
+    assert [-row.seeds[0]["AP MS-CNN+Tags"] for row in shown] == [ap for ap, _ in (*ranked[:2], *ranked[-2:])]
+    assert all(row.seeds[0] == values[row.name] for row in shown)
+    sizes = [int(row.name.split()[0]) for row in groups]
+    assert sum(sizes) == len(values)
+    total = sum(size * row.seeds[0]["training images"] for size, row in zip(sizes, groups, strict=True))
+    assert total == pytest.approx(measured.run.split("train").labels.sum())

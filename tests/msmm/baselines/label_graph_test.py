@@ -62,3 +62,16 @@ def test_a_concept_has_at_most_50_positive_relations():
     assert (positive.sum(axis=1) == 50).all()
     assert not positive.diagonal().any()
     assert positive[699, :50].all()  # the lower ids of equals
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_relations_computed_in_blocks_are_the_same(own, monkeypatch):
+    rng = np.random.default_rng(0)
+    topic = rng.integers(0, 5, 2000)
+    rows = rng.random((2000, 23)) < 0.02 + 0.4 * (np.arange(23) % 6 == topic[:, None])
+    columns = rows if own else rng.random((2000, 30)) < 0.1 + 0.5 * (np.arange(30) % 5 == topic[:, None])
+    whole = find_relations(rows, columns)
+    monkeypatch.setattr("msmm.baselines.label_graph._PAIRS", columns.shape[1] * 4)
+    for computed, expected in zip(find_relations(rows, columns), whole, strict=True):
+        assert expected.any()
+        np.testing.assert_array_equal(computed, expected)

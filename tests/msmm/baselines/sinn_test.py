@@ -4,7 +4,7 @@ import pytest
 
 from msmm.baselines.baseline import Examples, predict_arrays
 from msmm.baselines.label_graph import find_relations
-from msmm.baselines.sinn import Sinn
+from msmm.baselines.sinn import Sinn, SparselyRelated
 from msmm.core.errors import UserError
 
 
@@ -195,3 +195,51 @@ def test_sinn_on_a_data_set_without_tags(make_method):
     assert method.predict(method.build(), "test", np.arange(3)).scores.shape == (3, 5)
     with pytest.raises(UserError, match="sinn_dense"):
         make_method(Sinn, tags=0, sinn_dense=True).build()
+
+
+def test_weights_of_relations_alone_give_the_same_scores(make_method, splits, monkeypatch):
+    """The same weights at the relations, in layers with and without the other pairs."""
+    whole = perturb_weights(make_method(Sinn, splits).build())
+    monkeypatch.setattr("msmm.baselines.sinn.MOST_DENSE", 10)
+    method = make_method(Sinn, splits)
+    network = method.build()
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        dense = whole.get_layer(layer.name)
+        if not isinstance(layer, SparselyRelated):
+            layer.set_weights(dense.get_weights())
+            continue
+        for (kernel, targets, sources), (full, mask) in zip(layer.signs, dense.signs, strict=True):
+            assert len(targets) == keras.ops.convert_to_numpy(mask).sum()
+            kernel.assign(keras.ops.convert_to_numpy(full)[sources, targets])
+        if layer.use_bias:
+            layer.bias.assign(dense.bias)
+    rows = np.arange(50)
+    inputs = [splits["test"].features[rows], splits["test"].tags[rows].astype(np.float32)]
+    np.testing.assert_allclose(
+        predict_arrays(network, inputs), predict_arrays(whole, inputs), rtol=1e-4, atol=1e-4
+    )
+    counted = sum(
+        len(targets)
+        for layer in network.layers
+        if isinstance(layer, SparselyRelated)
+        for _, targets, _ in layer.signs
+    )
+    assert network.count_params() < whole.count_params() and counted > 0
+
+
+def test_weights_of_relations_alone_start_near_the_identity_and_learn(make_method, splits, monkeypatch):
+    monkeypatch.setattr("msmm.baselines.sinn.MOST_DENSE", 10)
+    method = make_method(Sinn, splits)
+    network = method.build()
+    kernel, targets, sources = network.get_layer("backward_h2").signs[0]
+    values = keras.ops.convert_to_numpy(kernel)
+    assert (values[targets == sources] == 1).sum() == 30 and 0 < abs(values[targets != sources]).max() < 0.1
+    network.compile(method.optimizer(0.1, 10), loss=method.loss)
+    rows, rng = np.arange(200), np.random.default_rng(0)
+    losses = [
+        network.train_on_batch(method.inputs(rows, 0, rng), method.targets(rows, rng)) for _ in range(8)
+    ]
+    assert losses[-1] < losses[0]
+    assert (keras.ops.convert_to_numpy(kernel) != values).mean() > 0.9

@@ -142,3 +142,20 @@ def test_warp_divides_by_the_number_of_classes_and_can_be_exact(make_method, lab
         sampled.loss(targets, scores), warp_loss(labels, scores, targets[:, 1]) / 7, rtol=1e-6
     )
     np.testing.assert_allclose(exact.loss(targets, scores), warp_loss(labels, scores) / 7, rtol=1e-6)
+
+
+def test_loss_over_the_places_of_labels_alone_is_the_same(labels_and_scores, make_method):
+    labels, scores = labels_and_scores
+    labels = labels[labels.sum(axis=1) <= 4]
+    scores = scores[: len(labels)]
+    keys = np.random.default_rng(1).random(labels.shape).astype(np.float32)
+    for given in (keys, None):
+        np.testing.assert_allclose(
+            warp_loss(labels, scores, given, longest=4), warp_loss(labels, scores, given), rtol=1e-6
+        )
+    method = make_method(Warp)
+    method.splits["train"].labels[:] = False
+    assert method.longest == 1
+    method = make_method(Warp)
+    method.splits["train"].labels[-1] = True  # held-out images have the loss of all their labels
+    assert method.longest == method.num_classes

@@ -155,3 +155,15 @@ def test_code_in_a_model_file_is_not_executed(model_directory, tmp_path):
     network.save(tmp_path / "model/model.keras")
     with pytest.raises(UserError, match=r"cannot read .*[Ll]ambda"):
         model_dir.load(tmp_path / "model")
+
+
+def test_card_of_many_classes_lists_the_best_and_the_worst():
+    classes = [{"train": 9, "test": 2 if i else 0, "F1": i / 10, "AP": 50.0} for i in range(900)]
+    text = model_card.model_card(
+        {**copy.deepcopy(INFO), "classes": classes}, [f"c{i}" for i in range(900)], ()
+    )
+    rows = [
+        line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| c") and "50.0" in line
+    ]
+    assert rows == [f"c{i}" for i in (*range(899, 874, -1), *range(25, 0, -1))]
+    assert "`model.json` has all" in text and "`model.json` has all" not in card()

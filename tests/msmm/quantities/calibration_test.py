@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msmm.quantities.calibration import OFFSET_PRECISION, SLOPE_PRECISION, Calibration
+from msmm.quantities.calibration import OFFSET_PRECISION, SLOPE_PRECISION, Calibration, _solve_arrowhead
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.scoring.logits import sigmoid, to_logits
 
@@ -87,3 +87,12 @@ def test_calibration_is_finite_without_positives_and_for_certain_probabilities()
     calibration = Calibration.fit(HeldOutPredictions(p, np.ones(30), y))
     assert np.isfinite(calibration.slope) and np.isfinite(calibration.offsets).all()
     assert calibration.offsets[1] < np.delete(calibration.offsets, 1).min()
+
+
+def test_arrowhead_system_is_solved_as_by_a_dense_solver():
+    rng = np.random.default_rng(0)
+    border, diagonal, right = rng.normal(size=(2, 9)), rng.uniform(10, 20, 9), rng.normal(size=11)
+    corner = np.array([[30.0, 2.0], [2.0, 40.0]])
+    dense = np.block([[corner, border], [border.T, np.diag(diagonal)]])
+    solved = _solve_arrowhead(corner, border, diagonal, right)
+    np.testing.assert_allclose(solved, np.linalg.solve(dense, right), rtol=1e-10)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from msmm.quantities.count_distribution import best_expected_f1, expected_f1, poisson_binomial
+from msmm.quantities.count_distribution import best_expected_f1, count_limit, expected_f1, poisson_binomial
 
 CASES = {
     "random": np.random.default_rng(0).uniform(size=(20, 6)),
@@ -67,3 +67,18 @@ def test_certain_images_get_few_labels_and_uncertain_images_more():
     """The F1 of one label among ten at p = 0.2 each is lower than the F1 of several."""
     assert best_expected_f1(np.array([[0.99, *[0.01] * 9]]))[0] == 1
     assert best_expected_f1(np.full((1, 10), 0.2))[0] > 2
+
+
+@pytest.mark.parametrize("negligible", [1e-3, 1e-15])
+def test_counts_from_the_limit_on_are_negligible(negligible):
+    p = np.random.default_rng(4).beta(0.05, 4, size=(50, 800))
+    size, whole = count_limit(p, negligible), poisson_binomial(p)
+    assert 2 <= size < 100
+    assert whole[:, size:].sum(axis=1).max() <= negligible
+    np.testing.assert_array_equal(poisson_binomial(p, size), whole[:, :size])
+
+
+def test_limit_of_certain_counts_is_at_most_all_counts():
+    assert count_limit(np.ones((2, 7))) == 8
+    assert count_limit(np.zeros((2, 7))) == 2
+    assert count_limit(np.full((1, 1), 0.5)) == 2

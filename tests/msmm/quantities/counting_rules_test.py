@@ -3,12 +3,15 @@ import itertools
 import numpy as np
 import pytest
 
+from msmm.quantities import counting_rules
+from msmm.quantities.count_distribution import poisson_binomial
 from msmm.quantities.counting_rules import (
     ClassThresholds,
     CountPosterior,
     GuidedThreshold,
     PoissonBinomial,
     Threshold,
+    apply_rule,
     median,
     posterior,
 )
@@ -167,3 +170,27 @@ def test_guided_threshold_ignores_an_uninformative_regressor(draw):
     rule = GuidedThreshold.fit(held_out)
     assert rule.precision < 0.1
     assert h_f1(rule, images) > h_f1(Threshold.fit(held_out), images) - 1
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_applied_in_blocks_choose_the_same_labels(name, draw, monkeypatch):
+    rule, images = RULES[name].fit(draw(0)), draw(1)
+    monkeypatch.setattr(counting_rules, "_PAIRS", 8 * 30)
+    blocks = apply_rule(rule, images.probabilities, images.raw)
+    whole = rule.apply(images.probabilities, images.raw)
+    np.testing.assert_array_equal(blocks.scores, whole.scores)
+    np.testing.assert_array_equal(blocks.counts, whole.counts)
+
+
+@pytest.mark.parametrize("precision", [0.0, 0.2, 25.6])
+def test_short_prior_of_many_classes_has_the_posterior_of_the_whole_one(precision):
+    """Of 2,000 classes an image has a few; a quantity far beyond them still counts."""
+    p = np.random.default_rng(0).beta(0.01, 4, size=(40, 2000))
+    raw = np.random.default_rng(1).uniform(-2, 9, 40)
+    raw[:2] = 300.0, 700.5
+    short = counting_rules._prior(p, raw)
+    assert short.shape[1] < 900
+    whole = posterior(poisson_binomial(p), raw, precision)
+    computed = posterior(short, raw, precision)
+    np.testing.assert_allclose(computed, whole[:, : short.shape[1]], rtol=1e-9, atol=1e-300)
+    np.testing.assert_array_equal(median(computed), median(whole))

@@ -75,3 +75,16 @@ def test_class_thresholds_equal_an_exhaustive_search_per_class(seed):
         assert per_class_f1(truth, column >= best[j])[0] == pytest.approx(max(tried))
         lower, upper = column[column < best[j]], column[column > best[j]].min()
         assert best[j] == pytest.approx((upper + (lower.max() if len(lower) else upper - 1)) / 2)
+
+
+@pytest.mark.parametrize("informative", [True, False])
+def test_best_threshold_is_the_best_of_the_whole_sweep_with_many_classes(informative):
+    """Scores that say nothing have an H-F1 so low that thresholds with far too many labels are tried too."""
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 500)) < 0.004
+    scores = rng.normal(size=labels.shape) + (4 * labels if informative else 0)
+    candidates, h_f1 = thresholds.sweep_thresholds(scores, labels)
+    few, _ = thresholds.sweep_thresholds(scores, labels, most_chosen=1000)
+    assert 0 < len(few) < len(candidates) and few.tolist() == candidates[: len(few)].tolist()
+    threshold, best = thresholds.best_threshold(scores, labels)
+    assert best == h_f1.max() and threshold == candidates[h_f1.argmax()]

@@ -91,3 +91,14 @@ def test_counts_are_rounded_and_clipped_to_the_number_of_labels():
 def test_a_diverged_regressor_is_refused(bad):
     with pytest.raises(ValueError, match="finite"):
         round_counts(np.array([1.0, bad]), 5)
+
+
+def test_labels_chosen_in_blocks_are_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    predictions = Predictions(
+        rng.integers(0, 6, [200, 12]).astype(np.float32), rng.integers(0, 14, 200).astype(np.int32)
+    )
+    whole = choose_labels(predictions), choose_labels(predictions, k=3)
+    monkeypatch.setattr("msmm.scoring.predictions._SCORES_AT_ONCE", 12 * 7)
+    np.testing.assert_array_equal(choose_labels(predictions), whole[0])
+    np.testing.assert_array_equal(choose_labels(predictions, k=3), whole[1])

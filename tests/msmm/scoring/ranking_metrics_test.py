@@ -99,3 +99,12 @@ def test_average_precision_refuses_wrong_arguments():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(mean_average_precision(~truth, np.zeros((2, 2))))
+
+
+@pytest.mark.parametrize("ties", ["threshold", "rows"])
+def test_average_precision_in_blocks_of_classes_is_the_same(ties, monkeypatch):
+    rng = np.random.default_rng(0)
+    truth, scores = rng.random((50, 41)) < 0.1, rng.integers(9, size=(50, 41)) / 9
+    whole = average_precision(truth, scores, ties)
+    monkeypatch.setattr("msmm.scoring.ranking_metrics._SCORES_AT_ONCE", 50 * 4)
+    np.testing.assert_array_equal(average_precision(truth, scores, ties), whole)

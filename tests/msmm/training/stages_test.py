@@ -298,6 +298,19 @@ def test_per_class_f1_is_charted_in_descending_order(tmp_path):
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
 
 
+def test_of_many_classes_the_best_and_the_worst_are_charted(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with TrainingLog(tmp_path) as log:
+        log.per_class(1, [f"c{i}" for i in range(900)], np.arange(900) / 9)
+    events = EventAccumulator(str(tmp_path), {"tensors": 0})
+    events.Reload()
+    rows = events.Tensors("F1 by class")[0].tensor_proto.string_val[0].decode().splitlines()[2:]
+    assert [row.split()[1] for row in rows] == [f"c{i}" for i in (*range(899, 874, -1), *range(24, -1, -1))]
+    _, height, _ = events.Tensors("F1 by class (%)")[0].tensor_proto.string_val
+    assert int(height) < 1200
+
+
 def test_a_long_class_name_still_has_a_bar():
     chart = np.asarray(bar_chart(["word " * 100, "cat"], [90.0, 20.0])).astype(int)
     assert ((chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1) > 0).sum() > 20

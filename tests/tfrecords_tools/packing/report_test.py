@@ -86,3 +86,11 @@ def test_contact_sheet_shows_labels_in_black_and_tags_in_grey(dataset):
     below = np.asarray(sheet)[10 + 120 :]  # 32 x 24 pixels become 160 x 120
     assert (below == 0).all(-1).any()
     assert (below == 0x66).all(-1).any()
+
+
+def test_overview_of_many_labels_has_the_most_frequent_and_the_rarest():
+    lines = report._label_lines({f"label{i}": 900 - i for i in range(900)})
+    names = [line.split()[0] for line in lines[1:]]
+    assert lines[0] == "images with the 25 most frequent and the 25 rarest labels"
+    assert names == [f"label{i}" for i in (*range(25), *range(875, 900))]
+    assert report._label_lines({"sky": 3, "sea": 1})[0] == "images with each label"
