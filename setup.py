@@ -25,7 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msmm*", "experiments*", "tfrecords_tools*"]),
-    package_data={"msmm": ["starter/*"], "msmm.models": ["trunks/*"]},
+    package_data={"msmm": ["starter/*"], "msmm.models": ["trunks/*"], "msmm.photos.review": ["static/*"]},
     install_requires=[  # which lower bounds were tried: docs/research/reliability.md
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.7",

@@ -20,6 +20,10 @@ are left out and counted. Name a file or folder itself to annotate it. --exclude
   xmp    keywords (dc:subject) in the XMP sidecar beside each photograph, with all that it holds already
   html   a gallery with probabilities in the folder --output
 
+--hierarchy=PREFIX also writes each keyword as PREFIX|keyword into lr:hierarchicalSubject, so that programs
+show the model's keywords below one parent. --remove takes what a model has added out of sidecars, and nothing
+else: keywords that a person had before or has confirmed in a review stay.
+
 Photographs whose annotation is in a sidecar, a file or a gallery already are not annotated again, so a
 stopped run continues. Annotations of another model or counting rule are reported. --overwrite annotates all
 again. Exit status: 0 done, 1 done except for skipped files, 2 a mistake.
@@ -27,6 +31,8 @@ again. Exit status: 0 done, 1 done except for skipped files, 2 a mistake.
   python -m msmm.annotate photos
   python -m msmm.annotate photos --model=runs/scenes/seed0/model
   python -m msmm.annotate photos --model=MODEL --format=xmp --dry_run
+  python -m msmm.annotate photos --model=MODEL --format=xmp --hierarchy=msmm
+  python -m msmm.annotate photos --remove
   python -m msmm.annotate 'photos/**/*.jpg' --model=MODEL --format=json --output=annotations.jsonl
   python -m msmm.annotate new.jpg --model=MODEL --tags=beach,holiday --quantity=top_k --k=5
   python -m msmm.annotate photos --model=MODEL --engine=openvino --precision=mixed
@@ -43,6 +49,7 @@ from msmm.core.errors import UserError
 from msmm.inference import engines, starter
 from msmm.quantities.registry import COUNTING_RULES
 
+_NOT_WITH_REMOVE = ("model", "output", "tags", "hierarchy", "overwrite", "quantity", "engine", "precision")
 FORMATS = ("text", "json", "csv", "xmp", "html")
 QUANTITIES = ("predicted", *COUNTING_RULES)
 _MODEL = flags.DEFINE_string(
@@ -72,6 +79,15 @@ _THRESHOLD = flags.DEFINE_float(
     upper_bound=1,
 )
 _K = flags.DEFINE_integer("k", 3, "With --quantity=top_k: how many.", lower_bound=1)
+_HIERARCHY = flags.DEFINE_string(
+    "hierarchy",
+    "",
+    "With --format=xmp: the parent, as msmm or auto|msmm, below which keywords are written to "
+    "lr:hierarchicalSubject as well. Choose one that is no keyword of yours.",
+)
+_REMOVE = flags.DEFINE_bool(
+    "remove", False, "Take the keywords that a model has added out of the XMP sidecars; no model is needed."
+)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show what would be written, and write nothing.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Annotate again what is done.")
 _ENGINE = flags.DEFINE_enum(
@@ -100,6 +116,9 @@ def main(paths: list[str]) -> None:
     if not found:
         left_out = finder.describe_left_out(" (", ")")
         raise UserError(f"no photographs in {', '.join(map(repr, paths))}{left_out}")
+    if _REMOVE.value:
+        _remove_keywords(found)
+        return
     from msmm.photos import batches, keywords, reading
 
     directory = _MODEL.value or starter.find_starter_model()
@@ -132,6 +151,13 @@ def _check_flags(paths: list[str]) -> None:
     if _FORMAT.value in ("text", "xmp") and _OUTPUT.value:
         where = "to standard output" if _FORMAT.value == "text" else "beside each photograph"
         raise UserError(f"--format={_FORMAT.value} writes {where}: leave --output out")
+    if _HIERARCHY.value and _FORMAT.value != "xmp":
+        raise UserError("--hierarchy is for --format=xmp")
+    if _HIERARCHY.value and not all(level.strip() for level in _HIERARCHY.value.split("|")):
+        raise UserError(f"expected --hierarchy as msmm or auto|msmm. Received: {_HIERARCHY.value!r}")
+    given = [name for name in _NOT_WITH_REMOVE if flags.FLAGS[name].present]
+    if _REMOVE.value and (given or _FORMAT.value not in ("text", "xmp")):
+        raise UserError(f"--remove only clears sidecars: leave --{(given or ['format'])[0]} out")
     if _THRESHOLD.value is not None and _QUANTITY.value != "threshold":
         raise UserError("--threshold is for --quantity=threshold")
     if flags.FLAGS["k"].present and _QUANTITY.value != "top_k":
@@ -163,7 +189,7 @@ def _open_output(model: str):
     if name == "html":
         output = gallery.Gallery(path, model, _OVERWRITE.value)
     elif name == "xmp":
-        output = outputs.Sidecars(model)
+        output = outputs.Sidecars(model, _clean_hierarchy())
     elif path:
         form = formats.JSON if name == "json" else formats.CSV
         output = outputs.File(path, form, model, _OVERWRITE.value)
@@ -173,6 +199,40 @@ def _open_output(model: str):
         form = formats.JSON if name == "json" else formats.CSV
         output = outputs.Text(lambda photo: form.line(photo, model), form.header)
     return outputs.DryRun(output) if _DRY_RUN.value else output
+
+
+def _clean_hierarchy() -> str:
+    from msmm.photos import xmp
+
+    return "|".join(map(xmp.clean, _HIERARCHY.value.split("|")))
+
+
+def _remove_keywords(found: list) -> None:
+    """Takes what a model has added out of the sidecars of photographs, and prints what was done."""
+    from msmm.core.text import normalise_tag
+    from msmm.photos import sidecars
+    from msmm.photos.formats import escape_unprintable
+
+    cleared = keywords = skipped = 0
+    for path, _ in found:  # a photograph that cannot be read may have a sidecar of ours, too
+        try:
+            removed = sidecars.remove_labels(path, normalise_tag, _DRY_RUN.value)
+        except sidecars.CannotWrite as error:
+            skipped += 1
+            print(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
+            continue
+        if removed is not None:
+            cleared += 1
+            keywords += len(removed)
+            print(f"{escape_unprintable(path)}: {', '.join(map(escape_unprintable, removed))}")
+    would_be = "would be " * _DRY_RUN.value
+    print(
+        f"{keywords:,} keywords {would_be}removed from the sidecars of {cleared:,} photographs"
+        + f"; {skipped:,} skipped" * bool(skipped),
+        file=sys.stderr,
+    )
+    if skipped:
+        sys.exit(1)
 
 
 def _report(summary, model: str, name: str) -> None:

@@ -1,12 +1,19 @@
-"""Serves a page on which a finished model annotates photographs, and the same as an API.
+"""Serves a page on which a finished model annotates photographs, or on which a person reviews a folder.
 
     python -m msmm.app                                     with the starter model of the package
+    python -m msmm.app --photos=Pictures                   review a folder with the starter model
+    python -m msmm.app --photos=Pictures --model=runs/my_library/seed0/model
     python -m msmm.app --model=runs/scenes/seed0/model
     python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
 
 Drop a photograph, type its tags, and see the chosen labels, the probability of each, the predicted quantity,
 and what a fixed top 3 would have been. The page needs no network. It asks for no password: --host=0.0.0.0
 shows it to everyone who reaches this machine.
+
+With --photos the page shows one folder to the person at this machine, a photograph or the photographs of a
+keyword at a time: accept the proposed keywords, strike or add some. What is decided goes into XMP sidecars
+beside the photographs, which are not touched, and into msmm_review.jsonl in the folder, which
+tfrecords_tools.pack --dataset=library reads as labels. Started again, it goes on where it was.
 
 Behind a proxy that shows it under a path, name that path, and let the proxy take it off:
 
@@ -35,6 +42,7 @@ _EXAMPLES = flags.DEFINE_string(
     None,
     "Folder with photographs to show, in it or below. [drawn scenes; none with the starter model]",
 )
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of photographs to review.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
 _ROOT_PATH = flags.DEFINE_string(
@@ -47,6 +55,43 @@ EXAMPLE_SIZE = 256  # pixels, of a drawn one
 
 
 def main() -> None:
+    if _PHOTOS.value is not None:
+        _review(_PHOTOS.value)
+    else:
+        _serve_page()
+
+
+def _review(folder: str) -> None:
+    """Serves the review of a folder until it is interrupted."""
+    given = [name for name in ("examples", "host", "root_path", "max_upload_mb") if flags.FLAGS[name].present]
+    if given:
+        raise UserError(f"--photos serves one person on this machine: leave --{given[0]} out")
+    if not os.path.isdir(folder):
+        raise UserError(f"expected a folder of photographs in --photos. Received: {folder}")
+    from msmm.inference import engines
+    from msmm.photos.review import server, session
+
+    directory = _MODEL.value or starter.find_starter_model()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with _end_at_interrupt():
+        model = engines.load(directory, before_tensorflow=command_line.import_tensorflow)
+        review = session.Session(folder, model)
+        try:
+            try:
+                served = server.ReviewServer(review, _PORT.value)
+            except OSError as error:
+                raise UserError(f"cannot listen on 127.0.0.1:{_PORT.value}: choose another --port") from error
+            review.start()
+            if review.left_out:
+                print(review.left_out, file=sys.stderr)
+            print(f"{served.address} (Ctrl+C ends it)", flush=True)
+            with served:
+                served.serve_forever()
+        finally:
+            review.close()
+
+
+def _serve_page() -> None:
     folder = pathlib.Path(_EXAMPLES.value) if _EXAMPLES.value else None
     if folder and not folder.is_dir():
         raise UserError(f"expected a folder of photographs in --examples. Received: {folder}")

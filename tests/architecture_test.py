@@ -36,6 +36,7 @@ COMMANDS = {
         "modern_table",
         "quantity",
         "results_pages",
+        "review_curve",
         "sweep",
         "package_trunk",
         "starter_model",

@@ -150,8 +150,8 @@ class File:
 class Sidecars:
     """The output of XMP sidecars beside the photographs."""
 
-    def __init__(self, model: str):
-        self._model = model
+    def __init__(self, model: str, hierarchy: str = ""):
+        self._model, self._hierarchy = model, hierarchy
 
     def __enter__(self) -> "Sidecars":
         return self
@@ -165,7 +165,9 @@ class Sidecars:
 
     def write(self, photo: Annotated) -> None:
         """Adds the labels to a photograph's sidecar."""
-        sidecars.write_labels(photo.path, photo.embedded, photo.labels, self._model, normalise_tag)
+        sidecars.write_labels(
+            photo.path, photo.embedded, photo.labels, self._model, normalise_tag, self._hierarchy
+        )
 
 
 class DryRun(Text):

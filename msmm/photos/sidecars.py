@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 from msmm.core import photo_files
 from msmm.core.files import add_path_to_errors, is_at, lock
-from msmm.photos import xmp, xmp_merging
+from msmm.photos import xmp, xmp_merging, xmp_record
 from msmm.photos.keywords import Keywords, join_keywords, read_packet
+from msmm.photos.xmp_record import Record
 
 
 class CannotWrite(Exception):
@@ -46,7 +47,7 @@ def _find_own_sidecars(photo: str) -> tuple[str, str]:
 def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
     """Returns the keywords in all sidecars of a photograph, and which of them a model has added before."""
     packets, problems = read_packets(photo)
-    added = [word for packet in packets for word in packet.texts(xmp.ADDED)]
+    added = [word for packet in packets for word in xmp_record.machine_words(packet)]
     return join_keywords([*map(read_packet, packets), Keywords(problems=tuple(problems))]), added
 
 
@@ -102,7 +103,12 @@ _OF_THIS_FILE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.EN
 
 
 def write_labels(
-    photo: str, keywords: Sequence[str], labels: Sequence[str], model: str, same: Callable[[str], object]
+    photo: str,
+    keywords: Sequence[str],
+    labels: Sequence[str],
+    model: str,
+    same: Callable[[str], object],
+    hierarchy: str = "",
 ) -> str:
     """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
 
@@ -112,15 +118,78 @@ def write_labels(
       CannotWrite: with the cause. A full disk is an OSError.
     """
     path = choose_sidecar(photo)
+    _rewrite(path, lambda old: xmp_merging.merge_keywords(old, keywords, labels, model, same, hierarchy))
+    return path
+
+
+def change_record(
+    photo: str, keywords: Sequence[str], change: Callable[[Record], Record], same: Callable[[str], object]
+) -> str:
+    """Changes what msmm has written into the sidecar of a photograph, and returns the sidecar's path.
+
+    A sidecar of which nothing is left but what msmm began it with is deleted. The arguments are the same as
+    for `xmp_merging.apply_change`.
+
+    Raises:
+      CannotWrite: with the cause. A full disk is an OSError.
+    """
+    path = choose_sidecar(photo)
+    _rewrite(path, lambda old: xmp_merging.apply_change(old, keywords, change, same))
+    return path
+
+
+def read_record(photo: str) -> Record:
+    """Returns the record in the sidecar to write to, blank where there is none or it cannot be read."""
+    with contextlib.suppress(OSError, xmp.BadPacket):
+        return xmp_record.read_record(xmp.parse(_read(choose_sidecar(photo))))
+    return Record()
+
+
+def remove_labels(photo: str, same: Callable[[str], object], dry_run: bool = False) -> list[str] | None:
+    """Takes out of the sidecars of a photograph what a model has added; a person's keywords stay.
+
+    Args:
+      photo: the path of the photograph.
+      same: see `xmp_merging.apply_change`.
+      dry_run: whether nothing is written.
+
+    Returns:
+      The removed keywords; None where no model has annotated the photograph.
+
+    Raises:
+      CannotWrite: with the cause.
+    """
+    removed: dict[str, None] | None = None
+    for path in filter(None, _find_own_sidecars(photo)):
+        try:
+            record = xmp_record.read_record(xmp.parse(_read(path)))
+        except (xmp.BadPacket, OSError):
+            continue  # nothing there is ours
+        if record == record.without_machine():
+            continue
+        removed = (removed or {}) | dict.fromkeys(record.added)
+        if not dry_run:
+            _rewrite(path, lambda old: xmp_merging.apply_change(old, (), Record.without_machine, same))
+    return None if removed is None else list(removed)
+
+
+def _rewrite(path: str, edit: Callable[[bytes | None], bytes]) -> None:
+    """Replaces a sidecar by its edited content, or makes one, whole or not at all."""
     real = os.path.realpath(path)  # a link stays one
     try:
         with add_path_to_errors(real), _partial(f"{real}.partial") as partial:
-            if os.path.lexists(path):
+            exists = os.path.lexists(path)
+            if exists:
                 old = pathlib.Path(path).read_bytes()
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)
-            else:
-                old = None
-            partial.write(xmp_merging.merge_keywords(old, keywords, labels, model, same))
+            new = edit(old if exists else None)
+            if new == xmp_merging.EMPTY:
+                if exists and not os.path.islink(path):
+                    os.remove(path)
+                    return
+                if not exists:
+                    return
+            partial.write(new)
             partial.flush()
             os.replace(partial.name, real)
     except xmp.BadPacket as error:
@@ -129,7 +198,6 @@ def write_labels(
         if error.errno not in _OF_THIS_FILE:
             raise
         raise CannotWrite(f"cannot write its sidecar ({error.strerror})") from None
-    return path
 
 
 @contextlib.contextmanager

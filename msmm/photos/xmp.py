@@ -15,11 +15,12 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 DC = "http://purl.org/dc/elements/1.1/"
 OWN = "urn:x-msmm:annotate/"
 MWG = "http://www.metadataworkinggroup.com/schemas/keywords/"
-SUBJECT = f"{DC} subject"
+LR = "http://ns.adobe.com/lightroom/1.0/"
+SUBJECT, LR_SUBJECT = f"{DC} subject", f"{LR} hierarchicalSubject"
 ADDED, MODEL = f"{OWN} added", f"{OWN} model"
 # Keywords with their place in a hierarchy -> what separates its levels.
 HIERARCHIES = {
-    "http://ns.adobe.com/lightroom/1.0/ hierarchicalSubject": "|",
+    LR_SUBJECT: "|",
     "http://www.digikam.org/ns/1.0/ TagsList": "/",
     "http://ns.microsoft.com/photo/1.0/ LastKeywordXMP": "/",
     "http://ns.microsoft.com/photo/1.0 LastKeywordXMP": "/",

@@ -1,22 +1,18 @@
-"""Adds keywords to XMP packets without touching anything else.
+"""Adds keywords to XMP packets without touching anything else, and takes them out again.
 
 A packet is never written again from a tree: expat finds its elements, and bytes are cut out
 of it and put into it there. So everything else stays, comments, prefixes and spaces included.
-
-Two properties in a namespace of this project record what was added, as RDF lists, which every XMP tool keeps:
-
-    msmm:added   the keywords in dc:subject that are the model's and not the photographer's
-    msmm:model   which model chose them; its presence marks the photograph as done
+What was added is recorded in the packet (`xmp_record`).
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from xml.sax.saxutils import escape, quoteattr
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from xml.sax.saxutils import quoteattr
 
 from msmm.photos.xmp import (
-    ADDED,
-    CONTAINERS,
     DC,
+    LR,
+    LR_SUBJECT,
     OWN,
     RDF,
     SUBJECT,
@@ -27,6 +23,18 @@ from msmm.photos.xmp import (
     last_level,
     parse,
 )
+from msmm.photos.xmp_edits import (
+    NAMES,
+    Edit,
+    apply_edits,
+    cut_element,
+    format_property,
+    insert_items,
+    open_list,
+    open_tag,
+    space_before,
+)
+from msmm.photos.xmp_record import Record, list_properties, read_record
 
 EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -35,48 +43,177 @@ EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """.encode()
+_NAMESPACES = {SUBJECT: ("dc", DC), LR_SUBJECT: ("lr", LR)}
 
 
 def merge_keywords(
-    old: bytes | None, keywords: Sequence[str], labels: Iterable[str], model: str, same
+    old: bytes | None,
+    keywords: Sequence[str],
+    labels: Iterable[str],
+    model: str,
+    same: Callable[[str], object],
+    hierarchy: str = "",
 ) -> bytes:
     """Returns the packet `old`, or a new one, with `labels` among its keywords and marked as done.
 
-    What was added before and is not among the labels is taken out.
+    What was added before and is not among the labels is taken out. Labels that a person has rejected are not
+    added, nor are those that the photographer has among the keywords already.
+
+    Args:
+      old: the packet, or None.
+      keywords: see `apply_change`.
+      labels: the keywords that a model has chosen.
+      model: who chose the labels.
+      same: see `apply_change`.
+      hierarchy: the parent below which each added label is written to lr:hierarchicalSubject as well.
+
+    Raises:
+      BadPacket: see `apply_change`.
+    """
+    labels = tuple(labels)
+
+    def change(record: Record) -> Record:
+        rejected = {same(word) for word in record.rejected}
+        added = [label for label in map(clean, labels) if label and same(label) not in rejected]
+        paths = [f"{hierarchy}|{label.replace('|', ' ')}" for label in added] if hierarchy else []
+        return dataclasses.replace(record, added=tuple(added), model=clean(model), paths=tuple(paths))
+
+    return apply_change(old, keywords, change, same)
+
+
+def apply_change(
+    old: bytes | None,
+    keywords: Sequence[str],
+    change: Callable[[Record], Record],
+    same: Callable[[str], object],
+) -> bytes:
+    """Returns the packet `old`, or a new one, in which the keywords of msmm follow a changed record.
 
     Args:
       old: the packet, or None.
       keywords: the photograph's own; a dc:subject that did not exist begins with them, because programs read
         the dc:subject of a sidecar instead of the photograph's.
-      labels: those that the photographer has among the keywords already are not added.
-      model: who chose the labels.
+      change: returns the wanted record, given the one in the packet. Keywords in `added` and `confirmed` that
+        are the photographer's already are not recorded; `copied`, `beside` and `created` are set here.
       same: a function of a keyword; two are the same where it returns the same for them.
 
     Raises:
       BadPacket: `old` is no packet, or its keywords have a form that cannot be added to.
     """
     packet = _opened(parse(EMPTY if old is None else old))
-    labels = [label for label in map(clean, labels) if label]
-    before = {same(word) for word in packet.texts(ADDED)}
-    items = packet.items(SUBJECT)
-    lists = [p for p in packet.properties if p.name == SUBJECT]
-    written = [word for word in map(clean, keywords) if word] if not lists else []
-    own_words = [item.text for item in items if same(item.text) not in before] + written
+    before = read_record(packet)
+    wanted = change(before)
+    has_list = any(p.name == SUBJECT for p in packet.properties)
+    copied = [word for word in map(clean, keywords) if word] if not has_list else []
+    record = _settle(packet, before, wanted, copied, same)
+    # The two lists, each extended, shortened, created or taken out.
+    subjects = _List(
+        packet, SUBJECT, (*before.added, *before.confirmed), (*record.confirmed, *record.added), same
+    )
+    tree = _List(packet, LR_SUBJECT, (*before.paths, *before.beside), (*record.beside, *record.paths), same)
+    blocks, edits, cut = [], [], []
+    for words, first in ((subjects, copied), (tree, [])):
+        name = NAMES[words.name]
+        if words.is_removable(record, before.copied):
+            cut += words.elements
+            record = dataclasses.replace(record, created=tuple(n for n in record.created if n != name))
+        elif words.elements:
+            edits += words.edit()
+        elif words.new or first:
+            words.refuse_attribute()
+            prefix, uri = _NAMESPACES[words.name]
+            blocks.append((f"xmlns:{prefix}={quoteattr(uri)}", format_property(name, [*first, *words.new])))
+            record = dataclasses.replace(
+                record, created=(*record.created, name), copied=tuple(first) or record.copied
+            )
+    if own := list_properties(record):
+        content = "".join(format_property(name, values) for name, values in own)
+        blocks.append(("xmlns:msmm=" + quoteattr(OWN), content))
+    edits += _cut_properties(packet, cut)
+    return apply_edits(packet.data, [*edits, _append(packet, blocks)])
+
+
+def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str], same) -> Record:
+    """Returns the wanted record without what is the photographer's already and stays so.
+
+    copied: keywords of the photograph with which dc:subject will begin.
+    """
+    ours = {same(word) for word in (*before.added, *before.confirmed)}
+    own_words = [*(i.text for i in packet.items(SUBJECT) if same(i.text) not in ours), *copied]
     theirs = {same(form) for word in own_words for form in (word, last_level(word))}
-    added = [label for label in labels if same(label) not in theirs]
-    edits = [_cut(packet, item) for item in items if same(item.text) in before - set(map(same, added))]
-    present = {same(item.text) for item in items}
-    new = [label for label in added if same(label) not in present]
-    blocks = []
-    if lists:
-        edits += _insert(packet, lists[0], new) if new else []
-    elif any(SUBJECT in description.attributes for description in packet.rdf.children):
-        raise BadPacket("XMP with a dc:subject that is no list")
-    elif written or new:
-        blocks.append(("xmlns:dc=" + quoteattr(DC), _property("dc:subject", [*written, *new])))
-    own = _property("msmm:added", added) + _property("msmm:model", [clean(model)])
-    blocks.append(("xmlns:msmm=" + quoteattr(OWN), own))
-    edits += _without_own(packet)
+    confirmed = _distinct(wanted.confirmed, theirs, same)
+    added = _distinct(wanted.added, theirs | set(map(same, confirmed)), same)
+    left_out = {same(word) for word in wanted.added} - set(map(same, added))
+    foreign = {same(item.text) for item in packet.items(LR_SUBJECT)}
+    foreign -= set(map(same, (*before.paths, *before.beside)))
+    paths = _distinct(wanted.paths, foreign, same)
+    paths = [path for path in paths if same(path.rpartition("|")[2]) not in left_out]
+    has_tree = any(p.name == LR_SUBJECT for p in packet.properties)
+    beside = (
+        [*own_words, *confirmed] if paths and (not has_tree or NAMES[LR_SUBJECT] in before.created) else []
+    )
+    return dataclasses.replace(
+        wanted,
+        added=tuple(added),
+        confirmed=tuple(confirmed),
+        paths=tuple(paths),
+        beside=tuple(_distinct(beside, foreign, same)),
+        copied=before.copied,
+        created=before.created,
+    )
+
+
+def _distinct(words: Iterable[str], excluded: set, same: Callable[[str], object]) -> list[str]:
+    """Returns cleaned words, each once, without those that are the same as an excluded one."""
+    kept: dict[object, str] = {}
+    for word in map(clean, words):
+        if word and same(word) not in excluded:
+            kept.setdefault(same(word), word)
+    return list(kept.values())
+
+
+class _List:
+    """A property that is a list of keywords, and what becomes of it.
+
+    Args:
+      packet: the packet.
+      name: of the property.
+      before: the items that are ours now.
+      wanted: the items that are to be ours.
+      same: see `apply_change`.
+    """
+
+    def __init__(self, packet: Packet, name: str, before: Iterable[str], wanted: Sequence[str], same):
+        self._packet, self.name = packet, name
+        self.elements = [p for p in packet.properties if p.name == name]
+        items = packet.items(name)
+        present, keys = {same(item.text) for item in items}, set(map(same, wanted))
+        ours = set(map(same, before))
+        self._gone = [item for item in items if same(item.text) in ours - keys]
+        self._left = [item.text for item in items if item not in self._gone]
+        self._same = same
+        self.new = [word for word in wanted if same(word) not in present]
+
+    def is_removable(self, record: Record, copied: Sequence[str]) -> bool:
+        """Returns whether msmm created the property, and nothing but copies would be left in it."""
+        if not self.elements or self.new or NAMES[self.name] not in record.created:
+            return False
+        keys = set(map(self._same, copied)) if record.is_blank else set()
+        return all(self._same(word) in keys for word in self._left)
+
+    def edit(self) -> list[Edit]:
+        """Returns the edits that take items out and put new ones in."""
+        edits = [cut_element(self._packet, item) for item in self._gone]
+        return edits + (insert_items(self._packet, self.elements[0], self.new) if self.new else [])
+
+    def refuse_attribute(self) -> None:
+        """Raises BadPacket where the property exists as an attribute."""
+        if any(self.name in description.attributes for description in self._packet.rdf.children):
+            raise BadPacket(f"XMP with a {NAMES[self.name]} that is no list")
+
+
+def _append(packet: Packet, blocks: Sequence[tuple[str, str]]) -> Edit:
+    """Returns the edit that adds descriptions at the end of rdf:RDF."""
     abouts = [d.attributes.get(f"{RDF} about", d.attributes.get("about")) for d in packet.rdf.children]
     about = next(filter(None, abouts), "")
     text = "".join(
@@ -85,97 +222,33 @@ def merge_keywords(
         for namespace, content in blocks
     )
     # Before the space that ends the list, so that taking it out again leaves that as it was.
-    at = packet.rdf.inner - len(_space_before(packet.data, packet.rdf.inner))
-    edits.append((at, at, text.encode()))
-    return _edited(packet.data, edits)
+    at = packet.rdf.inner - len(space_before(packet.data, packet.rdf.inner))
+    return at, at, text.encode()
 
 
 def _opened(packet: Packet) -> Packet:
-    """Returns a packet whose empty rdf:RDF or dc:subject, where it has one, is ready to be added to.
+    """Returns a packet whose empty rdf:RDF or keyword list, where it has one, is ready to be added to.
 
     Empty is not malformed: `<rdf:RDF/>`, `<dc:subject/>`, `<dc:subject></dc:subject>` and `dc:subject=""` are
     what programs leave when a person takes the last keyword away.
     """
     data = packet.data
     if packet.rdf.empty:
-        return parse(_edited(data, [_open_tag(data, packet.rdf, b"\n")]))
-    edits = []
-    for element in packet.properties:
-        if element.name == SUBJECT and not element.children and not element.text and not element.attributes:
-            bag = f'<rdf:Bag xmlns:rdf="{RDF}"></rdf:Bag>'.encode()
-            opened = (element.inner, element.inner, bag)
-            edits.append(_open_tag(data, element, bag) if element.empty else opened)
-            break
-    for description in packet.rdf.children:
-        if SUBJECT in description.attributes and not description.attributes[SUBJECT].strip():
-            tag = data[description.start : data.index(b">", description.start)]
-            found = re.findall(rb"\s+[\w.-]+:subject\s*=\s*(?:\"\s*\"|'\s*')", tag)
-            if len(found) == 1:
-                at = description.start + tag.index(found[0])
-                edits.append((at, at + len(found[0]), b""))
-    return parse(_edited(data, edits)) if edits else packet
+        return parse(apply_edits(data, [open_tag(data, packet.rdf, b"\n")]))
+    for name in NAMES:
+        edits = open_list(packet, name)
+        if edits:
+            packet = parse(apply_edits(packet.data, edits))
+    return packet
 
 
-def _open_tag(data: bytes, element: Element, inner: bytes) -> tuple[int, int, bytes]:
-    """Returns the edit that makes <a>inner</a> of <a/>."""
-    name = _name_of_tag(data, element)
-    whole = data[element.start : element.end - 2].rstrip()
-    return element.start, element.end, whole + b">" + inner + b"</" + name + b">"
-
-
-def _property(name: str, items: Sequence[str]) -> str:
-    lines = "".join(f"     <rdf:li>{escape(item)}</rdf:li>\n" for item in items)
-    return f"   <{name}>\n    <rdf:Bag>\n{lines}    </rdf:Bag>\n   </{name}>\n"
-
-
-def _insert(packet: Packet, subject: Element, new: Sequence[str]) -> list[tuple[int, int, bytes]]:
-    """Returns the edits that put `new` at the end of a list."""
-    containers = [child for child in subject.children if child.name in CONTAINERS]
-    if not containers:
-        raise BadPacket("XMP with a dc:subject that is no list")
-    container = containers[0]
-    name = _name_of_tag(packet.data, container)
-    prefix = name[: name.index(b":") + 1] if b":" in name else b""
-    items = [b"<%sli>%s</%sli>" % (prefix, escape(word).encode(), prefix) for word in new]
-    if container.empty:
-        whole = packet.data[container.start : container.end - 2].rstrip()
-        return [(container.start, container.end, whole + b">" + b"".join(items) + b"</" + name + b">")]
-    at, space = container.inner, b""
-    if container.children:
-        at = container.children[-1].end
-        space = _space_before(packet.data, container.children[-1].start)
-    return [(at, at, b"".join(space + item for item in items))]
-
-
-def _without_own(packet: Packet) -> list[tuple[int, int, bytes]]:
-    """Returns the edits that take our own properties out, and the descriptions that hold nothing else."""
+def _cut_properties(packet: Packet, properties: Sequence[Element]) -> list[Edit]:
+    """Returns the edits that take out our own and given properties, and descriptions of nothing else."""
     edits = []
     for description in packet.rdf.children:
-        own = [p for p in description.children if p.name.startswith(f"{OWN} ")]
-        only_own = own and len(own) == len(description.children)
-        if only_own and description.attributes.keys() <= {f"{RDF} about"}:
-            own = [description]
-        edits += [_cut(packet, element) for element in own]
+        cut = [p for p in description.children if p.name.startswith(f"{OWN} ") or p in properties]
+        only_about = description.attributes.keys() <= {f"{RDF} about"}
+        if cut and len(cut) == len(description.children) and only_about:
+            cut = [description]
+        edits += [cut_element(packet, element) for element in cut]
     return edits
-
-
-def _cut(packet: Packet, element: Element) -> tuple[int, int, bytes]:
-    """Returns the edit that takes an element out, with the space before it."""
-    return element.start - len(_space_before(packet.data, element.start)), element.end, b""
-
-
-def _space_before(data: bytes, at: int) -> bytes:
-    before = data[max(0, at - 200) : at]
-    return before[len(before.rstrip(b" \t\r\n")) :]
-
-
-def _name_of_tag(data: bytes, element: Element) -> bytes:
-    return re.split(rb"[\s/>]", data[element.start + 1 : element.end], maxsplit=1)[0]
-
-
-def _edited(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    pieces, done = [], 0
-    for start, end, instead in sorted(edits):
-        pieces += [data[done:start], instead]
-        done = end
-    return b"".join([*pieces, data[done:]])

@@ -10,8 +10,10 @@ import time
 
 import pytest
 
+from msmm.photos import xmp
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused
+from tests.msmm.photos.metadata_test import bag, packet
 
 TOOLS = {name: shutil.which(name) for name in ("exiftool", "exiv2")}
 
@@ -45,6 +47,11 @@ def run_tool(name, *arguments) -> str:
         ([".", "--model=m", "--exclude="], "expected a glob in --exclude"),
         ([".", "--model=m", "--threshold=2"], "threshold"),
         ([".", "--model=m", "--workers=0"], "--workers of 1 or more"),
+        ([".", "--model=m", "--hierarchy=msmm"], "--hierarchy is for --format=xmp"),
+        ([".", "--format=xmp", "--hierarchy=auto||msmm"], "expected --hierarchy as msmm or auto|msmm"),
+        ([".", "--remove", "--model=m"], "--remove only clears sidecars: leave --model out"),
+        ([".", "--remove", "--format=json"], "leave --format out"),
+        ([".", "--remove"], "no photographs in '.'"),
     ],
 )
 def test_a_user_error_is_one_line(arguments, message, tmp_path):
@@ -255,3 +262,28 @@ def test_a_sidecar_edited_by_another_program_is_still_read(library, annotate, ed
         and new_properties["Rating"] == 5
     )
     assert (new_properties["Added"], new_properties["Model"]) == (["blue"], ["model 2"])
+
+
+def test_keywords_below_a_parent_are_written_and_removed_again(tmp_path, photo, model_directory):
+    photo("red.png"), photo("blue.png", picture("blue"))
+    (tmp_path / "blue.png.xmp").write_bytes(packet(bag("dc:subject", "Rome", "Blue")))
+    (tmp_path / "broken.jpg.xmp").write_bytes(packet(bag("dc:subject", "x")))
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    arguments = (f"--model={model_directory}", "--format=xmp", "--hierarchy=auto | msmm", "--tags=beach")
+    written = run_annotate(".", *arguments, cwd=tmp_path)
+    assert written.returncode == 1 and "2 photographs annotated" in written.stderr
+    read = {name: xmp.parse((tmp_path / f"{name}.xmp").read_bytes()) for name in ("red.png", "blue.png")}
+    assert read["red.png"].subjects == ["seaside", "red"]
+    assert read["red.png"].texts(xmp.LR_SUBJECT) == ["auto|msmm|seaside", "auto|msmm|red"]
+    assert read["blue.png"].subjects == ["Rome", "Blue", "seaside"]
+    assert read["blue.png"].texts(xmp.LR_SUBJECT) == ["Rome", "Blue", "auto|msmm|seaside"]
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    shown = run_annotate(".", "--remove", "--dry_run", cwd=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == after
+    assert "3 keywords would be removed from the sidecars of 2 photographs" in shown.stderr
+    removed = run_annotate(".", "--remove", cwd=tmp_path)
+    assert removed.returncode == 0, removed.stderr
+    assert removed.stdout.splitlines() == ["./blue.png: seaside", "./red.png: seaside, red"]
+    assert removed.stderr.endswith("3 keywords removed from the sidecars of 2 photographs\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

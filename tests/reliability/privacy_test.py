@@ -4,12 +4,14 @@ Each command and its child processes run with a Python audit hook and a separate
 libraries write outside Python are found in that directory.
 """
 
+import http.client
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -59,6 +61,7 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.quantity": [SETTINGS],
     "experiments.ablation": [["--of=k", *SETTINGS]],
     "experiments.results_pages": [["--pages=page.md"]],
+    "experiments.review_curve": [["--labelled=20", "--corrections=10", "--draws=1", *SETTINGS]],
     "experiments.sweep": [["--of=textual", "--learning_rate=0.01,0.1", *SWEEP]],
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
     "experiments.package_trunk": [["--dataset=scenes", "--output=trunk.npz", *SETTINGS]],
@@ -196,6 +199,34 @@ def test_web_page_makes_no_outside_connection(audited):
         serving.send_signal(signal.SIGINT)
         serving.communicate(timeout=60)
     audited.check()
+
+
+@pytest.mark.slow
+def test_review_makes_no_outside_connection_and_writes_only_in_the_folder(audited):
+    port = free_port()
+    command = [sys.executable, "-m", "msmm.app", "--model=model", "--photos=photos", f"--port={port}"]
+    before = sorted(audited.work.rglob("*"))
+    serving = subprocess.Popen(
+        command, cwd=audited.work, env=audited.environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        token = serving.stdout.readline().split()[0].partition("token=")[2]
+        content = json.dumps({"index": 0, "keywords": ["sea"], "rejected": []})
+        deadline, status = time.monotonic() + 60, 0
+        while status != 200 and time.monotonic() < deadline:  # until its keywords are computed
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            headers = {"X-Token": token, "Content-Type": "application/json"}
+            connection.request("POST", "/api/decide", content, headers)
+            status = connection.getresponse().status
+            time.sleep(0.1)
+        assert status == 200
+    finally:
+        serving.send_signal(signal.SIGINT)
+        serving.communicate(timeout=60)
+    audited.check()
+    new = {str(path.relative_to(audited.work)) for path in set(audited.work.rglob("*")) - set(before)}
+    new = {name for name in new if not name.startswith("model/engines")}
+    assert new == {"photos/msmm_review.jsonl", "photos/0.jpg.xmp"}
 
 
 @pytest.mark.slow

@@ -3,13 +3,15 @@
 labels  keywords (IPTC, XMP, Windows', sidecars, text files beside photographs) of --min_photos photographs,
         or those of --labels_file; see `library.labels` for what counts as one. Of a hierarchy the lowest
         level counts; a photograph also has the labels that are levels above its keywords. Keywords that msmm
-        itself has written are no labels.
+        itself has written are no labels. What a person has decided in a review (`msmm.app --photos`) counts:
+        accepted keywords are the photograph's, rejected ones are not.
 tags    the context of a photograph (`msmm.photos.context`), and its other keywords. A keyword that is a
         label, or equals a word of one, is never a tag: it would give the answer away. Of a training
         photograph some other keywords are hidden, by a draw from --split_seed and its id: all of them with
         probability --hide_keywords, else each with that probability. A test photograph has no keyword
         among its tags: it stands for photographs without keywords.
-rows    photographs with a keyword. One without any is not labelled, which makes it no negative example.
+rows    photographs with a keyword. One without any is not labelled, which makes it no negative example,
+        unless it was reviewed as a whole.
 split   by event (`library.events`), --test_share of the photographs to test on
 """
 
@@ -18,16 +20,15 @@ import dataclasses
 import os
 import pathlib
 import random
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msmm.core import text, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.photos import finding
-from tfrecords_tools.library import events
+from tfrecords_tools.library import events, reviews
 from tfrecords_tools.library.labels import KeywordGroup, KeywordGroups, describe_labels
-from tfrecords_tools.library.photos import LibraryPhoto, read_library_photo
+from tfrecords_tools.library.photos import LibraryPhoto, intern_words, read_library_photo
 from tfrecords_tools.packing import vocabulary
 from tfrecords_tools.packing.raw_dataset import (
     Contents,
@@ -70,13 +71,15 @@ class Library(RawDataset):
         self._oddities: list[str] = []
         self._reuses_labels = bool(settings.vocabulary_from)
         photos, broken = self._read_photos(settings)
-        labelled = {id: photo for id, photo in photos.items() if photo.leaves}
+        photos, reviewed = reviews.apply_reviews(str(self.photos), photos, self._paths)
+        self._oddities += reviewed
+        labelled = {id: photo for id, photo in photos.items() if photo.leaves or photo.complete}
         self._describe_unlabelled(photos, labelled)
         wanted = self._wanted(settings)
         self._groups = KeywordGroups((photo.leaves for photo in labelled.values()), wanted or ())
         named = {self._groups.find([name]).pop(): name for name in wanted} if wanted is not None else None
         for photo in labelled.values():
-            for root in self._groups.find(photo.leaves):
+            for root in self._find(photo, photo.leaves):
                 self._groups.groups[root].photographs += 1
         test_ids = self._split(labelled, named)
         labels = self._choose_labels(labelled, test_ids, named)
@@ -98,7 +101,7 @@ class Library(RawDataset):
         )
 
     def rows(self, split: str) -> Iterator[Row]:
-        """Yields the photographs of a split that have keywords, and among "train" the broken ones."""
+        """Yields the labelled photographs of a split, and among "train" the broken ones."""
         for id in self._ids[split]:
             path = self._paths[id]
             if id in self._broken:
@@ -106,7 +109,8 @@ class Library(RawDataset):
                 continue
             roots = self._roots(id)
             labels = [name for root, name in self._label_roots.items() if root in roots]
-            yield Row(id, path, tuple(labels), tuple(self._tags(id, split)))
+            complete = self._photos[id].complete
+            yield Row(id, path, tuple(labels), tuple(self._tags(id, split)), complete=complete)
 
     def extra_files(self) -> Mapping[str, str]:
         """Returns the table of all keywords, and the labels as a list that --labels_file reads."""
@@ -119,7 +123,16 @@ class Library(RawDataset):
 
     def _roots(self, id: str) -> set[str]:
         """Returns the keywords of a photograph, those above its keywords included."""
-        return self._groups.find((*self._photos[id].leaves, *self._photos[id].upper))
+        photo = self._photos[id]
+        return self._find(photo, (*photo.leaves, *photo.upper))
+
+    def _find(self, photo: LibraryPhoto, words: Sequence[str]) -> set[str]:
+        """Returns the keywords that words of a photograph are, without those that its reviewer rejected.
+
+        The reviewer may have rejected another form, as `dogs` of the keyword `dog`.
+        """
+        rejected = self._groups.find(photo.rejected) - self._groups.find(photo.accepted)
+        return self._groups.find(words) - rejected
 
     def _check_options(self) -> None:
         if self.min_photos < 1:
@@ -168,7 +181,7 @@ class Library(RawDataset):
                     continue
                 machine += photo.machine
                 problems.update(photo.problems)
-                photos[ids[path]] = _intern(photo)
+                photos[ids[path]] = intern_words(photo)
         if left_out := finder.describe_left_out():
             self._oddities.append(left_out)
         not_read = collections.Counter(cause for cause in broken.values() if _NOT_READ in cause)
@@ -204,7 +217,7 @@ class Library(RawDataset):
             for root, group in self._groups.groups.items()
             if (root in named if named is not None else group.photographs >= self.min_photos)
         }
-        labels = [self._groups.find((*photo.leaves, *photo.upper)) & enough for photo in labelled.values()]
+        labels = [self._find(photo, (*photo.leaves, *photo.upper)) & enough for photo in labelled.values()]
         chosen = events.choose_test_events(groups, ids, labels, self.test_share, self.split_seed)
         sizes = collections.Counter(groups)
         self._oddities.append(
@@ -221,7 +234,7 @@ class Library(RawDataset):
         with_upper = {split: collections.Counter[str]() for split in ("train", "test")}
         for id, photo in labelled.items():
             split = "test" if id in test_ids else "train"
-            with_upper[split].update(self._groups.find((*photo.leaves, *photo.upper)))
+            with_upper[split].update(self._find(photo, (*photo.leaves, *photo.upper)))
         for root, group in groups.items():
             group.train, group.test = (with_upper[split][root] for split in ("train", "test"))
         for root, group in groups.items():
@@ -268,7 +281,7 @@ class Library(RawDataset):
             return
         draw = random.Random(f"{self.split_seed} {id}")
         all_hidden = draw.random() < self.hide_keywords
-        for root in sorted(self._groups.find(photo.leaves) - self._hidden_roots):
+        for root in sorted(self._find(photo, photo.leaves) - self._hidden_roots):
             hidden = draw.random() < self.hide_keywords
             if not (all_hidden or hidden):
                 yield text.normalise_tag(self._groups.groups[root].name)
@@ -298,9 +311,3 @@ def _make_id(path: str, root: str) -> str:
     """Returns the path from `root`, with / and bytes that are no UTF-8 as \\xff."""
     relative = os.path.relpath(path, root).replace(os.sep, "/")
     return os.fsencode(relative).decode("utf-8", "backslashreplace")
-
-
-def _intern(photo: LibraryPhoto) -> LibraryPhoto:
-    """Returns a photograph whose words share memory with those of others."""
-    words = {field: tuple(map(sys.intern, getattr(photo, field))) for field in ("leaves", "upper", "context")}
-    return dataclasses.replace(photo, **words)

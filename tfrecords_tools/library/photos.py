@@ -4,12 +4,13 @@ import dataclasses
 import os
 import pathlib
 import re
+import sys
 
 from PIL import Image
 
 from msmm.core import images
 from msmm.core.text import normalise_label, normalise_tag
-from msmm.photos import context, sidecars, xmp
+from msmm.photos import context, sidecars, xmp, xmp_record
 from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
 from msmm.photos.reading import without_keywords
 from tfrecords_tools.library import difference_hash
@@ -29,6 +30,8 @@ class LibraryPhoto:
         machine: the number of keywords that msmm wrote, which are in neither leaves nor upper.
         cause: why the image cannot be used, or None.
         problems: causes why some keywords were not read.
+        accepted, rejected: the keywords that a person accepted and rejected in a review (`library.reviews`).
+        complete: whether it was reviewed as a whole, so that it has no other keywords.
     """
 
     leaves: tuple[str, ...] = ()
@@ -39,6 +42,9 @@ class LibraryPhoto:
     machine: int = 0
     cause: str | None = None
     problems: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    complete: bool = False
 
 
 def read_library_photo(path: str, root: str) -> LibraryPhoto:
@@ -70,12 +76,14 @@ def _read_keywords(path: str, loaded: Image.Image, data: bytes) -> tuple[Keyword
     in_sidecars, added = sidecars.read_sidecars(path)
     embedded_packets = context.embedded_packets(loaded, data)
     # A sidecar that was copied into its photograph keeps the mark of what a model has added.
-    added += [word for packet in embedded_packets for word in packet.texts(xmp.ADDED)]
+    added += [word for packet in embedded_packets for word in xmp_record.machine_words(packet)]
     ours = {normalise_tag(word) for word in added}
     in_text = read_text(path)
     embedded = read_embedded(loaded, data, [*in_sidecars.words, *in_text.words])
     parts = [*(without_keywords(part, ours) for part in (embedded, in_sidecars)), in_text]
-    return join_keywords(parts), len(ours), [*sidecars.read_packets(path)[0], *embedded_packets]
+    packets = [*sidecars.read_packets(path)[0], *embedded_packets]
+    machine = {normalise_tag(word) for packet in packets for word in packet.texts(xmp.ADDED)}
+    return join_keywords(parts), len(machine), packets
 
 
 def split_levels(keywords: Keywords) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -112,3 +120,9 @@ def split_levels(keywords: Keywords) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _fold(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(normalise_tag, path))
+
+
+def intern_words(photo: LibraryPhoto) -> LibraryPhoto:
+    """Returns a photograph whose words share memory with those of others."""
+    words = {field: tuple(map(sys.intern, getattr(photo, field))) for field in ("leaves", "upper", "context")}
+    return dataclasses.replace(photo, **words)

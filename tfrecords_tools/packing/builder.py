@@ -180,7 +180,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             tags = self._known(row.tags, tag_ids, self.outside[split]["tags"])
             if row.cause and not row.labels and row.cause not in report.FILTERS:
                 self.dropped[split][row.cause].append(row.id)  # broken, so its labels are not known
-            elif self.settings.drop_unlabelled and not labels:
+            elif self.settings.drop_unlabelled and not labels and not row.complete:
                 self.dropped[split][report.NO_LABEL].append(row.id)
             elif self.settings.drop_untagged and not tags:
                 self.dropped[split][report.NO_TAG].append(row.id)

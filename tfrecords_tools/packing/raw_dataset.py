@@ -52,6 +52,8 @@ class Row:
         labels, tags, groups: names. Those outside of the vocabularies are left out; labels and tags are
             counted.
         cause: why the row is left out, if the data set knows that already.
+        complete: whether a person has said that the image has no other label, so that it stays in the data
+            set even if it has none: a negative example of all labels.
         arrays: in a data set of arrays, the row of each array of `Contents.arrays`.
     """
 
@@ -61,6 +63,7 @@ class Row:
     tags: tuple[str, ...]
     cause: str | None = None
     groups: tuple[str, ...] = ()
+    complete: bool = False
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
