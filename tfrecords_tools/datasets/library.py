@@ -29,15 +29,8 @@ from msmm.photos import finding
 from tfrecords_tools.library import events, reviews
 from tfrecords_tools.library.labels import KeywordGroup, KeywordGroups, describe_labels
 from tfrecords_tools.library.photos import LibraryPhoto, intern_words, read_library_photo
-from tfrecords_tools.packing import vocabulary
-from tfrecords_tools.packing.raw_dataset import (
-    Contents,
-    RawDataset,
-    Row,
-    Settings,
-    check_test_share,
-    option,
-)
+from tfrecords_tools.packing import raw_dataset, vocabulary
+from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 
 KEYWORDS_FILE, LABELS_FILE = "keywords.csv", "chosen_labels.txt"  # beside the records
 LEAST_TAG_PHOTOS = 3  # training photographs that a tag needs
@@ -139,7 +132,7 @@ class Library(RawDataset):
             raise UserError(f"expected --min_photos of 1 or more, got {self.min_photos}")
         if self.num_tags < 0:
             raise UserError(f"expected a number of tags of 0 or more, got {self.num_tags}")
-        check_test_share(self.test_share)
+        raw_dataset.check_test_share(self.test_share)
         if not 0 <= self.hide_keywords <= 1:
             raise UserError(f"expected --hide_keywords of 0 to 1, got {self.hide_keywords}")
         if not os.path.isdir(self.photos):
