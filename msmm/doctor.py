@@ -3,8 +3,8 @@
     python -m msmm.doctor
     python -m msmm.doctor --model=runs/scenes/seed0/model --photos=photos
 
-With the model, a drawn test image is annotated as `annotate` does it; without --model, a small untrained
-network is made for that. Of the folder, all photographs are counted, and up to 100 of them are decoded.
+A drawn test image is annotated as `annotate` does it, with the model or, without --model, the starter model
+of the package. Of the folder, all photographs are counted, and up to 100 of them are decoded.
 Exit status: 0 annotating works, 2 it does not; the last line has the cause.
 """
 
@@ -15,7 +15,9 @@ from absl import flags
 from msmm.core import command_line
 from msmm.core.errors import UserError
 
-_MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.")
+_MODEL = flags.DEFINE_string(
+    "model", None, "A model directory, as runs/scenes/seed0/model. [the starter model of the package]"
+)
 _PHOTOS = flags.DEFINE_string("photos", None, "A folder of photographs.")
 _WIDTH = 12  # characters of a line's name
 

@@ -17,14 +17,12 @@ from collections.abc import Callable, Iterator
 import msmm
 from msmm.core import images, photo_files, workers
 from msmm.core.errors import UserError
-from msmm.inference import engines, model_dir
+from msmm.inference import engines, starter
 from msmm.inference.model import Model
 from msmm.photos import finding, reading
 from msmm.photos.formats import escape_unprintable
-from msmm.scoring.metrics import METRICS
 
 DECODED = 100  # photographs of a folder
-_SIDE = 64  # of the untrained network's input, pixels
 _SCENE = 320  # of the drawn image, pixels
 _SEED, _INDEX = 0, 7  # of the drawn image
 _SHOWN = 5  # causes with an example each
@@ -103,14 +101,14 @@ def _describe_exiftool() -> str:
 
 
 def check_model(directory: str | None, import_tensorflow: Callable[[], None]) -> dict[str, str]:
-    """Loads a model, or makes an untrained one, and annotates a drawn image, read from a file.
+    """Loads a model, or the starter model of the package, and annotates a drawn image, read from a file.
 
     Raises:
       UserError: that does not work.
     """
     with tempfile.TemporaryDirectory(prefix="msmm-doctor-") as scratch:
         try:
-            given = directory or str(_make_untrained(pathlib.Path(scratch, "model"), import_tensorflow))
+            given = directory or str(starter.find_starter_model())
             started = time.perf_counter()
             model = engines.load(given, before_tensorflow=import_tensorflow)
             seconds = time.perf_counter() - started
@@ -119,30 +117,13 @@ def check_model(directory: str | None, import_tensorflow: Callable[[], None]) ->
             raise
         except Exception as error:  # of many types, from many libraries
             text = " ".join(str(error).split())
-            raise UserError(
-                f"{directory or 'an untrained network'}: {type(error).__name__}: {text}"
-            ) from error
-    what = directory or "none given, so that a small untrained network is made"
+            raise UserError(f"{directory or 'the starter model'}: {type(error).__name__}: {text}") from error
     size = f"{len(model.labels):,} labels, {len(model.tags):,} tags, {model.image_size} pixels"
     engine = "keras" if model.network is not None else engines.choose_engine()[0]
-    lines = {"model": f"{what}: {size}; {engine} loads it in {seconds:.1f} s"}
-    if directory:
-        lines["drawn image"] = ", ".join(map(escape_unprintable, labels)) or "no label is sure enough"
-    else:
-        lines["drawn image"] = "annotated, with labels that mean nothing"
-    return lines
-
-
-def _make_untrained(directory: pathlib.Path, import_tensorflow: Callable[[], None]) -> pathlib.Path:
-    import_tensorflow()
-    from msmm.models.annotator import build_annotator
-
-    network = build_annotator(3, 2, "resnet-1-1-1-1-w4", _SIDE, textual_units=4)
-    figures = {**dict.fromkeys((*METRICS, "mean true"), 0.0), "classes never predicted": 0}
-    info = {"dataset": "nothing", "msmm": msmm.__version__, "seed": 0, "images": {"test": 0}, "test": figures,
-            "settings": {"backbone": "resnet-1-1-1-1-w4", "weights": "none"}}  # fmt: skip
-    model_dir.save(directory, network, ("a", "b", "c"), ("d", "e"), info)
-    return directory
+    return {
+        "model": f"{directory or 'the starter model'}: {size}; {engine} loads it in {seconds:.1f} s",
+        "drawn image": ", ".join(map(escape_unprintable, labels)) or "no label is sure enough",
+    }
 
 
 def _annotate_drawing(model: Model, path: pathlib.Path) -> tuple[str, ...]:

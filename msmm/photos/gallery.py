@@ -49,7 +49,7 @@ h2 { font-size: .85rem; font-weight: 600; margin: 0 0 .4rem; overflow-wrap: anyw
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td { padding: .08rem 0; overflow-wrap: anywhere; }
 td:nth-child(2) { width: 35%; padding: 0 .5rem; }
-td:nth-child(3) { width: 2.6rem; text-align: right; }
+td:nth-child(3) { width: 3rem; text-align: right; white-space: nowrap; }
 svg { display: block; width: 100%; height: .5rem; fill: var(--bar); background: var(--line);
   border-radius: 2px; }
 .not td { color: var(--soft); font-size: .85rem; }

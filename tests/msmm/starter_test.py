@@ -1,5 +1,6 @@
 """The starter model: annotating without naming a model, from a converted directory, without TensorFlow."""
 
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,19 @@ def test_load_without_a_starter_names_the_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(starter, "DIRECTORY", tmp_path / "starter")
     with pytest.raises(UserError, match=r"no starter model .expected it in .*starter.: name a model"):
         msmm.load()
+
+
+def test_the_starter_model_of_the_package_names_what_a_photograph_shows():
+    """A portrait of Grace Hopper in uniform, in the public domain, which comes with matplotlib."""
+    import matplotlib
+
+    import msmm
+
+    directory = starter.find_starter_model()
+    assert sum(path.stat().st_size for path in directory.iterdir()) < 30 * 2**20
+    portrait = pathlib.Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    labels = msmm.load().annotate([portrait])[0].labels
+    assert {"people", "tie"} <= set(labels) and len(labels) <= 4
 
 
 def test_converted_model_gives_the_probabilities_of_its_source(converted, model):
