@@ -87,8 +87,8 @@ def _trunk(name: str, image_size: int, weights: str):
     else:
         raise UserError(
             f"unknown backbone {name!r}: expected resnet-D-D-D-D-wW (depths and width), a .keras file, "
-            f"{HUB}PRESET or one of {', '.join(packaged.TRUNKS)}{', ' * bool(packaged.TRUNKS)}"
-            f"keras.applications: {', '.join(ready_made.applications())}"
+            f"{HUB}PRESET, {', '.join(packaged.TRUNKS)} or one of keras.applications: "
+            f"{', '.join(ready_made.applications())}"
         )
     if weights not in ("none", "imagenet"):
         _load_weights(trunk, weights)

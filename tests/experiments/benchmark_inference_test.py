@@ -30,7 +30,8 @@ def test_speed_table_has_every_available_engine_with_its_relative_speed(director
         )
 
 
-@pytest.mark.parametrize("with_tags", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("with_tags", [True, False])
 def test_agreement_table_counts_equal_labels_and_recomputed_images(directory, dataset, with_tags):
     available = [f"{engine}, {precision}" for engine, precision in inference.list_engines()]
     table = inference.agreement_table(directory, dataset, 40, 32, with_tags)

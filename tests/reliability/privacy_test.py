@@ -62,6 +62,11 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.ablation": [["--of=k", *SETTINGS]],
     "experiments.results_pages": [["--pages=page.md"]],
     "experiments.review_curve": [["--labelled=20", "--corrections=10", "--draws=1", *SETTINGS]],
+    "experiments.modern_table": [
+        [*(f"--{name}_epochs=1" for name in ("csra", "ml_decoder", "query2label")), *SETTINGS]
+    ],
+    "experiments.draw_nus_wide": [["--rows=200", "--folder=nus_wide"]],
+    "experiments.rehearsal": [["--rows=200", "--folder=rehearsal", "--steps=tree,pack"]],
     "experiments.sweep": [["--of=textual", "--learning_rate=0.01,0.1", *SWEEP]],
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
     "experiments.package_trunk": [["--dataset=scenes", "--output=trunk.npz", *SETTINGS]],

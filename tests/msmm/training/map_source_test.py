@@ -87,6 +87,7 @@ def test_cached_maps_and_images_give_the_same_training(make_run):
     np.testing.assert_allclose(cached, scores, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_head_reads_m_5_of_all_maps_where_these_are_cached(run):
     stages.train(run, "visual")
     whole = frozen_features.cached_maps(run, "train")
