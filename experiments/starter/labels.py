@@ -204,7 +204,7 @@ _ATTRIBUTES = """
 young younger old older elderly aged teen teenage asian african american indian chinese
 japanese mexican european hispanic caucasian blonde blond brunette bald bearded smiling smile
 smiles happy happily sad angry laughing laugh serious cute handsome sexy fat skinny pregnant
-naked disabled
+naked disabled british oriental beautiful adorable shirtless hipster daughter married
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
