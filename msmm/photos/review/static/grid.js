@@ -3,7 +3,7 @@
 import { $, address, attempt, finish, make, percent, request, say, showProgress } from "./review.js";
 
 const PAGE = 60; // photographs
-const state = { start: 0, total: 0, items: [], selected: new Set(), view: null, ready: false };
+const state = { start: 0, total: 0, items: [], selected: new Set(), view: null, ready: false, loads: 0 };
 
 export const keys = {
   s: selectAll,
@@ -49,6 +49,7 @@ async function listLabels() {
 }
 
 export async function load(start = state.start) {
+  const number = ++state.loads;
   const query = new URLSearchParams({
     label: $("grid-label").value,
     order: $("grid-order").value,
@@ -57,7 +58,7 @@ export async function load(start = state.start) {
     count: String(PAGE),
   });
   const answer = await attempt(() => request(`api/grid?${query}`));
-  if (!answer) return;
+  if (!answer || number !== state.loads) return; // a later choice is under way or shown
   if (!answer.items.length && start) return load(Math.max(0, start - PAGE));
   showProgress(answer.progress);
   Object.assign(state, { start, total: answer.total, items: answer.items });

@@ -182,6 +182,21 @@ def test_the_grid_by_keyboard(open_tab, folder):
     assert name(tab) in ("a/red.jpg", "b/own.png")
 
 
+def test_a_late_answer_does_not_replace_that_of_a_later_choice(open_tab):
+    tab, held = open_tab(), []
+    tab.keyboard.press("g")
+    tab.locator(".tile").first.wait_for()
+    tab.route("**/api/grid*shown=proposed*", lambda route: held.append(route))
+    tab.select_option("#grid-order", "unsure")  # asks for the proposed ones; the answer waits
+    tab.wait_for_timeout(100)
+    tab.select_option("#grid-shown", "accepted")
+    tab.get_by_text("none", exact=True).wait_for()
+    with tab.expect_response("**/api/grid*shown=proposed*"):
+        held[0].continue_()
+    tab.wait_for_timeout(200)
+    assert tab.locator(".tile").count() == 0
+
+
 @pytest.mark.parametrize("viewport", [None, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("view", ["walk", "grid"])
 def test_everything_is_named_and_fits(open_tab, viewport, view):
