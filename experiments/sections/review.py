@@ -18,7 +18,7 @@ from experiments.reporting.plots import LINES, SOFT, render_svg
 from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.reporting.table import Row, Table
-from msmm.baselines.logistic_solver import LogisticProblem
+from msmm.baselines.logistic_solver import LogisticProblem, cross_entropy
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.models.heads import log_odds
@@ -148,7 +148,7 @@ def fit_head(data: ReviewData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     for penalty in PENALTIES:
         weights, bias, _ = problem.solve(weights, bias, penalty, ITERATIONS)
         logits = data.features[data.held_out] @ weights + bias
-        loss = float((np.logaddexp(0, logits) - np.where(truth, logits, 0)).sum(axis=1).mean())
+        loss = float(cross_entropy(logits, truth) / len(truth))
         if loss >= best:
             break
         best, kept = loss, (weights, bias)

@@ -37,6 +37,7 @@ class Baseline:
             trunk of stage finetune) or "own" (trained by its own loss, from the pretrained trunk).
         multi_modal: whether it reads tags.
         predicts_quantity: whether it predicts the number of labels.
+        half: the score of a label of probability 0.5, where scores are probabilities or logits; else None.
         num_maps: the maps of the frozen trunk that it reads in place of features: 0, 1 (M_5) or 5, see
             `map_head.MapHead`.
         batch_size: images.
@@ -57,6 +58,7 @@ class Baseline:
     trunk = "finetuned"
     multi_modal = False
     predicts_quantity = False
+    half: float | None = None
     num_maps = 0
     batch_size = 128
 

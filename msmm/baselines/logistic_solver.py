@@ -24,6 +24,11 @@ GRADIENT = 1e-5  # largest entry of the gradient, of the scaled weights, at whic
 CORRECTIONS = 20  # pairs that L-BFGS keeps
 
 
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the sum of the cross-entropies (nats) of logits, float64 [B, C], with labels, bool [B, C]."""
+    return np.logaddexp(0, logits).sum() - logits[labels].sum()
+
+
 class LogisticProblem:
     """The data of the regressions: features and labels of the rows that train, standardised.
 
@@ -65,7 +70,7 @@ class LogisticProblem:
         loss, by_weights, by_bias = 0.0, np.zeros_like(weights), np.zeros_like(bias)
         for x, y in self.blocks():
             z = x @ weights + bias
-            loss += np.logaddexp(0, z).sum() - z[y].sum()
+            loss += cross_entropy(z, y)
             error = 0.5 * (1 + np.tanh(z / 2)) - y
             by_weights += x.T @ error
             by_bias += error.sum(axis=0)

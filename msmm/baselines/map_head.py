@@ -24,6 +24,7 @@ class MapHead(Baseline):
     """
 
     name: str
+    half = 0.0
     num_maps = 1
     batch_size = 64
 

@@ -51,6 +51,7 @@ class Sinn(Baseline):
 
     title = "SINN [25]"
     multi_modal = True
+    half = 0.0
     batch_size = BATCH_SIZE
 
     def build(self) -> keras.Model:

@@ -50,7 +50,7 @@ class Dataset:
 
     @property
     def has_images(self) -> bool:
-        """Whether the examples are images, and no arrays."""
+        """Returns whether the examples are images, and no arrays."""
         return self.arrays is None
 
     @property

@@ -37,7 +37,7 @@ class Record:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is left to remember."""
+        """Returns whether nothing is left to remember."""
         return not (self.added or self.model or self.paths or self.confirmed or self.rejected)
 
     def without_machine(self) -> "Record":

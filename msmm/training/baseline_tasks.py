@@ -9,7 +9,6 @@ from msmm.baselines.baseline import Baseline, Examples, predict_arrays
 from msmm.baselines.registry import load_baseline
 from msmm.baselines.sequences import Recurrent
 from msmm.core.errors import UserError
-from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.data.records import MAPS
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
@@ -19,9 +18,6 @@ from msmm.training.fast_layers import accelerated
 from msmm.training.map_source import MapSource
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
-
-# Method -> the score of probability 0.5, where scores are probabilities of labels or their logits.
-HALF = {"logistic": 0.0, "sinn": 0.0, "tag_neighbour": 0.5}
 
 
 def choose_trunk(run: Run, name: str) -> str:
@@ -109,8 +105,7 @@ def make_baseline_task(run: Run, name: str) -> Task:
                 run.train_rows, method.batch_size, seed, epoch, run.config.flip
             )
             return ((x, method.targets(rows, rng)) for x, rows in shuffled)
-        order = epoch_rows(run.train_rows, seed, epoch)
-        rows_of = batches_of(order, method.batch_size, drop_remainder=True)
+        rows_of = task_building.epoch_batches(run, seed, epoch, method.batch_size)
         return ((method.inputs(rows, epoch, rng), method.targets(rows, rng)) for rows in rows_of)
 
     grid, penalties = None, method.penalties()
@@ -208,7 +203,7 @@ def measure_ranking(run: Run, name: str, truth: np.ndarray, predictions: Predict
     method = load_baseline(name, run.config)
     if not scores_labels(method):
         return {}
-    return ranking_metrics(truth, predictions.scores, 0.0 if method.num_maps else HALF.get(name))
+    return ranking_metrics(truth, predictions.scores, method.half)
 
 
 def scores_labels(method: Baseline | type[Baseline]) -> bool:

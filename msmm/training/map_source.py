@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from msmm.baselines.baseline import Baseline
-from msmm.data.input_pipeline import batches_of, epoch_rows
+from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.run import Run
@@ -42,11 +42,8 @@ class MapSource:
         if self._views is None:
             shuffled = run.images("train").epoch(run.train_rows, size, seed, epoch, run.config.flip)
             return (([x, *self._features("train", rows)], rows) for x, rows in shuffled)
-        order = epoch_rows(run.train_rows, seed, epoch)
-        return (
-            ([*task_building.take_maps(self._views, rows, seed, epoch), *self._features("train", rows)], rows)
-            for rows in batches_of(order, size, drop_remainder=True)
-        )
+        batches = task_building.map_batches(run, self._views, seed, epoch, batch_size=size)
+        return (([*maps, *self._features("train", rows)], rows) for maps, rows in batches)
 
     def predict(self, model: keras.Model, split: str, rows: np.ndarray) -> np.ndarray:
         """Returns the outputs of `model` for rows of a split."""

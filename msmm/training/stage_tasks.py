@@ -27,7 +27,7 @@ from msmm.training.task import Task
 def make_finetune_task(run: Run) -> Task:
     """Makes the task of Algorithm 1, line 1: backbone and linear head on images, or the head alone."""
     if not run.config.finetune.trunk:
-        return _make_head_task(run)
+        return _make_head_of_frozen_trunk_task(run)
     images, labels = run.images("train"), run.split("train").labels
     seed, config = task_building.stage_seed(run, "finetune"), run.config
     settings = config.finetune
@@ -91,18 +91,23 @@ def _finetune_optimizer(config: Config) -> Callable:
     return make
 
 
-def _make_head_task(run: Run) -> Task:
+def _make_head_of_frozen_trunk_task(run: Run) -> Task:
     """Makes the task of stage finetune with a frozen trunk: a linear head on the pooled M_5."""
     backbone = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
     backbone.trainable = False
     pooled = frozen_features.pretrained_features(run, backbone, "train")
+    task = _make_head_task(run, "finetune", "cnn_head", pooled)
+    return dataclasses.replace(task, untrained={"backbone": backbone})
+
+
+def _make_head_task(run: Run, stage: str, part: str, features) -> Task:
+    """Makes the task of a stage that trains one linear head, `part`, on features [N, D]."""
 
     def build():
-        head = task_building.build_fresh_parts(run, "finetune", "cnn_head")[0]
-        return head, {"cnn_head": head}
+        head = task_building.build_fresh_parts(run, stage, part)[0]
+        return head, {part: head}
 
-    task = task_building.make_feature_task(run, "finetune", build, pooled)
-    return dataclasses.replace(task, untrained={"backbone": backbone})
+    return task_building.make_feature_task(run, stage, build, features)
 
 
 def make_visual_task(run: Run) -> Task:
@@ -111,7 +116,7 @@ def make_visual_task(run: Run) -> Task:
     On given features it is the head alone.
     """
     if not run.dataset.has_images:
-        return _make_head_on_given_features_task(run)
+        return _make_head_task(run, "visual", "visual_head", frozen_features.visual_features(run, "train"))
     labels, seed, config = run.split("train").labels, task_building.stage_seed(run, "visual"), run.config
     views = task_building.load_map_views(run)
     # Over the disk budget the frozen backbone is part of the model, and computes its maps at every step.
@@ -157,15 +162,6 @@ def make_visual_task(run: Run) -> Task:
     )
 
 
-def _make_head_on_given_features_task(run: Run) -> Task:
-    def build():
-        head = task_building.build_fresh_parts(run, "visual", "visual_head")[0]
-        return head, {"visual_head": head}
-
-    features = frozen_features.visual_features(run, "train")
-    return task_building.make_feature_task(run, "visual", build, features)
-
-
 def _start_from_cnn_head(head: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> None:
     """Sets the head of stage visual to CNN's (decision 16); features before those of M_5 get the weight 0."""
     own = np.zeros_like(head.get_weights()[0])
@@ -193,13 +189,8 @@ def _make_branch_task(run: Run, stage: str, mlp_part: str, head_part: str, vecto
 
 def make_classifier_task(run: Run) -> Task:
     """Makes the task of Algorithm 1, line 5, of the classifier, on [f_v, f_t]."""
-
-    def build():
-        head = task_building.build_fresh_parts(run, "classifier", "classifier")[0]
-        return head, {"classifier": head}
-
     features = frozen_features.concatenated_features(run, "train")
-    return task_building.make_feature_task(run, "classifier", build, features)
+    return _make_head_task(run, "classifier", "classifier", features)
 
 
 def make_quantity_task(run: Run) -> Task:

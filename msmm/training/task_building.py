@@ -132,9 +132,10 @@ def steps_per_epoch(run: Run, batch_size: int) -> int:
     return max(1, len(run.train_rows) // batch_size)
 
 
-def epoch_batches(run: Run, seed: int, epoch: int) -> Iterable[np.ndarray]:
-    """Yields the row numbers of an epoch's batches."""
-    return batches_of(epoch_rows(run.train_rows, seed, epoch), run.config.batch_size, drop_remainder=True)
+def epoch_batches(run: Run, seed: int, epoch: int, batch_size: int = 0) -> Iterable[np.ndarray]:
+    """Yields the row numbers of an epoch's batches, of the setting `batch_size` if none is given."""
+    size = batch_size or run.config.batch_size
+    return batches_of(epoch_rows(run.train_rows, seed, epoch), size, drop_remainder=True)
 
 
 def load_map_views(run: Run, num_maps: int = 5) -> list[list[np.ndarray]] | None:
@@ -151,9 +152,11 @@ def load_map_views(run: Run, num_maps: int = 5) -> list[list[np.ndarray]] | None
     return views
 
 
-def map_batches(run: Run, views: list, seed: int, epoch: int, share=WHOLE) -> Iterator[tuple]:
-    """Yields (the five maps, row numbers) of an epoch's batches, or of a worker's share of them."""
-    for rows in map(share.of, epoch_batches(run, seed, epoch)):
+def map_batches(
+    run: Run, views: list, seed: int, epoch: int, share=WHOLE, batch_size: int = 0
+) -> Iterator[tuple]:
+    """Yields (the maps, row numbers) of an epoch's batches, or of a worker's share of them."""
+    for rows in map(share.of, epoch_batches(run, seed, epoch, batch_size)):
         yield take_maps(views, rows, seed, epoch), rows
 
 

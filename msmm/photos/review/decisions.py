@@ -187,7 +187,7 @@ class DecisionLog:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an action to undo."""
+        """Returns whether there is an action to undo."""
         return bool(self._history)
 
     def find_undoable(self) -> Action | None:

@@ -98,7 +98,7 @@ class Session:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an action to undo."""
+        """Returns whether there is an action to undo."""
         return self._log.can_undo
 
     def find_start(self) -> int:

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import pathlib
-import shutil
 import socket
 import struct
 import threading
@@ -21,7 +20,6 @@ from tests.msmm.tying import SIZE
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported
 gradio = pytest.importorskip("gradio", reason="gradio is missing: pip install 'msmm[app-test]'")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<img src=x onerror=alert(1)>"
 TEMPLATE = "${alert(2)} {{alert}}"
 UPLOAD_MB = 1
@@ -347,19 +345,6 @@ def test_the_api_reads_no_files_and_addresses_of_the_server(address, example, ot
         assert answer.startswith("event: error") and "labels" not in answer
         assert path != url or meta == {} or stream or "Received: an address" in answer
     assert requested == []
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is missing: pip install 'msmm[app-test]'"
-    )
-    if not CHROMIUM:
-        pytest.skip("this machine has no Chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
