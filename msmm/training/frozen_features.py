@@ -26,7 +26,7 @@ from msmm.data import records
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
-from msmm.training.row_arrays import ConcatenatedRows
+from msmm.training.row_arrays import ConcatenatedRows, DiskRows
 from msmm.training.run import Run
 
 BATCH = 64
@@ -39,7 +39,7 @@ def cache_arrays(
     num_rows: int,
     compute: Callable[[], Iterable[Sequence[np.ndarray]]],
     dtype,
-) -> list[np.ndarray]:
+) -> list[np.memmap]:
     """Returns arrays [num_rows, …] as read-only memory maps, and computes them if they are not cached.
 
     Args:
@@ -120,7 +120,7 @@ def _check_disk_space(directory: pathlib.Path, kind: str, size: int) -> None:
         )
 
 
-def cached_maps(run: Run, split: str, flip: bool = False, num_maps: int = 5) -> list[np.ndarray] | None:
+def cached_maps(run: Run, split: str, flip: bool = False, num_maps: int = 5) -> list[DiskRows] | None:
     """Returns the last `num_maps` of M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each.
 
     None if over the disk budget. Where all five are cached, fewer are taken from them. The maps of a data set
@@ -144,9 +144,9 @@ def cached_maps(run: Run, split: str, flip: bool = False, num_maps: int = 5) -> 
             yield [keras.ops.convert_to_numpy(m) for m in maps]
 
     kind, key = _maps_key(run, split, flip, num_maps)
-    return cache_arrays(
-        run.features_directory, kind, key, run.dataset.num_examples(split), compute, np.float16
-    )
+    num_rows = run.dataset.num_examples(split)
+    arrays = cache_arrays(run.features_directory, kind, key, num_rows, compute, np.float16)
+    return [DiskRows(array) for array in arrays]
 
 
 def _maps_key(run: Run, split: str, flip: bool, num_maps: int = 5) -> tuple[str, dict]:
@@ -161,7 +161,7 @@ def _maps_path(run: Run, split: str, flip: bool, num_maps: int = 5) -> pathlib.P
     return _cache_path(run.features_directory, *_maps_key(run, split, flip, num_maps))
 
 
-def _given_maps(run: Run, split: str, shape: tuple[int, ...]) -> np.ndarray:
+def _given_maps(run: Run, split: str, shape: tuple[int, ...]) -> DiskRows:
     """Returns the maps of a data set of arrays, float16 [N, h, w, D]."""
     num_rows = run.dataset.num_examples(split)
     size = math.prod(shape) * 2 * num_rows
@@ -175,7 +175,8 @@ def _given_maps(run: Run, split: str, shape: tuple[int, ...]) -> np.ndarray:
     def compute():
         return ([batch] for batch in run.dataset.read_arrays(split, records.MAPS))
 
-    return cache_arrays(run.features_directory, f"maps-{split}", key, num_rows, compute, np.float16)[0]
+    arrays = cache_arrays(run.features_directory, f"maps-{split}", key, num_rows, compute, np.float16)
+    return DiskRows(arrays[0])
 
 
 def discard_maps(run: Run) -> None:

@@ -18,11 +18,12 @@ from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of
 from msmm.models import losses, one_process, optimizers
 from msmm.models.precision import set_precision
-from msmm.models.recompute import Segments, recomputed
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from msmm.training import batch_norm_statistics, frozen_features, model_parts, selection, task_building
 from msmm.training.fast_layers import accelerated
+from msmm.training.recompute import Segments, recomputed
+from msmm.training.row_arrays import DiskRows
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
 from msmm.training.task import Evaluation, Task, TrainingData
@@ -41,10 +42,9 @@ def make_joint_task(run: Run) -> Task:
 
     def build():
         trained = _build_fresh(run, with_backbone=backbone is None)
-        trunk = backbone or accelerated(trained["backbone"])
-        fusion = accelerated(trained["multi_scale"])
-        if config.recompute:
-            trunk, fusion = backbone or recomputed(trunk), Segments(fusion)
+        in_segments = config.recompute
+        trunk = backbone or (recomputed if in_segments else accelerated)(trained["backbone"])
+        fusion = (Segments if in_segments else accelerated)(trained["multi_scale"])
         maps = trained["multi_scale"].input if views else trunk.output
         first = maps if views else [trunk.input]
         return one_process.network(first, maps, {**trained, "multi_scale": fusion}), trained
@@ -87,7 +87,7 @@ class _JointInputs:
         seed: of order and mirroring.
     """
 
-    def __init__(self, run: Run, views: list[list[np.ndarray]] | None, seed: int):
+    def __init__(self, run: Run, views: list[list[DiskRows]] | None, seed: int):
         self._run, self._views, self._seed = run, views, seed
         self._images, self._split = run.images("train"), run.split("train")
 

@@ -10,6 +10,7 @@ from msmm.baselines.baseline import Baseline
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import frozen_features, model_parts, task_building
+from msmm.training.row_arrays import DiskRows
 from msmm.training.run import Run
 
 
@@ -60,12 +61,12 @@ class MapSource:
         return task_building.concatenate_outputs(model.predict_on_batch(x) for x in inputs)
 
     @functools.cached_property
-    def _views(self) -> list[list[np.ndarray]] | None:
+    def _views(self) -> list[list[DiskRows]] | None:
         """The training maps, plain and perhaps mirrored; None over the disk budget."""
         return task_building.load_map_views(self._run, self._method.num_maps)
 
     @functools.cache  # noqa: B019 - a source lives as long as its task
-    def _maps(self, split: str) -> list[np.ndarray]:
+    def _maps(self, split: str) -> list[DiskRows]:
         maps = frozen_features.cached_maps(self._run, split, num_maps=self._method.num_maps)
         if maps is None:
             raise RuntimeError("the maps of the training images are cached, and these are not")

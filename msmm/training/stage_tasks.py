@@ -16,9 +16,9 @@ from msmm.data.input_pipeline import WHOLE, batches_of
 from msmm.models import optimizers
 from msmm.models.backbone import for_any_size
 from msmm.models.precision import set_precision
-from msmm.models.recompute import recomputed
 from msmm.training import batch_norm_statistics, frozen_features, model_parts, task_building
 from msmm.training.fast_layers import accelerated
+from msmm.training.recompute import recomputed
 from msmm.training.run import Run
 from msmm.training.stage_table import needs_statistics
 from msmm.training.task import Task
@@ -35,8 +35,8 @@ def make_finetune_task(run: Run) -> Task:
 
     def build():
         backbone, head = task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head")
-        trunk = for_any_size(accelerated(backbone)) if sizes else accelerated(backbone)
-        trunk = recomputed(trunk) if config.recompute else trunk
+        trunk = for_any_size(backbone) if sizes else backbone
+        trunk = recomputed(trunk) if config.recompute else accelerated(trunk)
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}
 
     def batches(epoch, share=WHOLE):

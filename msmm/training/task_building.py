@@ -12,6 +12,7 @@ from msmm.models import heads, losses
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import frozen_features, model_parts, selection
+from msmm.training.row_arrays import DiskRows, read_ahead
 from msmm.training.run import Run
 from msmm.training.stage_table import CROSS_ENTROPY, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
@@ -138,7 +139,7 @@ def epoch_batches(run: Run, seed: int, epoch: int, batch_size: int = 0) -> Itera
     return batches_of(epoch_rows(run.train_rows, seed, epoch), size, drop_remainder=True)
 
 
-def load_map_views(run: Run, num_maps: int = 5) -> list[list[np.ndarray]] | None:
+def load_map_views(run: Run, num_maps: int = 5) -> list[list[DiskRows]] | None:
     """Returns the frozen trunk's last training maps, plain and mirrored; None over the disk budget.
 
     Maps that a data set gives are plain alone.
@@ -156,17 +157,20 @@ def map_batches(
     run: Run, views: list, seed: int, epoch: int, share=WHOLE, batch_size: int = 0
 ) -> Iterator[tuple]:
     """Yields (the maps, row numbers) of an epoch's batches, or of a worker's share of them."""
-    for rows in map(share.of, epoch_batches(run, seed, epoch, batch_size)):
-        yield take_maps(views, rows, seed, epoch), rows
+    batches = map(share.of, epoch_batches(run, seed, epoch, batch_size))
+    return read_ahead((take_maps(views, rows, seed, epoch), rows) for rows in batches)
 
 
 def take_maps(views: Sequence, rows: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
     """Returns the maps of `rows`, each plain or mirrored as drawn for the epoch, float32."""
-    taken = [m[rows].astype(np.float32) for m in views[0]]
-    if len(views) > 1:
-        flips = epoch_flips(len(views[0][0]), seed, epoch)[rows]
-        for plain, mirrored in zip(taken, views[1], strict=True):
-            plain[flips] = mirrored[rows[flips]]
+    if len(views) == 1:
+        return [m[rows].astype(np.float32) for m in views[0]]
+    flips = epoch_flips(len(views[0][0]), seed, epoch)[rows]
+    taken = []
+    for plain, mirrored in zip(*views, strict=True):
+        maps = np.empty((len(rows), *plain.shape[1:]), np.float32)
+        maps[~flips], maps[flips] = plain[rows[~flips]], mirrored[rows[flips]]
+        taken.append(maps)
     return taken
 
 

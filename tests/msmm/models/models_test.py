@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from msmm.core.errors import UserError
 from msmm.models import annotator, backbone, heads, multi_scale, ready_made, textual
-from msmm.models.recompute import Segments, recomputed
+from msmm.training.recompute import Segments, recomputed
 
 
 def count_trainable(model):

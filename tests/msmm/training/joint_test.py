@@ -9,8 +9,8 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.inference import model_dir
-from msmm.models.recompute import Segments
 from msmm.training import compiling, frozen_features, joint, model_parts, stages, table_rows, task_building
+from msmm.training.recompute import Segments
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES, STAGES
 

@@ -7,6 +7,8 @@ Gradients and batch statistics equal the gradients and statistics of the unchang
 
 import keras
 
+from msmm.training.fast_layers import accelerated
+
 _LAYERS = 6  # per segment, at least: a ResNet has six before its first block; a block has ten
 
 
@@ -20,11 +22,15 @@ def recomputed(backbone: keras.Model) -> keras.Model:
 
 
 class Segments(keras.layers.Layer):
-    """A functional model with inputs and outputs [B, …], on the same layers, run segment by segment."""
+    """A functional model with inputs and outputs [B, …], run segment by segment.
+
+    On the same variables, with the faster layers of `accelerated`. The layers must be part of no other model.
+    """
 
     def __init__(self, model: keras.Model):
         super().__init__(name=f"{model.name}_in_segments", autocast=False)  # its layers cast their inputs
-        self.segments, self._reads, self._places = _cut_into_segments(model)
+        segments, self._reads, self._places = _cut_into_segments(model)
+        self.segments = [accelerated(segment) for segment in segments]
 
     def call(self, inputs, training=None, mask=None):  # a nested model is called with a mask
         recompute = training and keras.backend.backend() == "tensorflow"
