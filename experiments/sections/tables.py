@@ -17,7 +17,7 @@ from experiments.sections.study import (
     ranking_table,
     train_and_measure,
 )
-from msmm.configs import mscoco
+from msmm.configs import coco_photos, mscoco
 from msmm.scoring.metrics import quantity_metrics
 from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
@@ -131,7 +131,11 @@ FILES = {"I": "table1", "II": "table2", "III": "table3", "IV": "table4", "V": "t
 
 def table_numbers(run: Run) -> tuple[str, ...]:
     """Returns the published tables for a data set: MSCOCO's with MSCOCO's settings, else NUS-WIDE's."""
-    return ("II", "IV", "VI") if isinstance(run.config, mscoco.Config) else ("I", "III", "V")
+    return (
+        ("II", "IV", "VI")
+        if isinstance(run.config, mscoco.Config | coco_photos.Config)
+        else ("I", "III", "V")
+    )
 
 
 def reproduce_table(number: str, runs: Sequence[Run], command: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msmm.configs import base, coco_photos, custom, mscoco, nus_wide, openclipart, scenes
+from msmm.configs import base, coco_photos, coco_photos_frozen, custom, mscoco, nus_wide, openclipart, scenes
 from msmm.configs.baselines import baseline_implementations
 from msmm.configs.modern import group_of_method, head_implementations
 from msmm.configs.settings import flat_settings, flatten, group_names, replace_flat
@@ -24,6 +24,7 @@ CONFIGS: dict[str, type[base.Config]] = {
     "mscoco": mscoco.Config,
     "openclipart": openclipart.Config,
     "coco_photos": coco_photos.Config,
+    "coco_photos_frozen": coco_photos_frozen.Config,
     "custom": custom.Config,
 }
 
