@@ -62,7 +62,6 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
         (["msmm.train", "--stage=all", "--visual_epochs=many"], "many"),
         (["msmm.train", "--stage=all", "--visual_epochs=0"], "expected visual_epochs >= 1"),
         (["msmm.train", "--stage=all", "--config=nuswide"], "unknown config 'nuswide'"),
-        (["msmm.train"], "expected --stage, one of all, finetune"),
         (["msmm.train", "--stage=all", "--method=warp"], "expected --stage, one of all, finetune"),
         (["msmm.train", "--method=wrap"], "wrap"),
         (["msmm.train", "--method=ria", "--ria_order=random"], "expected ria_order of frequent_first"),
