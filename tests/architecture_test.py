@@ -21,6 +21,7 @@ LAYERS = (
     ("msmm.run_flags", "msmm.api"),
     ("experiments.reporting",),
     ("experiments.sections", "experiments.benchmarks", "experiments.starter"),
+    ("experiments.library",),
 )
 COMMANDS = {
     "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app", "doctor"),
@@ -40,6 +41,8 @@ COMMANDS = {
         "sweep",
         "package_trunk",
         "starter_model",
+        "starter_words",
+        "library_rehearsal",
         "benchmark_packing",
         "benchmark_inference",
         "benchmark_training",

@@ -7,7 +7,7 @@ import numpy as np
 
 from msmm import configs
 from msmm.core.errors import UserError
-from msmm.core.text import normalise_tag, singulars
+from msmm.core.text import normalise_keyword, singulars
 from msmm.data.input_pipeline import Images
 from msmm.inference import engines, starter
 from msmm.inference.model import Model
@@ -82,7 +82,7 @@ def match_labels(labels: Sequence[str], others: Sequence[str]) -> dict[int, int]
 
     `People` and `person` are one, `Cats` and `cat`. Equal names go first. A label matches at most one other.
     """
-    names, other_names = (list(map(normalise_tag, some)) for some in (labels, others))
+    names, other_names = (list(map(normalise_keyword, some)) for some in (labels, others))
     matches = {i: other_names.index(name) for i, name in enumerate(names) if name in other_names}
     for i, name in enumerate(names):
         free = [j for j in range(len(others)) if i not in matches and j not in matches.values()]

@@ -79,6 +79,12 @@ def test_a_user_error_is_one_line_and_writes_nothing(arguments, message, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_home_directory_is_meant_by_a_tilde(tmp_path):
+    """Shells replace it in arguments, but not in --photos=~/Pictures."""
+    result = run("tfrecords_tools.pack", "--dataset=library", "--photos=~/Pictures", cwd=tmp_path)
+    assert f"there is no {tmp_path.parent}/Pictures" in refused(result)
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory, data_dir):
     """A current directory with `data/` in it, and with stage textual trained."""
