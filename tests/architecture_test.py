@@ -44,6 +44,7 @@ COMMANDS = {
         "starter_words",
         "library_rehearsal",
         "benchmark_packing",
+        "benchmark_annotate",
         "benchmark_inference",
         "benchmark_training",
         "benchmark_input",
