@@ -175,7 +175,7 @@ def make_visual_task(run: Run) -> Task:
             return task_building.predict_held_out_images(run, model)
         held_out = batches_of(run.held_out_rows, frozen_features.BATCH)
         return task_building.concatenate_outputs(
-            model.predict_on_batch([m[rows].astype(np.float32) for m in views[0]]) for rows in held_out
+            model.predict_on_batch([m[rows] for m in views[0]]) for rows in held_out
         )
 
     def reestimate(trained, epoch):
