@@ -271,7 +271,7 @@ def _features_of_maps(run: Run, split: str, kind: str, key: dict, load_model) ->
         model, maps = load_model(), cached_maps(run, split)
         if maps is not None:
             for rows in batches_of(np.arange(len(maps[0])), BATCH):
-                batch = [m[rows].astype(np.float32) for m in maps]
+                batch = [m[rows] for m in maps]
                 yield [keras.ops.convert_to_numpy(model.predict_on_batch(batch))]
             return
         backbone = model_parts.load_part(run, "backbone")

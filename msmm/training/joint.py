@@ -108,7 +108,7 @@ class _JointInputs:
         held_out = list(batches_of(self._run.held_out_rows, frozen_features.BATCH))
         pixels: Iterable
         if self._views:
-            pixels = ([m[rows].astype(np.float32) for m in self._views[0]] for rows in held_out)
+            pixels = ([m[rows] for m in self._views[0]] for rows in held_out)
         else:
             pixels = self._images.ordered(frozen_features.BATCH, rows=self._run.held_out_rows)
         return task_building.concatenate_outputs(

@@ -54,10 +54,7 @@ class MapSource:
             inputs = ([x, *self._features(split, batch)] for x, batch in zip(images, batches, strict=True))
         else:
             maps = self._maps(split)
-            inputs = (
-                [*(m[batch].astype(np.float32) for m in maps), *self._features(split, batch)]
-                for batch in batches
-            )
+            inputs = ([*(m[batch] for m in maps), *self._features(split, batch)] for batch in batches)
         return task_building.concatenate_outputs(model.predict_on_batch(x) for x in inputs)
 
     @functools.cached_property
