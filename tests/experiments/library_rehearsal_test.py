@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import TINY
+from tests.experiments.starter import starter_model_test
 from tests.experiments.starter.starter_model_test import draw_layout
 from tests.msmm.core.command_line_test import process, refused, run
 
@@ -26,18 +27,19 @@ def rehearse(tmp_path, *arguments):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
-def test_a_small_library_goes_from_tagged_files_to_figures(tmp_path):
+def test_a_small_library_goes_from_tagged_files_to_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(starter_model_test, "COUNTS", {"train": 4, "val": 160})
     draw_layout(tmp_path / "coco")
     before = {path: path.read_bytes() for path in (tmp_path / "coco").rglob("*") if path.is_file()}
-    arguments = ["--photos=20", "--new_photos=10", "--min_photos=2"]
+    arguments = ["--photos=100", "--new_photos=20", "--min_photos=3"]
     result = rehearse(tmp_path, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     for text in (
         "the labels of 0 differ from the keywords that they were given",
         "no photograph has changed",
         "after --remove, every file of the library is byte for byte what it was",
-        "10 new photographs, with folder names and captions",
-        "10 new photographs, pixels alone",
+        "20 new photographs, with folder names and captions",
+        "20 new photographs, pixels alone",
     ):
         assert text in result.stdout
     assert {path: path.read_bytes() for path in before} == before
