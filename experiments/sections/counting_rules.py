@@ -47,8 +47,10 @@ NOTES = (
 class ClassifierOutputs:
     """The outputs of one run's classifier and of the regressor on the same features.
 
-    probabilities: [N, C], raw: [N] quantities before rounding, of the test split. held_out: both and the
-    truth of the held-out images, on which counting rules are fitted.
+    Attributes:
+        probabilities: of the test split, float [N, C].
+        raw: quantities of the test split before rounding, float [N].
+        held_out: both and the truth of the held-out images, on which counting rules are fitted.
     """
 
     probabilities: np.ndarray

@@ -53,7 +53,8 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
         (["msmm.train", "--stage=all", "--dataset=nowhere"], "no folder data of packed data sets"),
         (
             ["msmm.train", "--stage=all", "--dataset=nus_wide", "--data_dir=missing"],
-            "no folder missing of packed data sets",
+            "no folder missing of packed data sets: choose another --data_dir, or pack 'nus_wide' with "
+            "python -m tfrecords_tools.pack --dataset=nus_wide --raw_dir=DIR",
         ),
         (["msmm.train", "--stage=vizual"], "vizual"),
         (["msmm.annotate", "x", "--model=m", "--k=5"], "--k is for --quantity=top_k"),

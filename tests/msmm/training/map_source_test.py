@@ -108,10 +108,10 @@ def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
     run = make_run(csra_epochs=1, flip=True)
     stages.train(run, "csra")
     method = baseline_tasks.create_baseline(run, "csra")
-    source = baseline_tasks.MapSource(run, method)
+    source = baseline_tasks.MapSource(run, "csra", method)
     views = task_building.load_map_views(run, 1)
     assert len(views) == 2
-    for inputs, rows in source.batches(seed=3, epoch=1):
+    for inputs, rows in source.batches(3, 1, np.random.default_rng(0)):
         (expected,) = task_building.take_maps(views, rows, 3, 1)
         np.testing.assert_array_equal(inputs[0], expected)
         plain = views[0][0][rows].astype(np.float32)
