@@ -9,7 +9,7 @@ from tests.msmm.conftest import model_directory  # noqa: F401 - a fixture
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory):
     """Runs commands as processes, see `commands.py`."""
-    from tests.reliability.commands import Commands
+    from tests.commands import Commands
 
     with Commands(tmp_path_factory.mktemp("commands")) as running:
         yield running

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.reliability import snapshots
-from tests.reliability.commands import Commands
+from tests.commands import Commands
 from tests.reliability.kills_test import WRITING_COMMANDS, directories, run_undisturbed  # noqa: F401 - a fixture
 
 
