@@ -136,6 +136,10 @@ def make_run(dataset, tmp_path):
     return make
 
 
+# The stages that `trained_run` trains; the others are trained because these need them.
+TRAINED = ("quantity_visual", "classifier", "quantity")
+
+
 @contextlib.contextmanager
 def once_for_all_workers(tmp_path_factory, name):
     """Yields (folder, whether it is new) while other workers of pytest-xdist wait for the same folder."""
@@ -156,9 +160,13 @@ def once_for_all_workers(tmp_path_factory, name):
 
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
-    """A run with every stage finished, which is trained once for all workers. Tests must not change it."""
+    """A run with every stage finished, which is trained once for all workers. Tests must not change it.
+
+    `finished.json` in its work directory has the stages that had finished after each of `TRAINED`.
+    """
     from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
+    from msmm.core.files import write_json
     from msmm.training import stages
     from msmm.training.run import Run
     from msmm.training.stage_table import PAPER_STAGES
@@ -166,9 +174,11 @@ def trained_run(dataset, tmp_path_factory):
     config, workdir = replace_flat(Config(), TINY), tmp_path_factory.mktemp("runs") / "trained"
     with once_for_all_workers(tmp_path_factory, "trained_run") as (folder, is_new):
         if is_new:
-            run = Run(folder, dataset, config)
-            for stage in PAPER_STAGES:
+            run, finished = Run(folder, dataset, config), {}
+            for stage in TRAINED:
                 stages.train(run, stage)
+                finished[stage] = [name for name in PAPER_STAGES if run.stage_record(name)]
+            write_json(folder / "finished.json", finished)
         shutil.copytree(folder, workdir)
     return Run(workdir, dataset, config)
 
