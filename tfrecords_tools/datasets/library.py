@@ -25,10 +25,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from msmm.core import text, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
-from msmm.photos import finding
 from tfrecords_tools.library import events, reviews
 from tfrecords_tools.library.labels import KeywordGroup, KeywordGroups, describe_labels
-from tfrecords_tools.library.photos import LibraryPhoto, intern_words, read_library_photo
+from tfrecords_tools.library.photos import LibraryPhoto, find_photographs, intern_words, read_library_photo
 from tfrecords_tools.packing import raw_dataset, vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 
@@ -155,10 +154,7 @@ class Library(RawDataset):
     def _read_photos(self, settings: Settings) -> tuple[dict[str, LibraryPhoto], dict[str, str]]:
         """Returns the photographs and the causes of broken ones, by id."""
         root = str(self.photos)
-        finder = finding.Finder([root])
-        found = sorted(finder)
-        if not found:
-            raise UserError(f"no photographs in {root}{finder.describe_left_out(' (', ')')}")
+        found, left_out = find_photographs(root)
         photos: dict[str, LibraryPhoto] = {}
         broken: dict[str, str] = {}
         ids = {path: _make_id(path, root) for path, _ in found}
@@ -175,7 +171,7 @@ class Library(RawDataset):
                 machine += photo.machine
                 problems.update(photo.problems)
                 photos[ids[path]] = intern_words(photo)
-        if left_out := finder.describe_left_out():
+        if left_out:
             self._oddities.append(left_out)
         not_read = collections.Counter(cause for cause in broken.values() if _NOT_READ in cause)
         for cause, count in sorted(not_read.items()):
