@@ -14,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 gc.disable()  # until all tests are imported
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Folders whose files take long: they train, or start many commands.
+LONG = ("tests/msmm/training/", "tests/msmm/baselines/", "tests/reliability/", "tests/experiments/")
 SHARED = ROOT.parent / "shared"
 
 # Settings with which every stage trains in seconds.
@@ -43,10 +45,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Marks the tests that compare numbers, and keeps the tests of one share.
+    """Marks the tests that compare numbers, puts long files first, and keeps the tests of one share.
 
-    Cases of a test stay together, as they share fixtures.
+    Two processes end together if the files that they take last are short. Cases of a test stay in one share,
+    as they share fixtures.
     """
+    items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONG))
     for item in items:
         if str(item.path.relative_to(ROOT).as_posix()).startswith(FOLDERS):
             item.add_marker(pytest.mark.numeric)
