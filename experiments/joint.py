@@ -5,8 +5,8 @@
         --backbone=efficientnet_lite0_imagenet.keras           the trunk frozen in both
 
 Staged is Algorithm 1. Joint is stage joint with as many passes over the images as stages finetune and visual
-had together (visual alone where the trunk is frozen). It is trained twice: with its default settings, and
-without dropout of features and moving average of weights. It trains in runs/<dataset>/joint/ and uses
+had together; where the trunk is frozen, as many as visual. It is trained twice: with its default settings,
+and without dropout of features and moving average of weights. It trains in runs/<dataset>/joint/ and uses
 finished stages.
 """
 

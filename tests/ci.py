@@ -2,8 +2,8 @@
 
 python tests/ci.py [COMMIT]
 
-No test starts after `BUDGET` seconds, or `LATEST` seconds after CI_STARTED, the time at which `.ci/run` began.
-The shares are small, so that every test is reached by some commit.
+No test starts after `BUDGET` seconds, or `LATEST` seconds after CI_STARTED, when `.ci/run` began. The shares
+are small, so that every test is reached by some commit.
 """
 
 import os

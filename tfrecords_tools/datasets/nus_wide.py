@@ -44,8 +44,8 @@ PAPER = Paper(
 class NusWide(RawDataset):
     """The official training and test rows, filtered as the paper does (decisions 27 to 29).
 
-    A row is left out and counted if it has none of the 81 labels, none of the 1,000 tags, no image, or an
-    image that cannot be decoded. NUS-WIDE is known for dead links: up to half of all rows may have no
+    Rows without any of the 81 labels or of the 1,000 tags are left out and counted. So are rows without an
+    image that can be decoded. NUS-WIDE is known for dead links: up to half of all rows may have no
     image before the packer takes it for a mistake.
     """
 

@@ -20,7 +20,7 @@ _BLOCK = 2048  # hashes that are compared with as many others at once
 
 
 def difference_hash(picture: Image.Image) -> bytes:
-    """Returns the hash of an RGB picture, or b"" where it is too uniform to be told from others."""
+    """Returns the hash of an RGB picture, or b"" where it is too uniform for a hash."""
     small = picture.convert("L").convert("F").resize((SIDE + 1, SIDE), Image.Resampling.BOX)
     steps = np.diff(np.asarray(small), axis=1)
     if np.abs(steps).mean() < _LEAST_STRUCTURE:

@@ -1,4 +1,4 @@
-"""A train and test split of a photo collection by events, so that no test photograph has a twin in training.
+"""A split of a photo collection by events, so that no training photograph nearly equals a test photograph.
 
 Photographs of one event stay in one split:
 

@@ -51,7 +51,7 @@ class LibraryPhoto:
 def find_photographs(root: str) -> tuple[list[finding.Found], str]:
     """Returns the photographs below a folder, and a description of the files that are left out.
 
-    Each photograph is (path, cause), sorted; the cause tells why it cannot be read, if it cannot.
+    Each photograph is (path, cause), sorted; cause is None where it can be read.
 
     Raises:
         UserError: there are none.

@@ -29,7 +29,7 @@ READERS = {
 class Entry:
     """One row of a manifest, checked: labels, tags and groups are normalised, the image is a file.
 
-    notes: what was forgiven in the row, but may be wrong.
+    notes: deviations of the row that were accepted, but may be wrong.
     """
 
     line: int
