@@ -34,6 +34,9 @@ class Finetune(Training):
     sizes: tuple = setting(
         (), "image sizes of the first passes, pixels, multiples of 32; image_size after them"
     )
+    head_epochs: int = setting(
+        0, "passes of the head alone on the frozen trunk's features, before the trunk trains", at_least=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

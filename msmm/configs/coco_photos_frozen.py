@@ -5,7 +5,7 @@ Give the backbone file with --backbone=PATH. All stages of one seed take about h
 
 import dataclasses
 
-from msmm.configs import base, coco_photos
+from msmm.configs import base, baselines, coco_photos
 from msmm.configs.settings import changed, setting
 
 
@@ -25,3 +25,12 @@ class Config(coco_photos.Config):
         learning_rate=(0.01, "per step; a linear head, as on OpenClipart"),
         epochs=(12, "at most; 703 steps each"),
     )
+    textual: base.Textual = changed(
+        learning_rate=(0.03, "per step; chosen on held-out images"), epochs=(12, "at most; 703 steps each")
+    )
+    softmax: baselines.Softmax = changed(epochs=(12, "at most; 703 steps each"))
+    warp: baselines.Warp = changed(epochs=(12, "at most; 703 steps each"))
+    cnn_rnn: baselines.CnnRnn = changed(epochs=(20, "at most; 175 steps each"))
+    ria: baselines.Ria = changed(epochs=(20, "at most; 175 steps each"))
+    tag_neighbour: baselines.TagNeighbour = changed(epochs=(20, "at most; 351 steps each"))
+    sr_cnn_rnn: baselines.SrCnnRnn = changed(epochs=(20, "at most; 175 steps each"))

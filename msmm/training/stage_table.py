@@ -22,7 +22,13 @@ COMMON_OPTIONS = ("precision", "head_schedule")
 FORMER_SETTINGS = {"selection": "h_f1"}
 ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 CROSS_ENTROPY = "cross_entropy"  # eq. 4, whose stages do not depend on the settings of the other loss
-BEYOND_FINETUNE = ("finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes")
+BEYOND_FINETUNE = (
+    "finetune_optimizer",
+    "finetune_ema",
+    "finetune_crop",
+    "finetune_sizes",
+    "finetune_head_epochs",
+)
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
+from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import WHOLE, batches_of
 from msmm.models import optimizers
 from msmm.models.backbone import for_any_size
@@ -22,6 +23,9 @@ from msmm.training.recompute import recomputed
 from msmm.training.run import Run
 from msmm.training.stage_table import needs_statistics
 from msmm.training.task import Task
+
+# Per step, of the head that trains before the trunk: the rate of a head alone in the settings of photographs.
+_HEAD_LEARNING_RATE = 0.01
 
 
 def make_finetune_task(run: Run) -> Task:
@@ -34,7 +38,10 @@ def make_finetune_task(run: Run) -> Task:
     sizes = _parse_sizes(settings.sizes)
 
     def build():
+        first = _train_head_alone(run) if settings.head_epochs else None
         backbone, head = task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head")
+        if first:
+            head.set_weights(first)
         trunk = for_any_size(backbone) if sizes else backbone
         trunk = recomputed(trunk) if config.recompute else accelerated(trunk)
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}
@@ -61,6 +68,27 @@ def make_finetune_task(run: Run) -> Task:
         return task
     optimisation = dataclasses.replace(task.optimisation, make_optimizer=_finetune_optimizer(config))
     return dataclasses.replace(task, optimisation=optimisation)
+
+
+def _train_head_alone(run: Run) -> list[np.ndarray]:
+    """Returns the weights of stage finetune's head, trained on features of the trunk as it comes.
+
+    A new head would distort what a pretrained trunk computes (Kumar et al. 2022, "Fine-tuning can distort
+    pretrained features"). Deterministic, so that a resumed training can do it again.
+    """
+    config, labels = run.config, run.split("train").labels
+    backbone, head = task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head")
+    pooled = frozen_features.pretrained_features(run, backbone, "train")
+    steps = config.finetune.head_epochs * task_building.steps_per_epoch(run, config.batch_size)
+    rate = optimizers.schedule(_HEAD_LEARNING_RATE, steps)
+    optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
+    head.compile(optimizer, loss=task_building.classification_loss(run, "finetune"), jit_compile=False)
+    for epoch in range(config.finetune.head_epochs):
+        batches = list(task_building.epoch_batches(run, task_building.stage_seed(run, "head"), epoch))
+        description = f"finetune, the head alone, epoch {epoch + 1}/{config.finetune.head_epochs}"
+        for rows in ProgressBar(batches, description, unit="steps"):
+            head.train_on_batch(pooled[rows], labels[rows])
+    return head.get_weights()
 
 
 def _parse_sizes(sizes: Sequence) -> tuple[int, ...]:

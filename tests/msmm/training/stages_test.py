@@ -16,7 +16,7 @@ from msmm.training import batch_norm_statistics, model_parts, stage_tasks, stage
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
+from msmm.training.stage_table import BEYOND_FINETUNE, PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
 from msmm.training.state import Progress, load_state, save_state
 
 
@@ -390,6 +390,7 @@ RECIPE = {
     "finetune_ema": 0.9,
     "finetune_crop": 0.5,
     "finetune_sizes": ("32",),
+    "finetune_head_epochs": 2,
     "image_size": 64,
     "finetune_epochs": 3,
 }
@@ -422,7 +423,7 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", ["finetune_optimizer", "finetune_ema", "finetune_crop", "finetune_sizes"])
+@pytest.mark.parametrize("setting", BEYOND_FINETUNE)
 def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, setting):
     plain = make_run("plain", image_size=64, finetune_epochs=2)
     changed = make_run("changed", image_size=64, finetune_epochs=2, **{setting: RECIPE[setting]})
@@ -432,6 +433,22 @@ def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, s
         hashes.append(run.stage_record("finetune")["weights"]["backbone"])
     assert setting not in plain.stage_record("finetune")["settings"]
     assert hashes[0] != hashes[1]
+
+
+def test_a_head_that_trains_first_starts_the_trunk_from_a_lower_loss(make_run):
+    """The trunk of the first step is the fresh one, and the head is no longer new."""
+    losses = []
+    for epochs in (0, 3):
+        run = make_run(f"head{epochs}", finetune_head_epochs=epochs, flip=False)
+        task = stage_tasks.make_finetune_task(run)
+        model, parts = task.build()
+        fresh = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
+        for now, new in zip(parts["backbone"].get_weights(), fresh.get_weights(), strict=True):
+            np.testing.assert_array_equal(now, new)
+        images, labels = next(iter(task.data.batches(0)))
+        logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
+        losses.append(float(np.mean(task.optimisation.loss(labels.astype(np.float32), logits))))
+    assert losses[1] < 0.9 * losses[0]
 
 
 def test_a_size_that_32_does_not_divide_is_refused(make_run):
