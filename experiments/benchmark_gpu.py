@@ -18,9 +18,10 @@ from concurrent.futures import ProcessPoolExecutor
 from absl import flags
 
 from msmm.core import command_line
+from msmm.training.stage_table import PAPER_HEADS, PAPER_STAGES
 
-ON_IMAGES = ("finetune", "visual", "features", "annotate")
-JOBS = (*ON_IMAGES, "textual", "classifier", "quantity", "quantity_visual")
+ON_IMAGES = (*(name for name in PAPER_STAGES if name not in PAPER_HEADS), "features", "annotate")
+JOBS = (*ON_IMAGES, *PAPER_HEADS)
 BY_HAND = "PyTorch by hand"
 
 _JOB = flags.DEFINE_multi_enum("job", JOBS, JOBS, "What to measure; may be given several times.")

@@ -18,6 +18,7 @@ import tempfile
 from absl import flags
 
 from msmm.core import command_line
+from msmm.training.stage_table import PAPER_HEADS
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet101", "As the setting of that name.")
 _SIZE = flags.DEFINE_integer("image_size", 224, "Side of the images, pixels.", 32)
@@ -30,7 +31,6 @@ _REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of each candidate that coun
 
 PLAIN, THROUGH = "plain fit of the whole network", "classifier, through the images"
 CLASSES, TAGS = 81, 1000
-HEADS = ("textual", "classifier", "quantity", "quantity_visual")
 HEAD_BATCH, HEAD_STEPS = 32, 50  # the default batch, and steps per turn, on features
 IMAGES, ROWS = 72, 3600  # training rows with maps, and with features
 
@@ -95,7 +95,7 @@ def _candidates(images, maps, heads) -> dict:
         "visual, through the images": _stage(images, "visual", _STEPS.value),
         "visual, on kept maps": _stage(maps, "visual", _STEPS.value),
         THROUGH: _through_images(images),
-        **{stage: _stage(heads, stage, HEAD_STEPS) for stage in HEADS},
+        **{stage: _stage(heads, stage, HEAD_STEPS) for stage in PAPER_HEADS},
     }
 
 
@@ -103,7 +103,7 @@ def _work(run) -> dict[str, float]:
     """Counts the floating-point operations per image of each candidate."""
     from experiments.benchmarks import measuring
     from msmm.training import model_parts
-    from msmm.training.stage_table import PAPER_PARTS
+    from msmm.training.stage_table import PAPER_PARTS, STAGES
 
     built = {part: model_parts.build_part(part, run.config, CLASSES, TAGS) for part in PAPER_PARTS}
     once = {part: measuring.forward_operations(model) for part, model in built.items()}
@@ -115,10 +115,7 @@ def _work(run) -> dict[str, float]:
         "visual, through the images": once["backbone"] + step["multi_scale"] + step["visual_head"],
         "visual, on kept maps": step["multi_scale"] + step["visual_head"],
         THROUGH: sum(once[part] for part in branches) + step["classifier"],
-        "textual": step["textual"] + step["textual_head"],
-        "classifier": step["classifier"],
-        "quantity": step["quantity"],
-        "quantity_visual": step["quantity_visual"],
+        **{stage: sum(step[part] for part in STAGES[stage].parts) for stage in PAPER_HEADS},
     }
 
 

@@ -91,8 +91,8 @@ def forward_operations(model: "keras.Model") -> int:
 def training_operations(model: "keras.Model") -> int:
     """Counts floating-point operations per image of a training step.
 
-    A step has the forward pass and, for each layer, gradients by the weights and by the input; the first
-    layer needs none by its input.
+    A step has the forward pass and, for each layer, gradients by the weights and by the input. The first
+    layer needs no gradient by its input.
     """
     work = _layers(model)
     return 3 * sum(work) - work[0]

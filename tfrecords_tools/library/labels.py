@@ -1,7 +1,8 @@
 """Labels from the keywords of a photo collection: which are one, which are enough, and why others are not.
 
-Keywords are one label if they differ only in case, Unicode form or spaces, or if one is the plural of the
-other and both are used. The label has the form that most photographs have, in its most frequent spelling.
+Keywords are one label if they differ only in case, Unicode form or spaces. They are one label, too, if one is
+the plural of the other and both are used. The label has the form that most photographs have, in its most
+frequent spelling.
 """
 
 import collections
