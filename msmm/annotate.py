@@ -209,14 +209,14 @@ def _clean_hierarchy() -> str:
 
 def _remove_keywords(found: list) -> None:
     """Takes what a model has added out of the sidecars of photographs, and prints what was done."""
-    from msmm.core.text import normalise_tag
+    from msmm.core.text import normalise_keyword
     from msmm.photos import sidecars
     from msmm.photos.formats import escape_unprintable
 
     cleared = keywords = skipped = 0
     for path, _ in found:  # a photograph that cannot be read may have a sidecar of ours, too
         try:
-            removed = sidecars.remove_labels(path, normalise_tag, _DRY_RUN.value)
+            removed = sidecars.remove_labels(path, normalise_keyword, _DRY_RUN.value)
         except sidecars.CannotWrite as error:
             skipped += 1
             print(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Trains the stages of Algorithm 1 on a packed data set.
 
-    python -m msmm.train --stage=all                      everything, on the drawn data set `scenes`
+    python -m msmm.train                                  everything, on the drawn data set `scenes`
+    python -m msmm.train --dataset=my_library             everything, on your own photographs
     python -m msmm.train --stage=visual                   MS-CNN, and first the CNN that it starts from
     python -m msmm.train --dataset=nus_wide --stage=all --weights=resnet101.h5
     python -m msmm.train --stage=textual --textual_epochs=40 --restart
@@ -11,10 +12,15 @@
     python -m msmm.train --stage=all --distribute=mirrored        on every GPU of this machine
     python -m msmm.train --stage=all --distribute=multi_worker    on every machine of TF_CONFIG's cluster
 
-`--stage=all` trains the stages of Algorithm 1 and quantity_visual, the regressor without tags of Tables I and
-V. With --groups it also trains a third branch, of the data set's groups. A finished stage is kept, an
-interrupted stage continues. Watch it with `tensorboard --logdir=runs`.
+Without --stage, or with `--stage=all`, it trains the stages of Algorithm 1 and quantity_visual, the regressor
+without tags of Tables I and V. With --groups it also trains a third branch, of the data set's groups. A
+finished stage is kept, an interrupted stage continues. Watch it with `tensorboard --logdir=runs`.
+
+The finished model of your own data set is compared with the starter model of the package on the test images
+and on the labels that both have; the line `starter:` has the figures.
 """
+
+import pathlib
 
 from absl import flags
 
@@ -27,7 +33,7 @@ from msmm.training.stage_table import JOINT, STAGES, paper_stages
 
 BASELINES = (*baseline_implementations(), *head_methods())
 DISTRIBUTIONS = ("mirrored", "multi_worker")
-_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train.")
+_STAGE = flags.DEFINE_enum("stage", None, [*STAGES, "all"], "The stage to train. [all]")
 _METHOD = flags.DEFINE_enum("method", None, BASELINES, "The baseline to train, instead of a stage.")
 _RESTART = flags.DEFINE_boolean(
     "restart", False, "Discard earlier results of the stage; with all, of every stage."
@@ -45,10 +51,10 @@ run_flags.define_setting_flags()
 
 
 def main() -> None:
-    if bool(_STAGE.value) == bool(_METHOD.value):
+    if _STAGE.value and _METHOD.value:
         raise UserError(
             f"expected --stage, one of all, {', '.join(STAGES)}; or else --method, one of "
-            f"{', '.join(BASELINES)}"
+            f"{', '.join(BASELINES)}; not both"
         )
     if not _DISTRIBUTE.value:
         return _train()
@@ -81,13 +87,24 @@ def _train(distribution=None) -> None:
     from msmm.training import stages
 
     paper = paper_stages(run.dataset.arrays)
-    wanted = paper if _STAGE.value == "all" else (str(_STAGE.value or _METHOD.value),)
+    stage = _STAGE.value or _METHOD.value or "all"
+    wanted = paper if stage == "all" else (str(stage),)
     for stage in wanted:
         stages.train(run, stage, _RESTART.value, distribution)
-    if _STAGE.value:
-        print(f"model:       {_save_model(run)}")
+    if not _METHOD.value:
+        model = _save_model(run)
+        print(f"model:       {model}", flush=True)
+        if isinstance(model, pathlib.Path) and (compared := _compare_with_starter(run)):
+            print(f"starter:     {compared}")
     print(f"work:        {run.directory}")
     print(f"tensorboard: tensorboard --logdir={run.directory}")
+
+
+def _compare_with_starter(run) -> str | None:
+    """Returns a sentence on the finished model beside the starter model, or None where there is none."""
+    from msmm.training import starter_comparison
+
+    return starter_comparison.compare_with_starter(run.with_joint_parts() if _STAGE.value == JOINT else run)
 
 
 def _save_model(run):

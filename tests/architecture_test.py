@@ -21,6 +21,7 @@ LAYERS = (
     ("msmm.run_flags", "msmm.api"),
     ("experiments.reporting",),
     ("experiments.sections", "experiments.benchmarks", "experiments.starter"),
+    ("experiments.library",),
 )
 COMMANDS = {
     "msmm": ("train", "evaluate", "describe", "annotate", "annotate_beam", "export", "app", "doctor"),
@@ -40,7 +41,10 @@ COMMANDS = {
         "sweep",
         "package_trunk",
         "starter_model",
+        "starter_words",
+        "library_rehearsal",
         "benchmark_packing",
+        "benchmark_annotate",
         "benchmark_inference",
         "benchmark_training",
         "benchmark_input",

@@ -5,14 +5,14 @@ from PIL import Image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a loaded image to RGB."""
+    """Converts a loaded image to RGB; one that is RGB already comes back itself."""
     if image.mode.startswith("I;16"):  # Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):  # no fixed range: the brightest pixel becomes white
         image = _stretched(image)
     if image.has_transparency_data:
         return _over_white(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _strips(image: Image.Image):

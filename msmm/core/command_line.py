@@ -56,11 +56,21 @@ def _parse(argv: list[str]) -> list[str]:
             for flag in FLAGS.flags_by_module_dict()[name]:
                 FLAGS.register_key_flag_for_module(argv[0], flag)
     try:
-        return FLAGS(argv)
+        rest = FLAGS(argv)
+        _expand_home()
+        return rest
     except SystemExit:  # absl leaves --help with status 1
         sys.exit(0)
     except flags.Error as error:
         fail(f"{error} (--help lists the flags)")
+
+
+def _expand_home() -> None:
+    """Replaces ~ at the beginning of flags: shells do so for arguments, but not for --photos=~/Pictures."""
+    for name in FLAGS:
+        flag = FLAGS[name]
+        if flag.present and isinstance(flag.value, str) and re.match(r"~(/|\\|$)", flag.value):
+            flag.value = os.path.expanduser(flag.value)
 
 
 def _guarded(main: Callable[..., None], argv: list[str], positional: bool) -> None:

@@ -149,6 +149,21 @@ def normalise_tag(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
+def normalise_keyword(text: str) -> str:
+    """Returns a keyword as `normalise_tag` does, without the mark of a hashtag: `#Beach` is `beach`."""
+    name = normalise_tag(text)
+    return name.lstrip("#").strip() or name
+
+
+def split_joined(keyword: str) -> list[str]:
+    """Returns the keywords of one in which a program has joined several by semicolons, as Windows does.
+
+    A semicolon of `&amp;`, which another program has escaped once too often, separates nothing.
+    """
+    joined = re.search(r"&#?\w+;", keyword) is None
+    return [part.strip() for part in keyword.split(";")] if joined else [keyword]
+
+
 def singulars(name: str) -> set[str]:
     """Returns a normalised name and what it may be the plural of: for `knives` also knive, knif and knife."""
     forms = {name}

@@ -20,6 +20,7 @@ from msmm.photos.outputs import Output
 from msmm.quantities.counting_rules import CountingRule
 
 BATCH = 32
+FIRST_BATCHES = (1, 8)  # smaller, so that the first keyword does not wait for 32 large photographs
 MAX_WORDS = 10_000  # whose occurrences are counted
 
 
@@ -78,7 +79,8 @@ def annotate_photographs(
     with output, workers.Workers(num_workers) as pool, _Job(found, output) as job:
         ready = job.keep(pool.map(reading.prepare_photo, job.select(), preparation))
         tags = Tags(model.tags)
-        while batch := list(itertools.islice(ready, BATCH)):
+        sizes = itertools.chain(FIRST_BATCHES, itertools.repeat(BATCH))
+        while batch := list(itertools.islice(ready, next(sizes))):
             for annotated in annotate_batch(model, tags, batch, counting):
                 job.write(annotated)
     return job.summary

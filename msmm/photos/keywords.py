@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
-from msmm.core.text import normalise_tag, singulars
+from msmm.core.text import normalise_keyword, singulars, split_joined
 from msmm.photos import xmp
 from msmm.photos.metadata import extract_metadata
 
@@ -48,7 +48,7 @@ class Tags:
         self._plural: dict[str, str] = {}
         self._joined: dict[str, str] = {}
         for tag in tags:  # in order, so that the earlier of two that are alike is found
-            name = normalise_tag(tag)
+            name = normalise_keyword(tag)
             self._exact.setdefault(name, tag)
             self._joined.setdefault(_join(name), tag)
             for singular in singulars(name) - {name}:
@@ -56,8 +56,9 @@ class Tags:
 
     def find(self, word: str) -> str | None:
         """Returns the tag that a word is: equal but for Unicode form, case and spaces, or its singular, its
-        plural, or the same letters without spaces and hyphens ("Golden Gate" for `goldengate`)."""
-        name = normalise_tag(word)
+        plural, or the same letters without spaces and hyphens ("Golden Gate" for `goldengate`). The mark of a
+        hashtag does not count."""
+        name = normalise_keyword(word)
         for form in (name, *sorted(singulars(name) - {name}, key=lambda form: (-len(form), form))):
             if form in self._exact:
                 return self._exact[form]
@@ -127,7 +128,7 @@ def join_keywords(parts: Iterable[Keywords], more: Iterable[str] = ()) -> Keywor
     parts = [*parts, Keywords(tuple(more))]
     words: dict[str, str] = {}  # by composed form: macOS writes decomposed ones
     paths = list(dict.fromkeys(path for part in parts for path in part.paths))
-    for word in (xmp.clean(word) for part in parts for word in part.words):
+    for word in (xmp.clean(word) for part in parts for joined in part.words for word in split_joined(joined)):
         if word:
             words.setdefault(unicodedata.normalize("NFC", word), word)
     last = {_fold(level) for word in words.values() for level in (word, re.split(r"[|/]", word)[-1])}

@@ -71,7 +71,8 @@ def _extract(image: Image.Image, data: bytes) -> Metadata:
     if isinstance(windows, tuple) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in windows):
         windows = bytes(windows)
     if isinstance(windows, bytes):
-        found.windows = windows.decode("utf-16-le", "replace").rstrip("\0").split(";")
+        whole = windows[: len(windows) // 2 * 2]  # some programs end it by a single zero
+        found.windows = whole.decode("utf-16-le", "replace").rstrip("\0").split(";")
     found.packets = [packet for packet in found.packets if not xmp.is_blank(packet)]
     return found
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msmm.core.errors import UserError
 from msmm.core.files import add_path_to_errors, atomic_write, lock
-from msmm.core.text import normalise_tag
+from msmm.core.text import normalise_keyword
 from msmm.photos import sidecars
 from msmm.photos.formats import MAX_LINE, Annotated, Format, escape_unprintable, text_line
 
@@ -166,7 +166,7 @@ class Sidecars:
     def write(self, photo: Annotated) -> None:
         """Adds the labels to a photograph's sidecar."""
         sidecars.write_labels(
-            photo.path, photo.embedded, photo.labels, self._model, normalise_tag, self._hierarchy
+            photo.path, photo.embedded, photo.labels, self._model, normalise_keyword, self._hierarchy
         )
 
 

@@ -103,6 +103,7 @@ def without_keywords(keywords: Keywords, ours: set[str]) -> Keywords:
 
 
 def _make_thumbnail(picture: Image.Image) -> bytes:
-    """Returns JPEG bytes; shrinks the picture itself."""
+    """Returns JPEG bytes."""
+    picture = picture.copy()
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return images.encode(picture, THUMBNAIL_QUALITY)

@@ -5,6 +5,7 @@ A camera raw file's is `photo.xmp`: Lightroom and Capture One know no other, dar
 exception is DNG, whose keywords Lightroom keeps in the file itself.
 """
 
+import codecs
 import collections
 import contextlib
 import errno
@@ -178,11 +179,13 @@ def _rewrite(path: str, edit: Callable[[bytes | None], bytes]) -> None:
     real = os.path.realpath(path)  # a link stays one
     try:
         with add_path_to_errors(real), _partial(f"{real}.partial") as partial:
+            old = None
             exists = os.path.lexists(path)
             if exists:
                 old = pathlib.Path(path).read_bytes()
+                old = old if _has_content(old) else None
                 os.fchmod(partial.fileno(), os.stat(path).st_mode)
-            new = edit(old if exists else None)
+            new = edit(old)
             if new == xmp_merging.EMPTY:
                 if exists and not os.path.islink(path):
                     os.remove(path)
@@ -221,8 +224,14 @@ def _partial(path: str) -> Iterator[BinaryIO]:
 
 
 def _read(path: str) -> bytes:
+    """Returns the bytes of a sidecar; an empty packet for one that a crash or a full disk has left blank."""
     with open(path, "rb") as file:
-        return file.read(xmp.MAX_BYTES + 1)
+        data = file.read(xmp.MAX_BYTES + 1)
+    return data if _has_content(data) else xmp_merging.EMPTY
+
+
+def _has_content(data: bytes) -> bool:
+    return bool(data.removeprefix(codecs.BOM_UTF8).strip(b"\0 \t\r\n"))
 
 
 def _find_sidecar(stem: str) -> str:

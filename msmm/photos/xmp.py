@@ -6,6 +6,7 @@ total number of elements is not bounded: Photoshop lists tens of thousands of an
 
 import codecs
 import dataclasses
+import html
 import re
 import time
 import xml.parsers.expat
@@ -28,6 +29,7 @@ HIERARCHIES = {
     "http://ns.acdsee.com/iptc/1.0/ keywords": "|",
 }
 MWG_KEYWORDS = f"{MWG} Keywords"
+ACDSEE_CATEGORIES = "http://ns.acdsee.com/iptc/1.0/ categories"  # a text with elements of its own
 # Descriptions in several languages.
 TITLE, DESCRIPTION = f"{DC} title", f"{DC} description"
 EVENT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ Event"
@@ -39,6 +41,7 @@ MAX_KEPT = 200_000  # elements: descriptions, their properties and the items of 
 MAX_DEPTH = 200
 _CHECKED_EVERY = 4096  # events
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CATEGORY = re.compile(r"""<Category\b[^<>]*?Assigned\s*=\s*["'](\d)["'][^<>]*>([^<>]*)|(</Category\s*>)""")
 _EMPTY_META = re.compile(rb"(<[\w.-]+:x[am]pmeta\b[^>]*(/>|>\s*</[\w.-]+:x[am]pmeta\s*>))?")
 _INSTRUCTIONS = re.compile(rb"<\?.*?\?>", re.DOTALL)
 _BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -71,6 +74,11 @@ class Element:
         """Returns its own text, without the text of its children."""
         return "".join(self.pieces).strip()
 
+    @property
+    def value(self) -> str:
+        """Returns the text of a list's item; where XMP describes it by further properties, its rdf:value."""
+        return self.text or _find_value(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Packet:
@@ -90,8 +98,8 @@ class Packet:
         return [item for container in lists for item in container.children if item.name == f"{RDF} li"]
 
     def texts(self, name: str) -> list[str]:
-        """Returns the items of a list, without blank ones."""
-        return [item.text for item in self.items(name) if item.text]
+        """Returns the items of a list, without blank ones; of an item with qualifiers, its value."""
+        return [item.value for item in self.items(name) if item.value]
 
     @property
     def subjects(self) -> list[str]:
@@ -109,6 +117,8 @@ class Packet:
         for element in self.properties:
             if element.name == MWG_KEYWORDS:
                 found += _read_mwg(element, ())
+        for text in self.values(ACDSEE_CATEGORIES):
+            found += _read_acdsee(text)
         return [levels for levels in found if levels]
 
     def values(self, name: str) -> list[str]:
@@ -117,6 +127,29 @@ class Packet:
         values += [d.attributes[name].strip() for d in self.rdf.children if name in d.attributes]
         values += [p.text for p in self.properties if p.name == name]
         return [value for value in values if value]
+
+
+def _find_value(item: Element) -> str:
+    """Returns the rdf:value of an item, or ""."""
+    structures = [item, *(child for child in item.children if child.name == f"{RDF} Description")]
+    for structure in structures:
+        texts = [child.text for child in structure.children if child.name == f"{RDF} value"]
+        texts.append(structure.attributes.get(f"{RDF} value", "").strip())
+        if any(texts):
+            return next(filter(None, texts))
+    return ""
+
+
+def _read_acdsee(text: str) -> Iterator[tuple[str, ...]]:
+    """Yields the assigned categories of ACDSee, each with those above it: <Category Assigned="1">dog …"""
+    path: list[tuple[str, bool]] = []
+    for assigned, name, end in _CATEGORY.findall(text):
+        if not end:
+            path.append((clean(html.unescape(name)), assigned == "1"))
+            if path[-1][1]:
+                yield tuple(level for level, _ in path if level)
+        elif path:
+            path.pop()
 
 
 def _read_mwg(element: Element, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

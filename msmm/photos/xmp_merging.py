@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from xml.sax.saxutils import quoteattr
 
+from msmm.core.text import split_joined
 from msmm.photos.xmp import (
     DC,
     LR,
@@ -139,12 +140,12 @@ def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str
     copied: keywords of the photograph with which dc:subject will begin.
     """
     ours = {same(word) for word in (*before.added, *before.confirmed)}
-    own_words = [*(i.text for i in packet.items(SUBJECT) if same(i.text) not in ours), *copied]
-    theirs = {same(form) for word in own_words for form in (word, last_level(word))}
+    own_words = [*(i.value for i in packet.items(SUBJECT) if same(i.value) not in ours), *copied]
+    theirs = {same(form) for word in own_words for form in (word, last_level(word), *split_joined(word))}
     confirmed = _distinct(wanted.confirmed, theirs, same)
     added = _distinct(wanted.added, theirs | set(map(same, confirmed)), same)
     left_out = {same(word) for word in wanted.added} - set(map(same, added))
-    foreign = {same(item.text) for item in packet.items(LR_SUBJECT)}
+    foreign = {same(item.value) for item in packet.items(LR_SUBJECT)}
     foreign -= set(map(same, (*before.paths, *before.beside)))
     paths = _distinct(wanted.paths, foreign, same)
     paths = [path for path in paths if same(path.rpartition("|")[2]) not in left_out]
@@ -187,10 +188,10 @@ class _List:
         self._packet, self.name = packet, name
         self.elements = [p for p in packet.properties if p.name == name]
         items = packet.items(name)
-        present, keys = {same(item.text) for item in items}, set(map(same, wanted))
+        present, keys = {same(item.value) for item in items}, set(map(same, wanted))
         ours = set(map(same, before))
-        self._gone = [item for item in items if same(item.text) in ours - keys]
-        self._left = [item.text for item in items if item not in self._gone]
+        self._gone = [item for item in items if same(item.value) in ours - keys]
+        self._left = [item.value for item in items if item not in self._gone]
         self._same = same
         self.new = [word for word in wanted if same(word) not in present]
 

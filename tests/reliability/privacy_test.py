@@ -71,8 +71,11 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.joint": [["--joint_epochs=1", *SETTINGS]],
     "experiments.package_trunk": [["--dataset=scenes", "--output=trunk.npz", *SETTINGS]],
     "experiments.starter_model": [["--raw_dir=coco", "--output=starter", "--least_photographs=10", *STARTER]],
+    "experiments.starter_words": [["--help"]],  # a table of a run of starter_model
+    "experiments.library_rehearsal": [["--help"]],  # pack, train and annotate in processes of their own
     "experiments.decoding_speed": [["--num_images=8", "--num_classes=5", "--feature_size=8"]],
     "experiments.benchmark_packing": [["--num_images=100", "--resize=32", *SMALL_BENCHMARK]],
+    "experiments.benchmark_annotate": [["--small=3", "--large=1", "--repeats=1"]],
     "experiments.benchmark_inference": [["--model=model", "--nopeers", "--batches=1", *SMALL_BENCHMARK]],
     "experiments.benchmark_training": [["--backbone=resnet-1-1-1-1-w4", "--image_size=32", "--batch_size=2",
                                         "--steps=1", *SMALL_BENCHMARK]],

@@ -143,8 +143,8 @@ class Library(RawDataset):
             return vocabulary.read_vocabularies(settings.vocabulary_from)[0]
         if self.labels_file:
             names = text.read_names(pathlib.Path(self.labels_file), text.normalise_label)
-            keys = collections.Counter(map(text.normalise_tag, names))
-            if double := [name for name in names if keys[text.normalise_tag(name)] > 1]:
+            keys = collections.Counter(map(text.normalise_keyword, names))
+            if double := [name for name in names if keys[text.normalise_keyword(name)] > 1]:
                 raise UserError(
                     f"{self.labels_file}: {double[0]!r} and {double[1]!r} are one keyword: keep one"
                 )
@@ -201,6 +201,7 @@ class Library(RawDataset):
             events.Shot(id, id.rpartition("/")[0], photo.taken, photo.hash) for id, photo in labelled.items()
         ]
         groups = events.group_events(shots)
+        self._oddities += events.describe_false_days(shots)
         enough = {
             root
             for root, group in self._groups.groups.items()
@@ -259,7 +260,7 @@ class Library(RawDataset):
 
     def _roots_like_labels(self) -> set[str]:
         """Returns the keywords that equal a word of a label, such as `traffic` of `traffic lights`."""
-        tags = {text.normalise_tag(group.name): root for root, group in self._groups.groups.items()}
+        tags = {text.normalise_keyword(group.name): root for root, group in self._groups.groups.items()}
         return {tags[tag] for tag in vocabulary.class_tags(tags, self._label_roots.values())}
 
     def _tags(self, id: str, split: str) -> Iterator[str]:
@@ -273,7 +274,7 @@ class Library(RawDataset):
         for root in sorted(self._find(photo, photo.leaves) - self._hidden_roots):
             hidden = draw.random() < self.hide_keywords
             if not (all_hidden or hidden):
-                yield text.normalise_tag(self._groups.groups[root].name)
+                yield text.normalise_keyword(self._groups.groups[root].name)
 
     def _choose_tags(self, unlike: Sequence[str]) -> tuple[str, ...]:
         counts = collections.Counter[str]()
@@ -287,7 +288,7 @@ class Library(RawDataset):
         """Notes which keywords are tags, and describes how keywords are hidden."""
         known = set(tags)
         for root, group in self._groups.groups.items():
-            if root not in self._hidden_roots and text.normalise_tag(group.name) in known:
+            if root not in self._hidden_roots and text.normalise_keyword(group.name) in known:
                 group.used_as = "tag"
         self._oddities.append(
             "keywords that are labels, or words of labels, are no tags; of a training photograph's other "

@@ -2,7 +2,7 @@
 
 Photographs of one event stay in one split:
 
-  day     photographs of the same day
+  day     photographs of the same day, unless it is no day of photographs (`find_false_days`)
   burst   photographs that follow one another within a minute, past midnight too
   folder  photographs of a folder that spans at most a month and has at most a quarter of all photographs.
           Larger folders, such as a telephone's, are no event.
@@ -22,6 +22,8 @@ from tfrecords_tools.library import difference_hash
 BURST = datetime.timedelta(seconds=60)
 _LONGEST_EVENT = datetime.timedelta(days=31)
 _LARGEST_FOLDER = 0.25  # share of the photographs
+# More than this share of the photographs, at least so many of them, in at least so many folders.
+_FALSE_DAY, _FALSE_DAY_PHOTOGRAPHS, _FALSE_DAY_FOLDERS = 0.5, 50, 3
 _DRAWS = 32
 _OVERSHOOT = 1.25  # times the wanted test photographs; a larger event goes to training
 
@@ -36,8 +38,41 @@ class Shot:
     hash: bytes
 
 
+def find_false_days(shots: Sequence[Shot]) -> dict[str, int]:
+    """Returns the days on which photographs cannot have been taken, with the number of their photographs.
+
+    More than half of all photographs, 50 or more, in three or more folders, are of such a day. A scanner or a
+    program that converted old files wrote it, or a camera without a clock.
+    """
+    numbers = collections.defaultdict(list)
+    for number, shot in enumerate(shots):
+        if shot.taken:
+            numbers[shot.taken[:10]].append(number)
+    return {
+        day: len(members)
+        for day, members in numbers.items()
+        if len(members) > _FALSE_DAY * len(shots)
+        and len(members) >= _FALSE_DAY_PHOTOGRAPHS
+        and len({shots[number].folder for number in members}) >= _FALSE_DAY_FOLDERS
+    }
+
+
+def describe_false_days(shots: Sequence[Shot]) -> list[str]:
+    """Returns a sentence for each day of `find_false_days`."""
+    return [
+        f"{count:,} photographs have the date {day}, of a scanner or a camera without a clock: the day is no "
+        "event, but their folders are"
+        for day, count in find_false_days(shots).items()
+    ]
+
+
 def group_events(shots: Sequence[Shot]) -> list[int]:
     """Returns the position of the first photograph of its event for each photograph."""
+    false = find_false_days(shots)
+    shots = [
+        dataclasses.replace(shot, taken=None) if shot.taken and shot.taken[:10] in false else shot
+        for shot in shots
+    ]
     first = list(range(len(shots)))
 
     def root(number: int) -> int:

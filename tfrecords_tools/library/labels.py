@@ -1,8 +1,8 @@
 """Labels from the keywords of a photo collection: which are one, which are enough, and why others are not.
 
-Keywords are one label if they differ only in case, Unicode form or spaces. They are one label, too, if one is
-the plural of the other and both are used. The label has the form that most photographs have, in its most
-frequent spelling.
+Keywords are one label if they differ only in case, Unicode form, spaces or the mark of a hashtag. They are
+one label, too, if one is the plural of the other and both are used. The label has the form that most
+photographs have, in its most frequent spelling.
 """
 
 import collections
@@ -11,7 +11,7 @@ import dataclasses
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from msmm.core.text import normalise_label, normalise_tag, singulars
+from msmm.core.text import normalise_keyword, normalise_label, singulars
 from msmm.photos.formats import escape_unprintable
 
 _LISTED = 30  # names in a sentence
@@ -52,8 +52,8 @@ class KeywordGroups:
         counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
         for words in keywords:
             for word in words:
-                counts[normalise_tag(word)][normalise_label(word)] += 1
-        exact = {normalise_tag(name): normalise_label(name) for name in wanted}
+                counts[normalise_keyword(word)][normalise_label(word)] += 1
+        exact = {normalise_keyword(name): normalise_label(name) for name in wanted}
         for key in exact:
             counts.setdefault(key, collections.Counter())
         parents = _find_parents({key: spellings.total() for key, spellings in counts.items()}, exact)
@@ -75,7 +75,7 @@ class KeywordGroups:
 
     def find(self, words: Iterable[str]) -> set[str]:
         """Returns the groups of words, by root; words that are no keyword have none."""
-        return {root for word in words if (root := self._roots.get(normalise_tag(word)))}
+        return {root for word in words if (root := self._roots.get(normalise_keyword(word)))}
 
     def list_as_csv(self) -> str:
         """Returns a table of all keywords: labels first, the most frequent first."""

@@ -33,7 +33,34 @@ def apply_reviews(
         f"{len(complete):,} photographs were reviewed as a whole, {blank:,} of them without a keyword: they "
         f"have no other labels; of {len(applied) - len(complete):,} others single keywords were reviewed"
     )
-    return {**photos, **applied}, [sentence] * bool(applied)
+    return {**photos, **applied}, [sentence] * bool(applied) + _describe_conflicts(root, ids)
+
+
+def _describe_conflicts(root: str, paths: Iterable[str]) -> list[str]:
+    """Returns a sentence for each copy of a file of decisions that a program of synchronisation has made."""
+    stem, ending = os.path.splitext(decisions.FILE)
+    copies = [
+        os.path.join(folder, name)
+        for folder in sorted(_folders_of(root, paths))
+        if os.path.isdir(folder)
+        for name in sorted(os.listdir(folder))
+        if name.startswith(stem) and name.endswith(ending) and name != decisions.FILE
+    ]
+    return [
+        f"{copy} is not read: its name is that of a conflict copy; join its lines to {decisions.FILE}"
+        for copy in copies
+    ]
+
+
+def _folders_of(root: str, paths: Iterable[str]) -> set[str]:
+    """Returns the folders of paths, and those above them from `root` down."""
+    folders = {os.path.normpath(root)}
+    for path in paths:
+        folder = os.path.dirname(os.path.normpath(path))
+        while folder not in folders and folder:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
 
 
 def read_reviews(root: str, paths: Iterable[str]) -> dict[str, Decision]:
@@ -50,14 +77,8 @@ def read_reviews(root: str, paths: Iterable[str]) -> dict[str, Decision]:
       UserError: a line of a file is damaged.
     """
     wanted = {os.path.normpath(path): path for path in paths}
-    folders = {os.path.normpath(root)}
-    for path in wanted:
-        folder = os.path.dirname(path)
-        while folder not in folders and folder:
-            folders.add(folder)
-            folder = os.path.dirname(folder)
     latest: dict[str, tuple[str, Decision]] = {}
-    for folder in sorted(folders):
+    for folder in sorted(_folders_of(root, wanted)):
         file = os.path.join(folder, decisions.FILE)
         if not os.path.isfile(file):
             continue

@@ -16,6 +16,7 @@ one photograph, so that the last line of a photograph counts:
     before    what msmm had in the sidecar before the action (`msmm.photos.xmp_record`); an undo restores it
 """
 
+import codecs
 import contextlib
 import dataclasses
 import datetime
@@ -70,7 +71,8 @@ class Action:
 def read_decisions(path) -> dict[str, Decision]:
     """Returns the decision on each photograph, by its path below the folder of the file.
 
-    The beginning of a line at the end is left out: it is of a process that was killed.
+    The beginning of a line at the end is left out: it is of a process that was killed. A whole line without
+    its end counts, and blank lines and marks of editors do not matter.
 
     Raises:
       UserError: a line is damaged or of a later version.
@@ -93,10 +95,19 @@ def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
     end = 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
+            text = line.removeprefix(codecs.BOM_UTF8).strip()
+            if not line.endswith(b"\n") and not _is_whole(text):
                 return
             end += len(line)
-            yield _parse(line, f"{path}:{number}"), end
+            if text:
+                yield _parse(text, f"{path}:{number}"), end
+
+
+def _is_whole(line: bytes) -> bool:
+    """Returns whether a line without its end, by an editor or a killed process, is a whole one."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return isinstance(json.loads(line), dict)
+    return False
 
 
 def _parse(line: bytes, place: str) -> dict[str, Any]:
@@ -153,6 +164,8 @@ class DecisionLog:
                 self._replay(row)
                 self._size = end
             self._file.truncate(self._size)  # what a killed process has left
+            if self._size and not self._path.read_bytes().endswith(b"\n"):  # as an editor left it
+                self._size += self._file.write(b"\n")
         except BaseException:
             self._file.close()
             raise

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from msmm.core.errors import UserError
-from msmm.core.text import normalise_label, normalise_tag
+from msmm.core.text import normalise_label, normalise_tag, split_joined
 from msmm.inference.model import Model
 from msmm.photos import batches, finding, sidecars
 from msmm.photos.review.decisions import Change, Decision, DecisionLog
@@ -263,7 +263,7 @@ def _keys(words: Iterable[str]) -> set[str]:
 def _distinct(words: Iterable[str], excluded: set[str]) -> list[str]:
     """Returns cleaned keywords, each once, without `excluded` keys. Raises Refused for a bad one."""
     kept: dict[str, str] = {}
-    for word in words:
+    for word in (word for joined in words for word in split_joined(joined)):
         name = normalise_label(clean(word))
         if len(name) > MAX_KEYWORD:
             raise Refused(f"expected keywords of at most {MAX_KEYWORD} characters")

@@ -69,7 +69,6 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
         (["msmm.train", "--stage=all", "--visual_epochs=many"], "many"),
         (["msmm.train", "--stage=all", "--visual_epochs=0"], "expected visual_epochs >= 1"),
         (["msmm.train", "--stage=all", "--config=nuswide"], "unknown config 'nuswide'"),
-        (["msmm.train"], "expected --stage, one of all, finetune"),
         (["msmm.train", "--stage=all", "--method=warp"], "expected --stage, one of all, finetune"),
         (["msmm.train", "--method=wrap"], "wrap"),
         (["msmm.train", "--method=ria", "--ria_order=random"], "expected ria_order of frequent_first"),
@@ -89,6 +88,12 @@ def test_a_user_error_is_one_line_and_writes_nothing(arguments, message, tmp_pat
 def test_an_unknown_backbone_is_refused(tmp_path):
     line = refused(run_with_tensorflow("msmm.describe", "--backbone=vgg", cwd=tmp_path))
     assert "unknown backbone 'vgg'" in line and list(tmp_path.iterdir()) == []
+
+
+def test_the_home_directory_is_meant_by_a_tilde(tmp_path):
+    """Shells replace it in arguments, but not in --photos=~/Pictures."""
+    result = run("tfrecords_tools.pack", "--dataset=library", "--photos=~/Pictures", cwd=tmp_path)
+    assert f"there is no {tmp_path.parent}/Pictures" in refused(result)
 
 
 @pytest.fixture(scope="module")

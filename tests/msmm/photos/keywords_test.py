@@ -32,6 +32,8 @@ VOCABULARY = ("beach", "holidays", "goldengate", "café", "city", "new york", "b
         ("bu", None),
         ("c++", "c++"),
         ("c", None),
+        ("#Beaches", "beach"),
+        ("#", None),
         ("beachside", None),
         ("", None),
         ("日本", None),
@@ -106,6 +108,15 @@ def jpeg(after_start: bytes = b"", **options) -> bytes:
 )
 def test_iptc_keywords_are_decoded(records, words):
     assert list(read(jpeg(iptc(*records))).words) == words
+
+
+def test_keywords_that_a_program_has_joined_are_separated():
+    parts = [keywords.Keywords(("dog; Sea;", "sea")), keywords.Keywords(("Tom &amp; Jerry", "a|b"))]
+    assert keywords.join_keywords(parts).words == ("dog", "Sea", "sea", "Tom &amp; Jerry", "a|b")
+
+
+def test_tags_that_are_hashtags_are_found():
+    assert keywords.Tags(("#lake", "sea")).find("Lakes") == "#lake"
 
 
 def test_broken_metadata_has_no_keywords():

@@ -125,6 +125,8 @@ LARGE = packet(ANCESTORS, bag("dc:subject", "sea"))
 SEA = packet(bag("dc:subject", "sea"))
 XP = Image.Exif()
 XP[0x9C9E] = "Käse;Rome\0".encode("utf-16-le")
+XP_ODD = Image.Exif()
+XP_ODD[0x9C9E] = "Käse;Rome".encode("utf-16-le") + b"\0"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,7 @@ XP[0x9C9E] = "Käse;Rome\0".encode("utf-16-le")
         (encode("TIFF", tiffinfo={700: LARGE}), ("sea",)),
         (encode("TIFF", tiffinfo={34377: resources(iptc(b"Rome"))}), ("Rome",)),
         (encode(exif=XP), ("Käse", "Rome")),
+        (encode(exif=XP_ODD), ("Käse", "Rome")),
         (encode("MPO", save_all=True, append_images=[picture("red")], exif=XP), ("Käse", "Rome")),
         (encode("JPEG", exif=exif_with_a_number()), ()),
         (encode("PNG", exif=XP), ("Käse", "Rome")),

@@ -111,7 +111,7 @@ def test_a_sidecar_keeps_its_permissions_and_symbolic_link(tmp_path):
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("content", [b"", b"no XML", packet("Rome")[:-40], b"<!DOCTYPE x []>" + packet("a")])
+@pytest.mark.parametrize("content", [b"no XML", packet("Rome")[:-40], b"<!DOCTYPE x []>" + packet("a")])
 def test_an_invalid_sidecar_is_left_unchanged(tmp_path, content):
     (tmp_path / "a.jpg.xmp").write_bytes(content)
     with pytest.raises(sidecars.CannotWrite, match="in its sidecar"):
@@ -120,6 +120,18 @@ def test_an_invalid_sidecar_is_left_unchanged(tmp_path, content):
         write(tmp_path / "a.jpg", "sky")
     assert (tmp_path / "a.jpg.xmp").read_bytes() == content
     assert os.listdir(tmp_path) == ["a.jpg.xmp"]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4096), b"\xef\xbb\xbf\r\n"], ids=["empty", "zeros", "mark"])
+def test_a_sidecar_that_a_crash_left_blank_counts_as_none(tmp_path, content):
+    """A full disk, a crash or a program of synchronisation leaves such files; they hold nothing to lose."""
+    photo, sidecar = str(tmp_path / "a.jpg"), tmp_path / "a.jpg.xmp"
+    sidecar.write_bytes(content)
+    assert sidecars.find_annotator(photo) is None and sidecars.read_sidecars(photo) == (Keywords(), [])
+    write(photo, "sky", keywords=["Rome"])
+    assert xmp.parse(sidecar.read_bytes()).subjects == ["Rome", "sky"]
+    assert sidecars.find_annotator(photo) == "model 1"
+    assert sidecars.remove_labels(photo, str.casefold) == ["sky"] and not sidecar.exists()
 
 
 def test_a_sidecar_linked_to_its_photograph_does_not_overwrite_the_photograph(tmp_path, photo):

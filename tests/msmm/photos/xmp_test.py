@@ -129,6 +129,36 @@ def test_own_properties_moved_by_other_programs_are_recognised():
     assert second.count(b"<msmm:added>") == 1
 
 
+def test_values_of_keywords_with_qualifiers_are_read():
+    items = (
+        '<rdf:li rdf:parseType="Resource"><rdf:value>sea</rdf:value><q:by xmlns:q="urn:q/">A</q:by></rdf:li>'
+        "<rdf:li><rdf:Description><rdf:value>dog</rdf:value></rdf:Description></rdf:li>"
+        '<rdf:li><rdf:Description rdf:value="cat"/></rdf:li><rdf:li>sky</rdf:li><rdf:li/>'
+    )
+    packet = EMPTY_BAG.replace("<rdf:Bag />", f"<rdf:Bag>{items}</rdf:Bag>")
+    assert xmp.parse(packet.encode()).subjects == ["sea", "dog", "cat", "sky"]
+    merged = xmp.parse(merge(packet, ["Dog", "lake"]))
+    assert merged.subjects == ["sea", "dog", "cat", "sky", "lake"]
+
+
+def test_a_label_among_joined_keywords_is_not_added():
+    packet = EXIFTOOL.replace("R&amp;B", "dog; Sea")
+    assert read_subjects(merge(packet, ["DOG", "sea", "lake"])) == ["Rome", "dog; Sea", "lake"]
+
+
+def test_assigned_categories_of_acdsee_are_read():
+    categories = (
+        '<Categories><Category Assigned="0">Places<Category Assigned="1">R&amp;B<Category Assigned="0">x'
+        '</Category></Category></Category><Category Assigned="1">dog</Category></Categories>'
+    )
+    text = categories.replace("&", "&amp;").replace("<", "&lt;")
+    packet = NO_SUBJECT.replace(
+        "<dc:title>",
+        f"<a:categories xmlns:a='http://ns.acdsee.com/iptc/1.0/'>{text}</a:categories><dc:title>",
+    )
+    assert xmp.parse(packet.encode()).hierarchies == [("Places", "R&B"), ("dog",)]
+
+
 def test_keywords_in_other_xmp_forms_are_read_but_not_extended():
     head = f'<r:RDF xmlns:r="{xmp.RDF}" xmlns:d="{xmp.DC}"><r:Description '
     for packet in (

@@ -484,6 +484,27 @@ def test_of_reviews_of_several_folders_the_latest_counts(add, pack, root, monkey
     assert read_all(pack(min_photos=2))["a/1.jpg"][0] == set()
 
 
+def test_a_conflict_copy_of_a_review_is_reported(add, pack, root):
+    fill(add)
+    (root / "phone" / "msmm_review.sync-conflict-20260501-100000-ABCDEFG.jsonl").write_text("{}")
+    assert "ABCDEFG.jsonl is not read: its name is that of a conflict copy" in oddities(pack(min_photos=2))
+
+
+def test_hashtags_and_joined_keywords_are_the_keywords_in_them(add, pack):
+    add("a/1.jpg", "#Sea; dog", taken=day(1))
+    add("a/2.jpg", "sea", "cat;#dog", taken=day(2))
+    add("a/3.jpg", "sea", "cat", taken=day(3))
+    add("b/4.jpg", "#dog", taken=day(4))
+    dataset = pack(min_photos=2)
+    assert dataset.labels == ("#dog", "cat", "sea")  # as its owner mostly writes it
+    assert {image: names for image, (names, _) in read_all(dataset).items()} == {
+        "a/1.jpg": {"sea", "#dog"},
+        "a/2.jpg": {"sea", "cat", "#dog"},
+        "a/3.jpg": {"sea", "cat"},
+        "b/4.jpg": {"#dog"},
+    }
+
+
 def test_a_damaged_review_is_named_and_a_torn_end_is_not(add, pack, root):
     fill(add)
     add("a/1.jpg", taken=day(1))

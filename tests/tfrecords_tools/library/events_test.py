@@ -29,6 +29,19 @@ def test_photographs_of_a_day_are_one_event_whatever_their_folders():
     ) == [{"a", "b", "c"}, {"d"}, {"e"}]
 
 
+def test_the_day_of_a_scanner_is_no_event_but_its_folders_are():
+    scans = [shot(f"{n:02}", f"2021-03-01T10:00:{n % 60:02}", f"box {n // 10}") for n in range(60)]
+    others = [shot("x", "2020-01-01"), shot("y", "2020-01-02")]
+    assert [len(event) for event in event_sets(*scans, *others)] == [10] * 6 + [1, 1]
+    assert events.find_false_days([*scans, *others]) == {"2021-03-01": 60}
+    (sentence,) = events.describe_false_days([*scans, *others])
+    assert sentence.startswith("60 photographs have the date 2021-03-01")
+    # A day of fewer photographs, of few folders, or of half of them is a day.
+    for day in (scans[:49], [shot(s.id, s.taken, f"box {n % 2}") for n, s in enumerate(scans)]):
+        assert max(map(len, event_sets(*day, *others))) == len(day)
+    assert not events.find_false_days([*scans, *(shot(f"x{n}", "2020-01-01") for n in range(60))])
+
+
 def test_burst_past_midnight_is_one_event():
     shots = [shot("a", "2019-12-31T23:59:58"), shot("b", "2020-01-01T00:00:58")]
     assert event_sets(*shots) == [{"a", "b"}]

@@ -1,5 +1,6 @@
 """The file of decisions: appended, replayed, torn, damaged, locked, on a full disk."""
 
+import codecs
 import errno
 import json
 import os
@@ -57,7 +58,7 @@ def test_actions_are_undone_in_order_also_after_a_restart(tmp_path, log):
     log.close()
 
 
-@pytest.mark.parametrize("cut", [1, 10, 100])
+@pytest.mark.parametrize("cut", [2, 10, 100])
 def test_a_torn_last_line_is_ignored_and_written_over(tmp_path, log, cut):
     log.append([change()])
     whole = (tmp_path / FILE).read_bytes()
@@ -71,6 +72,21 @@ def test_a_torn_last_line_is_ignored_and_written_over(tmp_path, log, cut):
     log.append([change("c.jpg")])
     log.close()
     assert read_decisions(tmp_path / FILE) == {"a.jpg": DOG, "c.jpg": DOG}
+
+
+def test_a_file_that_an_editor_has_saved_is_read_and_added_to(tmp_path, log):
+    """With a mark at its start, other line ends, a blank line, and no end of the last line."""
+    log.append([change()])
+    log.append([change("b.jpg", SKY)])
+    log.close()
+    lines = (tmp_path / FILE).read_bytes().splitlines()
+    edited = codecs.BOM_UTF8 + b"\r\n".join([lines[0], b"", lines[1]])
+    (tmp_path / FILE).write_bytes(edited)
+    assert read_decisions(tmp_path / FILE) == {"a.jpg": DOG, "b.jpg": SKY}
+    log = DecisionLog(tmp_path, "a model")
+    log.append([change("c.jpg")])
+    log.close()
+    assert read_decisions(tmp_path / FILE) == {"a.jpg": DOG, "b.jpg": SKY, "c.jpg": DOG}
 
 
 @pytest.mark.parametrize(

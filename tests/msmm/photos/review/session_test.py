@@ -191,3 +191,9 @@ def test_a_new_list_in_a_sidecar_begins_with_the_photographs_own_keywords(open_s
     session.undo()
     assert subjects(folder, "inside.jpg") is None
     assert json.loads((folder / FILE).read_text().splitlines()[0])["kept"] == ["Lake"]
+
+
+def test_keywords_typed_with_semicolons_are_several(session, folder):
+    session.decide(0, ["dog; Sea", ";", "Tom &amp; Jerry"], ["cat;cow"])
+    decision = session.decision(0)
+    assert decision.accepted == ("dog", "Sea", "Tom &amp; Jerry") and decision.rejected == ("cat", "cow")

@@ -1,0 +1,1 @@
+"""A person's photo library, made from photographs of MSCOCO: plan, files, and figures of models on it."""
