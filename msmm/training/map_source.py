@@ -34,7 +34,7 @@ class MapSource:
         backbone = set_precision(model_parts.load_part(self._run, "backbone"), self._run.config.precision)
         backbone.trainable = False
         num_maps = self._method.num_maps
-        others = network.inputs[num_maps:]
+        others = network.inputs[len(self._method.map_shapes) :]
         return keras.Model([backbone.input, *others], network([*backbone.output[-num_maps:], *others]))
 
     def batches(self, seed: int, epoch: int) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:

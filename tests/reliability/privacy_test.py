@@ -20,6 +20,7 @@ from tests.conftest import ROOT, TINY
 from tests.experiments.starter import starter_model_test
 from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixture
 from tests.msmm.photos.page_test import free_port
+from tests.presets import write_preset
 
 SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
 LOCAL = ("127.", "::1", "localhost", "/", "b'/", "\\x00")  # prefixes of local addresses
@@ -239,6 +240,15 @@ def test_beam_pipelines_connect_to_localhost_only(audited):
     pytest.importorskip("apache_beam", reason="Beam is missing: pip install 'msmm[beam]'")
     audited.run("tfrecords_tools.pack", *RUNS["tfrecords_tools.pack"][0], "--runner=DirectRunner")
     audited.run("msmm.annotate_beam", "photos", "--model=model", "--output=out", "--runner=DirectRunner")
+
+
+@pytest.mark.slow
+def test_presets_of_kerashub_make_no_outside_connection(audited):
+    write_preset(audited.work / "preset", "dinov2", side=32, patch=16)
+    network = [*SETTINGS, "--backbone=keras_hub:preset", "--weights=imagenet"]
+    audited.run("msmm.describe", "--dataset=scenes", "--backbone=keras_hub:preset", "--image_size=32")
+    audited.run("msmm.train", "--stage=all", "--workdir=runs/hub", *network)
+    audited.run("msmm.annotate", "photos", "--model=runs/hub/seed0/model", "--engine=keras")
 
 
 @pytest.mark.slow
