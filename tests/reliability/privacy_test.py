@@ -76,7 +76,7 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.benchmark_packing": [["--num_images=100", "--resize=32", *SMALL_BENCHMARK]],
     "experiments.benchmark_inference": [["--model=model", "--nopeers", "--batches=1", *SMALL_BENCHMARK]],
     "experiments.benchmark_training": [["--backbone=resnet-1-1-1-1-w4", "--image_size=32", "--batch_size=2",
-                                        "--steps=1", *SMALL_BENCHMARK]],
+                                        "--steps=1", "--pytorch=eager", *SMALL_BENCHMARK]],
     "experiments.benchmark_input": [["--image_size=32", "--seconds=0.01", *SMALL_BENCHMARK]],
     "experiments.benchmark_scaling": [["--images=200", "--classes=5", "--tags=10", "--feature_size=32",
                                        "--of=textual"]],
