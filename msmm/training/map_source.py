@@ -30,7 +30,7 @@ class MapSource(Source):
         backbone = set_precision(model_parts.load_part(self.run, "backbone"), self.run.config.precision)
         backbone.trainable = False
         num_maps = self.method.num_maps
-        others = network.inputs[num_maps:]
+        others = network.inputs[len(self.method.map_shapes) :]
         return keras.Model([backbone.input, *others], network([*backbone.output[-num_maps:], *others]))
 
     def batches(
