@@ -18,10 +18,10 @@ class Config(coco_photos.Config):
     )
     finetune: base.Finetune = changed(
         trunk=(False, "only the head"),
-        optimizer=("momentum", "IV-A3"),
+        optimizer=("momentum", "the paper's; IV-A3"),
         ema=(0.0, "share kept per step"),
         crop=(1.0, "smallest share of the area"),
-        sizes=((), "pixels"),
+        sizes=((), "pixels; all passes at image_size"),
         learning_rate=(0.01, "per step; chosen on held-out images"),
         epochs=(12, "at most; 703 steps each"),
     )
