@@ -44,7 +44,7 @@ setup(
     extras_require={
         **EXTRAS,
         "beam": ["apache-beam>=2.72"],
-        "hub": ["keras-hub>=0.20"],
+        "hub": ["keras-hub>=0.22.2"],
         # All that tests can use, but Beam and KerasHub, whose own dependencies are many.
         "dev": [
             *("mypy>=1.15", "pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.8", "ruff>=0.6"),

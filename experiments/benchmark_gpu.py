@@ -2,26 +2,41 @@
 
     pip install -e . 'jax[cuda12]' torch
     python -m experiments.benchmark_gpu
+    python -m experiments.benchmark_gpu --minutes=8
     python -m experiments.benchmark_gpu --job=visual --job=annotate --batch_size=256
 
 Uses random pixels, tags and features in memory, without reading and decoding. "PyTorch by hand" is a
 channels-last, compiled ResNet-101 with the fusion of Fig. 4, written for PyTorch alone. For each job, every
 backend runs in a process of its own and all take turns; the median of --repeats counts. From the speeds, the
-time of the whole schedule on NUS-WIDE is computed. TensorFlow is not imported.
+time of the whole schedule on NUS-WIDE is computed. TensorFlow is not imported. --minutes begins with what
+matters most, takes fewer turns, skips what no time is left for, and runs one backend unless some are named.
 """
 
 import contextlib
+import importlib.util
+import math
 import multiprocessing
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
 from msmm.core import command_line
+from msmm.core.errors import UserError
+from msmm.training.stage_table import PAPER_HEADS, PAPER_STAGES
 
-ON_IMAGES = ("finetune", "visual", "features", "annotate")
-JOBS = (*ON_IMAGES, "textual", "classifier", "quantity", "quantity_visual")
+ON_IMAGES = (*(name for name in PAPER_STAGES if name not in PAPER_HEADS), "features", "annotate")
+JOBS = (*ON_IMAGES, *PAPER_HEADS)
 BY_HAND = "PyTorch by hand"
+# With --minutes: the order, and each job's share of the time. Compiling the jobs on images takes most of it.
+SHARES = {
+    "finetune": 6,
+    "visual": 6,
+    "annotate": 4,
+    "features": 4,
+    **dict.fromkeys(JOBS[len(ON_IMAGES) :], 1),
+}
 
 _JOB = flags.DEFINE_multi_enum("job", JOBS, JOBS, "What to measure; may be given several times.")
 _BACKENDS = flags.DEFINE_multi_enum(
@@ -35,6 +50,7 @@ _PRECISION = flags.DEFINE_enum(
 _BATCH = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps per turn; on features ten times as many.", 1)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each candidate that count; the median is printed.", 1)
+_MINUTES = flags.DEFINE_float("minutes", None, "Time for everything; see above. [no limit]", 0.0)
 _COMPILE = flags.DEFINE_boolean("compile", True, "Compile the plain PyTorch network.")
 _MATRIX = flags.DEFINE_integer("matrix_size", 8192, "Side of the matrices whose products are the limit.", 16)
 
@@ -43,18 +59,22 @@ def main() -> None:
     from experiments.benchmarks import measuring
     from experiments.benchmarks.schedule import describe_schedule
 
-    print(measuring.describe_machine("keras", *(b for b in _BACKENDS.value)))
+    deadline = math.inf if _MINUTES.value is None else time.monotonic() + 60 * _MINUTES.value
+    backends = _backends()
+    print(measuring.describe_machine("keras", *backends))
     print(f"{_BACKBONE.value} at {_SIZE.value} px, {_PRECISION.value}, batches of {_BATCH.value}; median of")
     print(f"{_REPEATS.value} turns; share: of the rate at which the device multiplies matrices\n")
-    print(
-        measuring.markdown_table(
-            ["job, on", "images/s", "GFLOP per image", "share", "peak MiB", "device"], []
-        ),
-        flush=True,
-    )
-    speeds = {}
-    for job in _JOB.value:
-        speeds[job], facts = _measure(job)
+    columns = ["job, on", "images/s", "GFLOP per image", "share", "peak MiB", "device"]
+    print(measuring.markdown_table(columns, []), flush=True)
+    speeds, skipped = {}, []
+    jobs = _JOB.value if _MINUTES.value is None else [job for job in SHARES if job in _JOB.value]
+    for number, job in enumerate(jobs):
+        left = deadline - time.monotonic()
+        if number and left <= 0:
+            skipped.append(job)
+            continue
+        share = SHARES[job] / sum(SHARES[later] for later in jobs[number:])
+        speeds[job], facts = _measure(job, backends, left * share)
         for backend, speed in speeds[job].items():
             work, rate, peak, device = facts[backend]
             cells = [
@@ -65,16 +85,29 @@ def main() -> None:
                 device,
             ]
             print(measuring.markdown_row([f"{job}, {backend}", *cells]), flush=True)
-    for backend in _BACKENDS.value:
+    if skipped:
+        print(f"\nskipped, as no time was left: {', '.join(skipped)}")
+    for backend in backends:
         by_job = {job: by_backend[backend] for job, by_backend in speeds.items()}
         print(f"\n{describe_schedule(by_job, backend)}")
 
 
-def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:
-    """Returns images/s and facts of a job, by backend."""
+def _backends() -> list[str]:
+    """Returns the backends of Keras to measure: with --minutes, the first installed one unless named."""
+    if _MINUTES.value is None or flags.FLAGS["backend"].present:
+        return _BACKENDS.value
+    installed = [backend for backend in _BACKENDS.value if importlib.util.find_spec(backend)]
+    if not installed:
+        raise UserError(f"expected one of {', '.join(_BACKENDS.value)}: pip install 'jax[cuda12]'")
+    return installed[:1]
+
+
+def _measure(job: str, backends: list[str], seconds: float) -> tuple[dict[str, float], dict[str, tuple]]:
+    """Returns images/s and facts of a job, by backend, in about `seconds`."""
     from experiments.benchmarks import measuring
 
-    by_hand = [BY_HAND] if job in ON_IMAGES else []
+    deadline = time.monotonic() + seconds
+    by_hand = [BY_HAND] if job in ON_IMAGES and importlib.util.find_spec("torch") else []
     steps = _STEPS.value * (1 if job in ON_IMAGES else 10)
     sizes = (
         _BACKBONE.value,
@@ -88,12 +121,14 @@ def _measure(job: str) -> tuple[dict[str, float], dict[str, tuple]]:
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         processes = {}
-        for backend in (*_BACKENDS.value, *by_hand):
+        for backend in (*backends, *by_hand):
             given = (job, backend, *sizes)
             process = ProcessPoolExecutor(1, context, initializer=_start, initargs=given)
             processes[backend] = stack.enter_context(process)
+        for started in [process.submit(_turn) for process in processes.values()]:
+            started.result()  # they build and compile at the same time
         candidates = {name: lambda p=process: p.submit(_turn).result() for name, process in processes.items()}
-        speed = measuring.measure_in_turn(candidates, _REPEATS.value)
+        speed = measuring.measure_in_turn(candidates, _REPEATS.value, deadline - time.monotonic())
         return speed, {name: process.submit(_facts).result() for name, process in processes.items()}
 
 

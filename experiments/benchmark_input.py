@@ -3,12 +3,13 @@
     python -m experiments.benchmark_input
     python -m experiments.benchmark_input --images=photos       your own JPEG files, all together
 
-Without --images, scenes are drawn with noise, so that files are as large as photographs of that size: squares
-of the network's size, 4:3 after `pack --resize`, of MSCOCO's size, and of a camera's size. All candidates
-read the same files and take turns in one process; the median of --repeats counts. "Decoding alone" is
-tf.io.decode_jpeg on all cores, of files in memory, by default and with the accurate inverse DCT, which Pillow
-and this project use. Ours reads records, shuffles, decodes, resizes and mirrors. PyTorch's DataLoader (pip
-install torch) does the same with Pillow, in one process per core.
+Without --images, scenes are drawn with noise, so that files are as large as photographs of that size. There
+are four sizes: squares of the network's size, 4:3 after `pack --resize`, MSCOCO's size, and a camera's size.
+All candidates read the same files and take turns in one process; the median of --repeats counts. "Decoding
+alone" is tf.io.decode_jpeg on all cores, of files in memory. It is measured by default and with the accurate
+inverse DCT, which Pillow and this project use. The project's pipeline reads records, shuffles, decodes,
+resizes and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in one process per
+core.
 """
 
 import functools

@@ -27,8 +27,6 @@ from absl import flags
 
 from experiments.benchmarks.scaling import (
     METHODS,
-    ON_IMAGES,
-    STAGES,
     Case,
     Cost,
     check_case,
@@ -39,9 +37,10 @@ from experiments.benchmarks.scaling import (
 )
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.training.stage_table import ON_PIXELS, PAPER_HEADS
 
 _OF = flags.DEFINE_multi_enum(
-    "of", STAGES, ON_IMAGES + STAGES + METHODS, "What to train; may be given several times."
+    "of", PAPER_HEADS, ON_PIXELS + PAPER_HEADS + METHODS, "What to train; may be given several times."
 )
 _IMAGES = flags.DEFINE_list("images", ["150000"], "Numbers of training images.")
 _CLASSES = flags.DEFINE_list("classes", ["81"], "Numbers of classes.")

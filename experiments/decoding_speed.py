@@ -3,9 +3,9 @@
     python -m experiments.decoding_speed
     python -m experiments.decoding_speed --num_images=20000 --num_classes=80
 
-Each method and beam width in a process of its own, on random features; the networks have full size and are
-not trained, since weights do not matter to speed. Every image gets 3 labels, which takes 4 steps: about as
-many as the 2.4 labels and END of an average image of NUS-WIDE.
+Each method and beam width runs in a process of its own, on random features. The networks have full size; they
+are not trained, since weights do not change the speed. Every image gets 3 labels, which takes 4 steps. That
+is close to the 2.4 labels and END of an average image of NUS-WIDE.
 """
 
 import multiprocessing
@@ -20,7 +20,6 @@ _IMAGES = flags.DEFINE_integer("num_images", 5000, "Images.", 1)
 _CLASSES = flags.DEFINE_integer("num_classes", 81, "Classes; 81 as in NUS-WIDE.", 3)
 _FEATURES = flags.DEFINE_integer("feature_size", 2048, "Numbers in a feature; 2,048 as of ResNet-101.", 1)
 
-METHODS = ("cnn_rnn", "ria", "sr_cnn_rnn")
 BEAMS = (1, 5)
 LABELS = 3  # per image
 
@@ -28,6 +27,8 @@ LABELS = 3  # per image
 def main() -> None:
     command_line.import_tensorflow()
     from experiments.sections.speed import describe_machine
+    from msmm.baselines.registry import load_baselines
+    from msmm.baselines.sequences import Recurrent
 
     sizes = (_IMAGES.value, _CLASSES.value, _FEATURES.value)
     print(
@@ -36,7 +37,7 @@ def main() -> None:
     print("| method | parameters | beam | images/s | MiB to decode | MiB of the process |")
     print("|---|---:|---:|---:|---:|---:|")
     context = multiprocessing.get_context("spawn")
-    for name in METHODS:
+    for name in (name for name, kind in load_baselines().items() if issubclass(kind, Recurrent)):
         for beam in BEAMS:
             with context.Pool(1) as pool:
                 print(pool.apply(_measure, (name, beam, *sizes)), flush=True)

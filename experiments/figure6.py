@@ -3,8 +3,8 @@
     python -m experiments.figure6                              the drawn data set, trained if it is not yet
     python -m experiments.figure6 --dataset=nus_wide --num_images=8
 
-Green: in the ground truth; blue: not in it; grey: missed. The best, the typical and the worst images are
-chosen by rule: by the F1 of an image, ties by its id; the typical ones are closest to the median.
+Green: in the ground truth; blue: not in it; grey: missed. The best and the worst images are chosen by their
+F1, ties by their id. The typical images are closest to the median F1.
 """
 
 from absl import flags

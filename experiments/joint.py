@@ -4,9 +4,9 @@
     python -m experiments.joint --seeds=3 --dataset=openclipart_noleak --config=openclipart \\
         --backbone=efficientnet_lite0_imagenet.keras           the trunk frozen in both
 
-Staged is Algorithm 1. Joint is stage joint with as many passes over the images as the staged trunk and fusion
-had (stages finetune and visual; visual alone where the trunk is frozen), once with its default settings and
-once without dropout of features and moving average of weights. It trains in runs/<dataset>/joint/ and uses
+Staged is Algorithm 1. Joint is stage joint with as many passes over the images as stages finetune and visual
+had together; where the trunk is frozen, as many as visual. It is trained twice: with its default settings,
+and without dropout of features and moving average of weights. It trains in runs/<dataset>/joint/ and uses
 finished stages.
 """
 
@@ -37,9 +37,9 @@ def main() -> None:
         print(f"\n{name}", flush=True)
         rows.append(Row(name, [_train_joint(run, fields) for run in runs]))
     notes = [
-        "H-F1 (%) of each row of Table I, and with the default quantity of `annotate`; accuracy (%) of the "
-        "regressor's quantity; passes over the training images by trunk and fusion; seconds of training, "
-        "without what is computed once (maps, features)."
+        "H-F1 (%) of each row of Table I, and with the default quantity of `annotate`. Quantity accuracy (%) "
+        "is that of the regressor. Passes are those of trunk and fusion over the training images. Seconds "
+        "are of training, without maps and features, which are computed once."
     ]
     columns = (*COLUMNS.values(), *AS_ANNOTATE.values(), "quantity accuracy", "passes", "seconds")
     heading = f"Measured: one process or stages, {staged.description}"
@@ -78,7 +78,11 @@ def _train_joint(run, fields: dict) -> dict:
 
 def _staged_passes(run) -> int:
     """Returns the passes over the training images by stages finetune and visual."""
-    stages = ("finetune", "visual") if run.config.finetune.trunk else ("visual",)
+    from msmm.training.stage_table import ON_PIXELS, PAPER_STAGES
+
+    stages = [stage for stage in PAPER_STAGES if stage in ON_PIXELS]
+    if not run.config.finetune.trunk:
+        stages.remove("finetune")
     return sum(len(run.stage_record(stage)["history"]) for stage in stages)
 
 

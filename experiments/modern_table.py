@@ -4,10 +4,10 @@
     python -m experiments.modern_table --dataset=my_photos --seeds=3 --nofinetune_trunk
     python -m experiments.modern_table --csra_loss=asymmetric --ml_decoder_loss=asymmetric
 
-Beyond the paper. Each head reads the last map of the frozen trunk, without tags and with them: mAP, H-F1 at
-top 3, with one threshold, with the default counting rule and with the true quantity; whether quantity pays
-and whether tags pay, with intervals; parameters and seconds. Trains every unfinished stage and head; after an
-interruption, the same command continues.
+Beyond the paper. Each head reads the last map of the frozen trunk, without tags and with them. Columns are
+mAP and H-F1: at top 3, with one threshold, with the default counting rule and with the true quantity. Further
+tables have the gains of quantity and of tags, with intervals, and the parameters and seconds. Trains every
+unfinished stage and head; after an interruption, the same command continues.
 """
 
 from msmm import run_flags

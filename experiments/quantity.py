@@ -3,10 +3,10 @@
     python -m experiments.quantity                                   the drawn data set, one seed: minutes
     python -m experiments.quantity --dataset=my_photos --seeds=3
 
-Without tags (MS-CNN) and with them (MS-CNN+Tags): the paper's regression, the rounded sum of the
-probabilities, thresholds, likelihoods of the count, expected F1, and the rule chosen on held-out images,
-each with its gain over the paper's regression; and how many held-out images they need. Trains every
-unfinished stage; after an interruption, the same command continues.
+Measures each rule without tags (MS-CNN) and with them (MS-CNN+Tags), and its gain over the paper's
+regression. The rules: the rounded sum of the probabilities, thresholds, likelihoods of the count, expected
+F1, and the rule chosen on held-out images. Another table has the number of held-out images that they need.
+Trains every unfinished stage; after an interruption, the same command continues.
 """
 
 from msmm import run_flags

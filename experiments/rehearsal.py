@@ -6,8 +6,8 @@
     python -m experiments.rehearsal --rows=2000 --kill                   each step also killed, and continued
     python -m experiments.rehearsal --beside=runs/rehearsal_27000        growth from a smaller rehearsal
 
-Draws the raw files (`experiments.draw_nus_wide`), packs them, in Apache Beam too where it is installed,
-trains every stage and every compared method with a small trunk at 64 pixels, evaluates, and writes the
+Draws the raw files (`experiments.draw_nus_wide`) and packs them, in Apache Beam too where it is installed.
+Trains every stage and every compared method with a small trunk at 64 pixels, evaluates, and writes the
 report. Every step is a command in a process of its own. "Peak" is the most memory of all its processes
 together, "own" the same without mapped files. The table is table.md and table.csv in --folder, the
 output of the steps in logs/.

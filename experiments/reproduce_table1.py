@@ -4,7 +4,7 @@
     python -m experiments.reproduce_table1 --seeds=3
     python -m experiments.reproduce_table1 --dataset=nus_wide --weights=resnet101.h5
 
-Packs `scenes` if it is missing, trains every unfinished stage, measures the six rows on the test split, and
+Packs `scenes` if it is missing and trains every unfinished stage. Measures the six rows on the test split and
 writes a report (HTML, Markdown, CSV). After an interruption, the same command continues.
 """
 

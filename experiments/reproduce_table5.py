@@ -4,8 +4,9 @@
     python -m experiments.reproduce_table5 --dataset=nus_wide --seeds=3
 
 Measures accuracy and MSE of the two regressors, beside the paper's. A further table has predictors without a
-regressor: the mean and the most common training count, the sum of the probabilities, and the number of
-probabilities above one half. Trains every unfinished stage; an interrupted command continues when repeated.
+regressor. Two are constants: the mean and the most common training count. Two read the classifier: the sum of
+the probabilities, and the number of probabilities above one half. Trains every unfinished stage; an
+interrupted command continues when repeated.
 """
 
 from msmm import run_flags

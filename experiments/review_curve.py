@@ -3,10 +3,10 @@
     python -m experiments.review_curve                                              on scenes
     python -m experiments.review_curve --dataset=my_library --labelled=300 --draws=10
 
-A simulated reviewer gives photographs their true labels, as a person does with `msmm.app --photos`: the
-photographs that the model is least sure of, or a random choice. At first, only --labelled training images
-have labels; the others do not train. After 50, 100 and 200 corrections (--corrections), the model is fitted
-again and measured on the test images. Every draw chooses other labelled images.
+A simulated reviewer gives photographs their true labels, as a person does with `msmm.app --photos`. The
+photographs are those that the model is least sure of, or a random choice. At first, only --labelled training
+images have labels; the others do not train. After 50, 100 and 200 corrections (--corrections), the model is
+fitted again and measured on the test images. Every draw chooses other labelled images.
 
 A model is a head on features of the pretrained backbone. They are computed once, and shared with the method
 CNN+logistic (python -m msmm.train --method=logistic). Without pretrained weights (--weights=none), stage

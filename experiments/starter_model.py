@@ -4,10 +4,15 @@
     python -m experiments.starter_model --raw_dir=coco --output=/tmp/starter --textual_units=256
 
 RAW_DIR has annotations/ (instances_*.json and captions_*.json of train and val) and the photographs, such as
-train2014/ and val2014/. The command packs them with all candidate labels, chooses the nouns that a linear
-classifier on the frozen trunk ranks well on held-out photographs, packs them again, trains all stages on the
-frozen trunk, fits the default counting for precision, and writes the converted model with its model card. No
-photograph is written. An interrupted build continues when the command is repeated.
+train2014/ and val2014/. The command
+
+1. packs the photographs with all candidate labels,
+2. chooses the nouns that a linear classifier on the frozen trunk ranks well on held-out photographs,
+3. packs the photographs again with the chosen labels,
+4. trains all stages on the frozen trunk, and fits the default counting for precision,
+5. writes the converted model with its model card.
+
+No photograph is written. An interrupted build continues when the command is repeated.
 
 Held-out photographs are chosen by --seed. With the seed of the run that fine-tuned the trunk on the same
 photographs, they trained neither the trunk nor the model.

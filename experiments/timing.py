@@ -3,8 +3,8 @@
     python -m experiments.timing                               the drawn data set, trained if it is not yet
     python -m experiments.timing --dataset=nus_wide
 
-Times the complete model of the first seed, warm: test images one by one and in batches, with decoding and
-without; median, 10th and 90th percentile.
+Times the complete model of the first seed, warm. Test images pass one by one and in batches, with decoding
+and without. The table has the median, the 10th and the 90th percentile.
 """
 
 from msmm import run_flags

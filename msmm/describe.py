@@ -59,6 +59,7 @@ def describe_model(name: str, config: Config, num_classes: int, num_tags: int) -
     """Returns the model of a data set as plain data: its maps, its parts and its stages."""
     import keras
 
+    from msmm.models import multi_scale
     from msmm.training import model_parts
 
     config = dataclasses.replace(config, weights="none")
@@ -74,6 +75,7 @@ def describe_model(name: str, config: Config, num_classes: int, num_tags: int) -
             "BN layers": len(norms),
             "BN momentum": sorted({layer.momentum for layer in norms}),
         }
+    fusion = multi_scale.build_multi_scale(model_parts.map_shapes(config))
     stages = {}
     for stage_name in PAPER_STAGES:
         stage = STAGES[stage_name]
@@ -95,7 +97,7 @@ def describe_model(name: str, config: Config, num_classes: int, num_tags: int) -
         "tags": num_tags,
         "backbone": config.backbone,
         "image size": config.image_size,
-        "maps": {f"M{i}": list(shape) for i, shape in enumerate(model_parts.map_shapes(config), 1)},
+        "maps": {f"M{i}": list(fusion.get_layer(f"M{i}").output.shape[1:]) for i in range(1, 6)},
         "parts": described,
         "stages": stages,
     }
@@ -122,7 +124,7 @@ def as_text(description: dict) -> str:
         f"{'part':<16}{'input':<22}{'output':<22}{'parameters':>12}{'trainable':>12}  BN layers, momentum",
     ]
     for part, p in d["parts"].items():
-        shapes = ("M1 … M5" if len(p[side]) > 1 else _by(p[side][0]) for side in ("input", "output"))
+        shapes = (_maps(p[side]) if len(p[side]) > 1 else _by(p[side][0]) for side in ("input", "output"))
         norms = f"{p['BN layers']}, {', '.join(map(str, p['BN momentum']))}" if p["BN layers"] else ""
         columns = "".join(f"{shape:<22}" for shape in shapes)
         lines.append(f"{part:<16}{columns}{p['parameters']:>12,}{p['trainable']:>12,}  {norms}")
@@ -134,6 +136,10 @@ def as_text(description: dict) -> str:
         )
     first = next(iter(d["stages"].values()))
     return "\n".join([*lines, "", f"every stage: {first['optimiser']}, batches of {first['batch']}"])
+
+
+def _maps(shapes) -> str:
+    return f"M{6 - len(shapes)} … M5"
 
 
 def _by(shape) -> str:

@@ -40,9 +40,11 @@ def main() -> None:
     output = pathlib.Path(_OUTPUT.value)
     if output.exists():
         raise UserError(f"{output} exists already: name another directory with --output, or delete it")
+    from msmm.inference import model_dir
+
+    model_dir.check_directory(_MODEL.value)  # an error should not wait for TensorFlow
     command_line.import_tensorflow()
     from msmm.core.files import atomic_directory, write_lines
-    from msmm.inference import model_dir
     from msmm.inference.exporting import check, counting
     from msmm.inference.exporting.graph import Graph
 

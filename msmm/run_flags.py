@@ -70,7 +70,10 @@ def open_dataset():
 
     name, data_dir = FLAGS.dataset, pathlib.Path(FLAGS.data_dir)
     if name != "scenes":
-        locating.find_dataset(data_dir, name)  # an error should not wait for TensorFlow
+        from tfrecords_tools.datasets.registry import pack_command
+
+        # An error should not wait for TensorFlow.
+        locating.find_dataset(data_dir, name, pack_command(name))
     import_tensorflow()
     if name == "scenes" and not (data_dir / name).exists():
         from tfrecords_tools.datasets import scenes

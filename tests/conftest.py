@@ -1,5 +1,8 @@
+import contextlib
+import gc
 import os
 import pathlib
+import shutil
 import time
 import zlib
 
@@ -8,8 +11,11 @@ import pytest
 from tests.processors import FOLDERS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+gc.disable()  # until all tests are imported
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Folders whose files take long: they train, or start many commands.
+LONG = ("tests/msmm/training/", "tests/msmm/baselines/", "tests/reliability/", "tests/experiments/")
 SHARED = ROOT.parent / "shared"
 
 # Settings with which every stage trains in seconds.
@@ -39,10 +45,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Marks the tests that compare numbers, and keeps the tests of one share.
+    """Marks the tests that compare numbers, puts long files first, and keeps the tests of one share.
 
-    Cases of a test stay together, as they share fixtures.
+    Two processes end together if the files that they take last are short. Cases of a test stay in one share,
+    as they share fixtures.
     """
+    items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONG))
     for item in items:
         if str(item.path.relative_to(ROOT).as_posix()).startswith(FOLDERS):
             item.add_marker(pytest.mark.numeric)
@@ -55,6 +63,20 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionstart(session):
     session.started_at = time.monotonic()
+
+
+def pytest_collection_finish():
+    """Makes the garbage collector visit fewer objects, and less often.
+
+    By default it takes a quarter of the time of tests that train, as TensorFlow has millions of objects.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    gc.enable()
+
+
+def pytest_sessionfinish():
+    gc.freeze()  # pytest collects several times when it ends
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -118,19 +140,51 @@ def make_run(dataset, tmp_path):
     return make
 
 
+# The stages that `trained_run` trains; the others are trained because these need them.
+TRAINED = ("quantity_visual", "classifier", "quantity")
+
+
+@contextlib.contextmanager
+def once_for_all_workers(tmp_path_factory, name):
+    """Yields (folder, whether it is new) while other workers of pytest-xdist wait for the same folder."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    try:
+        import fcntl
+    except ImportError:  # Windows: every worker has a folder of its own
+        yield tmp_path_factory.mktemp(name), True
+        return
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        finished = folder / f"{name}.finished"
+        yield folder / name, not finished.exists()
+        finished.touch()
+
+
 @pytest.fixture(scope="session")
 def trained_run(dataset, tmp_path_factory):
-    """A run with every stage finished. Tests must not change it."""
+    """A run with every stage finished, which is trained once for all workers. Tests must not change it.
+
+    `finished.json` in its work directory has the stages that had finished after each of `TRAINED`.
+    """
     from msmm.configs import replace_flat
     from msmm.configs.scenes import Config
+    from msmm.core.files import write_json
     from msmm.training import stages
     from msmm.training.run import Run
     from msmm.training.stage_table import PAPER_STAGES
 
-    run = Run(tmp_path_factory.mktemp("runs") / "trained", dataset, replace_flat(Config(), TINY))
-    for stage in PAPER_STAGES:
-        stages.train(run, stage)
-    return run
+    config, workdir = replace_flat(Config(), TINY), tmp_path_factory.mktemp("runs") / "trained"
+    with once_for_all_workers(tmp_path_factory, "trained_run") as (folder, is_new):
+        if is_new:
+            run, finished = Run(folder, dataset, config), {}
+            for stage in TRAINED:
+                stages.train(run, stage)
+                finished[stage] = [name for name in PAPER_STAGES if run.stage_record(name)]
+            write_json(folder / "finished.json", finished)
+        shutil.copytree(folder, workdir)
+    return Run(workdir, dataset, config)
 
 
 @pytest.fixture(scope="session")

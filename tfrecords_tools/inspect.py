@@ -28,11 +28,11 @@ def main() -> None:
     if _SHEET.value:
         _check_writable(pathlib.Path(_SHEET.value))
     from msmm.data import locating, records
+    from tfrecords_tools.datasets.registry import pack_command
     from tfrecords_tools.packing import report
 
-    locating.find_dataset(
-        _DATA_DIR.value, _DATASET.value
-    )  # before TensorFlow is imported, which takes seconds
+    # Before TensorFlow is imported, which takes seconds.
+    locating.find_dataset(_DATA_DIR.value, _DATASET.value, pack_command(_DATASET.value))
     command_line.import_tensorflow()
     dataset = records.open_dataset(_DATA_DIR.value, _DATASET.value)
     dataset.num_examples(_SPLIT.value)  # an unknown split ends here

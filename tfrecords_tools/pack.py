@@ -1,12 +1,12 @@
 """Packs a raw data set into TFRecords, once, for training and evaluation.
 
   scenes    pictures that this project draws from a seed; nothing to download
-  manifest  your own photographs: a file of JSON lines or CSV with the fields image (a path,
-            absolute or from the file's folder), labels, and as you like tags, split (train
-            or test), id and groups (side information for --groups). In CSV (UTF-8), commas separate
-            cells, and ; separates the labels, tags and groups within a cell.
-  library   your own tagged photographs, in folders: the keywords in them and in their sidecars are the
-            labels, and the words of folder and file names, titles, captions, places and cameras the tags
+  manifest  your own photographs: a file of JSON lines or CSV. Its fields are image (a path, absolute or
+            from the file's folder) and labels. Optional are tags, split (train or test), id and groups
+            (side information for --groups). In CSV (UTF-8), commas separate cells, and ; separates the
+            labels, tags and groups within a cell.
+  library   your own tagged photographs, in folders. The keywords in them and in their sidecars are the
+            labels. The words of folder and file names, titles, captions, places and cameras are the tags.
   arrays    labels with tags, features or maps of your own, without photographs: a .npz file (numpy.savez)
             with labels [N, C] of 0 and 1 and any of features [N, D], maps [N, h, w, D], tags [N, T] (or the
             parts of a scipy CSR matrix: tags_data, tags_indices, tags_indptr, tags_shape), ids [N],

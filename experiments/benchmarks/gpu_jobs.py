@@ -94,10 +94,7 @@ def count_operations(job: str, part: dict) -> int:
         "features": features,
         "annotate": sum(once.values()),
         "textual": step["textual"] + step["visual_head"],
-        "classifier": step["classifier"],
-        "quantity": step["quantity"],
-        "quantity_visual": step["quantity_visual"],
-    }[job]
+    }.get(job) or step[job]
 
 
 def keras_step(setup: Setup):

@@ -201,8 +201,9 @@ def speed_table(candidates: dict[str, Candidate], model: Model, batches: list[in
 def agreement_table(directory, dataset, limit: int | None, batch_size: int, with_tags: bool) -> str:
     """Returns a table that compares the labels of Keras and of all engines on test images.
 
-    They annotate batches in turn. Columns: images per second, the images with the labels of Keras in float32,
-    labels that differ on the border, the largest difference of a probability, images computed again.
+    They annotate batches in turn. Columns compare with Keras in float32: images per second, images with the
+    same labels, labels that differ on the border, the largest difference of a probability. The last column
+    counts the images that are computed again.
 
     limit: number of images, instead of all. with_tags: whether the images have their tags.
     """

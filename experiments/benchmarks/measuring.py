@@ -5,6 +5,7 @@ Runs on any Keras backend, which is chosen when a function first needs it.
 
 import importlib.metadata
 import itertools
+import math
 import os
 import pathlib
 import platform
@@ -23,15 +24,22 @@ if TYPE_CHECKING:
     import keras
 
 
-def measure_in_turn(candidates: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
+def measure_in_turn(
+    candidates: Mapping[str, Callable[[], int]], repeats: int, seconds: float = math.inf
+) -> dict[str, float]:
     """Measures images per second of every candidate: the median of `repeats` rounds in which all take turns.
 
-    A candidate does its work and returns its number of images. The first call of each does not count.
+    A candidate does its work and returns its number of images. The first call of each does not count. After
+    `seconds`, no further round begins; one round counts in any case.
     """
     spent = {name: [] for name in candidates}
     turns = list(itertools.product(range(1 + repeats), candidates))
+    deadline = time.perf_counter() + seconds
     with ProgressBar(description="measuring", total=len(turns), unit="turns") as bar:
         for turn, name in turns:
+            started = time.perf_counter()
+            if started > deadline and turn > 1 and name == turns[0][1]:
+                break
             bar.note(name)
             started = time.perf_counter()
             images = candidates[name]()
@@ -91,8 +99,8 @@ def forward_operations(model: "keras.Model") -> int:
 def training_operations(model: "keras.Model") -> int:
     """Counts floating-point operations per image of a training step.
 
-    A step has the forward pass and, for each layer, gradients by the weights and by the input; the first
-    layer needs none by its input.
+    A step has the forward pass and, for each layer, gradients by the weights and by the input. The first
+    layer needs no gradient by its input.
     """
     work = _layers(model)
     return 3 * sum(work) - work[0]

@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Callable
 
 from msmm.configs.baselines import baseline_implementations
-from msmm.training.stage_table import PAPER_STAGES, settings_group
+from msmm.training.stage_table import ON_PIXELS, PAPER_STAGES, settings_group
 
 TREE, PACKED, BEAM, RUNS = "tree", "data", "data_beam", "runs"
-ON_IMAGES = ("finetune", "visual")
 METHODS = tuple(baseline_implementations())
 # A small trunk, and no caches: at the paper's 224 px neither maps nor decoded images would fit into them.
 SETTINGS = {
@@ -95,7 +94,7 @@ def kept_rows(folder: pathlib.Path) -> dict[str, int]:
 
 def _run_flags(folder: pathlib.Path, settings: dict) -> tuple[str, ...]:
     epochs = {
-        f"{settings_group(stage)}_epochs": 1 if stage in ON_IMAGES else FEATURE_EPOCHS
+        f"{settings_group(stage)}_epochs": 1 if stage in ON_PIXELS else FEATURE_EPOCHS
         for stage in PAPER_STAGES
     }
     epochs |= {f"{method}_epochs": 1 for method in METHODS if method != "logistic"}

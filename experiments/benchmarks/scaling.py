@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+from msmm.training.stage_table import ON_PIXELS, PAPER_STAGES, STAGES
 
-ON_IMAGES = ("finetune", "visual", "joint")
-SHARED = ("finetune", "visual")  # stages whose steps workers share
-STAGES = ("textual", "classifier", "quantity", "quantity_visual")
+SHARED = tuple(stage for stage in PAPER_STAGES if stage in ON_PIXELS)  # stages whose steps workers share
 METHODS = ("tag_neighbour", "sinn", "cnn_rnn", "ria", "sr_cnn_rnn")  # methods whose steps train on features
+FEATURE_KINDS = {"f_v": "visual", "f_t": "textual"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _run(case: Case, folder: str):
     from msmm.training.run import Run
 
     dataset = synthetic.SyntheticDataset((("train", case.images), ("test", 64)), case.classes, case.tags)
-    if case.of in ON_IMAGES:
+    if case.of in ON_PIXELS:
         dataset = dataclasses.replace(dataset, side=256)
         settings = {"backbone": case.backbone, "image_size": case.image_size}
         settings |= {"bn_momentum": 0.0, "maps_cache_gib": 0.0, "image_cache_gib": 0.0}
@@ -108,12 +108,14 @@ def prepare_case(case: Case, folder: str) -> None:
     run = _run(case, folder)  # imports TensorFlow without its chatter
     from experiments.benchmarks import synthetic
 
-    if case.of in ON_IMAGES:
+    if case.of in ON_PIXELS:
         synthetic.fake_stages(run, *["finetune"] * (case.of == "visual"))
         return
     synthetic.fake_stages_without_parts(run)
-    kinds = {"textual": (), "classifier": ("visual", "textual"), "quantity": ("visual", "textual")}
-    for kind in kinds.get(case.of, ("visual",) if case.of in STAGES else ("cnn",)):
+    kinds = {"cnn"}  # of a compared method
+    if case.of in STAGES:
+        kinds = {kind for feature, kind in FEATURE_KINDS.items() if feature in STAGES[case.of].reads}
+    for kind in kinds:
         for split in run.dataset.splits:
             synthetic.fill_features(run, split, kind, case.feature_size)
 
@@ -136,7 +138,7 @@ def measure_case(case: Case, folder: str) -> Cost:
             pass
         whole = task.data.steps_per_epoch / max(1, steps - 1)
         spent = [(clock() - then) * whole for clock, then in zip(clocks, before, strict=True)]
-        if case.of not in ON_IMAGES:  # where that takes minutes, and less memory than a step
+        if case.of not in ON_PIXELS:  # where that takes minutes, and less memory than a step
             task.evaluate(model)
     return Cost(*spent, memory.peak, memory.own, loss)
 

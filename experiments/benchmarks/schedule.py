@@ -9,8 +9,9 @@ TRAIN, TEST, HELD_OUT = 94_570, 55_335, 5_000
 def images_to_process(config: Config) -> dict[str, int]:
     """Returns the number of images that each job processes on NUS-WIDE, if no stage stops early.
 
-    "features" are forward passes through MS-CNN: held-out images after each epoch of the stages on images,
-    the batches of decision 8 after each of stage visual, and at the end every image of both splits once.
+    "features" counts forward passes through MS-CNN. Held-out images pass after each epoch of the stages on
+    images, and the batches of decision 8 after each epoch of stage visual. At the end, every image of both
+    splits passes once.
     """
     training = TRAIN - HELD_OUT
     epochs = {"finetune": config.finetune.epochs, "visual": config.visual.epochs}

@@ -52,6 +52,9 @@ class SyntheticDataset:
     def fingerprint(self) -> str:
         return repr(self)
 
+    def require_images(self) -> None:
+        """Does nothing, as there are images; see `records.Dataset`."""
+
     def num_examples(self, split: str) -> int:
         return dict(self.sizes)[split]
 

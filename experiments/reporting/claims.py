@@ -33,9 +33,10 @@ class Claim:
 class Outcome:
     """A measured claim. A gain is `better` minus `worse`; for MSE, `worse` minus `better`.
 
-    gains: one per training seed; percentage points, or labels² for MSE.
-    interval: 95 % of their mean, over training seeds and test images (`msmm.scoring.bootstrap`).
-    published: the gain as printed in the paper, or None.
+    Attributes:
+        gains: one per training seed; percentage points, or labels² for MSE.
+        interval: 95 % of their mean, over training seeds and test images (`msmm.scoring.bootstrap`).
+        published: the gain as printed in the paper, or None.
     """
 
     claim: Claim

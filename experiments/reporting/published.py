@@ -43,36 +43,36 @@ INCONSISTENT = (
 # Numbers that cannot come from one protocol, by table. The tests have the sums; "probably" is our reading.
 NOTES = {
     "I": (
-        "Lists of fixed length k have I-P/I-R = (mean true labels)/k in eq. 6: the three rows without LQP "
+        "Lists of fixed length k have I-P/I-R = (mean true labels)/k in eq. 6. The three rows without LQP "
         "give .849, so with k = 3 a mean of 2.547 labels per test image.",
         "The mean predicted quantity is that mean times I-R/I-P: 2.313 for the full model and 2.437 for "
         "MS-CNN+LQP, so the regressor counts too few.",
         "The paper sets the full model's C-R in bold, though MS-CNN+Tags has the higher one.",
     ),
     "II": (
-        "I-P/I-R of CNN and MS-CNN+Tags give a mean of 2.813 labels per test image with k = 3; "
-        "the mean predicted quantity is 2.588 for the full model and 2.721 for MS-CNN+LQP.",
+        "I-P/I-R of CNN and MS-CNN+Tags give a mean of 2.813 labels per test image with k = 3. "
+        "The mean predicted quantity is 2.588 for the full model and 2.721 for MS-CNN+LQP.",
     ),
     "III": (
         "I-P/I-R of CNN+WARP, CNN+softmax and CNN-RNN give means of 2.41 to 2.43 labels with k = 3, not "
-        "2.547: these rows were measured on another test set.",
+        "2.547. These rows were measured on another test set.",
         "CNN+logistic, SINN and TagNeighbor have ratios of .725, .721 and .712, far from the other top-3 "
-        "rows: their sources probably average precision and recall image by image. That raises I-R, so "
+        "rows. Their sources probably average precision and recall image by image. That raises I-R, so "
         "SINN's I-R is not comparable with the others.",
         "SINN's yes under LQP is doubtful: as we remember its source (not checked), it gives each image "
         "three labels.",
         "SR-CNN-RNN has I-P 77.41 here and in Table IV: a coincidence or a slip.",
     ),
     "IV": (
-        "CNN+WARP and CNN+softmax give means of 3.08 and 3.09 labels, and 2.92 and 2.91 with P and R "
-        "exchanged, close to the 2.85 of CNN+logistic: P and R are probably exchanged in both rows. F1 "
-        "does not change.",
+        "CNN+WARP and CNN+softmax give means of 3.08 and 3.09 labels. With P and R exchanged they give 2.92 "
+        "and 2.91, close to the 2.85 of CNN+logistic. P and R are probably exchanged in both rows; F1 does "
+        "not change.",
         "CNN-RNN's ratio of 1.042 means lists of free length, although the paper says no under LQP.",
     ),
     "V": (
         "MSE is on raw predictions: with whole numbers it could not be below 1 - accuracy.",
         "If the errors were Gaussian, an MSE of 0.673 would give an accuracy of 45.8 % and 0.437 one of "
-        "55.1 %: the first agrees with the table, the second does not.",
+        "55.1 %. The first agrees with the table, the second does not.",
     ),
     "VI": ("If the errors were Gaussian, the MSEs would give accuracies of 43.0 % and 49.4 %.",),
 }  # fmt: skip

@@ -34,9 +34,14 @@ class Row:
 class Table:
     """Rows under a heading that names their source ("Measured" or "Published") and the data set.
 
-    columns: names of the shown columns. first: the heading of the column of row names.
-    long: a terminal leaves the table out; the files of a report have it.
-    marks: (row name, column), or (row name, "") for a whole row -> footnote.
+    Attributes:
+        heading: the source and the data set.
+        rows: the rows, in the order in which they are shown.
+        columns: names of the shown columns.
+        first: the heading of the column of row names.
+        marks: (row name, column), or (row name, "") for a whole row -> footnote.
+        notes: sentences below the table.
+        long: a terminal leaves the table out; the files of a report have it.
     """
 
     heading: str

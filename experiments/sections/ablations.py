@@ -168,8 +168,8 @@ def class_tags_section(study: Study, without: Study) -> Section:
                     _NOTE,
                     f"{len(ids[0] & ids[1]):,} test images are in both data sets, {len(ids[0] - ids[1]):,} "
                     f"only in the first, {len(ids[1] - ids[0]):,} only in the second. The first two rows use "
-                    "their own images and classes, the others the images and classes that both data sets "
-                    "have; labels of other classes are left out.",
+                    "their own images and classes, the others the images and classes of both data sets. "
+                    "Labels of other classes are left out.",
                 ],
             )
         ]

@@ -1,7 +1,8 @@
 """Tables III and IV: the paper's model beside the eight methods that it is compared with.
 
-All methods use one backbone, one data path and one metric. Further tables, which the paper lacks, give every
-method that ranks labels our predicted quantity and the true one, so that ranking and counting are seen apart.
+All methods use one backbone, one data path and one metric. The paper lacks the further tables: they give
+every method that ranks labels the predicted quantity of the complete model and the true one. They separate
+ranking from counting.
 """
 
 import dataclasses

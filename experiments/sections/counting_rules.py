@@ -47,8 +47,10 @@ NOTES = (
 class ClassifierOutputs:
     """The outputs of one run's classifier and of the regressor on the same features.
 
-    probabilities: [N, C], raw: [N] quantities before rounding, of the test split. held_out: both and the
-    truth of the held-out images, on which counting rules are fitted.
+    Attributes:
+        probabilities: of the test split, float [N, C].
+        raw: quantities of the test split before rounding, float [N].
+        held_out: both and the truth of the held-out images, on which counting rules are fitted.
     """
 
     probabilities: np.ndarray
@@ -105,7 +107,7 @@ def _classifier_section(
         _measure_gain(study, f"gain over a simpler rule, {classifier}", rows, BEST, name) for name in SIMPLE
     ]
     by_size = _table_by_size(study, classifier, outputs)
-    # Top k is so far below that no other rules could be told apart.
+    # Top k is so far below the others that its bar would hide their differences.
     shown = [outcome for outcome in over_paper if outcome.claim.better != TITLES["top_k"]]
     names = [TITLES[f.best] for f in fitted]
     heading = f"Measured: {classifier}, {study.description}"

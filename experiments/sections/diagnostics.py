@@ -12,7 +12,7 @@ from experiments.reporting.plots import CELL, INK, LINES, SOFT, add_tooltip, ren
 from experiments.reporting.rendering import Picture
 from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
-from msmm.scoring.class_summary import MANY, shown_classes
+from msmm.core.class_summary import MANY, shown_classes
 from msmm.scoring.metrics import per_class_f1
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES

@@ -24,8 +24,8 @@ MOST_WORDS = 12  # of the labels, and of the tags, of an image
 BLACK, TAG_BLUE = "#000000", "#1a5fb4"
 KINDS = ("best", "typical", "worst")
 RULE = (
-    "Chosen by rule: images by their F1, ties by a hash of their id; the best from the top, the worst from "
-    "the bottom, the typical ones those closest to the median F1."
+    "Images are ordered by their F1, ties by a hash of their id. The best are at the top, the worst at the "
+    "bottom, and the typical ones closest to the median F1."
 )
 
 

@@ -35,7 +35,7 @@ COUNTS = {
     TRUTH: ("H-F1 true quantity", ", true quantity"),
 }
 NOTES = (
-    "Default rule: the counting rule that held-out images choose, as in `annotate`; it reads the quantity "
+    "Default rule: the counting rule that held-out images choose, as in `annotate`. It reads the quantity "
     "of the paper's regressor on [f_v, f_t], or on f_v for a method without tags. One threshold reads no "
     "quantity. Every rule is fitted on held-out training images.",
     "The trunk is frozen: all methods read the same maps. A head with tags adds a linear layer on f_t, the "

@@ -13,8 +13,8 @@ from experiments.reporting.claims import VERDICTS, Claim, Outcome, measure_claim
 from experiments.reporting.report import Figure, Report
 from experiments.reporting.table import Row, Table
 from msmm import configs
+from msmm.core.class_summary import MANY, frequency_groups, shown_classes
 from msmm.core.files import read_json
-from msmm.scoring.class_summary import MANY, frequency_groups, shown_classes
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.ranking_metrics import RANKING_METRICS, average_precision
 from msmm.training import frozen_features, row_table, table_rows

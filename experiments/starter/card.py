@@ -28,8 +28,8 @@ _LIMITS = """\
 _LICENCE = """\
 ## Data and licences
 
-Trained on a part of MSCOCO (Lin et al. 2014): the annotations are licensed CC BY 4.0 by the COCO
-Consortium, each photograph is under its owner's terms on Flickr, and none of them is in the package. The
+Trained on a part of MSCOCO (Lin et al. 2014). The annotations are licensed CC BY 4.0 by the COCO
+Consortium. Each photograph is under its owner's terms on Flickr, and none of them is in the package. The
 trunk started from the ImageNet weights of EfficientNet-Lite0 (Google, Apache-2.0). The weights here are
 Apache-2.0."""
 

@@ -18,12 +18,15 @@ class Config(coco_photos.Config):
     )
     finetune: base.Finetune = changed(
         trunk=(False, "only the head"),
-        optimizer=("momentum", "IV-A3"),
+        optimizer=("momentum", "the paper's; IV-A3"),
         ema=(0.0, "share kept per step"),
         crop=(1.0, "smallest share of the area"),
-        sizes=((), "pixels"),
-        learning_rate=(0.01, "per step; a linear head, as on OpenClipart"),
+        sizes=((), "pixels; all passes at image_size"),
+        learning_rate=(0.01, "per step; chosen on held-out images"),
         epochs=(12, "at most; 703 steps each"),
+    )
+    visual: base.Visual = changed(
+        learning_rate=(0.003, "per step; chosen on held-out images"), epochs=(3, "at most; 703 steps each")
     )
     textual: base.Textual = changed(
         learning_rate=(0.03, "per step; chosen on held-out images"), epochs=(12, "at most; 703 steps each")

@@ -28,7 +28,7 @@ def resize_picture(picture: Image.Image, size: int) -> np.ndarray:
     pixels = np.empty((size, size, 3), np.uint8)
     for channel in range(3):  # one at a time, so that each stays in the processor's cache
         plane = picture.getchannel(channel).convert("F")
-        pixels[..., channel] = np.rint(plane.resize((size, size), Image.Resampling.BILINEAR))
+        pixels[..., channel] = np.rint(np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR)))
     return pixels
 
 

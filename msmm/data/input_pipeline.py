@@ -101,13 +101,15 @@ class Images:
     def ordered(self, batch_size: int, flip: bool = False, rows=None) -> Iterator[np.ndarray]:
         """Yields uint8 [B, S, S, 3] in record order.
 
+        Images are kept in memory from the first `epoch` on: a frozen trunk reads each of them once.
+
         Args:
             batch_size: B; the last batch may be shorter.
             flip: mirror every image.
             rows: row numbers to read instead of all rows, in this order.
         """
         flips = np.full(self.num_rows, flip)
-        if self._fits:
+        if self._decoded is not None:
             wanted = np.arange(self.num_rows) if rows is None else rows
             return (self._kept(batch, flips) for batch in batches_of(wanted, batch_size))
         return (x for x, _ in self._stream(rows, flips, batch_size))

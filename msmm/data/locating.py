@@ -4,26 +4,31 @@ import pathlib
 
 from msmm.core.errors import UserError
 
-# Flags with which the packer packs data sets of official files.
-_OFFICIAL = {name: f" --dataset={name} --raw_dir=DIR" for name in ("nus_wide", "mscoco", "openclipart")}
+PACK = "python -m tfrecords_tools.pack"
 
 
-def find_dataset(data_dir: str | pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the directory of the newest version of the data set `name` in `data_dir`.
+def find_dataset(data_dir: str | pathlib.Path, name: str, pack: str = PACK) -> pathlib.Path:
+    """Returns the directory of the newest version of a data set.
 
-    Raises UserError where there is none, without importing TensorFlow.
+    Args:
+        data_dir: the folder of packed data sets.
+        name: the name of the data set.
+        pack: the command that packs it, for the error message.
+
+    Raises:
+        UserError: there is none. TensorFlow is not imported before.
     """
     data_dir = pathlib.Path(data_dir)
     if not data_dir.is_dir():
         raise UserError(
             f"no folder {data_dir} of packed data sets: choose another --data_dir, or pack {name!r} "
-            f"with {name_packer(name)}"
+            f"with {pack}"
         )
     versions = _versions(data_dir / name) if name else []
     if not versions:
         others = sorted(path.name for path in data_dir.glob("*") if _versions(path))
         choice = f", or choose one of: {', '.join(others)}" if others else ""
-        raise UserError(f"no data set {name!r} in {data_dir}: pack it with {name_packer(name)}{choice}")
+        raise UserError(f"no data set {name!r} in {data_dir}: pack it with {pack}{choice}")
     return versions[-1]
 
 
@@ -34,12 +39,6 @@ def _versions(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(numbered, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
-def name_packer(name: str) -> str:
-    """Returns the command that packs a data set."""
-    return "python -m tfrecords_tools.pack" + _OFFICIAL.get(name, "")
-
-
 def describe_remedy(name: str) -> str:
     """Returns the end of a message about a damaged data set: how to pack it again."""
-    command = f"{name_packer(name)} " if name in _OFFICIAL else ""
-    return f"pack {name!r} again with {command}--overwrite, or copy it whole"
+    return f"pack {name!r} again with the same command and --overwrite, or copy it whole"

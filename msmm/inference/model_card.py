@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.scoring.class_summary import shown_classes
+from msmm.core.class_summary import shown_classes
 from msmm.scoring.metrics import METRICS
 from msmm.scoring.ranking_metrics import MEAN_AP, RANKING_METRICS
 

@@ -1,8 +1,8 @@
 """The basic CNN (eq. 1): pixels to the five feature maps M_1 … M_5 of Fig. 4.
 
 A backbone is a Keras model from RGB pixels [B, S, S, 3] float32 in 0 … 255 to a list of five maps. Their
-strides are 2, 4, 8, 16 and 32. Its first layers are its preprocessing, which is therefore saved with the
-weights.
+strides are 2, 4, 8, 16 and 32. A transformer gives the last two, from which the fusion blocks make the others
+(`msmm.models.hub`). Its first layers are its preprocessing, which is therefore saved with the weights.
 """
 
 import math
@@ -13,8 +13,8 @@ import keras
 from keras import layers
 
 from msmm.core.errors import UserError
-from msmm.models import packaged, ready_made, saved
-from msmm.models.ready_made import HUB, PREPROCESSING, preprocessed
+from msmm.models import hub, packaged, ready_made, saved
+from msmm.models.ready_made import PREPROCESSING, preprocessed
 
 STRIDES = (2, 4, 8, 16, 32)
 
@@ -28,12 +28,12 @@ def build(
     preprocessing: str = "auto",
     bn_momentum: float = 0.9997,
 ) -> keras.Model:
-    """Builds a backbone whose outputs are the list M_1 … M_5.
+    """Builds a backbone whose outputs are the list M_1 … M_5; M_4, M_5 of a transformer.
 
     Args:
         name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet with D
             blocks per stage and W channels in the first), a name of `packaged.TRUNKS`,
-            "keras_hub:PRESET", or the path of a saved `.keras` model.
+            "keras_hub:PRESET" (`msmm.models.hub`), or the path of a saved `.keras` model.
         image_size: S in pixels.
         weights: "imagenet", "none" or a weights file. A saved model and a packaged trunk have their own.
         taps: names of the five layers that end the scales; if empty, known for a packaged trunk and
@@ -54,7 +54,7 @@ def build(
         raise UserError(
             f"{name} reads images of {trunk.input_shape[1]} pixels: --image_size={trunk.input_shape[1]}"
         )
-    names = _check_taps(trunk, taps) if taps else find_taps(trunk)
+    names = _check_taps(trunk, taps, len(own_taps)) if taps else find_taps(trunk)
     maps = keras.Model(trunk.input, [trunk.get_layer(n).output for n in names if n], name="maps")
     for layer in maps.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -82,12 +82,12 @@ def _trunk(name: str, image_size: int, weights: str):
         trunk, kind, taps = packaged.packaged_trunk(name)
     elif name.endswith(".keras"):
         trunk, kind = _load(name), "none"
-    elif name.startswith(HUB):
-        trunk, kind = ready_made.hub_preset(name.removeprefix(HUB), weights)
+    elif name.startswith(hub.PREFIX):
+        trunk, kind, taps = hub.preset_trunk(name.removeprefix(hub.PREFIX), weights, image_size)
     else:
         raise UserError(
             f"unknown backbone {name!r}: expected resnet-D-D-D-D-wW (depths and width), a .keras file, "
-            f"{HUB}PRESET, {', '.join(packaged.TRUNKS)} or one of keras.applications: "
+            f"{hub.PREFIX}PRESET, {', '.join(packaged.TRUNKS)} or one of keras.applications: "
             f"{', '.join(ready_made.applications())}"
         )
     if weights not in ("none", "imagenet"):
@@ -183,15 +183,15 @@ def _is_map(layer) -> bool:
     return not isinstance(output, list | tuple) and len(output.shape) == 4
 
 
-def _check_taps(trunk: keras.Model, taps: tuple[str, ...]) -> tuple[str, ...]:
+def _check_taps(trunk: keras.Model, taps: tuple[str, ...], num_own: int) -> tuple[str, ...]:
     known, strides = {layer.name for layer in trunk.layers}, _strides(trunk)
     missing = [tap for tap in taps if tap not in known]
-    if len(taps) != len(STRIDES) or missing:
+    if len(taps) != (num_own or len(STRIDES)) or missing:
         raise UserError(
-            f"expected five layer names of the backbone in --backbone_taps. Received: {','.join(taps)}"
-            + (f" (no such layer: {', '.join(missing)})" if missing else "")
+            f"expected {'two' if num_own == 2 else 'five'} layer names of the backbone in --backbone_taps. "
+            f"Received: {','.join(taps)}" + (f" (no such layer: {', '.join(missing)})" if missing else "")
         )
-    for tap, stride in zip(taps, STRIDES, strict=True):
+    for tap, stride in zip(taps, STRIDES[-len(taps) :], strict=True):
         if strides.get(tap) != stride:
             raise UserError(
                 f"expected a map at stride {stride} of the backbone. Received: layer {tap!r} at "
@@ -202,11 +202,11 @@ def _check_taps(trunk: keras.Model, taps: tuple[str, ...]) -> tuple[str, ...]:
 
 def _fit_map_sizes(maps, pixels, image_size: int) -> list:
     """Returns maps with sides of S/2, S/4 … S/32, rounded up; M_1 is the image at half its size if the
-    network has none. Maps that lack pixels because of missing padding are enlarged bilinearly."""
-    if len(maps) < len(STRIDES):
+    network lacks it alone. Maps that lack pixels because of missing padding are enlarged bilinearly."""
+    if len(maps) == len(STRIDES) - 1:
         maps = [layers.AveragePooling2D(2, padding="same", name="half_image")(pixels), *maps]
     fitting = []
-    for m, stride in zip(maps, STRIDES, strict=True):
+    for m, stride in zip(maps, STRIDES[-len(maps) :], strict=True):
         side = math.ceil(image_size / stride)
         fits = tuple(m.shape[1:3]) == (side, side)
         fitting.append(m if fits else layers.Resizing(side, side, name=f"fit{stride}")(m))

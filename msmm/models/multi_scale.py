@@ -11,16 +11,41 @@ def build_multi_scale(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
     """Builds the fusion of M_1 … M_5 into f_v [B, D], D the channels of M_5 (2,048 for ResNet-101).
 
     map_shapes: five (height, width, channels). Blocks by decision 13; 15,203,456 trainable
-    parameters on ResNet-101.
+    parameters on ResNet-101. Given M_4 and M_5 alone (a transformer's), M_1 … M_3 are made from M_4.
     """
-    maps = [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, 1)]
+    inputs = _inputs(map_shapes)
+    maps = _simple_pyramid(inputs[-2]) + inputs if len(inputs) == 2 else inputs
     fused = maps[0]  # eq. 2: M̃_1 = M_1
     for scale, current in enumerate(maps[1:], 2):
         fused = layers.Add(name=f"fused{scale}")(
             [current, fusion_block(fused, current.shape[-1], f"fusion{scale}", bn_momentum)]
         )
     f_v = layers.GlobalAveragePooling2D(name="f_v")(fused)
-    return keras.Model(maps, f_v, name="multi_scale")
+    return keras.Model(inputs, f_v, name="multi_scale")
+
+
+def _inputs(map_shapes) -> list:
+    first = 6 - len(map_shapes)
+    return [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, first)]
+
+
+def _simple_pyramid(m4) -> list:
+    """Builds M_1 … M_3 from M_4 [B, h, w, D], the simple pyramid of ViTDet (Li et al. 2022, section 3).
+
+    Each is enlarged by transposed convolutions of its own: stride 2, kernel 2, D/2, D/4 and D/8 channels,
+    with layer normalisation and GELU between two of them. ViTDet ends at D/4; M_1 continues its rule.
+    """
+    maps = []
+    for scale in (1, 2, 3):
+        x = m4
+        for step in range(1, 5 - scale):
+            if step > 1:
+                x = layers.LayerNormalization(epsilon=1e-6, name=f"pyramid{scale}_{step - 1}_norm")(x)
+                x = layers.Activation("gelu", name=f"pyramid{scale}_{step - 1}_gelu")(x)
+            name = f"M{scale}" if step == 4 - scale else f"pyramid{scale}_{step}"
+            x = layers.Conv2DTranspose(max(1, m4.shape[-1] // 2**step), 2, strides=2, name=name)(x)
+        maps.append(x)
+    return maps
 
 
 def fusion_block(x, channels: int, name: str, bn_momentum: float):
@@ -53,7 +78,7 @@ def build_last_map(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
     A block 1x1 – 3x3 – 1x1 on M_5, with batch normalisation and ReLU as in eq. 3, is added to M_5. Its width
     is the one whose parameters are nearest to those of `build_multi_scale`.
     """
-    maps = [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, 1)]
+    maps = _inputs(map_shapes)
     channels = maps[-1].shape[-1]
     x = maps[-1]
     width = _equal_width(build_multi_scale(map_shapes).count_params(), channels)
@@ -73,9 +98,9 @@ def _equal_width(parameters: int, channels: int) -> int:
 
 
 def build_pooled(map_shapes, bn_momentum: float = 0.9997) -> keras.Model:
-    """Builds a control without parameters: the averages of the five maps, concatenated."""
-    maps = [keras.Input(tuple(shape), name=f"M{i}") for i, shape in enumerate(map_shapes, 1)]
-    pooled = [layers.GlobalAveragePooling2D(name=f"pooled{i}")(m) for i, m in enumerate(maps, 1)]
+    """Builds a control without parameters: the averages of the backbone's maps, concatenated."""
+    maps = _inputs(map_shapes)
+    pooled = [layers.GlobalAveragePooling2D(name=f"pooled{i}")(m) for i, m in enumerate(maps, 6 - len(maps))]
     return keras.Model(maps, layers.Concatenate(name="f_v")(pooled), name="multi_scale")
 
 

@@ -20,5 +20,6 @@ def set_precision(model: keras.Model, precision: str) -> keras.Model:
             set_precision(layer, precision)
         elif not isinstance(layer, (layers.InputLayer, layers.Rescaling, layers.Normalization)):
             exact = id(layer.output) in vectors
-            layer.dtype_policy = keras.DTypePolicy("float32" if exact else POLICIES[precision])
+            for part in layer._flatten_layers():  # itself, and the layers in a block of a transformer
+                part.dtype_policy = keras.DTypePolicy("float32" if exact else POLICIES[precision])
     return model

@@ -1,4 +1,4 @@
-"""Ready-made convolutional networks by name: keras.applications and the presets of KerasHub."""
+"""The convolutional networks of keras.applications by name, and how each prepares its pixels."""
 
 import functools
 import importlib
@@ -11,8 +11,6 @@ import numpy as np
 from keras import layers
 
 from msmm.core.errors import UserError
-
-HUB = "keras_hub:"
 
 # Scale and offset of RGB 0 … 255, per channel of the network's input. "caffe" is BGR minus the ImageNet mean,
 # for the weights of keras.applications' ResNet (decision 10).
@@ -76,29 +74,3 @@ def preprocessed(image, kind: str):
     if kind == "caffe":
         image = keras.ops.flip(image, axis=-1)  # RGB to BGR
     return layers.Rescaling(**scaling, name=f"preprocess_{kind}")(image)
-
-
-def hub_preset(preset: str, weights: str) -> tuple[keras.Model, layers.Layer]:
-    """Returns the backbone of a KerasHub preset and the layer that scales its pixels.
-
-    Args:
-        preset: a name, or a folder that `save_to_preset` wrote.
-        weights: "none" for random weights; otherwise the preset's own.
-
-    Raises:
-        UserError: KerasHub is missing, or the preset cannot be loaded.
-    """
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise UserError(f"{HUB}{preset} needs KerasHub: pip install 'msmm[hub]'") from error
-    try:
-        trunk = keras_hub.models.Backbone.from_preset(preset, load_weights=weights != "none")
-        converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # no such preset, no network, a damaged file
-        raise UserError(f"cannot load the KerasHub preset {preset!r}: {error}") from error
-    if not isinstance(trunk.input, keras.KerasTensor):
-        raise UserError(f"expected a KerasHub preset that reads images alone. Received: {preset!r}")
-    scale = 1.0 if converter.scale is None else converter.scale
-    offset = 0.0 if converter.offset is None else converter.offset
-    return trunk, layers.Rescaling(scale, offset, name="preprocess_preset")

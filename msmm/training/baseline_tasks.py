@@ -1,11 +1,9 @@
-"""The common part of the baselines: their features, training task and predictions."""
-
-import dataclasses
+"""The common part of the baselines: their sources, training task and predictions."""
 
 import keras
 import numpy as np
 
-from msmm.baselines.baseline import Baseline, Examples, predict_arrays
+from msmm.baselines.baseline import Baseline, Examples
 from msmm.baselines.registry import load_baseline
 from msmm.baselines.sequences import Recurrent
 from msmm.core.errors import UserError
@@ -14,7 +12,13 @@ from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
 from msmm.training import frozen_features, model_parts, selection, task_building
-from msmm.training.fast_layers import accelerated
+from msmm.training.baseline_source import (
+    FinetunedFeatures,
+    GivenFeatures,
+    ImageSource,
+    PretrainedFeatures,
+    Source,
+)
 from msmm.training.map_source import MapSource
 from msmm.training.run import Run
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
@@ -48,20 +52,28 @@ def needed_stages(run: Run, name: str) -> tuple[str, ...]:
     return trunk + ("textual",) * bool(method.num_maps and method.multi_modal)
 
 
+SOURCES: dict[str, type[Source]] = {
+    "pretrained": PretrainedFeatures,
+    "finetuned": FinetunedFeatures,
+    "given": GivenFeatures,
+    "images": ImageSource,
+    "maps": MapSource,
+}
+
+
+def choose_source(run: Run, name: str) -> type[Source]:
+    """Returns the kind of source that a baseline reads."""
+    trunk = choose_trunk(run, name)  # refuses a data set without what the baseline reads
+    return SOURCES["maps" if load_baseline(name, run.config).num_maps else trunk]
+
+
 def create_baseline(run: Run, name: str) -> Baseline:
     """Creates a baseline with the splits of a run."""
-    kind = load_baseline(name, run.config)
-    read_features = {
-        "pretrained": _read_pretrained,
-        "finetuned": frozen_features.cnn_features,
-        "given": frozen_features.given_features,
-        "images": lambda run, split: None,
-    }[choose_trunk(run, name)]
+    kind, source = load_baseline(name, run.config), choose_source(run, name)
     splits = {}
     for split in run.dataset.splits:
         annotations = run.split(split)
-        features = None if kind.num_maps else read_features(run, split)
-        splits[split] = Examples(features, annotations.tags, annotations.labels)
+        splits[split] = Examples(source.read_features(run, split), annotations.tags, annotations.labels)
 
     def cache(kind, key, *how):
         key = {"dataset": run.dataset.fingerprint, **key}
@@ -75,38 +87,26 @@ def create_baseline(run: Run, name: str) -> Baseline:
     return kind(run.config, splits, feature_size, cache, run.train_rows, *read)
 
 
+def create_source(run: Run, name: str) -> Source:
+    """Creates a baseline with the splits of a run, within the source of its inputs."""
+    return choose_source(run, name)(run, name, create_baseline(run, name))
+
+
 def make_baseline_task(run: Run, name: str) -> Task:
     """Makes the task that trains a baseline."""
-    method = create_baseline(run, name)
-    on_images = choose_trunk(run, name) == "images"
-    on_maps = MapSource(run, method) if method.num_maps else None
-    seed = task_building.stage_seed(run, name)
+    source = create_source(run, name)
+    method, seed = source.method, task_building.stage_seed(run, name)
 
     if run.dataset.has_images:
         model_parts.map_shapes(run.config)  # before anything is seeded: see `task_building.build_fresh_parts`
 
     def build():
         keras.utils.set_random_seed(seed)
-        network = method.build()
-        if on_maps:
-            return on_maps.model(network), {name: network}
-        if not on_images:
-            return network, {name: network}
-        backbone = model_parts.build_backbone(run.config)
-        parts = {f"{name}_backbone": backbone, name: network}
-        return model_parts.build_pooled_model(accelerated(backbone), network), parts
+        return source.build(method.build())
 
     def batches(epoch):
         rng = np.random.default_rng((seed, epoch, 2))
-        if on_maps:
-            return ((x, method.targets(rows, rng)) for x, rows in on_maps.batches(seed, epoch))
-        if on_images:
-            shuffled = run.images("train").epoch(
-                run.train_rows, method.batch_size, seed, epoch, run.config.flip
-            )
-            return ((x, method.targets(rows, rng)) for x, rows in shuffled)
-        rows_of = task_building.epoch_batches(run, seed, epoch, method.batch_size)
-        return ((method.inputs(rows, epoch, rng), method.targets(rows, rng)) for rows in rows_of)
+        return ((x, method.targets(rows, rng)) for x, rows in source.batches(seed, epoch, rng))
 
     grid, penalties = None, method.penalties()
     optimisation = Optimisation(method.loss, learning_rate=0.0, epochs=len(penalties))
@@ -114,51 +114,40 @@ def make_baseline_task(run: Run, name: str) -> Task:
         grid = Grid(penalties, method.solve)
     else:
         optimisation = task_building.stage_optimisation(
-            run, name, method.loss, method.optimizer, on_features=not (on_images or on_maps)
+            run, name, method.loss, method.optimizer, on_features=source.on_features
         )
     return Task(
         name,
         build,
         TrainingData(batches, task_building.steps_per_epoch(run, method.batch_size)),
         optimisation,
-        _make_evaluation(run, method, on_images, on_maps, seed),
+        _make_evaluation(run, source, seed),
         grid=grid,
     )
 
 
-def _make_evaluation(
-    run: Run, method: Baseline, on_images: bool, on_maps: MapSource | None, seed: int
-) -> Evaluation:
+def _make_evaluation(run: Run, source: Source, seed: int) -> Evaluation:
     """Makes the evaluation of a baseline on the held-out images."""
-    held_out = run.held_out_rows
+    method, held_out = source.method, run.held_out_rows
     truth = run.split("train").labels[held_out]
 
-    def predict(model):
-        if on_maps:
-            return on_maps.predict(model, "train", held_out)
-        if on_images:
-            return task_building.predict_held_out_images(run, model)
-        return predict_arrays(model, method.inputs(held_out, None, np.random.default_rng(seed)))
-
-    def predict_labels(model, outputs):
-        if on_images or on_maps:
-            return method.decode(outputs)
-        return method.predict(model, "train", held_out)
-
     def rank(model, outputs):
-        return predict_labels(model, outputs).scores
+        return source.decode_held_out(model, outputs).scores
 
     def measure(model, outputs):
-        predictions = predict_labels(model, outputs)
+        predictions = source.decode_held_out(model, outputs)
         scores = predictions.scores if scores_labels(method) else None
         return selection.held_out_figures(truth, choose_baseline_labels(run, predictions), scores)
 
+    def choose(model, outputs):
+        return choose_baseline_labels(run, source.decode_held_out(model, outputs))
+
     return Evaluation(
-        predict,
+        lambda model: source.predict_held_out(model, seed),
         method.targets(held_out, np.random.default_rng(seed)),
         measure,
         **selection.select_by(run.config, truth, scores_labels(method)),
-        choose_labels=lambda model, outputs: choose_baseline_labels(run, predict_labels(model, outputs)),
+        choose_labels=choose,
         rank_labels=rank if scores_labels(method) else None,
     )
 
@@ -166,26 +155,13 @@ def _make_evaluation(
 def predict_baseline(run: Run, name: str, split: str = "test", rows: np.ndarray | None = None) -> Predictions:
     """Returns a trained baseline's predictions for a split; counts are None if it only ranks.
 
-    rows: of the split, for a method that reads features or maps; by default all of them.
+    rows: of the split; by default all of them.
     """
-    if rows is None:
-        rows = np.arange(run.dataset.num_examples(split))
-    method = create_baseline(run, name)
-    network = method.build()
-    directory = run.stage_directory(name)
-    model_parts.load_part_weights(network, directory, name)
-    if method.num_maps:
-        on_maps = MapSource(run, method)
-        return method.decode(on_maps.predict(on_maps.model(network), split, rows))
-    if choose_trunk(run, name) != "images":
-        return method.predict(network, split, rows)
-    backbone = model_parts.build_backbone(
-        dataclasses.replace(run.config, weights="none", precision="float32")
-    )
-    model_parts.load_part_weights(backbone, directory, f"{name}_backbone")
-    whole = model_parts.build_pooled_model(backbone, network)
-    batches = run.images(split).ordered(frozen_features.BATCH)
-    return method.decode(task_building.concatenate_outputs(whole.predict_on_batch(b) for b in batches))
+    source = create_source(run, name)
+    network = source.method.build()
+    model_parts.load_part_weights(network, run.stage_directory(name), name)
+    every = np.arange(run.dataset.num_examples(split))
+    return source.predict(network, split, every if rows is None else rows)
 
 
 def measure_baseline(run: Run, name: str, split: str = "test") -> tuple[np.ndarray, dict[str, float]]:
@@ -218,8 +194,3 @@ def scores_labels(method: Baseline | type[Baseline]) -> bool:
 def choose_baseline_labels(run: Run, predictions: Predictions) -> np.ndarray:
     """Returns the labels that predictions choose, bool [N, C]; k per image if they only rank."""
     return choose_labels(predictions, k=run.config.k if predictions.counts is None else None)
-
-
-def _read_pretrained(run: Run, split: str) -> np.ndarray:
-    backbone = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
-    return frozen_features.pretrained_features(run, backbone, split)

@@ -28,14 +28,19 @@ def accelerated(model: keras.Model) -> keras.Model:
 
 def plain_copy(layer: layers.Layer) -> layers.Layer:
     """Returns a new layer like a layer of an accelerated model, but plain: for `keras.models.clone_model`."""
-    if isinstance(layer, keras.Model):
+    if _is_graph(layer):
         return keras.models.clone_model(layer, clone_function=plain_copy)
     plain = layer.plain if isinstance(layer, FusedBatchNormalization | FastDepthwiseConv2D) else layer
     return type(plain).from_config(plain.get_config())
 
 
+def _is_graph(layer: layers.Layer) -> bool:
+    """Returns whether a layer is a model of layers; a network of KerasHub has a configuration of its own."""
+    return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.")
+
+
 def _accelerated_layer(layer: layers.Layer) -> layers.Layer:
-    if isinstance(layer, keras.Model):
+    if _is_graph(layer):
         return accelerated(layer)
     if type(layer) is layers.BatchNormalization and len(layer.input.shape) == 4 and layer.axis in (-1, 3):
         return FusedBatchNormalization(layer)

@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
+from msmm.core.class_summary import shown_classes
 from msmm.core.contact_sheet import contact_sheet
-from msmm.scoring.class_summary import shown_classes
 
 GREEN, BLUE, GREY = "#1a7f37", "#0b5fff", "#666666"  # right, not in the ground truth, missed
 

@@ -40,6 +40,8 @@ class Stage:
         parts: the networks that it trains.
         needs: the stages that must have finished before.
         loss: the equation of its loss, for people.
+        reads: its inputs for each image: "images", "maps", "f_v", "f_t", "tags" or "groups". Empty for a
+            baseline, whose class describes them.
         group: the group of settings with its learning rate and epochs, all of which it depends on.
         settings: flat names of the other settings it depends on, beside `COMMON_SETTINGS`.
         options: settings recorded only if they differ from the default, beside `COMMON_OPTIONS`.
@@ -49,6 +51,7 @@ class Stage:
     parts: tuple[str, ...]
     needs: tuple[str, ...]
     loss: str
+    reads: tuple[str, ...]
     group: str
     settings: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -58,23 +61,26 @@ class Stage:
 # The heads of single branches are no part of the complete model; they serve rows of Table I (decision 16).
 STAGES: dict[str, Stage] = {
     "finetune": Stage(
-        ("backbone", "cnn_head"), (), "eq. 4", "finetune", IMAGE_SETTINGS,
+        ("backbone", "cnn_head"), (), "eq. 4", ("images",), "finetune", IMAGE_SETTINGS,
         ("finetune_loss", *ASYMMETRIC, "bias_init", *BEYOND_FINETUNE),
     ),
     "visual": Stage(
-        ("multi_scale", "visual_head"), ("finetune",), "eq. 4", "visual", (*IMAGE_SETTINGS, "bn_batches"),
-        ("visual_loss", *ASYMMETRIC, "visual_fusion"),
+        ("multi_scale", "visual_head"), ("finetune",), "eq. 4", ("maps",), "visual",
+        (*IMAGE_SETTINGS, "bn_batches"), ("visual_loss", *ASYMMETRIC, "visual_fusion"),
     ),
-    "textual": Stage(("textual", "textual_head"), (), "eq. 4", "textual", LABEL_SETTINGS, ("bias_init",)),
+    "textual": Stage(
+        ("textual", "textual_head"), (), "eq. 4", ("tags",), "textual", LABEL_SETTINGS, ("bias_init",)
+    ),
     "classifier": Stage(
-        ("classifier",), ("visual", "textual"), "eq. 4", "classifier", LABEL_SETTINGS,
+        ("classifier",), ("visual", "textual"), "eq. 4", ("f_v", "f_t"), "classifier", LABEL_SETTINGS,
         ("classifier_loss", *ASYMMETRIC, "bias_init"),
     ),
-    "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", "quantity"),
-    "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", "quantity"),
+    "quantity": Stage(("quantity",), ("visual", "textual"), "eq. 5", ("f_v", "f_t"), "quantity"),
+    "quantity_visual": Stage(("quantity_visual",), ("visual",), "eq. 5", ("f_v",), "quantity"),
     # A third branch, which the setting `groups` joins to the others.
     "groups": Stage(
-        ("groups", "groups_head"), (), "eq. 4", "textual", LABEL_SETTINGS, ("bias_init",), of_paper=False
+        ("groups", "groups_head"), (), "eq. 4", ("groups",), "textual", LABEL_SETTINGS, ("bias_init",),
+        of_paper=False,
     ),
     # The complete model trained at once.
     "joint": Stage(
@@ -83,6 +89,7 @@ STAGES: dict[str, Stage] = {
         ),
         ("finetune",),
         "eq. 4 + eq. 5",
+        ("images", "tags"),
         "joint",
         (*IMAGE_SETTINGS, *JOINT_SETTINGS),
         ("joint_loss", *ASYMMETRIC, "bias_init", "visual_fusion"),
@@ -98,16 +105,19 @@ PAPER_PARTS = tuple(part for part, stage in STAGE_OF_PART.items() if STAGES[stag
 FORMER_PART_NAMES = {"quantity_visual": "visual_quantity"}
 
 
-# The stages that a data set of arrays lacks; those of the second row it has with features or maps.
-ON_IMAGES = ("finetune", JOINT)
-ON_FEATURES = ("visual", "quantity_visual")
+# A data set of arrays has no stage that reads images. One of tags alone lacks the visual stages, too.
+ON_IMAGES = tuple(name for name, stage in STAGES.items() if "images" in stage.reads)
+VISUAL = tuple(name for name, stage in STAGES.items() if set(stage.reads) <= {"maps", "f_v"})
+# The stages whose steps pass images or maps through convolutions, and those that train on vectors.
+ON_PIXELS = tuple(name for name, stage in STAGES.items() if {"images", "maps"} & set(stage.reads))
+PAPER_HEADS = tuple(name for name in PAPER_STAGES if name not in ON_PIXELS)
 
 
 def paper_stages(arrays: Mapping | None) -> tuple[str, ...]:
     """Returns the stages of the paper that a data set can train, see `records.Dataset.arrays`."""
     if arrays is None:
         return PAPER_STAGES
-    lacking = ON_IMAGES if arrays else (*ON_IMAGES, *ON_FEATURES)
+    lacking = ON_IMAGES if arrays else (*ON_IMAGES, *VISUAL)
     return tuple(name for name in PAPER_STAGES if name not in lacking)
 
 
@@ -126,7 +136,7 @@ def resolve_stage(name: str, config: Config, arrays: Mapping | None = None) -> S
         stage = dataclasses.replace(stage, needs=tuple(need for need in stage.needs if need != "visual"))
         if name == "visual":
             stage = Stage(
-                ("visual_head",), (), "eq. 4", "visual", LABEL_SETTINGS,
+                ("visual_head",), (), "eq. 4", ("f_v",), "visual", LABEL_SETTINGS,
                 ("visual_loss", *ASYMMETRIC, "bias_init"),
             )  # fmt: skip
     if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
@@ -146,7 +156,7 @@ def baseline_stage(name: str, needs: tuple[str, ...], config: Config, on_images:
     group = group_of_method(name)
     if getattr(getattr(config, group), "loss", CROSS_ENTROPY) != CROSS_ENTROPY:
         settings = (*settings, *ASYMMETRIC)
-    return Stage((name,), needs, "its own", group, settings, of_paper=False)
+    return Stage((name,), needs, "its own", (), group, settings, of_paper=False)
 
 
 def settings_group(name: str) -> str:

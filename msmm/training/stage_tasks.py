@@ -24,8 +24,7 @@ from msmm.training.run import Run
 from msmm.training.stage_table import needs_statistics
 from msmm.training.task import Task
 
-# Per step, of the head that trains before the trunk: the rate of a head alone in the settings of photographs.
-_HEAD_LEARNING_RATE = 0.01
+_HEAD_LEARNING_RATE = 1e-3  # per step of AdamW, of the head that trains before the trunk; usual
 
 
 def make_finetune_task(run: Run) -> Task:
@@ -80,8 +79,7 @@ def _train_head_alone(run: Run) -> list[np.ndarray]:
     backbone, head = task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head")
     pooled = frozen_features.pretrained_features(run, backbone, "train")
     steps = config.finetune.head_epochs * task_building.steps_per_epoch(run, config.batch_size)
-    rate = optimizers.schedule(_HEAD_LEARNING_RATE, steps)
-    optimizer = optimizers.Momentum(rate, config.momentum, config.weight_decay)
+    optimizer = optimizers.adamw(_HEAD_LEARNING_RATE, steps)  # features may be of any size
     head.compile(optimizer, loss=task_building.classification_loss(run, "finetune"), jit_compile=False)
     for epoch in range(config.finetune.head_epochs):
         batches = list(task_building.epoch_batches(run, task_building.stage_seed(run, "head"), epoch))

@@ -83,7 +83,7 @@ def stage_of(run: Run, name: str) -> Stage:
     if name in STAGES:
         if not dataset.has_images and name in stage_table.ON_IMAGES:
             raise UserError(f"stage {name} trains on images, and {dataset.name!r} was packed from arrays")
-        if dataset.arrays == {} and name in stage_table.ON_FEATURES:
+        if dataset.arrays == {} and name in stage_table.VISUAL:
             raise UserError(f"stage {name} reads features or maps, and {dataset.name!r} has tags alone")
         return stage_table.resolve_stage(name, run.config, dataset.arrays)
     needs = baseline_tasks.needed_stages(run, name)

@@ -38,23 +38,34 @@ def test_gpu_benchmark_imports_no_tensorflow():
         ]
 
 
+SMALL = ["--backbone=resnet-1-1-1-1-w4", "--image_size=32", "--batch_size=2", "--steps=1", "--repeats=1"]
+SMALL += ["--nocompile", "--matrix_size=64"]
+
+
+def run_benchmark(tmp_path, *arguments):
+    command = [sys.executable, "-m", "experiments.benchmark_gpu", *SMALL, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout, [line for line in result.stdout.splitlines() if line.startswith("| ")][2:]
+
+
+@pytest.mark.slow
+def test_a_limit_of_minutes_begins_with_fine_tuning_and_says_what_was_skipped(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
+    output, rows = run_benchmark(tmp_path, "--minutes=0.001")
+    assert len(rows) == 2 and rows[0].startswith("| finetune, ")  # Keras and PyTorch by hand
+    assert rows[1].startswith("| finetune, PyTorch by hand")
+    skipped = "visual, annotate, features, textual, classifier, quantity, quantity_visual"
+    assert f"skipped, as no time was left: {skipped}" in output
+    assert "not computed without visual" in output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_every_gpu_benchmark_job_runs(backend, tmp_path):
     pytest.importorskip(backend)
     pytest.importorskip("torch")  # the plain PyTorch network
-    command = [sys.executable, "-m", "experiments.benchmark_gpu", f"--backend={backend}"]
-    command += [
-        "--backbone=resnet-1-1-1-1-w4",
-        "--image_size=32",
-        "--batch_size=2",
-        "--steps=1",
-        "--repeats=1",
-    ]
-    command += ["--nocompile", "--matrix_size=64"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 8 + 4  # all jobs, and the jobs on images written without Keras
-    assert f"computed, not measured: the whole schedule on NUS-WIDE with {backend}" in result.stdout
+    output, rows = run_benchmark(tmp_path, f"--backend={backend}")
+    assert len(rows) == 8 + 4  # all jobs, and the jobs on images written without Keras
+    assert f"computed, not measured: the whole schedule on NUS-WIDE with {backend}" in output

@@ -5,9 +5,7 @@ import pytest
 
 from experiments.benchmarks.scaling import (
     METHODS,
-    ON_IMAGES,
     SHARED,
-    STAGES,
     Case,
     Cost,
     check_case,
@@ -17,6 +15,7 @@ from experiments.benchmarks.scaling import (
 from msmm.baselines import registry
 from msmm.core.errors import UserError
 from msmm.training import stages
+from msmm.training.stage_table import ON_PIXELS, PAPER_HEADS
 from tests.conftest import ROOT
 from tests.experiments.benchmark_training_test import parse_cells
 
@@ -62,7 +61,7 @@ def test_impossible_numbers_of_workers_are_refused(settings, message):
 
 
 def test_shared_stages_are_exactly_the_shareable_tasks(trained_run):
-    for name in ON_IMAGES + STAGES:
+    for name in ON_PIXELS + PAPER_HEADS:
         assert stages.make_task(trained_run, name).data.shareable == (name in SHARED), name
 
 

@@ -10,7 +10,7 @@ from msmm.training import table_rows
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from tests.conftest import TINY
-from tests.msmm.core.command_line_test import run
+from tests.msmm.core.command_line_test import run_with_tensorflow as run
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ import pytest
 from msmm.training import table_rows
 from msmm.training.row_table import TABLE_ROWS
 from tests.conftest import TINY
-from tests.msmm.core.command_line_test import refused, run
+from tests.msmm.core.command_line_test import refused
+from tests.msmm.core.command_line_test import run_with_tensorflow as run
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from tests.msmm.core.command_line_test import refused, run
+from tests.msmm.core.command_line_test import refused
+from tests.msmm.core.command_line_test import run_with_tensorflow as run
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from msmm.configs import replace_flat
 from msmm.core.errors import UserError
 from msmm.training.run import Run
 from tests.conftest import TINY
-from tests.msmm.core.command_line_test import refused, run
+from tests.msmm.core.command_line_test import refused
+from tests.msmm.core.command_line_test import run_with_tensorflow as run
 
 
 @pytest.fixture

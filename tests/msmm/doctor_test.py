@@ -1,6 +1,5 @@
 """The command `doctor`: its report on the installation, a model and a folder."""
 
-import subprocess
 import sys
 
 import pytest
@@ -9,16 +8,14 @@ from msmm.core import photo_files
 from msmm.core.errors import UserError
 from msmm.photos import diagnosis
 from tests.camera_raw_files import encode_jpeg, make_dng
+from tests.commands import run_command
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused
 from tests.msmm.core.packages import without_packages  # noqa: F401 - a fixture
 
 
 def run_doctor(*arguments, cwd, **environment):
-    options = process(cwd)
-    options["env"] = options["env"] | environment
-    command = [sys.executable, "-m", "msmm.doctor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=300, **options)
+    return run_command("msmm.doctor", *arguments, cwd=cwd, env=process(cwd)["env"] | environment)
 
 
 def lines_of(output: str) -> dict[str, str]:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from tests.commands import error_line, kill
 from tests.conftest import TINY
 from tests.reliability import snapshots
-from tests.reliability.commands import error_line, kill
 from tests.reliability.disk_full_test import COMMANDS, NUM_PHOTOS, inputs  # noqa: F401 - a fixture
 
 

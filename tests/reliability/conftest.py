@@ -3,16 +3,14 @@ import subprocess
 
 import pytest
 
+from tests.commands import shared_commands
 from tests.msmm.conftest import model_directory  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory):
-    """Runs commands as processes, see `commands.py`."""
-    from tests.reliability.commands import Commands
-
-    with Commands(tmp_path_factory.mktemp("commands")) as running:
-        yield running
+def commands():
+    """Runs commands as processes, see `tests/commands.py`."""
+    return shared_commands()
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.commands import Commands
 from tests.reliability import snapshots
-from tests.reliability.commands import Commands
 from tests.reliability.kills_test import WRITING_COMMANDS, directories, run_undisturbed  # noqa: F401 - a fixture
 
 

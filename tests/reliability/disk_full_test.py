@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from msmm.core.errors import UserError
+from tests.commands import error_line
 from tests.conftest import TINY
 from tests.reliability import snapshots
-from tests.reliability.commands import error_line
 
 SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
 COMMANDS = {

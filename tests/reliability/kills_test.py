@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from msmm.configs.baselines import baseline_implementations
+from tests.commands import Commands, kill
 from tests.conftest import TINY
 from tests.reliability import snapshots
-from tests.reliability.commands import Commands, kill
 
 BASELINES = tuple(baseline_implementations())
 EPOCHS = {f"{trained}_epochs": 2 for trained in (*BASELINES, "joint")}

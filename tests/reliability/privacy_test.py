@@ -20,6 +20,7 @@ from tests.conftest import ROOT, TINY
 from tests.experiments.starter import starter_model_test
 from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixture
 from tests.msmm.photos.page_test import free_port
+from tests.presets import write_preset
 
 SETTINGS = [f"--{name}={value}" for name, value in TINY.items()]
 LOCAL = ("127.", "::1", "localhost", "/", "b'/", "\\x00")  # prefixes of local addresses
@@ -78,7 +79,7 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.benchmark_annotate": [["--small=3", "--large=1", "--repeats=1"]],
     "experiments.benchmark_inference": [["--model=model", "--nopeers", "--batches=1", *SMALL_BENCHMARK]],
     "experiments.benchmark_training": [["--backbone=resnet-1-1-1-1-w4", "--image_size=32", "--batch_size=2",
-                                        "--steps=1", *SMALL_BENCHMARK]],
+                                        "--steps=1", "--pytorch=eager", *SMALL_BENCHMARK]],
     "experiments.benchmark_input": [["--image_size=32", "--seconds=0.01", *SMALL_BENCHMARK]],
     "experiments.benchmark_scaling": [["--images=200", "--classes=5", "--tags=10", "--feature_size=32",
                                        "--of=textual"]],
@@ -242,6 +243,15 @@ def test_beam_pipelines_connect_to_localhost_only(audited):
     pytest.importorskip("apache_beam", reason="Beam is missing: pip install 'msmm[beam]'")
     audited.run("tfrecords_tools.pack", *RUNS["tfrecords_tools.pack"][0], "--runner=DirectRunner")
     audited.run("msmm.annotate_beam", "photos", "--model=model", "--output=out", "--runner=DirectRunner")
+
+
+@pytest.mark.slow
+def test_presets_of_kerashub_make_no_outside_connection(audited):
+    write_preset(audited.work / "preset", "dinov2", side=32, patch=16)
+    network = [*SETTINGS, "--backbone=keras_hub:preset", "--weights=imagenet"]
+    audited.run("msmm.describe", "--dataset=scenes", "--backbone=keras_hub:preset", "--image_size=32")
+    audited.run("msmm.train", "--stage=all", "--workdir=runs/hub", *network)
+    audited.run("msmm.annotate", "photos", "--model=runs/hub/seed0/model", "--engine=keras")
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ import pytest
 from msmm.core.text import normalise_tag
 from msmm.photos import sidecars, xmp
 from msmm.photos.review.decisions import FILE, Decision, read_decisions
+from tests.commands import kill
 from tests.msmm.photos.metadata_test import bag, packet
 from tests.msmm.photos.review.conftest import digests, free_port
-from tests.reliability.commands import kill
 from tests.reliability.kills_test import NUM_PHOTOS, make_directory
 
 KILLS = 30

@@ -3,14 +3,14 @@
 labels  keywords (IPTC, XMP, Windows', sidecars, text files beside photographs) of --min_photos photographs,
         or those of --labels_file; see `library.labels` for what counts as one. Of a hierarchy the lowest
         level counts; a photograph also has the labels that are levels above its keywords. Keywords that msmm
-        itself has written are no labels. What a person has decided in a review (`msmm.app --photos`) counts:
-        accepted keywords are the photograph's, rejected ones are not.
+        itself has written are no labels. A person's decisions in a review (`msmm.app --photos`) come first:
+        accepted keywords are labels of the photograph, rejected ones are not.
 tags    the context of a photograph (`msmm.photos.context`), and its other keywords. A keyword that is a
-        label, or equals a word of one, is never a tag: it would give the answer away. Of a training
-        photograph some other keywords are hidden, by a draw from --split_seed and its id: all of them with
-        probability --hide_keywords, else each with that probability. A test photograph has no keyword
-        among its tags: it stands for photographs without keywords.
-rows    photographs with a keyword. One without any is not labelled, which makes it no negative example,
+        label, or equals a word of one, is never a tag: it would give the answer away. Some other keywords
+        of a training photograph are hidden, by a draw from --split_seed and its id. With probability
+        --hide_keywords all of them are hidden, else each with that probability. A test photograph has no
+        keyword among its tags, as it represents photographs without keywords.
+rows    photographs with a keyword. A photograph without keywords is unlabelled, not a negative example,
         unless it was reviewed as a whole.
 split   by event (`library.events`), --test_share of the photographs to test on
 """
@@ -25,10 +25,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from msmm.core import text, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
-from msmm.photos import finding
 from tfrecords_tools.library import events, reviews
 from tfrecords_tools.library.labels import KeywordGroup, KeywordGroups, describe_labels
-from tfrecords_tools.library.photos import LibraryPhoto, intern_words, read_library_photo
+from tfrecords_tools.library.photos import LibraryPhoto, find_photographs, intern_words, read_library_photo
 from tfrecords_tools.packing import raw_dataset, vocabulary
 from tfrecords_tools.packing.raw_dataset import Contents, RawDataset, Row, Settings, option
 
@@ -155,10 +154,7 @@ class Library(RawDataset):
     def _read_photos(self, settings: Settings) -> tuple[dict[str, LibraryPhoto], dict[str, str]]:
         """Returns the photographs and the causes of broken ones, by id."""
         root = str(self.photos)
-        finder = finding.Finder([root])
-        found = sorted(finder)
-        if not found:
-            raise UserError(f"no photographs in {root}{finder.describe_left_out(' (', ')')}")
+        found, left_out = find_photographs(root)
         photos: dict[str, LibraryPhoto] = {}
         broken: dict[str, str] = {}
         ids = {path: _make_id(path, root) for path, _ in found}
@@ -175,7 +171,7 @@ class Library(RawDataset):
                 machine += photo.machine
                 problems.update(photo.problems)
                 photos[ids[path]] = intern_words(photo)
-        if left_out := finder.describe_left_out():
+        if left_out:
             self._oddities.append(left_out)
         not_read = collections.Counter(cause for cause in broken.values() if _NOT_READ in cause)
         for cause, count in sorted(not_read.items()):

@@ -41,7 +41,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 PAPER = Paper(
     images={"train": 56_414, "test": 30_774},
     labels_per_image={"test": 2.813},
-    note="the paper keeps 68 % of the official training images and 76 % of the validation images and names "
+    note="the paper keeps 68 % of the official training images and 76 % of the validation images. It names "
     "no filter (every image has captions), so its exact split cannot be recovered from the text",
 )
 

@@ -36,7 +36,7 @@ PAPER = Paper(
     images={"train": 94_570, "test": 55_335},
     labels_per_image={"test": 2.547},
     note="the paper keeps 58 % of the official training rows and 51 % of the test rows, of the labelled ones "
-    "75 % and 66 %; nothing that it names does that, so its exact split cannot be recovered from the text",
+    "75 % and 66 %. No filter that it names does that, so its exact split cannot be recovered from the text",
 )
 
 
@@ -44,8 +44,8 @@ PAPER = Paper(
 class NusWide(RawDataset):
     """The official training and test rows, filtered as the paper does (decisions 27 to 29).
 
-    Rows without a label of the 81, without a tag of the 1,000, without an image or with an image that does
-    not decode are left out and counted. NUS-WIDE is known for dead links: up to half of all rows may have no
+    Rows without any of the 81 labels or of the 1,000 tags are left out and counted. So are rows without an
+    image that can be decoded. NUS-WIDE is known for dead links: up to half of all rows may have no
     image before the packer takes it for a mistake.
     """
 

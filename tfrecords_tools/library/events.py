@@ -1,11 +1,11 @@
-"""A train and test split of a photo collection by events, so that no test photograph has a twin in training.
+"""A split of a photo collection by events, so that no training photograph nearly equals a test photograph.
 
 Photographs of one event stay in one split:
 
   day     photographs of the same day, unless it is no day of photographs (`find_false_days`)
   burst   photographs that follow one another within a minute, past midnight too
-  folder  photographs of a folder that spans at most a month and holds at most a quarter of all of them;
-          others, such as a telephone's, are no event
+  folder  photographs of a folder that spans at most a month and has at most a quarter of all photographs.
+          Larger folders, such as a telephone's, are no event.
   copies  near-duplicates by difference hash, wherever they are
 """
 

@@ -1,8 +1,8 @@
 """Labels from the keywords of a photo collection: which are one, which are enough, and why others are not.
 
-Keywords are one label if they differ only in case, Unicode form, spaces or the mark of a hashtag, or if one
-is the plural of the other and both are used. The label has the form that most photographs have, in its most
-frequent spelling.
+Keywords are one label if they differ only in case, Unicode form, spaces or the mark of a hashtag. They are
+one label, too, if one is the plural of the other and both are used. The label has the form that most
+photographs have, in its most frequent spelling.
 """
 
 import collections

@@ -9,8 +9,9 @@ import sys
 from PIL import Image
 
 from msmm.core import images
+from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag
-from msmm.photos import context, sidecars, xmp, xmp_record
+from msmm.photos import context, finding, sidecars, xmp, xmp_record
 from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
 from msmm.photos.reading import without_keywords
 from tfrecords_tools.library import difference_hash
@@ -45,6 +46,21 @@ class LibraryPhoto:
     accepted: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     complete: bool = False
+
+
+def find_photographs(root: str) -> tuple[list[finding.Found], str]:
+    """Returns the photographs below a folder, and a description of the files that are left out.
+
+    Each photograph is (path, cause), sorted; cause is None where it can be read.
+
+    Raises:
+        UserError: there are none.
+    """
+    finder = finding.Finder([root])
+    found = sorted(finder)
+    if not found:
+        raise UserError(f"no photographs in {root}{finder.describe_left_out(' (', ')')}")
+    return found, finder.describe_left_out()
 
 
 def read_library_photo(path: str, root: str) -> LibraryPhoto:

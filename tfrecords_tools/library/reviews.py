@@ -66,8 +66,8 @@ def _folders_of(root: str, paths: Iterable[str]) -> set[str]:
 def read_reviews(root: str, paths: Iterable[str]) -> dict[str, Decision]:
     """Returns the decisions on photographs, by path.
 
-    Every folder from `root` down may have a file of decisions, as any of them may have been reviewed; of
-    several decisions on a photograph the latest counts.
+    Any folder from `root` down may have been reviewed, and then has a file of decisions. The latest of
+    several decisions on a photograph counts.
 
     Args:
       root: the folder of the collection.

@@ -28,8 +28,8 @@ def thumbnails(pictures: Sequence[bytes | pathlib.Path], pool: workers.Workers) 
 def families(thumbnails: np.ndarray) -> list[int]:
     """Returns the number of the first member of its family for each of N `thumbnails`.
 
-    Two thumbnails are of one family if they correlate by more than COLOUR, or in grey by more than GREY, as
-    they are or with one of them mirrored. A family contains the relatives of its members.
+    Two thumbnails are of one family if they correlate by more than COLOUR, or in grey by more than GREY. One
+    of them may be mirrored. A family contains the relatives of its members.
     """
     first = list(range(len(thumbnails)))
 

@@ -18,9 +18,9 @@ def option(help: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
     Args:
         help: a sentence for `--help`.
         default: the default value; without one, the option is required.
-        **more: `required` (what is expected of a required option, as "FILE, the list of photographs"),
-            `choices` (texts), `vocabulary=True` (the option decides which labels or tags there are), `shown`
-            (what `--help` shows as the default).
+        **more: `required`, the expected value of a required option, as "FILE, the list of photographs";
+            `choices`, texts; `vocabulary=True` if the option decides which labels or tags there are;
+            `shown`, the default value as `--help` shows it.
     """
     return dataclasses.field(default=default, metadata={"help": help, **more})
 
@@ -52,8 +52,8 @@ class Row:
         labels, tags, groups: names. Those outside of the vocabularies are left out; labels and tags are
             counted.
         cause: why the row is left out, if the data set knows that already.
-        complete: whether a person has said that the image has no other label, so that it stays in the data
-            set even if it has none: a negative example of all labels.
+        complete: whether a person has confirmed that the image has no other label. Such an image stays in
+            the data set even without labels, as a negative example of all labels.
         arrays: in a data set of arrays, the row of each array of `Contents.arrays`.
     """
 

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from msmm.core import checksums, contact_sheet
+from msmm.core.class_summary import ENDS, MANY
 from msmm.core.errors import UserError
 from msmm.core.files import read_json
 from msmm.data import records
-from msmm.scoring.class_summary import ENDS, MANY
 from tfrecords_tools.packing import vocabulary
 
 NO_LABEL = "no label of the vocabulary"

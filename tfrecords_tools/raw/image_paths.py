@@ -16,8 +16,8 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 def find_image(folder: pathlib.Path, given: str) -> pathlib.Path | None:
     """Returns the file that `given` means without doubt, or None.
 
-    It may be absolute or from `folder`; with composed or decomposed accents (NFC, NFD); with spaces, quotes
-    or invisible characters around it, as copied paths have; or a `file://` URI.
+    It may be absolute, relative to `folder`, or a `file://` URI. Accents may be composed or decomposed (NFC,
+    NFD). Spaces, quotes or invisible characters may surround it, as in copied paths.
     """
     if "\0" in given:
         return None

@@ -1,8 +1,8 @@
 """Reading a manifest: a user's own list of photographs, as JSON lines or CSV.
 
-Fields: `image` (a path, absolute or from the manifest's folder), `labels` (at least one),
-and as you like `tags`, `groups` (further side information, like tags), `split` (train or test;
-in every row or in none) and `id` (default: the image path). In CSV the first line names the
+Required fields: `image` (a path, absolute or from the manifest's folder) and `labels` (at least one).
+Optional fields: `tags`, `groups` (further side information, like tags), `split` (train or test; in every
+row or in none) and `id` (default: the image path). In CSV the first line names the
 columns, commas separate cells, and `;` separates the labels, tags and groups of a cell. The case of a
 field's name and of a split does not matter. Every mistake is a UserError that names file, line and field.
 """
@@ -29,7 +29,7 @@ READERS = {
 class Entry:
     """One row of a manifest, checked: labels, tags and groups are normalised, the image is a file.
 
-    notes: what was forgiven in the row, but may be wrong.
+    notes: deviations of the row that were accepted, but may be wrong.
     """
 
     line: int

@@ -91,9 +91,9 @@ class RawFiles:
     def image(self, path: str) -> pathlib.Path | bytes:
         """Returns the image `folder/name`: a file, or its bytes from a zip file.
 
-        It may lie in any image folder as folder/name or as name. A missing image is the path where it is
-        missed; one that a zip file cannot give any more, or whose size is more than `images.MAX_BYTES`, is no
-        bytes. A path that leads out of the folder is one of nothing.
+        It may lie in any image folder as folder/name or as name. For a missing image, and for a `path` that
+        leads out of the folder, the result is a path without a file. An image that cannot be read from its
+        zip file any more, or is larger than `images.MAX_BYTES`, is returned as no bytes.
         """
         name = path.rpartition("/")[2]
         inside = name and ".." not in path.split("/") and "\0" not in path

@@ -1,8 +1,12 @@
 """The rows of a manifest as spreadsheets, pandas and other programs write them: CSV and JSON.
 
-What is certain is forgiven: blank rows, columns without name and content, the index column of pandas, a
-`sep=` line, lists as Python or JSON write them within a cell, several names on the lines of one cell, JSON
-objects over several lines or in one array. Anything else that is no table of known fields is a UserError.
+Deviations of certain meaning are accepted:
+
+- blank rows, columns without name and content, the index column of pandas, a `sep=` line,
+- lists in one cell, as Python or JSON write them, and several names on the lines of one cell,
+- JSON objects over several lines or in one array.
+
+Any other deviation from a table of known fields is a UserError.
 """
 
 import ast
@@ -19,8 +23,8 @@ from msmm.core.text import SPREADSHEET, split_separator_line, strip_invisible
 FIELDS = ("image", "labels", "tags", "split", "id", "groups")
 NAMES = ("labels", "tags", "groups")  # the fields that contain several names
 SEPARATOR = ";"  # of names within a cell
-LINE_BREAK = "a line break in a cell"  # a note: what was forgiven, but may be wrong
-_INDEX = "Unnamed: 0"  # what pandas calls the index column that it wrote before
+LINE_BREAK = "a line break in a cell"  # a note on an accepted deviation that may be wrong
+_INDEX = "Unnamed: 0"  # the name that pandas gives to an index column when it reads it back
 
 
 def row_error(path: pathlib.Path, line: int, field: str, message: str) -> UserError:

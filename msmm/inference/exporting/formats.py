@@ -74,15 +74,42 @@ def _open_saved_model(directory: pathlib.Path) -> RunFunction:
 
 def _write_onnx(graph: "Graph", directory: pathlib.Path) -> None:
     import onnx
+    import tensorflow as tf
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = graph.pixels.input_signature
-    model, _ = tf2onnx.convert.from_function(graph.pixels, input_signature=signature, opset=OPSET)
+    handlers = {"Erfc": (_write_erfc, [])}
+    model, _ = tf2onnx.convert.from_function(
+        graph.pixels, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
+    )
+    function = graph.pixels.get_concrete_function()
+    captured = {inner.name: outer for outer, inner in function.graph.captures if outer.dtype != tf.resource}
+    for value in list(model.graph.input):
+        if value.name in captured:  # a tensor that a layer holds, as the numbers of ViT's positions
+            array = captured[value.name].numpy()
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+            model.graph.input.remove(value)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)
     onnx.save(model, directory / "model.onnx")
+
+
+def _write_erfc(context, node, name, args) -> None:
+    """Writes TensorFlow's Erfc, which GELU has and ONNX lacks, as 1 - Erf."""
+    inputs, outputs, shapes, dtypes = (
+        list(node.input),
+        list(node.output),
+        node.output_shapes,
+        node.output_dtypes,
+    )
+    context.remove_node(name)
+    one = context.make_const(f"{name}/one", np.ones((), np.float32))
+    erf = context.make_node("Erf", inputs)
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=shapes, dtypes=dtypes
+    )
 
 
 def import_onnxruntime():
@@ -142,6 +169,9 @@ def write_openvino(graph: "Graph", directory: pathlib.Path, half: bool) -> None:
             parameter.output(0).get_tensor().set_names({name})
     for name, tensor in function.structured_outputs.items():
         model.output(tensor.name).get_tensor().set_names({name})
+    for result in model.get_results():  # of operations whose values nothing reads, as in Keras' attention
+        if not result.input_value(0).get_names() & function.structured_outputs.keys():
+            model.remove_result(result)
     model.validate_nodes_and_infer_types()
     folding = passes.Manager()
     folding.register_pass(passes.ConstantFolding())  # of what is done to weights alone

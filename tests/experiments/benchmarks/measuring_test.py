@@ -25,6 +25,23 @@ def test_candidates_are_measured_in_turns_and_the_median_is_reported():
     assert 2 / 0.3 < speed["a"] <= 2 / 0.2  # a busy machine sleeps longer, never shorter
 
 
+def test_no_round_begins_after_the_given_seconds():
+    order = []
+
+    def candidate(name):
+        def turn():
+            order.append(name)
+            time.sleep(0.02)
+            return 1
+
+        return turn
+
+    candidates = {"a": candidate("a"), "b": candidate("b")}
+    speed = measuring.measure_in_turn(candidates, repeats=50, seconds=0.0)
+    assert order == ["a", "b"] * 2  # one that does not count, one that does
+    assert set(speed) == {"a", "b"}
+
+
 def test_operations_of_a_small_network_equal_a_manual_count():
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(image)  # 4x4 positions

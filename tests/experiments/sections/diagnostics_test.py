@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
-from msmm.scoring.class_summary import ENDS
+from msmm.core.class_summary import ENDS
 from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_rows import predict_row

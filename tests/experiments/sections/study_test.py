@@ -208,8 +208,8 @@ def test_class_table_has_the_frequency_and_average_precision_of_every_class(meas
 def test_class_table_of_many_classes_has_groups_and_the_best_and_worst(measured, monkeypatch):
     """With five classes as many, the table shows the two best and the two worst and five groups."""
     whole = study.class_table(measured, ("MS-CNN+Tags",))
-    monkeypatch.setattr("msmm.scoring.class_summary.MANY", 5)
-    monkeypatch.setattr("msmm.scoring.class_summary.ENDS", 2)
+    monkeypatch.setattr("msmm.core.class_summary.MANY", 5)
+    monkeypatch.setattr("msmm.core.class_summary.ENDS", 2)
     monkeypatch.setattr(study, "MANY", 5)
     table = study.class_table(measured, ("MS-CNN+Tags",))
     groups, shown = table.rows[:-4], table.rows[-4:]

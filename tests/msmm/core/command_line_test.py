@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.architecture_test import IS_COMMAND
+from tests.commands import run_command
 from tests.conftest import ROOT, TINY
 from tests.processors import OF_PROCESSORS
 
@@ -27,6 +28,11 @@ def process(cwd) -> dict:
 def run(*arguments, cwd):
     command = [sys.executable, "-m", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=300, **process(cwd))
+
+
+def run_with_tensorflow(*arguments, cwd):
+    """Runs a command that imports TensorFlow, which a process of the tests has imported already."""
+    return run_command(*arguments, cwd=cwd, env=process(cwd)["env"])
 
 
 def refused(result) -> str:
@@ -53,7 +59,8 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
         (["msmm.train", "--stage=all", "--dataset=nowhere"], "no folder data of packed data sets"),
         (
             ["msmm.train", "--stage=all", "--dataset=nus_wide", "--data_dir=missing"],
-            "no folder missing of packed data sets",
+            "no folder missing of packed data sets: choose another --data_dir, or pack 'nus_wide' with "
+            "python -m tfrecords_tools.pack --dataset=nus_wide --raw_dir=DIR",
         ),
         (["msmm.train", "--stage=vizual"], "vizual"),
         (["msmm.annotate", "x", "--model=m", "--k=5"], "--k is for --quantity=top_k"),
@@ -66,7 +73,6 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
         (["msmm.train", "--method=wrap"], "wrap"),
         (["msmm.train", "--method=ria", "--ria_order=random"], "expected ria_order of frequent_first"),
         (["msmm.describe", "--dataset=nowhere"], "no data set 'nowhere'"),
-        (["msmm.describe", "--backbone=vgg"], "unknown backbone 'vgg'"),
         (["experiments.reproduce_table1", "--seeds=0"], "seeds"),
         (["msmm.evaluate", "--model=VGG"], "VGG"),
         (["msmm.export", "--model=missing", "--output=new"], "model directory with model.keras in missing"),
@@ -77,6 +83,11 @@ def test_help_of_every_command_is_fast_and_writes_nothing(command, tmp_path):
 def test_a_user_error_is_one_line_and_writes_nothing(arguments, message, tmp_path):
     assert message in refused(run(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_backbone_is_refused(tmp_path):
+    line = refused(run_with_tensorflow("msmm.describe", "--backbone=vgg", cwd=tmp_path))
+    assert "unknown backbone 'vgg'" in line and list(tmp_path.iterdir()) == []
 
 
 def test_the_home_directory_is_meant_by_a_tilde(tmp_path):
@@ -91,7 +102,7 @@ def directory(tmp_path_factory, data_dir):
     directory = tmp_path_factory.mktemp("directory")
     (directory / "data").symlink_to(data_dir)
     settings = [f"--{name}={value}" for name, value in TINY.items()]
-    result = run("msmm.train", "--stage=textual", *settings, cwd=directory)
+    result = run_with_tensorflow("msmm.train", "--stage=textual", *settings, cwd=directory)
     assert result.returncode == 0, result.stderr
     return directory
 
@@ -135,7 +146,7 @@ def test_python_m_msmm_lists_all_commands(tmp_path):
 
 
 def test_evaluate_names_the_missing_stage(directory):
-    line = refused(run("msmm.evaluate", cwd=directory))
+    line = refused(run_with_tensorflow("msmm.evaluate", cwd=directory))
     assert "no finished stage classifier: python -m msmm.train --stage=classifier" in line
 
 
@@ -147,12 +158,12 @@ def test_evaluate_names_the_missing_stage(directory):
     ],
 )
 def test_evaluate_refuses_quantity_for_rows_without_a_regressor(directory, row):
-    line = refused(run("msmm.evaluate", "--quantity=best", row, cwd=directory))
+    line = refused(run_with_tensorflow("msmm.evaluate", "--quantity=best", row, cwd=directory))
     assert "--quantity needs a model with a regressor" in line and row.split("=")[1] in line
 
 
 def test_evaluate_names_the_missing_regressor_of_a_row(directory):
-    line = refused(run("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=directory))
+    line = refused(run_with_tensorflow("msmm.evaluate", "--quantity=best", "--model=MS-CNN", cwd=directory))
     assert "no finished stage visual" in line
 
 
@@ -160,12 +171,13 @@ def test_a_work_directory_of_another_data_set_is_refused(directory, tmp_path):
     from tfrecords_tools.datasets import scenes
 
     scenes.pack_scenes(tmp_path / "data", num_train=20, num_test=10, image_size=32)
-    line = refused(run("msmm.train", "--stage=textual", f"--workdir={directory}/runs/scenes", cwd=tmp_path))
+    arguments = "--stage=textual", f"--workdir={directory}/runs/scenes"
+    line = refused(run_with_tensorflow("msmm.train", *arguments, cwd=tmp_path))
     assert "belongs to data set 'scenes'" in line and "--workdir" in line
 
 
 def test_describe_prints_the_papers_model(tmp_path):
-    result = run("msmm.describe", "--dataset=nus_wide", "--json", cwd=tmp_path)
+    result = run_with_tensorflow("msmm.describe", "--dataset=nus_wide", "--json", cwd=tmp_path)
     description = json.loads(result.stdout)
     assert description["maps"] == {"M1": [112, 112, 64], "M2": [56, 56, 256], "M3": [28, 28, 512],
                             "M4": [14, 14, 1024], "M5": [7, 7, 2048]}  # fmt: skip

@@ -18,7 +18,9 @@ from msmm.data.input_pipeline import (
 
 @pytest.fixture(scope="module")
 def cached(dataset):
-    return Images(dataset, "train", 32, cache_gib=1)
+    images = Images(dataset, "train", 32, cache_gib=1)
+    images._in_memory()
+    return images
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,17 @@ def test_streamed_images_equal_cached_images(cached, streamed):
     for images in (cached, streamed):
         some = np.concatenate(list(images.ordered(16, rows=rows)))
         np.testing.assert_array_equal(some, cached.take(rows))
+
+
+def test_images_are_kept_in_memory_from_the_first_epoch_on(dataset):
+    images = Images(dataset, "train", 32, cache_gib=1)
+    streamed = list(images.ordered(16)) + list(images.ordered(16, rows=np.arange(7)))
+    assert images._decoded is None
+    next(iter(images.epoch(np.arange(100), 16, 5, 0, False)))
+    assert images._decoded is not None
+    kept = list(images.ordered(16)) + list(images.ordered(16, rows=np.arange(7)))
+    for x, y in zip(streamed, kept, strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_ordered_images_equal_the_records_decoded_by_pillow(dataset, cached):

@@ -135,8 +135,6 @@ def test_missing_data_sets_and_splits_are_refused_with_advice(data_dir, tmp_path
         (data_dir, "other", r"no data set 'other' in .*: pack it with python -m .*, or choose one of: mine$"),
         (data_dir, "", "no data set ''"),
         (tmp_path, "mine", "no data set 'mine' in .*: pack it with python -m tfrecords_tools.pack$"),
-        (tmp_path, "mscoco", "pack it with python -m .*pack --dataset=mscoco --raw_dir=DIR$"),
-        (tmp_path / "nowhere", "nus_wide", "pack 'nus_wide' with .*pack --dataset=nus_wide --raw_dir=DIR$"),
         (tmp_path / "nowhere", "mine", "no folder .*nowhere of packed data sets: choose another --data_dir"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -147,18 +145,12 @@ def test_missing_data_sets_and_splits_are_refused_with_advice(data_dir, tmp_path
             method("val")
 
 
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [
-        ("mine", "--overwrite"),
-        ("openclipart", "python -m .*pack --dataset=openclipart --raw_dir=DIR --overwrite"),
-    ],
-)
-def test_a_damaged_data_set_is_refused_with_its_pack_command(tmp_path, name, command):
-    Written(name, tmp_path, ROWS)
-    dataset = records.open_dataset(tmp_path, name)
+def test_a_damaged_data_set_is_refused_with_its_remedy(tmp_path):
+    Written("mine", tmp_path, ROWS)
+    dataset = records.open_dataset(tmp_path, "mine")
     (dataset.directory / "report.json").write_text("[")
-    with pytest.raises(UserError, match=f"pack '{name}' again with {command}, or copy it whole$"):
+    remedy = "pack 'mine' again with the same command and --overwrite, or copy it whole$"
+    with pytest.raises(UserError, match=remedy):
         dataset.report()
 
 

@@ -113,21 +113,35 @@ def test_averaged_weights_are_evaluated_and_kept(tmp_path):
         np.testing.assert_allclose(w, m, rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def train_uninterrupted(tmp_path_factory):
+    """Returns a function (name, task, config) -> (weights, progress) that trains once for each name."""
+    trained = {}
+
+    def train(name, task, config):
+        if name not in trained:
+            model, _, progress = fit_task(task, config, tmp_path_factory.mktemp("uninterrupted"), SETTINGS)
+            trained[name] = weights(model), progress
+        return trained[name]
+
+    return train
+
+
 @pytest.mark.parametrize(
     ("killed_at", "precision", "optimizer"),
     [((0, 3), "float32", None), ((1, 0), "float32", None), ((3, 5), "float32", make_averaging_optimizer),
      ((5, 7), "float32", make_averaging_optimizer), ((3, 5), "float16", None)],
 )  # fmt: skip
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, killed_at, precision, optimizer):
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, train_uninterrupted, killed_at, precision, optimizer):
     def make(**options):
         return replace_fields(make_task(**options), make_optimizer=optimizer)
 
     config = dataclasses.replace(CONFIG, precision=precision)  # float16 brings the state of its loss scaling
-    uninterrupted, _, progress = fit_task(make(), config, tmp_path / "uninterrupted", SETTINGS)
+    uninterrupted, progress = train_uninterrupted((precision, optimizer), make(), config)
     with pytest.raises(Killed):
         fit_task(make(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
     resumed, _, again = fit_task(make(), config, tmp_path / "killed", SETTINGS)
-    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch
     assert [r["held-out"] for r in again.history] == [r["held-out"] for r in progress.history]
@@ -187,14 +201,16 @@ def test_heads_on_features_drop_their_rate_on_a_plateau_once(tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("killed_at", [(3, 7), (4, 0), (4, 3), (6, 1)])
-def test_a_run_killed_around_a_plateau_drop_resumes_bit_for_bit(tmp_path, killed_at, precision):
+def test_a_run_killed_around_a_plateau_drop_resumes_bit_for_bit(
+    tmp_path, train_uninterrupted, killed_at, precision
+):
     """The rate drops after epoch 4, that is before step (4, 0)."""
     config = dataclasses.replace(PLATEAU, precision=precision)
 
     def make(**options):
         return replace_fields(make_plateau_task(epochs=30, **options), measure=constant)
 
-    uninterrupted, _, progress = fit_task(make(), config, tmp_path / "uninterrupted", SETTINGS)
+    uninterrupted, progress = train_uninterrupted(("plateau", precision), make(), config)
     with pytest.raises(Killed):
         fit_task(make(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
     saved = np.load(tmp_path / "killed/state.npz")
@@ -204,7 +220,7 @@ def test_a_run_killed_around_a_plateau_drop_resumes_bit_for_bit(tmp_path, killed
     assert rates(again) == rates(progress) and len(again.history) == 7
     last = [row["train"]["loss"] for row in progress.history]
     assert [row["train"]["loss"] for row in again.history] == last
-    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -362,13 +378,13 @@ def test_a_stage_stopped_by_a_callback_stays_stopped(tmp_path):
     assert again.epoch == 3
 
 
-def test_a_killed_run_with_callbacks_resumes_bit_for_bit(tmp_path):
-    uninterrupted, _, progress = fit_task(make_task(), CONFIG, tmp_path / "uninterrupted", SETTINGS)
+def test_a_killed_run_with_callbacks_resumes_bit_for_bit(tmp_path, train_uninterrupted):
+    uninterrupted, progress = train_uninterrupted(("float32", None), make_task(), CONFIG)
     with pytest.raises(Killed):
         fit_task(make_task(killed_at=(3, 5)), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[Recorder()])
     recorder = Recorder()
     resumed, _, again = fit_task(make_task(), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[recorder])
-    for a, b in zip(weights(uninterrupted), weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert recorder.calls[:2] == ["train begins", "epoch 3 begins"]
     assert again.best_epoch == progress.best_epoch

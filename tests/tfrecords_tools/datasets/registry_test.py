@@ -7,6 +7,7 @@ import pytest
 
 from msmm.data import records
 from tests.conftest import ROOT
+from tfrecords_tools.datasets.registry import pack_command
 
 NEW = """
 import dataclasses, sys
@@ -89,3 +90,17 @@ def test_flags_of_a_registered_data_set_are_in_the_help(run):
     output = " ".join(run("--helpfull").stdout.split())
     assert "--stripes: stripes: How many stripes. [3]" in output
     assert "[False; nus_wide: True; openclipart: True; stripes: True]" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nus_wide", " --dataset=nus_wide --raw_dir=DIR"),
+        ("openclipart", " --dataset=openclipart --raw_dir=DIR"),
+        ("mscoco", " --dataset=mscoco --raw_dir=DIR"),
+        ("manifest", " --dataset=manifest --manifest=FILE"),
+        ("my_photos", ""),
+    ],
+)
+def test_the_command_that_packs_a_data_set_names_its_required_flags(name, expected):
+    assert pack_command(name) == "python -m tfrecords_tools.pack" + expected

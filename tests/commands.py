@@ -4,22 +4,28 @@ A server process imports TensorFlow without using it and forks for every command
 `python -m` would: with its own process group, arguments, working directory and exit status.
 """
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 
 from tests.conftest import ROOT
 
 SERVER = """
-import json, os, resource, runpy, sys
+import gc, json, os, resource, runpy, sys
+gc.disable()
 import absl.app, encodings.cp437, filecmp, h5py, keras, numpy, PIL.Image
 import tensorflow, tensorflow_datasets, tqdm
 import xml.parsers.expat  # users without access to Python's folder cannot import it later
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     request = json.loads(line)
     if "wait" in request:
@@ -38,6 +44,9 @@ for line in sys.stdin:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["cores"]])
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
+    if request["env"] is not None:
+        os.environ.clear()
+        os.environ.update(request["env"])
     for name in request["unset"]:
         os.environ.pop(name, None)
     if request["user"]:
@@ -67,7 +76,7 @@ class Commands:
         folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "Commands":
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONHASHSEED": "random"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "random"}
         self._server = subprocess.Popen(
             [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
         )
@@ -79,7 +88,7 @@ class Commands:
         self._server.stdout.close()
 
     def start(
-        self, cwd, command, *arguments, cores=0, largest_file=None, user=0, stdout=None, unset=()
+        self, cwd, command, *arguments, cores=0, largest_file=None, user=0, stdout=None, unset=(), env=None
     ) -> tuple[int, pathlib.Path]:
         """Starts a command.
 
@@ -89,6 +98,7 @@ class Commands:
           user: id of the user that runs it; 0 for the current user.
           stdout: file that receives its standard output.
           unset: names of environment variables to remove.
+          env: all environment variables, in place of those of the tests.
         """
         self._number += 1
         output = self._folder / f"{self._number}"
@@ -104,6 +114,7 @@ class Commands:
             "largest_file": largest_file,
             "user": user,
             "unset": list(unset),
+            "env": env,
         }
         return self._send(request), output
 
@@ -119,6 +130,27 @@ class Commands:
     def _send(self, request: dict) -> int:
         print(json.dumps(request), file=self._server.stdin, flush=True)
         return int(self._server.stdout.readline())
+
+
+@functools.cache
+def shared_commands() -> Commands:
+    """Returns the commands of this test process, which share one import of TensorFlow."""
+    folder = tempfile.TemporaryDirectory(prefix="commands")
+    commands = Commands(pathlib.Path(folder.name)).__enter__()
+    atexit.register(lambda: (commands.__exit__(), folder.cleanup()))
+    return commands
+
+
+def run_command(*arguments, cwd, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """Runs a command that needs TensorFlow, as `subprocess.run` of `python -m` does, but sooner.
+
+    Args:
+      arguments: the module and its arguments.
+      cwd: the current folder.
+      env: all environment variables.
+    """
+    result = shared_commands().run(cwd, *arguments, env=env)
+    return subprocess.CompletedProcess(arguments, result.status, result.stdout, result.stderr)
 
 
 def kill(started: tuple[int, pathlib.Path]) -> None:

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from msmm.scoring.class_summary import ENDS, GROUPS, MANY, frequency_groups, shown_classes
+from msmm.core.class_summary import ENDS, GROUPS, MANY, frequency_groups, shown_classes
 
 
 def test_few_classes_are_all_shown_by_id():
