@@ -116,7 +116,8 @@ def test_keywords_that_a_program_has_joined_are_separated():
 
 
 def test_tags_that_are_hashtags_are_found():
-    assert keywords.Tags(("#lake", "sea")).find("Lakes") == "#lake"
+    tags = keywords.Tags(("#lake", "sea", "#"))
+    assert (tags.find("Lakes"), tags.find("#SEA"), tags.find("#")) == ("#lake", "sea", "#")
 
 
 def test_broken_metadata_has_no_keywords():
