@@ -117,7 +117,8 @@ def test_keywords_that_a_program_has_joined_are_separated():
 
 def test_tags_that_are_hashtags_are_found():
     tags = keywords.Tags(("#lake", "sea", "#"))
-    assert (tags.find("Lakes"), tags.find("#SEA"), tags.find("#")) == ("#lake", "sea", "#")
+    assert (tags.find("Lakes"), tags.find("#SEA")) == ("#lake", "sea")
+    assert (tags.find("#"), tags.find("")) == ("#", None)
 
 
 def test_broken_metadata_has_no_keywords():
