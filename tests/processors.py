@@ -2,6 +2,7 @@
 
     python -m tests.processors                          every setting
     python -m tests.processors AVX2 one_core            some settings
+    python -m tests.processors AVX2+one_core            both at once
     python -m tests.processors --turn=COMMIT            one setting, chosen by the hash of a commit: for CI
     python -m tests.processors AVX2 -- tests/msmm -x    with other arguments of pytest
 
@@ -84,6 +85,16 @@ def make_settings(seed: int) -> dict[str, Setting]:
     }
 
 
+def combine(settings: list[Setting]) -> Setting:
+    """Returns all of the settings at once; where two name the same variable or cores, the last one counts."""
+    return Setting(
+        env={key: value for setting in settings for key, value in setting.env.items()},
+        flags=tuple(flag for setting in settings for flag in setting.flags),
+        cores=next((s.cores for s in reversed(settings) if s.cores), None),
+        arguments=tuple(argument for setting in settings for argument in setting.arguments),
+    )
+
+
 def _other_locale() -> str:
     """Returns Turkish, where i and I are different letters, else another installed locale, else POSIX."""
     listed = []
@@ -135,7 +146,7 @@ def main() -> int:
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, arguments = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     settings = make_settings(options.seed)
-    if unknown := set(options.names) - set(settings):
+    if unknown := {part for name in options.names for part in name.split("+")} - set(settings):
         parser.error(f"expected settings of {', '.join(settings)}. Received: {', '.join(unknown)}")
     names = options.names or list(settings)
     if options.turn:
@@ -144,17 +155,18 @@ def main() -> int:
         arguments = arguments or [*NUMERIC, *IN_TURN]
     rows, failed = [], False
     for name in names:
-        if missing := missing_flags(settings[name]):
+        setting = combine([settings[part] for part in name.split("+")])
+        if missing := missing_flags(setting):
             rows.append((name, f"left out: this processor has no {', '.join(missing)}"))
             continue
         started = time.monotonic()
-        status, summary = run_setting(name, settings[name], arguments or [*NUMERIC, *FOLDERS])
+        status, summary = run_setting(name, setting, arguments or [*NUMERIC, *FOLDERS])
         failed |= status != 0
         rows.append((name, f"{'FAILED' if status else 'passed'}: {summary}"))
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     print(f"\nseed of the random order: {options.seed}")
     for name, result in rows:
-        print(f"{name:<22}{result}")
+        print(f"{name:<22} {result}")
     return int(failed)
 
 

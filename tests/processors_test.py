@@ -31,6 +31,13 @@ def test_setting_reaches_the_tests_and_their_result_is_reported(tmp_path, monkey
     assert status == 0 and row.split()[:4] == ["one_core", "passed:", "1", "passed,"]
 
 
+def test_settings_joined_by_plus_hold_together(tmp_path, monkeypatch, capfd):
+    (tmp_path / "check_test.py").write_text(CHECK)
+    both = "locale_and_time_zone+one_core"
+    status, (_, row) = run(monkeypatch, capfd, both, "--", "-p", "no:cacheprovider", tmp_path)
+    assert status == 0 and row.split()[:4] == [both, "passed:", "2", "passed"]
+
+
 def test_setting_that_the_processor_lacks_is_reported_as_left_out(monkeypatch, capfd):
     setting = processors.Setting(flags=("no_such_instruction",))
     monkeypatch.setattr(processors, "make_settings", lambda seed: {"future": setting})
