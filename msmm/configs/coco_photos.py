@@ -31,6 +31,7 @@ class Config(custom.Config):
     bn_batches: int = setting(100, "batches; decision 8")
     maps_cache_gib: float = setting(48.0, "disk for the frozen trunk's maps, GiB")
     finetune: base.Finetune = changed(
+        trunk=(True, "the whole backbone; Algorithm 1, line 1"),
         optimizer=("adamw", "beyond the paper; usual for fine-tuning"),
         learning_rate=(4e-4, "per step; usual for AdamW"),
         epochs=(5, "passes"),

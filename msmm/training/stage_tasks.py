@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from msmm.configs.base import Config
+from msmm.configs.base import Config, Finetune
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import WHOLE, batches_of
@@ -24,6 +24,7 @@ from msmm.training.run import Run
 from msmm.training.stage_table import needs_statistics
 from msmm.training.task import Task
 
+_OF_THE_TRUNK = ("optimizer", "ema", "crop", "sizes", "head_epochs")  # settings of stage finetune
 _HEAD_LEARNING_RATE = 1e-3  # per step of AdamW, of the head that trains before the trunk; usual
 
 
@@ -118,7 +119,18 @@ def _finetune_optimizer(config: Config) -> Callable:
 
 
 def _make_head_of_frozen_trunk_task(run: Run) -> Task:
-    """Makes the task of stage finetune with a frozen trunk: a linear head on the pooled M_5."""
+    """Makes the task of stage finetune with a frozen trunk: a linear head on the pooled M_5.
+
+    Raises:
+        UserError: a setting of the trunk's training is set, which would have no effect.
+    """
+    settings, defaults = run.config.finetune, Finetune()
+    unused = [name for name in _OF_THE_TRUNK if getattr(settings, name) != getattr(defaults, name)]
+    if unused:
+        raise UserError(
+            "expected --finetune_trunk with settings that only the trunk's training has. Received: "
+            f"{', '.join(f'--finetune_{name}' for name in unused)} with a frozen trunk"
+        )
     backbone = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
     backbone.trainable = False
     pooled = frozen_features.pretrained_features(run, backbone, "train")

@@ -120,6 +120,16 @@ def test_extensions_beyond_the_paper_are_off_by_default(name):
     assert not config.groups and config.precision == "float32"
 
 
+@pytest.mark.parametrize("name", configs.CONFIGS)
+def test_the_trunk_trains_wherever_its_training_has_settings(name):
+    trunk = {"nus_wide", "mscoco", "scenes", "coco_photos"}
+    finetune, paper = configs.get_config(name).finetune, Config().finetune
+    assert finetune.trunk == (name in trunk)
+    if not finetune.trunk:
+        for setting_name in ("optimizer", "ema", "crop", "sizes", "head_epochs"):
+            assert getattr(finetune, setting_name) == getattr(paper, setting_name)
+
+
 def test_an_unknown_config_is_refused():
     with pytest.raises(UserError, match="expected one of scenes"):
         configs.get_config("nuswide")

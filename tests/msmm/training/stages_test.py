@@ -111,6 +111,12 @@ def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
 
 
+def test_settings_of_the_trunk_s_training_are_refused_with_a_frozen_trunk(make_run):
+    run = make_run(finetune_trunk=False, finetune_optimizer="adamw", finetune_head_epochs=1)
+    with pytest.raises(UserError, match="--finetune_optimizer, --finetune_head_epochs with a frozen trunk"):
+        stages.train(run, "finetune")
+
+
 def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
     _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
