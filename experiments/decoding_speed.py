@@ -27,7 +27,7 @@ LABELS = 3  # per image
 def main() -> None:
     command_line.import_tensorflow()
     from experiments.sections.speed import describe_machine
-    from msmm.baselines.registry import load_baselines
+    from msmm.baselines.loading import load_baselines
     from msmm.baselines.sequences import Recurrent
 
     sizes = (_IMAGES.value, _CLASSES.value, _FEATURES.value)
@@ -49,7 +49,7 @@ def _measure(name: str, beam: int, num_images: int, num_classes: int, feature_si
     import numpy as np
 
     from msmm.baselines.baseline import Examples
-    from msmm.baselines.registry import load_baseline
+    from msmm.baselines.loading import load_baseline
     from msmm.configs import replace_flat
     from msmm.configs.base import Config
 

@@ -89,8 +89,8 @@ def _staged_passes(run) -> int:
 def _measure_rows(run) -> dict:
     """Returns H-F1 of the rows of Table I and of the defaults of `annotate`, column -> percent."""
     from msmm.quantities.registry import BEST
-    from msmm.training.row_table import COMPLETE, TABLE_ROWS
-    from msmm.training.table_rows import measure_row
+    from msmm.training.table_predictions import measure_row
+    from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
     measured = {name: measure_row(run, TABLE_ROWS[name])[1] for name in COLUMNS}
     values = {column: measured[name]["H-F1"] for name, column in COLUMNS.items()}

@@ -182,7 +182,7 @@ def _choose_rule():
 
 def _open_output(model: str):
     """Returns the `outputs.Output` of the flags."""
-    from msmm.photos import formats, gallery, outputs
+    from msmm.photos import annotation_lines, gallery, outputs
 
     path, name = _OUTPUT.value or "", _FORMAT.value
     output: outputs.Output
@@ -191,12 +191,12 @@ def _open_output(model: str):
     elif name == "xmp":
         output = outputs.Sidecars(model, _clean_hierarchy())
     elif path:
-        form = formats.JSON if name == "json" else formats.CSV
+        form = annotation_lines.JSON if name == "json" else annotation_lines.CSV
         output = outputs.File(path, form, model, _OVERWRITE.value)
     elif name == "text":
         output = outputs.Text()
     else:
-        form = formats.JSON if name == "json" else formats.CSV
+        form = annotation_lines.JSON if name == "json" else annotation_lines.CSV
         output = outputs.Text(lambda photo: form.line(photo, model), form.header)
     return outputs.DryRun(output) if _DRY_RUN.value else output
 
@@ -211,7 +211,7 @@ def _remove_keywords(found: list) -> None:
     """Takes what a model has added out of the sidecars of photographs, and prints what was done."""
     from msmm.core.text import normalise_keyword
     from msmm.photos import sidecars
-    from msmm.photos.formats import escape_unprintable
+    from msmm.photos.annotation_lines import escape_unprintable
 
     cleared = keywords = skipped = 0
     for path, _ in found:  # a photograph that cannot be read may have a sidecar of ours, too
@@ -243,7 +243,7 @@ def _report(summary, model: str, name: str) -> None:
       model: the annotator's name without its counting rule.
       name: its name with it.
     """
-    from msmm.photos.formats import escape_unprintable
+    from msmm.photos.annotation_lines import escape_unprintable
 
     words = [f"{summary.annotated:,} photographs " + ("would be " * _DRY_RUN.value) + "annotated"]
     if before := summary.done_before.total():

@@ -23,8 +23,8 @@ from msmm.core import command_line, files
 from msmm.core.errors import UserError
 from msmm.inference import engines
 from msmm.quantities.registry import BEST, COUNTING_RULES
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, add_counter
 from msmm.training.stage_table import JOINT, STAGES
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, add_counter
 
 _MODEL = flags.DEFINE_enum("model", COMPLETE, TABLE_ROWS, "Which row of Table I.")
 _METHOD = flags.DEFINE_enum(
@@ -55,7 +55,7 @@ run_flags.define_setting_flags()
 
 def main() -> None:
     run = run_flags.open_run()
-    from msmm.training import baseline_tasks, head_rows, table_rows
+    from msmm.training import baseline_tasks, head_predictions, table_predictions
 
     method, row, counting_rule = _METHOD.value, TABLE_ROWS[_MODEL.value], _QUANTITY.value
     head = method if method in head_methods() else None
@@ -80,7 +80,7 @@ def main() -> None:
                 f"{run.directory} has no finished {flag} {stage}: python -m msmm.train --{flag}={stage}"
             )
     if counting_rule and head:
-        run.finished_record(head_rows.counting_stage(run, head))
+        run.finished_record(head_predictions.counting_stage(run, head))
     if head or not (method or _JOINT.value):  # with the stages that they build on
         finished = (stage for stage in STAGES if stage != JOINT and run.stage_record(stage))
         needed = (*finished, *[head] * bool(head))
@@ -89,11 +89,11 @@ def main() -> None:
     if _ENGINE.value:
         chosen, figures = _measure_engine(run, truth, counting_rule)
     elif head and counting_rule:
-        chosen, figures = head_rows.measure_head(run, head, counting_rule, _SPLIT.value)
+        chosen, figures = head_predictions.measure_head(run, head, counting_rule, _SPLIT.value)
     elif method:
         chosen, figures = baseline_tasks.measure_baseline(run, method, _SPLIT.value)
     else:
-        chosen, figures = table_rows.measure_row(run, row, _SPLIT.value, counting_rule)
+        chosen, figures = table_predictions.measure_row(run, row, _SPLIT.value, counting_rule)
     name = (method or _MODEL.value) + (f", quantity {counting_rule}" if counting_rule else "")
     split = f"{run.dataset.name}/{_SPLIT.value}"
     print(f"{name} on {split}, {len(chosen)} images, seed {run.seed}")
@@ -131,7 +131,7 @@ def _measure_engine(run, truth, counting_rule: str | None):
 
 
 def _write_csv(path: str, run, truth, chosen) -> None:
-    from msmm.photos.formats import no_formula
+    from msmm.photos.annotation_lines import no_formula
 
     with files.atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

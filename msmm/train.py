@@ -109,7 +109,7 @@ def _compare_with_starter(run) -> str | None:
 
 def _save_model(run):
     """Writes the finished model, ready to annotate, and returns its path, or the reason why there is none."""
-    from msmm.training import table_rows
+    from msmm.training import table_predictions
 
     if not run.dataset.has_images:
         return "none: the data set has no images, which a model annotates"
@@ -118,7 +118,7 @@ def _save_model(run):
     missing = [stage for stage in paper if not joint and not run.stage_record(stage)]
     if missing:
         return f"not before {', '.join(missing)} have finished"
-    model = table_rows.save_model(run.with_joint_parts() if joint else run)
+    model = table_predictions.save_model(run.with_joint_parts() if joint else run)
     if not model:
         return "none with --groups: msmm.annotate has no groups as input"
     return model

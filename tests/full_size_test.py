@@ -7,10 +7,10 @@ from PIL import Image
 
 from msmm.configs import get_config, replace_flat
 from msmm.data.input_pipeline import Images
-from msmm.training import batch_norm_statistics, model_parts, stages, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training import batch_norm_statistics, model_parts, stages, table_predictions
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_STAGES, STAGES
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 
 @pytest.fixture(scope="module")
@@ -72,5 +72,5 @@ def test_every_stage_trains_a_few_steps_at_full_size(dataset, weights, tmp_path,
         assert stage.startswith("quantity") or not run.stage_record(stage)["fallbacks"]
         assert np.isfinite(run.stage_record(stage)["held-out"]["loss"])
     assert model_parts.load_part(run, "multi_scale").count_params() == 15_214_848
-    chosen, _ = table_rows.measure_row(run, TABLE_ROWS[COMPLETE])
+    chosen, _ = table_predictions.measure_row(run, TABLE_ROWS[COMPLETE])
     assert chosen.shape == (8, 81) and (chosen.sum(axis=1) >= 1).all()

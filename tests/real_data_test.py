@@ -47,7 +47,7 @@ def test_model_trained_on_a_coco_manifest_annotates_better_than_chance(tmp_path)
     from msmm.configs import custom, openclipart, replace_flat
     from msmm.data import records
     from msmm.inference import model_dir
-    from msmm.training import stages, table_rows
+    from msmm.training import stages, table_predictions
     from msmm.training.run import Run
     from msmm.training.stage_table import PAPER_STAGES
     from tfrecords_tools.datasets import manifest
@@ -71,7 +71,7 @@ def test_model_trained_on_a_coco_manifest_annotates_better_than_chance(tmp_path)
     run = Run(tmp_path / "run", dataset, config)
     for stage in PAPER_STAGES:
         stages.train(run, stage)
-    model = model_dir.load(table_rows.save_model(run))
+    model = model_dir.load(table_predictions.save_model(run))
     test = [row for row in rows if row["split"] == "test"]
     photographs = [np.asarray(Image.open(row["image"]).convert("RGB")) for row in test]
     predictions = model.annotate(photographs, [row["tags"] for row in test])

@@ -11,11 +11,11 @@ from msmm.configs import base, flatten, group_names, replace_flat
 from msmm.models.multi_scale import FUSIONS
 from msmm.scoring.metrics import METRICS, annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
+from msmm.training import table_predictions
 from msmm.training.run import Run
 from msmm.training.stages import adopt_stages
-from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
+from msmm.training.table_predictions import predict_probabilities, predict_raw_quantity
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, TAGS_ONLY
 
 LONGEST = 8  # fixed list that is tried
 LQP = ("quantity accuracy", "quantity MSE")
@@ -139,7 +139,10 @@ def _add_ranking(row: Row, study: Study) -> Row:
 
     A loss that changes the probabilities need not change the order of the labels.
     """
-    best = [table_rows.measure_row(run, TABLE_ROWS[COMPLETE], counting_rule="best")[1] for run in study.runs]
+    best = [
+        table_predictions.measure_row(run, TABLE_ROWS[COMPLETE], counting_rule="best")[1]
+        for run in study.runs
+    ]
     true = study.rows["Upper bound"].metrics
     return Row(
         row.name,

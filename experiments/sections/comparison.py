@@ -21,13 +21,13 @@ from experiments.sections.study import (
     measure_row,
     ranking_table,
 )
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stages import train
-from msmm.training.table_rows import predict_raw_quantity
+from msmm.training.table_predictions import predict_raw_quantity
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 BASELINES = load_baselines()
 OURS, UPPER_BOUND = "Ours", "Upper bound (Ours)"

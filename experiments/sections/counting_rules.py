@@ -19,9 +19,9 @@ from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rul
 from msmm.scoring.logits import sigmoid
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import frozen_features, model_parts, row_table, table_rows
-from msmm.training.row_table import TABLE_ROWS
+from msmm.training import frozen_features, model_parts, table_predictions, table_rows
 from msmm.training.run import Run
+from msmm.training.table_rows import TABLE_ROWS
 
 CLASSIFIERS = ("MS-CNN", "MS-CNN+Tags")
 TITLES = {name: kind.title for name, kind in load_counting_rules().items()} | {
@@ -60,12 +60,12 @@ class ClassifierOutputs:
     @classmethod
     def compute(cls, run: Run, classifier: str) -> "ClassifierOutputs":
         """Computes the outputs of a trained run; classifier: one of `CLASSIFIERS`."""
-        variant = row_table.add_counter(TABLE_ROWS[classifier])
-        raw = table_rows.predict_raw_quantity(run, variant)
+        variant = table_rows.add_counter(TABLE_ROWS[classifier])
+        raw = table_predictions.predict_raw_quantity(run, variant)
         return cls(
-            table_rows.predict_probabilities(run, variant, "test"),
+            table_predictions.predict_probabilities(run, variant, "test"),
             raw,
-            table_rows.predict_held_out(run, variant),
+            table_predictions.predict_held_out(run, variant),
         )
 
 

@@ -14,9 +14,9 @@ from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
 from msmm.core.class_summary import MANY, shown_classes
 from msmm.scoring.metrics import per_class_f1
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
-from msmm.training.table_rows import predict_probabilities
+from msmm.training.table_predictions import predict_probabilities
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 BINS = 10  # of probability, equally wide
 _COLUMNS = 3  # of learning curves

@@ -16,8 +16,8 @@ from msmm.core.contact_sheet import contact_sheet
 from msmm.core.errors import UserError
 from msmm.data.records import IMAGE, IMAGE_ID, LABELS, TAGS, Dataset
 from msmm.training.log import BLUE, GREEN, GREY
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
-from msmm.training.table_rows import predict_probabilities
+from msmm.training.table_predictions import predict_probabilities
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 CELL = 200  # pixels of each image
 MOST_WORDS = 12  # of the labels, and of the tags, of an image

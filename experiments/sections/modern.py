@@ -12,16 +12,16 @@ from experiments.reporting.claims import Claim
 from experiments.reporting.table import Row, Table
 from experiments.sections.counting_rules import ClassifierOutputs
 from experiments.sections.study import Section, Study
-from msmm.baselines.registry import load_heads
+from msmm.baselines.loading import load_heads
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.registry import BEST
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import MEAN_AP, mean_average_precision
-from msmm.training import baseline_tasks, frozen_features, head_rows, model_parts
-from msmm.training.row_table import TABLE_ROWS
+from msmm.training import baseline_tasks, frozen_features, head_predictions, model_parts
 from msmm.training.run import Run
 from msmm.training.stages import train
+from msmm.training.table_rows import TABLE_ROWS
 
 PAPER = ("MS-CNN", "MS-CNN+Tags")
 TAGS = "+Tags"
@@ -80,9 +80,9 @@ def modern_section(study: Study) -> Section:
 
 def _head_outputs(run: Run, name: str) -> ClassifierOutputs:
     return ClassifierOutputs(
-        head_rows.predict_probabilities(run, name, "test"),
-        head_rows.predict_raw_quantity(run, name, "test"),
-        head_rows.predict_held_out(run, name),
+        head_predictions.predict_probabilities(run, name, "test"),
+        head_predictions.predict_raw_quantity(run, name, "test"),
+        head_predictions.predict_held_out(run, name),
     )
 
 

@@ -17,7 +17,7 @@ from msmm.core.class_summary import MANY, frequency_groups, shown_classes
 from msmm.core.files import read_json
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.ranking_metrics import RANKING_METRICS, average_precision
-from msmm.training import frozen_features, row_table, table_rows
+from msmm.training import frozen_features, table_predictions, table_rows
 from msmm.training.run import Run
 from msmm.training.stage_table import paper_stages
 from msmm.training.stages import train
@@ -141,16 +141,18 @@ def train_and_measure(runs: Sequence[Run]) -> Study:
     """Trains every unfinished stage, measures the rows of the paper's model, and saves the complete model of
     each run in the run's directory."""
     stages = paper_stages(runs[0].dataset.arrays)
-    variants = row_table.rows_of(stages)
+    variants = table_rows.rows_of(stages)
     measured = {name: ([], []) for name in variants}
     for run in runs:
         print(f"seed {run.seed}", flush=True)
         for stage in stages:
             train(run, stage)
         for name, variant in variants.items():
-            for collected, value in zip(measured[name], table_rows.measure_row(run, variant), strict=True):
+            for collected, value in zip(
+                measured[name], table_predictions.measure_row(run, variant), strict=True
+            ):
                 collected.append(value)
-        table_rows.save_model(run)
+        table_predictions.save_model(run)
         if run.config.finetune.trunk and run.dataset.has_images:  # another seed has another trunk
             frozen_features.discard_maps(run)
         Run.images.cache_clear()  # gigabytes on real data, and not needed again
@@ -170,10 +172,10 @@ def measure_row(truth: np.ndarray, chosen: Sequence[np.ndarray], **fields) -> Me
 
 def make_table(heading: str, rows: Mapping[str, MeasuredRow], **fields) -> Table:
     """Makes a table of measured rows; `fields` are more fields of `table.Table`."""
-    table_rows = [
+    measured_rows = [
         Row(name, row.metrics, row.multi_modal, row.quantity, row.upper_bound) for name, row in rows.items()
     ]
-    return Table(heading, table_rows, **fields)
+    return Table(heading, measured_rows, **fields)
 
 
 CLASS_HEADING = "Measured: average precision by class"
@@ -195,15 +197,15 @@ def class_table(study: Study, names: Sequence[str]) -> Table:
 
     Of many classes it has means of groups by frequency, and the best and the worst classes of the first row.
 
-    names: rows of `row_table`, a column each.
+    names: rows of `table_rows`, a column each.
     """
     run = study.run
     train, test = run.split("train").labels.sum(axis=0), study.truth.sum(axis=0)
-    variants = row_table.TABLE_ROWS | row_table.TAGS_ONLY
+    variants = table_rows.TABLE_ROWS | table_rows.TAGS_ONLY
     by_seed = [
         {
             f"AP {name}": average_precision(
-                study.truth, table_rows.predict_probabilities(each, variants[name], "test")
+                study.truth, table_predictions.predict_probabilities(each, variants[name], "test")
             )
             for name in names
         }

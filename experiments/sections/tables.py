@@ -19,9 +19,9 @@ from experiments.sections.study import (
 )
 from msmm.configs import coco_photos, mscoco
 from msmm.scoring.metrics import quantity_metrics
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, TAGS_ONLY
 from msmm.training.run import Run
-from msmm.training.table_rows import predict_probabilities, predict_raw_quantity
+from msmm.training.table_predictions import predict_probabilities, predict_raw_quantity
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, TAGS_ONLY
 
 # Rows of Tables V and VI -> the row of Tables I and II that counts with these features.
 REGRESSORS = {"MS-CNN": "MS-CNN+LQP", "MS-CNN+Tags": COMPLETE}

@@ -19,9 +19,9 @@ from msmm.quantities.fitting import FittedCountingRules
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import choose_labels
 from msmm.scoring.ranking_metrics import average_precision, ranking_metrics
-from msmm.training import table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
+from msmm.training import table_predictions
 from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
 LARGEST = 30 * 2**20  # bytes of the directory
 TOLERANCE = 0.02  # largest change of a probability by weights in float16
@@ -62,10 +62,10 @@ def package(
     Raises:
         UserError: the directory would be too large, or its network differs from the run's.
     """
-    source = table_rows.save_model(run)
+    source = table_predictions.save_model(run)
     fitted = {
         name: fit_default(FittedCountingRules.from_json(read_json(source / file), len(run.dataset.labels)),
-                          table_rows.predict_held_out(run, TABLE_ROWS[row]), is_object(run), targets)
+                          table_predictions.predict_held_out(run, TABLE_ROWS[row]), is_object(run), targets)
         for name, (row, file) in INPUTS.items()
     }  # fmt: skip
     figures = {name: measure(run, TABLE_ROWS[row], fitted[name]) for name, (row, _) in INPUTS.items()}
@@ -99,8 +99,8 @@ def fit_default(fitted: FittedCountingRules, held_out, objects: np.ndarray, targ
 def measure(run: Run, row, fitted: FittedCountingRules) -> dict:
     """Returns the figures of a row on the test photographs, counted by default and for H-F1."""
     truth, objects = run.split("test").labels, is_object(run)
-    probabilities = table_rows.predict_probabilities(run, row, "test")
-    raw = table_rows.predict_raw_quantity(run, row, "test")
+    probabilities = table_predictions.predict_probabilities(run, row, "test")
+    raw = table_predictions.predict_raw_quantity(run, row, "test")
     chosen = choose_labels(fitted.apply(probabilities, raw))
     balanced = choose_labels(fitted.apply(probabilities, raw, "threshold"))
     ap = average_precision(truth, probabilities)

@@ -14,7 +14,7 @@ from msmm.core import workers
 from msmm.core.progress import ProgressBar, write_line
 from msmm.inference.model import Annotation, Model
 from msmm.photos import reading, sidecars
-from msmm.photos.formats import Annotated, escape_unprintable
+from msmm.photos.annotation_lines import Annotated, escape_unprintable
 from msmm.photos.keywords import Tags
 from msmm.photos.outputs import Output
 from msmm.quantities.counting_rules import CountingRule

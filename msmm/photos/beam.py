@@ -13,7 +13,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from msmm.inference import engines
 from msmm.inference.model import Model
-from msmm.photos import batches, formats, reading
+from msmm.photos import annotation_lines, batches, reading
 from msmm.photos.keywords import Tags
 
 
@@ -38,8 +38,8 @@ def build_pipeline(
 ) -> None:
     """Adds the steps that annotate photographs.
 
-    The lines of `formats.json_line` go to `output`-….jsonl, in no order, {"path", "cause"} of the skipped to
-    `output`.skipped-….jsonl, and those of keywords that were not read to `output`.unread-….jsonl.
+    The lines of `annotation_lines.json_line` go to `output`-….jsonl, in no order. {"path", "cause"} of the
+    skipped go to `output`.skipped-….jsonl, and of keywords that were not read to `output`.unread-….jsonl.
     """
     prepared = (
         pipeline
@@ -52,7 +52,7 @@ def build_pipeline(
     )
     _ = (
         annotated
-        | "JSON" >> beam.Map(formats.json_line, settings.annotator)
+        | "JSON" >> beam.Map(annotation_lines.json_line, settings.annotator)
         | "Write" >> beam.io.WriteToText(output, ".jsonl")
     )
     _ = (
@@ -68,7 +68,7 @@ def build_pipeline(
     )
 
 
-class _Handler(ModelHandler[tuple[str, reading.Photo], formats.Annotated, Model]):
+class _Handler(ModelHandler[tuple[str, reading.Photo], annotation_lines.Annotated, Model]):
     def __init__(self, settings: PipelineSettings):
         super().__init__(max_batch_size=batches.BATCH)
         self._settings = settings
@@ -81,7 +81,7 @@ class _Handler(ModelHandler[tuple[str, reading.Photo], formats.Annotated, Model]
         batch: Sequence[tuple[str, reading.Photo]],
         model: Model,
         inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[formats.Annotated]:
+    ) -> Iterable[annotation_lines.Annotated]:
         return batches.annotate_batch(model, Tags(model.tags), batch, self._settings.counting)
 
 
@@ -97,7 +97,7 @@ def _is_unusable(prepared: tuple) -> bool:
     return not _is_usable(prepared)
 
 
-def _list_problems(annotated: formats.Annotated) -> list[str]:
+def _list_problems(annotated: annotation_lines.Annotated) -> list[str]:
     return [_format_cause(annotated.path, cause) for cause in annotated.problems]
 
 

@@ -20,7 +20,7 @@ from msmm.core.errors import UserError
 from msmm.inference import engines, starter
 from msmm.inference.model import Model
 from msmm.photos import finding, reading
-from msmm.photos.formats import escape_unprintable
+from msmm.photos.annotation_lines import escape_unprintable
 
 DECODED = 100  # photographs of a folder
 _SCENE = 320  # of the drawn image, pixels

@@ -16,7 +16,7 @@ import urllib.parse
 
 from msmm.core.errors import UserError
 from msmm.core.files import PARTIAL, lock, write_bytes
-from msmm.photos.formats import Annotated, escape_unprintable
+from msmm.photos.annotation_lines import Annotated, escape_unprintable
 
 PHOTOS_A_PAGE = 100
 RUNNERS_UP = 3  # labels that were not chosen, shown as well

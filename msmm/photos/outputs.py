@@ -14,7 +14,7 @@ from msmm.core.errors import UserError
 from msmm.core.files import add_path_to_errors, atomic_write, lock
 from msmm.core.text import normalise_keyword
 from msmm.photos import sidecars
-from msmm.photos.formats import MAX_LINE, Annotated, Format, escape_unprintable, text_line
+from msmm.photos.annotation_lines import MAX_LINE, Annotated, Format, escape_unprintable, text_line
 
 
 class Output(Protocol):

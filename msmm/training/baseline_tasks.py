@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from msmm.baselines.baseline import Baseline, Examples
-from msmm.baselines.registry import load_baseline
+from msmm.baselines.loading import load_baseline
 from msmm.baselines.sequences import Recurrent
 from msmm.core.errors import UserError
 from msmm.data.records import MAPS

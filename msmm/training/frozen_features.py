@@ -26,7 +26,7 @@ from msmm.data import records
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
-from msmm.training.row_arrays import ConcatenatedRows, DiskRows
+from msmm.training.disk_arrays import ConcatenatedRows, DiskRows
 from msmm.training.run import Run
 
 BATCH = 64

@@ -16,14 +16,14 @@ import numpy as np
 
 from msmm.core.errors import UserError
 from msmm.data.input_pipeline import batches_of
-from msmm.models import losses, one_process, optimizers
+from msmm.models import joint_network, losses, optimizers
 from msmm.models.precision import set_precision
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels, round_counts
 from msmm.training import batch_norm_statistics, frozen_features, model_parts, selection, task_building
+from msmm.training.disk_arrays import DiskRows
 from msmm.training.fast_layers import accelerated
 from msmm.training.recompute import Segments, recomputed
-from msmm.training.row_arrays import DiskRows
 from msmm.training.run import Run
 from msmm.training.stage_table import JOINT, STAGES
 from msmm.training.task import Evaluation, Task, TrainingData
@@ -47,7 +47,7 @@ def make_joint_task(run: Run) -> Task:
         fusion = (Segments if in_segments else accelerated)(trained["multi_scale"])
         maps = trained["multi_scale"].input if views else trunk.output
         first = maps if views else [trunk.input]
-        return one_process.network(first, maps, {**trained, "multi_scale": fusion}), trained
+        return joint_network.network(first, maps, {**trained, "multi_scale": fusion}), trained
 
     def reestimate(trained, epoch):
         maps = (x for x, _ in inputs.visual_batches(epoch))
@@ -124,8 +124,8 @@ def _build_fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
     names = [part for part in STAGES[JOINT].parts if with_backbone or part != "backbone"]
     fresh = dict(zip(names, task_building.build_fresh_parts(run, JOINT, *names), strict=True))
     f_v, f_t = fresh["multi_scale"].output_shape[1], fresh["textual"].output_shape[1]
-    fresh["joining"] = one_process.joining(f_v, f_t, run.config.joint.dropout)
-    fresh["weighting"] = one_process.weighting(2 * len(run.dataset.labels) + 2, 4)
+    fresh["joining"] = joint_network.joining(f_v, f_t, run.config.joint.dropout)
+    fresh["weighting"] = joint_network.weighting(2 * len(run.dataset.labels) + 2, 4)
     return fresh
 
 

@@ -11,7 +11,7 @@ from msmm.models.precision import set_precision
 from msmm.scoring.predictions import Predictions
 from msmm.training import frozen_features, model_parts, task_building
 from msmm.training.baseline_source import Source
-from msmm.training.row_arrays import DiskRows
+from msmm.training.disk_arrays import DiskRows
 
 
 class MapSource(Source):

@@ -12,7 +12,7 @@ from msmm.models import heads, losses
 from msmm.scoring.metrics import quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.training import frozen_features, model_parts, selection
-from msmm.training.row_arrays import DiskRows, read_ahead
+from msmm.training.disk_arrays import DiskRows, read_ahead
 from msmm.training.run import Run
 from msmm.training.stage_table import CROSS_ENTROPY, settings_group
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData

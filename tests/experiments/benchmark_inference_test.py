@@ -2,12 +2,12 @@ import pytest
 
 from experiments.benchmarks import inference
 from msmm.inference import engines, model_dir
-from msmm.training import table_rows
+from msmm.training import table_predictions
 
 
 @pytest.fixture(scope="module")
 def directory(trained_run):
-    return table_rows.save_model(trained_run)
+    return table_predictions.save_model(trained_run)
 
 
 def parse_rows(table: str) -> list[list[str]]:

@@ -12,7 +12,7 @@ from experiments.benchmarks.scaling import (
     make_cases,
     table_row,
 )
-from msmm.baselines import registry
+from msmm.baselines import loading
 from msmm.core.errors import UserError
 from msmm.training import stages
 from msmm.training.stage_table import ON_PIXELS, PAPER_HEADS
@@ -79,7 +79,7 @@ def test_two_workers_reach_the_same_loss_as_one():
 
 
 def test_scaling_benchmark_covers_every_baseline_whose_steps_train_on_features():
-    on_features = {name for name, method in registry.load_baselines().items() if method.trunk != "own"}
+    on_features = {name for name, method in loading.load_baselines().items() if method.trunk != "own"}
     assert set(METHODS) == on_features - {"logistic"}
 
 

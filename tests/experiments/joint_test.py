@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from msmm.configs import replace_flat
-from msmm.training import table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training import table_predictions
 from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import run_with_tensorflow as run
 
@@ -26,7 +26,7 @@ def test_joint_training_stays_within_the_passes_of_the_stages(trained_run, data_
     staged, *joint = rows.values()
     assert int(float(staged["passes"])) == passes and len(joint) == 2
     assert all(0 < float(row["passes"]) <= passes for row in joint)
-    measured = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE], counting_rule="best")[1]
+    measured = table_predictions.measure_row(trained_run, TABLE_ROWS[COMPLETE], counting_rule="best")[1]
     assert float(staged["tags, default quantity"]) == pytest.approx(measured["H-F1"], abs=0.01)
     plain = tmp_path / "runs/scenes/joint/joint_dropout=0,joint_ema=0"
     joint_settings = {"joint_epochs": passes, "joint_dropout": 0.0, "joint_ema": 0.0}

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from msmm.training import table_rows
-from msmm.training.row_table import TABLE_ROWS
+from msmm.training import table_predictions
+from msmm.training.table_rows import TABLE_ROWS
 from tests.conftest import TINY
 from tests.msmm.core.command_line_test import refused
 from tests.msmm.core.command_line_test import run_with_tensorflow as run
@@ -47,7 +47,7 @@ def test_table1_csv_contains_the_metrics_and_claims_of_the_run(finished, trained
         }
     assert list(rows) == list(TABLE_ROWS)
     for name, variant in TABLE_ROWS.items():
-        figures = table_rows.measure_row(trained_run, variant)[1]
+        figures = table_predictions.measure_row(trained_run, variant)[1]
         for metric in ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1"):
             assert float(rows[name][metric]) == pytest.approx(figures[metric], abs=1e-9)
     with open(finished[0] / "runs/scenes/table1/table1_claims.csv", newline="") as file:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from msmm.training import table_rows
+from msmm.training import table_predictions
 from tests.msmm.core.command_line_test import process, refused, run
 from tests.msmm.photos.page_test import free_port, photograph
 
@@ -16,7 +16,7 @@ gradio_client = pytest.importorskip("gradio_client", reason="gradio is missing: 
 
 @pytest.fixture(scope="module")
 def saved(trained_run):
-    return table_rows.save_model(trained_run)
+    return table_predictions.save_model(trained_run)
 
 
 def run_code(code, cwd) -> subprocess.CompletedProcess:

@@ -10,7 +10,7 @@ import pytest
 
 from msmm.inference import model_dir
 from msmm.inference.exporting import check, counting, formats
-from msmm.training import table_rows
+from msmm.training import table_predictions
 from tests.msmm.core.command_line_test import process, refused, run
 from tests.msmm.inference.exporting.formats_test import require_format
 
@@ -19,7 +19,7 @@ NUM_IMAGES = 100
 
 @pytest.fixture(scope="module")
 def saved(trained_run):
-    return table_rows.save_model(trained_run)
+    return table_predictions.save_model(trained_run)
 
 
 @pytest.mark.slow

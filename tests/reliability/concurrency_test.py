@@ -46,7 +46,7 @@ def test_second_training_of_a_seed_is_refused_until_the_first_is_killed(commands
 
 
 def test_second_annotation_to_the_same_file_is_refused(commands, directory):
-    from msmm.photos.formats import JSON
+    from msmm.photos.annotation_lines import JSON
     from msmm.photos.outputs import File
 
     with File(str(directory / "out.jsonl"), JSON, "model", overwrite=False):

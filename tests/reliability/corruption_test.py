@@ -144,9 +144,12 @@ def read_sidecar(directory: pathlib.Path):
 
 def read_lines(directory: pathlib.Path):
     """A second run over existing lines keeps complete lines as they are and refuses others."""
-    from msmm.photos import formats, outputs
+    from msmm.photos import annotation_lines, outputs
 
-    for name, format in (("annotations.jsonl", formats.JSON), ("annotations.csv", formats.CSV)):
+    for name, format in (
+        ("annotations.jsonl", annotation_lines.JSON),
+        ("annotations.csv", annotation_lines.CSV),
+    ):
         before = (directory / name).read_bytes()
         with outputs.File(str(directory / name), format, "model", overwrite=False) as file:
             file.write(samples.annotated("new.jpg"))

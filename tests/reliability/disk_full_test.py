@@ -234,7 +234,7 @@ def test_failed_report_on_a_full_disk_keeps_the_previous_report(small_disk, tmp_
 
 def test_failed_append_to_json_lines_on_a_full_disk_keeps_the_existing_lines(small_disk, tmp_path):
     """A truncated copy would pass for the complete file in the next run."""
-    from msmm.photos.formats import JSON
+    from msmm.photos.annotation_lines import JSON
     from msmm.photos.outputs import File
 
     disk = small_disk(tmp_path / "disk", 1)

@@ -12,7 +12,7 @@ from msmm.core import checksums
 from msmm.core.files import write_json
 from msmm.inference import model_dir
 from msmm.models import backbone
-from msmm.photos import formats, gallery, outputs, sidecars
+from msmm.photos import annotation_lines, gallery, outputs, sidecars
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.training import frozen_features, model_parts, state
@@ -37,9 +37,11 @@ def write(root: pathlib.Path, variant: int, trained_run, data_dir, model_directo
     return root
 
 
-def annotated(path: str) -> formats.Annotated:
+def annotated(path: str) -> annotation_lines.Annotated:
     thumbnail = b"\xff\xd8\xff"
-    return formats.Annotated(path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail)
+    return annotation_lines.Annotated(
+        path, ("sky",), {"sky": 0.9, "sea": 0.1}, 1.0, ["blue"], [], [], thumbnail
+    )
 
 
 def _data(root, variant, data_dir):
@@ -161,8 +163,8 @@ def _texts(root, variant):
     )
     photos = [annotated(f"photo {number + variant}.jpg") for number in range(3)]
     for output in (
-        outputs.File(str(root / "lines/annotations.jsonl"), formats.JSON, "model", overwrite=False),
-        outputs.File(str(root / "lines/annotations.csv"), formats.CSV, "model", overwrite=False),
+        outputs.File(str(root / "lines/annotations.jsonl"), annotation_lines.JSON, "model", overwrite=False),
+        outputs.File(str(root / "lines/annotations.csv"), annotation_lines.CSV, "model", overwrite=False),
         gallery.Gallery(str(root / "gallery/gallery"), f"model {variant}", overwrite=False),
     ):
         with output:

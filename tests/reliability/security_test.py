@@ -166,14 +166,18 @@ HOSTILE = ("=1+1", "@SUM(1)", "+1", "-1", '=HYPERLINK("http://x")', "<script>ale
 
 def test_hostile_names_are_not_formulas_in_csv_output(tmp_path):
     """The test also covers spreadsheets that separate cells at semicolons."""
-    from msmm.photos import formats, outputs
+    from msmm.photos import annotation_lines, outputs
 
-    photo = formats.Annotated("=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE)
-    line = formats.csv_line(photo, "model")
+    photo = annotation_lines.Annotated(
+        "=a;=b.jpg", HOSTILE, dict.fromkeys(HOSTILE, 0.5), 1.0, HOSTILE, HOSTILE
+    )
+    line = annotation_lines.csv_line(photo, "model")
     for cell in line.replace('"', "").replace(",", ";").split(";"):
         assert not cell.startswith(("=", "+", "@")), cell
-    with outputs.File(str(tmp_path / "annotations.csv"), formats.CSV, "model", overwrite=False) as file:
+    with outputs.File(
+        str(tmp_path / "annotations.csv"), annotation_lines.CSV, "model", overwrite=False
+    ) as file:
         file.write(photo)
     assert outputs.File(
-        str(tmp_path / "annotations.csv"), formats.CSV, "model", overwrite=False
+        str(tmp_path / "annotations.csv"), annotation_lines.CSV, "model", overwrite=False
     ).find_annotator("=a;=b.jpg")

@@ -19,7 +19,7 @@ from tfrecords_tools.packing.raw_dataset import (
     choose_split,
     option,
 )
-from tfrecords_tools.raw import manifest_file, slips
+from tfrecords_tools.raw import manifest_file, manifest_warnings
 
 _GROUPS = 1000  # the largest number of groups, the most frequent ones on training images
 
@@ -99,7 +99,7 @@ class Manifest(RawDataset):
         for entry in entries:
             for label in entry.labels:
                 if label not in known:
-                    near = slips.find_near_name(label, labels)
+                    near = manifest_warnings.find_near_name(label, labels)
                     hint = f"; there is {near!r}" if near else ""
                     raise UserError(
                         f"{path}:{entry.line}: labels: {label!r} is not in {self.labels_file}{hint}"
@@ -118,11 +118,11 @@ class Manifest(RawDataset):
         """Yields sentences on names that look like slips; names of a given vocabulary are taken as meant."""
         given = {"label": self.labels_file, "tag": self.tags_file}
         kinds = [kind for kind, file in given.items() if not file and not settings.vocabulary_from]
-        yield from slips.describe_slips(entries, kinds)
+        yield from manifest_warnings.describe_slips(entries, kinds)
         for kind, file in given.items():
             if file:
                 used = {name for entry in entries for name in getattr(entry, f"{kind}s")}
-                yield from slips.describe_header(file, getattr(contents, f"{kind}s"), used)
+                yield from manifest_warnings.describe_header(file, getattr(contents, f"{kind}s"), used)
 
     def _find_labels_of_all_splits(self, contents: Contents, settings: Settings) -> tuple[str, ...]:
         """Returns the labels that a usable image of every split has.

@@ -12,7 +12,7 @@ import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msmm.core.text import normalise_keyword, normalise_label, singulars
-from msmm.photos.formats import escape_unprintable
+from msmm.photos.annotation_lines import escape_unprintable
 
 _LISTED = 30  # names in a sentence
 COLUMNS = ("keyword", "photographs", "train", "test", "used as", "spellings", "why")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from msmm.photos.formats import escape_unprintable
+from msmm.photos.annotation_lines import escape_unprintable
 from msmm.photos.review.session import Session, key_of
 from msmm.scoring.uncertainty import order_by_uncertainty
 

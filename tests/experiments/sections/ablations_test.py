@@ -5,10 +5,10 @@ from experiments.sections import ablations
 from experiments.sections.study import train_and_measure
 from msmm.configs import flatten, openclipart, replace_flat, scenes
 from msmm.scoring.metrics import annotation_metrics
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_STAGES
-from msmm.training.table_rows import predict_raw_quantity, predict_row
+from msmm.training.table_predictions import predict_raw_quantity, predict_row
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 
 def rows_of(table):

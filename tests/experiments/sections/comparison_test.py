@@ -9,14 +9,14 @@ from sklearn.metrics import average_precision_score
 from experiments.reporting import published
 from experiments.sections import comparison
 from experiments.sections.study import train_and_measure
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics
 from msmm.training import baseline_tasks
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.run import Run
-from msmm.training.table_rows import predict_row
+from msmm.training.table_predictions import predict_row
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 from tests.conftest import TINY
 
 BASELINES = load_baselines()

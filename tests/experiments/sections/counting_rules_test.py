@@ -13,9 +13,9 @@ from msmm.scoring.bootstrap import metric_gain
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import choose_labels
 from msmm.scoring.ranking_metrics import RANKING_METRICS
-from msmm.training import frozen_features, model_parts, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training import frozen_features, model_parts, table_predictions
 from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_counting_rule_table_has_every_rule_and_the_upper_bound(section, measure
     assert list(measured_rows) == [*counting_rules.TITLES.values(), counting_rules.BOUND]
     run = measured.run
     for estimator, title in counting_rules.TITLES.items():
-        figures = table_rows.measure_row(run, TABLE_ROWS[name], counting_rule=estimator)[1]
+        figures = table_predictions.measure_row(run, TABLE_ROWS[name], counting_rule=estimator)[1]
         # All rules choose from one ranking, so the table has no ranking metrics.
         expected = {key: value for key, value in figures.items() if key not in RANKING_METRICS}
         assert measured_rows[title] == pytest.approx(expected)
@@ -59,7 +59,9 @@ def test_counting_rule_gains_are_row_differences_with_bootstrap_intervals(sectio
     outcome = section.outcomes[-1]
     better, worse = (
         choose_labels(
-            table_rows.predict_row(measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title])
+            table_predictions.predict_row(
+                measured.run, TABLE_ROWS["MS-CNN+Tags"], counting_rule=by_title[title]
+            )
         )
         for title in (outcome.claim.better, outcome.claim.worse)
     )
@@ -72,7 +74,9 @@ def test_rules_by_calibration_size_use_that_many_held_out_images(section, measur
         assert table.columns == ["5 images", "10 images"]  # ten images are held out
         for row in table.rows:
             estimator = {title: key for key, title in counting_rules.TITLES.items()}[row.name]
-            figures = table_rows.measure_row(measured.run, TABLE_ROWS[name], counting_rule=estimator)[1]
+            figures = table_predictions.measure_row(measured.run, TABLE_ROWS[name], counting_rule=estimator)[
+                1
+            ]
             assert row.seeds[0]["10 images"] == pytest.approx(figures["H-F1"])
     outputs = counting_rules.ClassifierOutputs.compute(measured.run, "MS-CNN+Tags")
     values = []
@@ -86,7 +90,7 @@ def test_rules_by_calibration_size_use_that_many_held_out_images(section, measur
 
 def test_predictions_without_tags_use_zero_tags(section, measured):
     measured_rows, run = rows(section.tables[4]), measured.run
-    figures = table_rows.measure_row(run, TABLE_ROWS["MS-CNN+LQP"])[1]
+    figures = table_predictions.measure_row(run, TABLE_ROWS["MS-CNN+LQP"])[1]
     assert measured_rows["MS-CNN, regression (the paper's)"]["H-F1"] == pytest.approx(figures["H-F1"])
     assert measured_rows[f"MS-CNN+Tags, {counting_rules.BOUND}"]["Accuracy"] == 100
     f_t = model_parts.load_part(run, "textual").predict_on_batch(

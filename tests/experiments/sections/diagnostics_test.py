@@ -11,9 +11,9 @@ from experiments.sections import diagnostics
 from experiments.sections.diagnostics import Bin, calibration_error, confusion_matrix, reliability_bins
 from experiments.sections.study import MeasuredRow, Study
 from msmm.core.class_summary import ENDS
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
-from msmm.training.table_rows import predict_row
+from msmm.training.table_predictions import predict_row
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 TITLE = "{http://www.w3.org/2000/svg}title"
 

@@ -6,7 +6,7 @@ from PIL import Image
 from experiments.sections import examples
 from experiments.sections.examples import BLACK, image_f1, select_images
 from msmm.training.log import BLUE, GREEN, GREY
-from msmm.training.row_table import COMPLETE
+from msmm.training.table_rows import COMPLETE
 
 
 def test_image_f1_equals_known_values():

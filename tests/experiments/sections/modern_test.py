@@ -13,9 +13,9 @@ from msmm.configs.scenes import Config
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import baseline_tasks, head_rows, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training import baseline_tasks, head_predictions, table_predictions
 from msmm.training.run import Run
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 from tests.conftest import TINY
 
 SMALL = {f"{name}_epochs": 1 for name in ("csra", "ml_decoder", "query2label")}
@@ -44,12 +44,13 @@ def test_rows_columns_and_figures_of_the_modern_table(measured):
     assert rows["CSRA+Tags"]["H-F1 top 3"] == pytest.approx(annotation_metrics(truth, top)["H-F1"])
     exact = choose_labels(Predictions(scores, truth.sum(axis=1).astype(np.int32)))
     assert rows["CSRA+Tags"]["H-F1 true quantity"] == pytest.approx(annotation_metrics(truth, exact)["H-F1"])
-    raw = table_rows.predict_raw_quantity(run, TABLE_ROWS[COMPLETE])
-    rules = fit_counting_rules(head_rows.predict_held_out(run, "csra+tags"))
+    raw = table_predictions.predict_raw_quantity(run, TABLE_ROWS[COMPLETE])
+    rules = fit_counting_rules(head_predictions.predict_held_out(run, "csra+tags"))
     ruled = choose_labels(rules.apply(1 / (1 + np.exp(-scores.astype(np.float64))), raw))
     assert rows["CSRA+Tags"]["H-F1 default rule"] == pytest.approx(annotation_metrics(truth, ruled)["H-F1"])
     assert (
-        rows["CSRA+Tags"]["H-F1 default rule"] == head_rows.measure_head(run, "csra+tags", "best")[1]["H-F1"]
+        rows["CSRA+Tags"]["H-F1 default rule"]
+        == head_predictions.measure_head(run, "csra+tags", "best")[1]["H-F1"]
     )
     # The paper's rows are those of Table I.
     for name in modern.PAPER:

@@ -12,8 +12,8 @@ from experiments.reporting import claims, published, report
 from experiments.sections import study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
-from msmm.training.row_table import TABLE_ROWS, TAGS_ONLY
-from msmm.training.table_rows import predict_probabilities
+from msmm.training.table_predictions import predict_probabilities
+from msmm.training.table_rows import TABLE_ROWS, TAGS_ONLY
 from tests.experiments.reporting.report_test import Page, markdown_rows
 
 
@@ -169,12 +169,12 @@ def test_pictures_are_written_beside_the_markdown_report(fabricated, tmp_path):
 
 
 def test_study_rows_equal_the_measured_table_rows(measured):
-    from msmm.training import table_rows
+    from msmm.training import table_predictions
 
     for name, variant in (TABLE_ROWS | TAGS_ONLY).items():
-        chosen, metrics = table_rows.measure_row(measured.run, variant)
+        chosen, metrics = table_predictions.measure_row(measured.run, variant)
         np.testing.assert_array_equal(measured.rows[name].chosen[0], chosen)
-        scores = table_rows.predict_probabilities(measured.run, variant, "test")
+        scores = table_predictions.predict_probabilities(measured.run, variant, "test")
         present = measured.truth.any(axis=0)
         mean_ap = 100 * average_precision_score(measured.truth[:, present], scores[:, present])
         half = annotation_metrics(measured.truth, scores > 0.5)

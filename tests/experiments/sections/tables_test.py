@@ -6,8 +6,8 @@ import pytest
 from experiments.reporting import published
 from experiments.sections import tables
 from msmm.configs import mscoco, nus_wide, scenes
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
-from msmm.training.table_rows import predict_raw_quantity, predict_row
+from msmm.training.table_predictions import predict_raw_quantity, predict_row
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 
 @pytest.fixture(scope="module")

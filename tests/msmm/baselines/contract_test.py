@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.scoring.metrics import annotation_metrics

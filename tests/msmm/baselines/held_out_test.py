@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.configs import replace_flat
 from msmm.data.input_pipeline import choose_held_out
 from msmm.training import baseline_tasks, stages

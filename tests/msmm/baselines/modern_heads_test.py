@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from msmm.baselines.csra import TEMPERATURES, Csra
+from msmm.baselines.loading import load_baseline, load_baselines, load_heads
 from msmm.baselines.ml_decoder import MlDecoder
 from msmm.baselines.query2label import Query2Label, sine_codes
-from msmm.baselines.registry import load_baseline, load_baselines, load_heads
 from msmm.configs import replace_flat
 from msmm.configs.base import Config
 

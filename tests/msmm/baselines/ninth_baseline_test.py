@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from msmm.baselines.baseline import Baseline
-from msmm.baselines.registry import load_baseline
+from msmm.baselines.loading import load_baseline
 from msmm.baselines.softmax import softmax_cross_entropy
 from msmm.configs import replace_flat
 from msmm.configs.baselines import Training, baseline

@@ -7,8 +7,8 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.inference import model_card, model_dir
 from msmm.scoring.ranking_metrics import average_precision
-from msmm.training import table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
+from msmm.training import table_predictions
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
 NAMES = ("C-P", "C-R", "C-F1", "I-P", "I-R", "I-F1", "H-F1")
 INFO = {
@@ -100,16 +100,16 @@ def test_names_in_the_card_are_escaped():
 
 
 def test_a_trained_model_has_a_model_card(trained_run):
-    directory = table_rows.save_model(trained_run)
+    directory = table_predictions.save_model(trained_run)
     info = json.loads((directory / "model.json").read_text())
     text = (directory / "README.md").read_text()
-    _, figures = table_rows.measure_row(trained_run, TABLE_ROWS[COMPLETE])
+    _, figures = table_predictions.measure_row(trained_run, TABLE_ROWS[COMPLETE])
     assert " | ".join(f"{figures[name]:.2f}" for name in NAMES) in text
     assert info["preprocessing"]["image_size"] == 32 and info["licence"].startswith("Apache-2.0")
     truth = trained_run.split("test").labels
     assert [c["test"] for c in info["classes"]] == truth.sum(0).tolist()
     assert "100 train and 40 test images" in text and "license: apache-2.0" in text
-    scores = table_rows.predict_row(trained_run, TABLE_ROWS[COMPLETE]).scores
+    scores = table_predictions.predict_row(trained_run, TABLE_ROWS[COMPLETE]).scores
     ap = average_precision(truth, scores)
     assert [c["AP"] for c in info["classes"]] == [None if np.isnan(v) else pytest.approx(v) for v in ap]
     assert info["test"]["mAP"] == pytest.approx(np.nanmean(ap)) and f"| {np.nanmean(ap):.2f} |" in text
@@ -125,13 +125,13 @@ def test_card_metrics_without_tags_equal_those_of_the_saved_model(trained_run):
     """Compares the saved model on images without tags with the parts on cached features."""
     from msmm.scoring.metrics import annotation_metrics
 
-    model = model_dir.load(table_rows.save_model(trained_run))
+    model = model_dir.load(table_predictions.save_model(trained_run))
     truth = trained_run.split("test").labels
     images = trained_run.images("test").take(np.arange(len(truth)))
     annotations = model.annotate(images, quantity="regression")
     chosen = np.array([[label in a.labels for label in model.labels] for a in annotations])
     expected = annotation_metrics(truth, chosen)
-    measured = table_rows.measure_row(trained_run, TABLE_ROWS[WITHOUT_TAGS])[1]
+    measured = table_predictions.measure_row(trained_run, TABLE_ROWS[WITHOUT_TAGS])[1]
     for name in NAMES:  # cached features are float16, so one image in forty may differ
         assert measured[name] == pytest.approx(expected[name], abs=3)
     assert measured["mean predicted"] == pytest.approx(expected["mean predicted"], abs=0.1)

@@ -12,7 +12,7 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.photos import gallery
-from msmm.photos.formats import Annotated
+from msmm.photos.annotation_lines import Annotated
 from msmm.photos.gallery import Gallery
 from tests.msmm.conftest import picture
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.photos.formats import CSV, CSV_COLUMNS, JSON, Annotated, csv_line, json_line, text_line
+from msmm.photos.annotation_lines import CSV, CSV_COLUMNS, JSON, Annotated, csv_line, json_line, text_line
 from msmm.photos.outputs import DryRun, File
 
 MODEL = "scenes 0123456789ab"

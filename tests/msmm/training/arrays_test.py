@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.configs import replace_flat
 from msmm.configs.base import Config
 from msmm.core.errors import UserError
@@ -11,10 +11,16 @@ from msmm.data import records
 from msmm.quantities.registry import COUNTING_RULES
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import baseline_tasks, frozen_features, row_table, stages, table_rows
-from msmm.training.row_table import COMPLETE
+from msmm.training import (
+    baseline_tasks,
+    frozen_features,
+    stages,
+    table_predictions,
+    table_rows,
+)
 from msmm.training.run import Run
 from msmm.training.stage_table import paper_stages
+from msmm.training.table_rows import COMPLETE
 from tests.conftest import TINY
 from tfrecords_tools.datasets.arrays import Arrays
 from tfrecords_tools.packing import builder
@@ -73,16 +79,16 @@ def test_every_stage_and_counting_rule_runs_without_images(run):
     truth = run.split("test").labels
     by_prior = np.repeat(run.split("train").labels.mean(axis=0, keepdims=True), len(truth), axis=0)
     prior = annotation_metrics(truth, choose_labels(Predictions(by_prior), k=3))["H-F1"]
-    rows = row_table.rows_of(names)
+    rows = table_rows.rows_of(names)
     assert (COMPLETE in rows) and ("CNN" not in rows) and ("MS-CNN" in rows) == bool(on_features)
     for name, row in rows.items():
-        figures = table_rows.measure_row(run, row)[1]
+        figures = table_predictions.measure_row(run, row)[1]
         if name == COMPLETE:
             assert figures["H-F1"] > prior + 5
     for rule in COUNTING_RULES:
-        chosen, _ = table_rows.measure_row(run, rows[COMPLETE], counting_rule=rule)
+        chosen, _ = table_predictions.measure_row(run, rows[COMPLETE], counting_rule=rule)
         assert chosen.shape == truth.shape and chosen.any(axis=1).all()
-    assert table_rows.save_model(run) is None
+    assert table_predictions.save_model(run) is None
 
 
 def test_given_features_are_f_v_and_maps_are_averaged(make_run, content):

@@ -15,7 +15,7 @@ from msmm.training import (
     model_parts,
     stage_tasks,
     stages,
-    table_rows,
+    table_predictions,
     task_building,
 )
 from msmm.training.frozen_features import cache_arrays
@@ -100,7 +100,7 @@ def test_concatenated_features_are_read_row_by_row(make_run):
     for x, y in itertools.islice(task.data.batches(0), 5):
         model.train_on_batch(x, y)
     task.evaluate(model)
-    logits = table_rows.predict_head(run, "classifier", "train", run.held_out_rows)
+    logits = table_predictions.predict_head(run, "classifier", "train", run.held_out_rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert logits.shape == (2_000, 5) and peak < 25e6
@@ -207,6 +207,6 @@ def test_a_part_trained_on_another_image_size_is_refused(trained_run):
     config = dataclasses.replace(trained_run.config, image_size=64)
     other = Run(trained_run.workdir, trained_run.dataset, config)
     with pytest.raises(UserError, match="image_size=32, and now image_size=64: give the same --image_size"):
-        table_rows.predict_head(other, "classifier", "test")
+        table_predictions.predict_head(other, "classifier", "test")
     same = dataclasses.replace(config, image_size=32, k=5)
     model_parts.load_part(Run(trained_run.workdir, trained_run.dataset, same), "backbone")

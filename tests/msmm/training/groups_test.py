@@ -13,10 +13,10 @@ from msmm.configs import replace_flat
 from msmm.configs.custom import Config
 from msmm.core.errors import UserError
 from msmm.data import records
-from msmm.training import frozen_features, model_parts, stages, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
+from msmm.training import frozen_features, model_parts, stages, table_predictions
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 from tests.conftest import TINY
 from tfrecords_tools.datasets import manifest
 from tfrecords_tools.packing import builder
@@ -101,10 +101,12 @@ def test_groups_are_a_third_feature_and_improve_the_heads(make_grouped_run):
     np.testing.assert_allclose(
         frozen_features.concatenated_features(run, "test")[:], np.concatenate(expected, axis=1), rtol=1e-5
     )
-    upper = [table_rows.measure_row(each, TABLE_ROWS["Upper bound"])[1]["H-F1"] for each in (without, run)]
+    upper = [
+        table_predictions.measure_row(each, TABLE_ROWS["Upper bound"])[1]["H-F1"] for each in (without, run)
+    ]
     assert upper[1] > upper[0] + 10
-    assert table_rows.measure_row(run, TABLE_ROWS[COMPLETE])[1]["H-F1"] > 0
-    assert table_rows.save_model(run) is None
+    assert table_predictions.measure_row(run, TABLE_ROWS[COMPLETE])[1]["H-F1"] > 0
+    assert table_predictions.save_model(run) is None
     titles = [table.heading for table in counting_rules_section(train_and_measure([run])).tables]
     assert titles and not any("without their tags" in title for title in titles)
     # Stages that do not use groups are the same with and without them.

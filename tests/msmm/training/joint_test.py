@@ -9,10 +9,18 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.inference import model_dir
-from msmm.training import compiling, frozen_features, joint, model_parts, stages, table_rows, task_building
+from msmm.training import (
+    compiling,
+    frozen_features,
+    joint,
+    model_parts,
+    stages,
+    table_predictions,
+    task_building,
+)
 from msmm.training.recompute import Segments
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES, STAGES
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,7 @@ def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
     for part, columns in (("classifier", slice(0, classes)), ("quantity", slice(classes, classes + 1)),
                           ("visual_head", slice(classes + 1, 2 * classes + 1)),
                           ("quantity_visual", slice(2 * classes + 1, 2 * classes + 2))):  # fmt: skip
-        expected = table_rows.predict_head(run, part, "test")
+        expected = table_predictions.predict_head(run, part, "test")
         scale = np.abs(expected).max()
         np.testing.assert_allclose(outputs[:, columns], expected, rtol=0.01, atol=0.01 * scale)
 
@@ -67,13 +75,13 @@ def test_outputs_of_the_joint_network_equal_those_of_its_parts(joint_run):
 @pytest.mark.slow
 def test_the_joint_model_annotates_as_its_run(joint_run):
     run = joint_run.with_joint_parts()
-    directory = table_rows.save_model(run)
+    directory = table_predictions.save_model(run)
     assert directory == joint_run.directory / "joint_model"
     model = model_dir.load(directory)
     rows = np.flatnonzero(run.split("test").tags.any(axis=1))[:8]
     tags = [[run.dataset.tags[i] for i in np.flatnonzero(t)] for t in run.split("test").tags[rows]]
     annotations = model.annotate(run.images("test").take(rows), tags, quantity="regression")
-    expected = table_rows.predict_row(run, TABLE_ROWS[COMPLETE])
+    expected = table_predictions.predict_row(run, TABLE_ROWS[COMPLETE])
     probabilities = np.stack([annotation.probabilities for annotation in annotations])
     np.testing.assert_allclose(probabilities, expected.scores[rows], atol=0.01)
 
@@ -101,7 +109,7 @@ def test_stage_joint_leaves_a_frozen_trunk_unchanged(make_run, maps_cache_gib):
     record = run.stage_record("joint")
     assert record["weights"]["backbone"] == initial == record["inputs"]["backbone"]
     assert (frozen_features.cached_maps(run, "train") is None) == (maps_cache_gib == 0)
-    assert table_rows.measure_row(run.with_joint_parts(), TABLE_ROWS["MS-CNN"])[1]["H-F1"] >= 0
+    assert table_predictions.measure_row(run.with_joint_parts(), TABLE_ROWS["MS-CNN"])[1]["H-F1"] >= 0
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from msmm.baselines.registry import load_heads
+from msmm.baselines.loading import load_heads
 from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.core.errors import UserError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from msmm.models.precision import IN_PRECISION, set_precision
-from msmm.training import frozen_features, model_parts, stage_tasks, stages, table_rows
+from msmm.training import frozen_features, model_parts, stage_tasks, stages, table_predictions
 from msmm.training.run import Run
 from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES
 
@@ -92,7 +92,7 @@ def test_bfloat16_training_follows_float32_training(trained_run, make_run, requi
         assert (a != b).all()
     assert near.stage_record("textual")["weights"] == trained_run.stage_record("textual")["weights"]
     assert frozen_features.visual_features(near, "test").dtype == np.float32
-    assert table_rows.predict_head(near, "classifier", "test").dtype == np.float32
+    assert table_predictions.predict_head(near, "classifier", "test").dtype == np.float32
 
 
 def test_cached_features_are_float32_in_any_precision(trained_run, make_run, requires_bfloat16):
@@ -125,7 +125,7 @@ def test_float16_trains_every_stage(trained_run, make_run):
         stages.train(run, stage)
     exact, near = (r.stage_record("visual")["history"][-1]["train"]["loss"] for r in (trained_run, run))
     assert near == pytest.approx(exact, rel=0.5)
-    saved = keras.saving.load_model(table_rows.save_model(run) / "model.keras", compile=False)
+    saved = keras.saving.load_model(table_predictions.save_model(run) / "model.keras", compile=False)
     assert set(dtypes(saved).values()) == {"float32"}  # for any machine
 
 

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from msmm import configs
-from msmm.baselines.registry import load_baselines
+from msmm.baselines.loading import load_baselines
 from msmm.quantities.registry import COUNTING_RULES, load_counting_rules
 from msmm.training import stage_tasks
-from msmm.training.row_table import COUNTERS, TABLE_ROWS, TAGS_ONLY
 from msmm.training.stage_table import JOINT, PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES, resolve_stage
+from msmm.training.table_rows import COUNTERS, TABLE_ROWS, TAGS_ONLY
 
 
 def test_every_stage_has_a_task_known_settings_and_known_needs():
@@ -63,7 +63,7 @@ def test_registries_list_existing_classes():
     "module",
     [
         "msmm.training.stage_table",
-        "msmm.training.row_table",
+        "msmm.training.table_rows",
         "msmm.quantities.registry",
         "msmm.configs.baselines",
     ],

@@ -12,12 +12,19 @@ from msmm.configs import replace_flat
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json
-from msmm.training import batch_norm_statistics, model_parts, stage_tasks, stages, table_rows, task_building
+from msmm.training import (
+    batch_norm_statistics,
+    model_parts,
+    stage_tasks,
+    stages,
+    table_predictions,
+    task_building,
+)
 from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
-from msmm.training.row_table import TABLE_ROWS
 from msmm.training.run import Run
 from msmm.training.stage_table import BEYOND_FINETUNE, PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
 from msmm.training.state import Progress, load_state, save_state
+from msmm.training.table_rows import TABLE_ROWS
 
 
 def read_weights(model):
@@ -138,7 +145,7 @@ def test_a_control_of_the_fusion_starts_from_cnn_and_serves_the_later_stages(cop
     cnn = model_parts.load_part(control, "cnn_head").get_weights()
     np.testing.assert_array_equal(head[0][-len(cnn[0]) :], cnn[0])
     assert not head[0][: -len(cnn[0])].any() and (len(head[0]) > len(cnn[0])) == (fusion == "pooled")
-    assert table_rows.measure_row(control, TABLE_ROWS["MS-CNN+Tags"])[1]["H-F1"] > 0
+    assert table_predictions.measure_row(control, TABLE_ROWS["MS-CNN+Tags"])[1]["H-F1"] > 0
 
 
 def test_a_stage_first_trains_the_stages_that_it_needs(trained_run, capsys):
@@ -482,7 +489,10 @@ def test_a_work_directory_of_version_0_1_0_is_read(copied_run, trained_run, caps
     assert model_parts.trained_hash(copied_run, "quantity_visual") == digest
     assert model_parts.weights_hash(model_parts.load_part(copied_run, "quantity_visual")) == digest
     row = TABLE_ROWS["MS-CNN+LQP"]
-    assert table_rows.measure_row(copied_run, row)[1] == table_rows.measure_row(trained_run, row)[1]
+    assert (
+        table_predictions.measure_row(copied_run, row)[1]
+        == table_predictions.measure_row(trained_run, row)[1]
+    )
 
 
 def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run):

@@ -9,16 +9,16 @@ from msmm.core import checksums
 from msmm.inference import engines, starter
 from msmm.scoring.bootstrap import Gain
 from msmm.scoring.ranking_metrics import mean_average_precision
-from msmm.training import starter_comparison, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
+from msmm.training import starter_comparison, table_predictions
 from msmm.training.starter_comparison import Comparison, match_labels
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, WITHOUT_TAGS
 
 pytest.importorskip("openvino", reason="openvino is missing: pip install 'msmm[openvino]'")
 
 
 @pytest.fixture(scope="module")
 def run_with_model(trained_run):
-    table_rows.save_model(trained_run)
+    table_predictions.save_model(trained_run)
     return trained_run
 
 
@@ -51,7 +51,8 @@ def test_figures_are_those_of_the_labels_that_both_have(run_with_model, tmp_path
     kept = [i for i in shared if truth[:, i].any()]
     assert compared.shared == tuple(run.dataset.labels[i] for i in kept)
     probabilities = [
-        table_rows.predict_probabilities(run, TABLE_ROWS[row], "test") for row in (WITHOUT_TAGS, COMPLETE)
+        table_predictions.predict_probabilities(run, TABLE_ROWS[row], "test")
+        for row in (WITHOUT_TAGS, COMPLETE)
     ]
     tagged = run.split("test").tags.any(axis=1)
     assert tagged.any()

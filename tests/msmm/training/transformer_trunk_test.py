@@ -9,10 +9,10 @@ from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
 from msmm.inference import engines, model_dir
 from msmm.models.precision import set_precision
-from msmm.training import baseline_tasks, frozen_features, model_parts, stages, table_rows
+from msmm.training import baseline_tasks, frozen_features, model_parts, stages, table_predictions
 from msmm.training.fast_layers import accelerated, plain_copy
-from msmm.training.row_table import COMPLETE, TABLE_ROWS
 from msmm.training.stage_table import PAPER_STAGES
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 from tests.presets import WIDTH, write_preset
 
 
@@ -39,14 +39,14 @@ def test_every_stage_trains_on_a_transformer_and_the_saved_model_predicts_the_sa
     assert shapes == [(1, 2, 2, WIDTH), (1, 1, 1, WIDTH)]
     stages.train(run, "csra+tags")
     assert np.isfinite(baseline_tasks.predict_baseline(run, "csra+tags").scores).all()
-    directory = table_rows.save_model(run)
+    directory = table_predictions.save_model(run)
     network = model_dir.load(directory).network
     images, tags = (
         next(iter(run.images("test").ordered(4))).astype(np.float32),
         run.split("test").tags[:4].astype(np.float32),
     )
     wanted = network.predict_on_batch({"image": images, "tags": tags})["probabilities"]
-    row = table_rows.predict_probabilities(run, TABLE_ROWS[COMPLETE], "test")[:4]
+    row = table_predictions.predict_probabilities(run, TABLE_ROWS[COMPLETE], "test")[:4]
     np.testing.assert_allclose(wanted, row, rtol=1e-2, atol=1e-2)  # of maps that are cached in float16
     for engine in ("openvino", "onnxruntime"):
         probabilities = engines.load(directory, engine).run(images, tags)["probabilities"]

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from msmm.training.row_arrays import DiskRows, read_ahead
+from msmm.training.disk_arrays import DiskRows, read_ahead
 
 
 @pytest.fixture

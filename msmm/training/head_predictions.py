@@ -1,4 +1,4 @@
-"""Predictions and figures of the modern heads with counting rules, as `table_rows` for the paper's rows.
+"""Predictions and figures of the modern heads with counting rules; `table_predictions` has the paper's rows.
 
 The regressor of stage quantity_visual counts for a head without tags, that of stage quantity for one with
 tags.
@@ -6,17 +6,17 @@ tags.
 
 import numpy as np
 
-from msmm.baselines.registry import load_baseline
+from msmm.baselines.loading import load_baseline
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule
 from msmm.scoring.logits import sigmoid
 from msmm.scoring.metrics import annotation_metrics, quantity_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
-from msmm.training import baseline_tasks, table_rows
-from msmm.training.row_table import COMPLETE, TABLE_ROWS, WITHOUT_TAGS, TableRow
+from msmm.training import baseline_tasks, table_predictions
 from msmm.training.run import Run
 from msmm.training.stage_table import STAGE_OF_PART
+from msmm.training.table_rows import COMPLETE, TABLE_ROWS, WITHOUT_TAGS, TableRow
 
 
 def counting_row(run: Run, method: str) -> TableRow:
@@ -36,7 +36,7 @@ def predict_probabilities(run: Run, method: str, split: str, rows: np.ndarray | 
 
 def predict_raw_quantity(run: Run, method: str, split: str, rows: np.ndarray | None = None) -> np.ndarray:
     """Returns the label quantities that belong to a head before rounding, float32 [N], or for some rows."""
-    return table_rows.predict_raw_quantity(run, counting_row(run, method), split, rows)
+    return table_predictions.predict_raw_quantity(run, counting_row(run, method), split, rows)
 
 
 def predict_held_out(run: Run, method: str) -> HeldOutPredictions:
