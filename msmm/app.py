@@ -152,7 +152,7 @@ def _load_photographs(folder: pathlib.Path, scratch: str) -> list[tuple[str, str
     examples: list[tuple[str, str]] = []
     for name, cause in finding.Finder([str(folder.absolute())]):
         path = pathlib.Path(name)
-        jpeg = cause or images.checked(path)
+        jpeg = cause or images.convert_or_explain(path)
         if not isinstance(jpeg, str):
             examples.append((_write_example(scratch, len(examples), jpeg or path.read_bytes()), ""))
         if len(examples) == NUM_EXAMPLES:

@@ -9,7 +9,7 @@ from experiments.reporting.table import LOWER_IS_BETTER, Table
 from msmm.scoring.bootstrap import RESAMPLES, Gain, mean_gain, metric_gain
 from msmm.scoring.predictions import round_counts
 
-VERDICTS = ("supported", "contradicted", "undecided")
+SUPPORTED, CONTRADICTED, UNDECIDED = VERDICTS = ("supported", "contradicted", "undecided")
 VERDICT_RULE = (
     "A claim is supported where the 95 % interval of the gain is above 0, contradicted where it is below 0, "
     "and undecided otherwise. The interval is a bootstrap over test images and training seeds, with its bias "
@@ -48,7 +48,7 @@ class Outcome:
     def verdict(self) -> str:
         """The verdict, one of `VERDICTS`; see `VERDICT_RULE`."""
         low, high = self.interval
-        return VERDICTS[0] if low > 0 else VERDICTS[1] if high < 0 else VERDICTS[2]
+        return SUPPORTED if low > 0 else CONTRADICTED if high < 0 else UNDECIDED
 
 
 def measure_claim(

@@ -34,7 +34,7 @@ OURS, UPPER_BOUND = "Ours", "Upper bound (Ours)"
 TRUNKS = {
     "pretrained": "the backbone with its pretrained weights",
     "finetuned": "the backbone of stage finetune",
-    "images": "a backbone of its own, trained by its own loss",
+    "own": "a backbone of its own, trained by its own loss",
     "given": "the data set's own features",
 }
 COUNTS_NOTE = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.reporting import report
-from experiments.reporting.claims import VERDICTS, Claim, Outcome, measure_claim
+from experiments.reporting.claims import SUPPORTED, VERDICTS, Claim, Outcome, measure_claim
 from experiments.reporting.report import Figure, Report
 from experiments.reporting.table import Row, Table
 from msmm import configs
@@ -247,7 +247,7 @@ def package_versions() -> dict[str, str]:
 def add_summary(page: Report, study: Study, seconds: float) -> Report:
     """Adds a summary of the runs and of the claims to a report; `seconds` is the time of this command."""
     counts = {verdict: sum(o.verdict == verdict for o in page.outcomes) for verdict in VERDICTS}
-    others = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != VERDICTS[0]]
+    others = [(o.claim, o.verdict) for o in page.outcomes if o.verdict != SUPPORTED]
     records = [read_json(path) for run in study.runs for path in run.directory.glob("*/stage.json")]
     lines = [
         f"{study.description}.",

@@ -34,10 +34,12 @@ class Baseline:
     Attributes:
         title: its row in Tables III and IV.
         trunk: whose features it reads: "pretrained" (the ImageNet weights unchanged), "finetuned" (the
-            trunk of stage finetune) or "own" (trained by its own loss, from the pretrained trunk).
+            trunk of stage finetune) or "own" (trained by its own loss, from the pretrained trunk). What is
+            available decides in the end: `training.baseline_tasks.choose_trunk`.
         multi_modal: whether it reads tags.
         predicts_quantity: whether it predicts the number of labels.
-        half: the score of a label of probability 0.5, where scores are probabilities or logits; else None.
+        score_at_half_probability: the score of a label of probability 0.5: 0.5 where scores are probabilities,
+            0 where they are logits, else None.
         num_maps: the maps of the frozen trunk that it reads in place of features: 0, 1 (M_5) or 5, see
             `map_head.MapHead`.
         batch_size: images.
@@ -58,7 +60,7 @@ class Baseline:
     trunk = "finetuned"
     multi_modal = False
     predicts_quantity = False
-    half: float | None = None
+    score_at_half_probability: float | None = None
     num_maps = 0
     batch_size = 128
 

@@ -30,7 +30,7 @@ from msmm.models import heads
 class Logistic(Baseline):
     title = "CNN+logistic [25]"
     trunk = "pretrained"
-    half = 0.0
+    score_at_half_probability = 0.0
 
     def build(self) -> keras.Model:
         """2,048 C + C parameters on ResNet-101's features; W starts at 0, b at the log-odds of the labels."""

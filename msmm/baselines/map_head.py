@@ -24,7 +24,7 @@ class MapHead(Baseline):
     """
 
     name: str
-    half = 0.0
+    score_at_half_probability = 0.0
     num_maps = 1
     batch_size = 64
 

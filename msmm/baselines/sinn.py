@@ -51,7 +51,7 @@ class Sinn(Baseline):
 
     title = "SINN [25]"
     multi_modal = True
-    half = 0.0
+    score_at_half_probability = 0.0
     batch_size = BATCH_SIZE
 
     def build(self) -> keras.Model:

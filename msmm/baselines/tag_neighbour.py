@@ -50,7 +50,7 @@ _PIECE = 1024  # images
 class TagNeighbour(Baseline):
     title = "TagNeighbor [23]"  # as the paper spells it
     multi_modal = True
-    half = 0.5
+    score_at_half_probability = 0.5
     batch_size = 64
 
     def __init__(self, config, splits, *given):

@@ -8,7 +8,7 @@ import dataclasses
 
 from msmm.configs.baselines import Training, loss_setting
 from msmm.configs.modern import ModernHeads
-from msmm.configs.settings import Settings, flat_settings, group, setting, share
+from msmm.configs.settings import Settings, flat_settings, fraction, group, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finetune(Training):
         "momentum (IV-A3), or adamw with cosine decay to 0; for the whole backbone",
         choices=("momentum", "adamw"),
     )
-    ema: float = share(
+    ema: float = fraction(
         0.0, "decay of the moving average of the weights, share kept per step; 0: the last weights"
     )
     crop: float = setting(
@@ -61,7 +61,7 @@ class Textual(Training):
     units: int = setting(
         0, "units of each layer of the textual MLP; 0: as many as f_v has (III-B)", at_least=0
     )
-    dropout: float = share(0.0, "share of the textual MLP's hidden units dropped; decision 18")
+    dropout: float = fraction(0.0, "share of the textual MLP's hidden units dropped; decision 18")
     learning_rate: float = setting(0.1, "per step; IV-A3, NUS-WIDE")
     epochs: int = setting(20, "at most; decision 3")
 
@@ -90,8 +90,8 @@ class Joint(Training):
     learning_rate: float = setting(1e-3, "AdamW's first step; beyond the paper, as all of joint_")
     epochs: int = setting(28, "at most, passes over the images; as finetune and visual together")
     loss: str = loss_setting()
-    dropout: float = share(0.3, "share of f_v and f_t that its heads do not see in training")
-    ema: float = share(
+    dropout: float = fraction(0.3, "share of f_v and f_t that its heads do not see in training")
+    ema: float = fraction(
         0.99, "decay of the moving average of its weights, share kept per step; 0: the last weights"
     )
 
@@ -102,7 +102,7 @@ class Asymmetric(Settings):
 
     gamma_positive: float = setting(0.0, "focus on hard positive labels; its source", at_least=0)
     gamma_negative: float = setting(4.0, "focus on hard negative labels; its source", at_least=0)
-    shift: float = share(0.05, "probability below which a negative label costs nothing; its source")
+    shift: float = fraction(0.05, "probability below which a negative label costs nothing; its source")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,9 +130,11 @@ class Config(ModernHeads):
         False, "finetune, joint: recompute activations for the gradients: less memory, more time"
     )
     batch_size: int = setting(32, "images; decision 1", at_least=1)
-    momentum: float = share(0.9, "of SGD, share kept per step; IV-A3")
+    momentum: float = fraction(0.9, "of SGD, share kept per step; IV-A3")
     weight_decay: float = setting(1e-4, "L2 on kernels, gradient share per step; decision 7", at_least=0)
-    bn_momentum: float = share(0.9997, "decay of batch normalisation's averages, share kept per step; IV-A3")
+    bn_momentum: float = fraction(
+        0.9997, "decay of batch normalisation's averages, share kept per step; IV-A3"
+    )
     bn_batches: int = setting(
         500,
         "batches over which the fusion blocks' BN statistics are estimated again; 0: never; decision 8",

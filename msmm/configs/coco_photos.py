@@ -8,7 +8,7 @@ over 22,500 photographs take about an hour on two cores.
 import dataclasses
 
 from msmm.configs import base, custom
-from msmm.configs.settings import changed, setting
+from msmm.configs.settings import setting, with_defaults
 
 # The block outputs of EfficientNet-Lite0 at strides 2 to 32.
 EFFICIENTNET_LITE0_TAPS = (
@@ -30,7 +30,7 @@ class Config(custom.Config):
     held_out: int = setting(2500, "training images kept for selection, a tenth; decision 25")
     bn_batches: int = setting(100, "batches; decision 8")
     maps_cache_gib: float = setting(48.0, "disk for the frozen trunk's maps, GiB")
-    finetune: base.Finetune = changed(
+    finetune: base.Finetune = with_defaults(
         trunk=(True, "the whole backbone; Algorithm 1, line 1"),
         optimizer=("adamw", "beyond the paper; usual for fine-tuning"),
         learning_rate=(4e-4, "per step; usual for AdamW"),
@@ -39,11 +39,11 @@ class Config(custom.Config):
         crop=(0.5, "smallest share of the area"),
         sizes=(("128", "128", "160", "160", "192"), "pixels"),
     )
-    visual: base.Visual = changed(
+    visual: base.Visual = with_defaults(
         learning_rate=(0.003, "per step; as on OpenClipart"), epochs=(3, "at most; 703 steps each")
     )
-    textual: base.Textual = changed(epochs=(12, "at most; 703 steps each"))
-    classifier: base.Classifier = changed(
+    textual: base.Textual = with_defaults(epochs=(12, "at most; 703 steps each"))
+    classifier: base.Classifier = with_defaults(
         learning_rate=(0.003, "per step; as on OpenClipart"), epochs=(12, "at most; 703 steps each")
     )
-    quantity: base.Quantity = changed(epochs=(12, "at most; 703 steps each"))
+    quantity: base.Quantity = with_defaults(epochs=(12, "at most; 703 steps each"))

@@ -6,7 +6,7 @@ Give the backbone file with --backbone=PATH. All stages of one seed take about h
 import dataclasses
 
 from msmm.configs import base, baselines, coco_photos
-from msmm.configs.settings import changed, setting
+from msmm.configs.settings import setting, with_defaults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Config(coco_photos.Config):
     flip: bool = setting(
         False, "mirror half of the training images; mirrored maps would double the disk space"
     )
-    finetune: base.Finetune = changed(
+    finetune: base.Finetune = with_defaults(
         trunk=(False, "only the head"),
         optimizer=("momentum", "the paper's; IV-A3"),
         ema=(0.0, "share kept per step"),
@@ -25,15 +25,15 @@ class Config(coco_photos.Config):
         learning_rate=(0.01, "per step; chosen on held-out images"),
         epochs=(12, "at most; 703 steps each"),
     )
-    visual: base.Visual = changed(
+    visual: base.Visual = with_defaults(
         learning_rate=(0.003, "per step; chosen on held-out images"), epochs=(3, "at most; 703 steps each")
     )
-    textual: base.Textual = changed(
+    textual: base.Textual = with_defaults(
         learning_rate=(0.03, "per step; chosen on held-out images"), epochs=(12, "at most; 703 steps each")
     )
-    softmax: baselines.Softmax = changed(epochs=(12, "at most; 703 steps each"))
-    warp: baselines.Warp = changed(epochs=(12, "at most; 703 steps each"))
-    cnn_rnn: baselines.CnnRnn = changed(epochs=(20, "at most; 175 steps each"))
-    ria: baselines.Ria = changed(epochs=(20, "at most; 175 steps each"))
-    tag_neighbour: baselines.TagNeighbour = changed(epochs=(20, "at most; 351 steps each"))
-    sr_cnn_rnn: baselines.SrCnnRnn = changed(epochs=(20, "at most; 175 steps each"))
+    softmax: baselines.Softmax = with_defaults(epochs=(12, "at most; 703 steps each"))
+    warp: baselines.Warp = with_defaults(epochs=(12, "at most; 703 steps each"))
+    cnn_rnn: baselines.CnnRnn = with_defaults(epochs=(20, "at most; 175 steps each"))
+    ria: baselines.Ria = with_defaults(epochs=(20, "at most; 175 steps each"))
+    tag_neighbour: baselines.TagNeighbour = with_defaults(epochs=(20, "at most; 351 steps each"))
+    sr_cnn_rnn: baselines.SrCnnRnn = with_defaults(epochs=(20, "at most; 175 steps each"))

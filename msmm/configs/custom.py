@@ -10,7 +10,7 @@ trains the MLP and 0.001 the regressor on every data set that was tried (decisio
 import dataclasses
 
 from msmm.configs import base
-from msmm.configs.settings import changed, setting
+from msmm.configs.settings import setting, with_defaults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Config(base.Config):
     bn_momentum: float = setting(
         0.99, "share kept per step; 0.9997 would leave the trunk's averages behind on a small set"
     )
-    finetune: base.Finetune = changed(
+    finetune: base.Finetune = with_defaults(
         trunk=(False, "only the head: the package's trunk was fine-tuned on photographs"),
         learning_rate=(0.01, "per step; a linear head, chosen on held-out images of OpenClipart"),
         epochs=(30, "at most; the head alone is cheap"),
     )
-    visual: base.Visual = changed(
+    visual: base.Visual = with_defaults(
         learning_rate=(0.003, "per step; chosen on held-out images of OpenClipart"), epochs=(12, "at most")
     )
-    classifier: base.Classifier = changed(
+    classifier: base.Classifier = with_defaults(
         learning_rate=(0.003, "per step; chosen on held-out images of OpenClipart"),
         epochs=(60, "at most; cheap"),
     )
-    quantity: base.Quantity = changed(
+    quantity: base.Quantity = with_defaults(
         learning_rate=(1e-3, "per step; decision 5"), epochs=(60, "at most; cheap")
     )

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from msmm.configs.baselines import Baselines, Training, loss_setting
-from msmm.configs.settings import Settings, group, setting, share
+from msmm.configs.settings import Settings, fraction, group, setting
 
 WITH_TAGS = "+tags"
 
@@ -25,7 +25,7 @@ class Head(Training):
         "adamw with cosine decay to 0, as the field, or adam with a drop at two thirds, as other heads",
         choices=("adamw", "adam"),
     )
-    ema: float = share(
+    ema: float = fraction(
         0.99, "decay of the moving average of the weights, share kept a step; 0: the last weights; our choice"
     )
 

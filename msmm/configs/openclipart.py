@@ -8,7 +8,7 @@ import dataclasses
 
 from msmm.configs import base, baselines, custom
 from msmm.configs.coco_photos import EFFICIENTNET_LITE0_TAPS
-from msmm.configs.settings import changed, setting
+from msmm.configs.settings import setting, with_defaults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,32 +21,32 @@ class Config(custom.Config):
     bn_momentum: float = setting(0.9997, "share kept per step; IV-A3")
     bn_batches: int = setting(30, "decision 8; the set has 77 batches")
     patience: int = setting(10, "epochs; held-out figures of so few images are noisy")
-    finetune: base.Finetune = changed(
+    finetune: base.Finetune = with_defaults(
         trunk=(False, "only the head: 2,741 images are few for a trunk"),
         learning_rate=(0.01, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
-    visual: base.Visual = changed(
+    visual: base.Visual = with_defaults(
         learning_rate=(0.003, "per step; chosen on held-out images"),
         epochs=(12, "at most; the held-out loss is lowest before"),
     )
-    classifier: base.Classifier = changed(
+    classifier: base.Classifier = with_defaults(
         learning_rate=(0.003, "per step; chosen on held-out images"), epochs=(60, "at most; cheap")
     )
-    quantity: base.Quantity = changed(epochs=(80, "at most; cheap"))
-    softmax: baselines.Softmax = changed(
+    quantity: base.Quantity = with_defaults(epochs=(80, "at most; cheap"))
+    softmax: baselines.Softmax = with_defaults(
         learning_rate=(0.03, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
-    warp: baselines.Warp = changed(
+    warp: baselines.Warp = with_defaults(
         learning_rate=(0.01, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
-    cnn_rnn: baselines.CnnRnn = changed(epochs=(60, "at most; 12 steps each"))
-    ria: baselines.Ria = changed(epochs=(30, "at most; 12 steps each"))
-    tag_neighbour: baselines.TagNeighbour = changed(
+    cnn_rnn: baselines.CnnRnn = with_defaults(epochs=(60, "at most; 12 steps each"))
+    ria: baselines.Ria = with_defaults(epochs=(30, "at most; 12 steps each"))
+    tag_neighbour: baselines.TagNeighbour = with_defaults(
         learning_rate=(1e-3, "per step of RMSProp; chosen on held-out images"),
         epochs=(40, "at most; 23 steps each"),
     )
-    sinn: baselines.Sinn = changed(epochs=(40, "at most; 30 steps each"))
-    sr_cnn_rnn: baselines.SrCnnRnn = changed(epochs=(60, "at most; 12 steps each"))
+    sinn: baselines.Sinn = with_defaults(epochs=(40, "at most; 30 steps each"))
+    sr_cnn_rnn: baselines.SrCnnRnn = with_defaults(epochs=(60, "at most; 12 steps each"))

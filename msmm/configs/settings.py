@@ -28,7 +28,7 @@ def setting(
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
-def share(default: float, help: str) -> Any:
+def fraction(default: float, help: str) -> Any:
     """Returns a field whose value lies in [0, 1)."""
     return setting(default, help, at_least=0, below=1)
 
@@ -38,7 +38,7 @@ def group(kind: type["Settings"], **metadata) -> Any:
     return dataclasses.field(default=kind(), metadata=metadata)
 
 
-def changed(**settings: tuple[Any, str]) -> Any:
+def with_defaults(**settings: tuple[Any, str]) -> Any:
     """Returns an inherited group with other defaults, each given as (default, "unit; source")."""
     return _Changes(settings)
 
@@ -58,13 +58,13 @@ class Settings:
             inherited |= getattr(base, "__dataclass_fields__", {})
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Changes):
-                value = group(_with_defaults(type(inherited[name].default), value.settings))
+                value = group(_make_subclass(type(inherited[name].default), value.settings))
                 setattr(cls, name, value)
             if isinstance(value, dataclasses.Field) and name in inherited:
                 value.metadata = {**inherited[name].metadata, **value.metadata}  # type: ignore[assignment]
 
 
-def _with_defaults(kind: type, settings: Mapping[str, tuple[Any, str]]) -> type:
+def _make_subclass(kind: type, settings: Mapping[str, tuple[Any, str]]) -> type:
     """Returns a subclass of a group with other defaults."""
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     fields: list = [(name, types[name], setting(*value)) for name, value in settings.items()]

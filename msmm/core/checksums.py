@@ -33,12 +33,12 @@ def write(directory, names: Iterable[str], known: Mapping[str, str] = {}) -> Non
 def add(directory, name: str) -> None:
     """Adds a file to the SHA256SUMS of a directory, where that exists."""
     directory = pathlib.Path(directory)
-    sums = listed(directory, "save it again")
+    sums = read_sums(directory, "save it again")
     if sums is not None:
         write(directory, [name], {k: v for k, v in sums.items() if k != name})
 
 
-def listed(directory, remedy: str) -> dict[str, str] | None:
+def read_sums(directory, remedy: str) -> dict[str, str] | None:
     """Reads SHA256SUMS: file name -> SHA-256 in hex; None where there is none.
 
     Args:
@@ -65,7 +65,7 @@ def check_file(path, remedy: str) -> None:
       remedy: what to do; the message ends with it.
     """
     path = pathlib.Path(path)
-    sums = listed(path.parent, remedy)
+    sums = read_sums(path.parent, remedy)
     if sums is not None:
         _check(path, sums.get(path.name), remedy)
 
@@ -73,7 +73,7 @@ def check_file(path, remedy: str) -> None:
 def check_directory(directory, remedy: str) -> None:
     """Checks every file in the SHA256SUMS of a directory, as `check_file` does."""
     directory = pathlib.Path(directory)
-    sums = listed(directory, remedy)
+    sums = read_sums(directory, remedy)
     if sums == {}:
         raise UserError(f"{directory / SUMS} is empty: {remedy}")
     for name, digest in (sums or {}).items():

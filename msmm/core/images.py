@@ -89,11 +89,11 @@ def _to_jpeg(data: bytes, name: str, short_side: int | None) -> bytes:
     return encode(pixels if turn is None else pixels.transpose(turn), QUALITY, subsampling=0)
 
 
-def checked(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str | None:
+def convert_or_explain(image: bytes | pathlib.Path, short_side: int | None = None) -> bytes | str | None:
     """Runs `to_jpeg` for another process.
 
     Returns:
-      New bytes, None where the image stays as it is (see `read`), or the cause why it is broken.
+      New bytes, None where the image stays as it is (see `read_or_explain`), or the cause why it is broken.
     """
     try:
         data, name = (image, "") if isinstance(image, bytes) else (read_bytes(image), image.name)
@@ -142,7 +142,7 @@ def upright(loaded: Image.Image) -> Image.Image:
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def read(image: bytes | pathlib.Path) -> bytes | str:
+def read_or_explain(image: bytes | pathlib.Path) -> bytes | str:
     """Returns the bytes of an image, or the cause why it cannot be read."""
     try:
         return image if isinstance(image, bytes) else read_bytes(image)

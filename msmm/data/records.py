@@ -263,7 +263,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     import tensorflow_datasets as tfds
 
     remedy = describe_remedy(name)
-    for file in checksums.listed(directory, remedy) or ():
+    for file in checksums.read_sums(directory, remedy) or ():
         if ".tfrecord" not in file:  # records are checked as they are first read
             checksums.check_file(directory / file, remedy)
     try:

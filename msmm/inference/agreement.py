@@ -13,7 +13,8 @@ from msmm.quantities.counting_rules import CountingRule
 from msmm.quantities.ranges import predict_range
 from msmm.scoring.borderline import ROUNDING, compare_choices, find_borderline, is_descending
 
-LARGEST = 1e-4  # difference of a probability in float32, and of a quantity relative to the largest, or to 1
+# Of a probability in float32, and of a quantity relative to the largest quantity, or to 1.
+MAX_DIFFERENCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Agreement:
 
     @property
     def is_good(self) -> bool:
-        """True if numbers are within `LARGEST` and labels and order differ on the border only."""
-        within = self.probability <= LARGEST and self.quantity <= LARGEST * self.scale
+        """True if numbers are within `MAX_DIFFERENCE` and labels and order differ on the border only."""
+        within = self.probability <= MAX_DIFFERENCE and self.quantity <= MAX_DIFFERENCE * self.scale
         return bool(within) and self.same_labels == self.same_order == self.images
 
 
@@ -55,7 +56,7 @@ def compare_annotations(
     """Compares annotations of images with the annotations of a reference.
 
     The tolerance within which a label is borderline is the difference of the numbers, at least `ROUNDING` and
-    at most `LARGEST`. A label that differs by more was decided by another rule or from other numbers.
+    at most `MAX_DIFFERENCE`. A label that differs by more was decided by another rule or from other numbers.
 
     Args:
         model: the model of both.
@@ -69,8 +70,8 @@ def compare_annotations(
     probability = float(np.max([np.abs(a.probabilities - b.probabilities) for a, b in pairs]))
     difference = float(np.max([abs(a.quantity - b.quantity) for a, b in pairs]))
     scale = max(1.0, *(abs(b.quantity) for b in reference))
-    tolerance = min(max(ROUNDING, probability), LARGEST)
-    raw_tolerance = scale * min(max(ROUNDING, difference / scale), LARGEST)
+    tolerance = min(max(ROUNDING, probability), MAX_DIFFERENCE)
+    raw_tolerance = scale * min(max(ROUNDING, difference / scale), MAX_DIFFERENCE)
     borderline = _borderline(model, reference, tags, quantity, tolerance, raw_tolerance)
     chosen, expected = (_choices(model, some) for some in (annotations, reference))
     wrong, on_border = compare_choices(chosen, expected, borderline)

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 
-def joining(f_v_size: int, f_t_size: int, dropout: float) -> keras.Model:
+def build_joining(f_v_size: int, f_t_size: int, dropout: float) -> keras.Model:
     """Builds f_v [B, D] and f_t [B, E] -> the inputs of the heads, f_v and [f_v, f_t], with dropout."""
     f_v, f_t = keras.Input((f_v_size,), name="f_v"), keras.Input((f_t_size,), name="f_t")
     dropped = (
@@ -14,7 +14,7 @@ def joining(f_v_size: int, f_t_size: int, dropout: float) -> keras.Model:
     return keras.Model([f_v, f_t], [dropped[0], layers.Concatenate(name="joint")(dropped)], name="joining")
 
 
-def weighting(num_outputs: int, num_losses: int) -> keras.Model:
+def build_weighting(num_outputs: int, num_losses: int) -> keras.Model:
     """Builds outputs [B, n] -> [B, n + losses]: appends the log-variances of the losses, which start at 0."""
     outputs = keras.Input((num_outputs,), name="outputs")
     return keras.Model(outputs, LogVariances(num_losses, name="log_variances")(outputs), name="weighting")
@@ -39,7 +39,7 @@ class LogVariances(layers.Layer):
         return {**super().get_config(), "number": self.number}
 
 
-def network(inputs: list, maps: list, parts: dict[str, keras.Model]) -> keras.Model:
+def build_joint_network(inputs: list, maps: list, parts: dict[str, keras.Model]) -> keras.Model:
     """Builds [*inputs, tags] -> [B, 2 C + 2 + 4]: logits and quantity of the heads on [f_v, f_t], the same of
     the heads on f_v alone, and the four log-variances. maps: M_1 … M_5, computed from `inputs`."""
     tags = keras.Input(parts["textual"].input_shape[1:], name="tags")

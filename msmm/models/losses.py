@@ -61,7 +61,7 @@ def label_loss(name: str, asymmetric_settings) -> Callable:
 def multi_task(label_loss: Callable) -> Callable:
     """Returns one loss of labels and quantity: labels [B, C] and outputs [B, 2 C + 2 + 4] -> [B].
 
-    The outputs come from `models.joint_network.network`. Each loss L with a log-variance s counts as
+    The outputs come from `models.joint_network`. Each loss L with a log-variance s counts as
     exp(-s) L + s / 2, a squared error with half its L: the uncertainty weighting of Kendall, Gal and Cipolla
     (Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 7-10), s being trained too.
     """

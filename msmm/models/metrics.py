@@ -8,7 +8,7 @@ scores of average precision are one threshold, as in scikit-learn; `ties="rows"`
 import keras
 from keras import ops
 
-from msmm.scoring.metrics import annotation_metrics, figures_of_counts, per_class_f1, quantity_metrics
+from msmm.scoring.metrics import annotation_metrics, metrics_from_counts, per_class_f1, quantity_metrics
 from msmm.scoring.ranking_metrics import average_precision, mean_average_precision, ranking_metrics
 
 __all__ = [
@@ -45,7 +45,7 @@ class TopKHF1(keras.metrics.Metric):
     def result(self):
         """Returns H-F1 in percent of all images so far."""
         correct, chosen, true = ops.unstack(self.counts, num=3)
-        return figures_of_counts(correct, chosen, true, ops)["H-F1"]
+        return metrics_from_counts(correct, chosen, true, ops)["H-F1"]
 
     def get_config(self):
         """Returns the arguments of the constructor."""

@@ -154,7 +154,7 @@ def check_folder(folder: str) -> dict[str, str]:
     chosen = [paths[i * len(paths) // min(DECODED, len(paths))] for i in range(min(DECODED, len(paths)))]
     undecoded = 0
     for path in chosen:
-        if isinstance(outcome := images.checked(pathlib.Path(path)), str):
+        if isinstance(outcome := images.convert_or_explain(pathlib.Path(path)), str):
             skipped[outcome].append(path)
             undecoded += 1
     counts = ", ".join(f"{count:,} {form}" for form, count in forms.most_common())

@@ -108,7 +108,7 @@ def write_labels(
     keywords: Sequence[str],
     labels: Sequence[str],
     model: str,
-    same: Callable[[str], object],
+    key: Callable[[str], object],
     hierarchy: str = "",
 ) -> str:
     """Puts `labels` into the sidecar of a photograph, whole or not at all, and returns its path.
@@ -119,12 +119,12 @@ def write_labels(
       CannotWrite: with the cause. A full disk is an OSError.
     """
     path = choose_sidecar(photo)
-    _rewrite(path, lambda old: xmp_merging.merge_keywords(old, keywords, labels, model, same, hierarchy))
+    _rewrite(path, lambda old: xmp_merging.merge_keywords(old, keywords, labels, model, key, hierarchy))
     return path
 
 
 def change_record(
-    photo: str, keywords: Sequence[str], change: Callable[[Record], Record], same: Callable[[str], object]
+    photo: str, keywords: Sequence[str], change: Callable[[Record], Record], key: Callable[[str], object]
 ) -> str:
     """Changes what msmm has written into the sidecar of a photograph, and returns the sidecar's path.
 
@@ -135,7 +135,7 @@ def change_record(
       CannotWrite: with the cause. A full disk is an OSError.
     """
     path = choose_sidecar(photo)
-    _rewrite(path, lambda old: xmp_merging.apply_change(old, keywords, change, same))
+    _rewrite(path, lambda old: xmp_merging.apply_change(old, keywords, change, key))
     return path
 
 
@@ -146,12 +146,12 @@ def read_record(photo: str) -> Record:
     return Record()
 
 
-def remove_labels(photo: str, same: Callable[[str], object], dry_run: bool = False) -> list[str] | None:
+def remove_labels(photo: str, key: Callable[[str], object], dry_run: bool = False) -> list[str] | None:
     """Takes out of the sidecars of a photograph what a model has added; a person's keywords stay.
 
     Args:
       photo: the path of the photograph.
-      same: see `xmp_merging.apply_change`.
+      key: see `xmp_merging.apply_change`.
       dry_run: whether nothing is written.
 
     Returns:
@@ -170,7 +170,7 @@ def remove_labels(photo: str, same: Callable[[str], object], dry_run: bool = Fal
             continue
         removed = (removed or {}) | dict.fromkeys(record.added)
         if not dry_run:
-            _rewrite(path, lambda old: xmp_merging.apply_change(old, (), Record.without_machine, same))
+            _rewrite(path, lambda old: xmp_merging.apply_change(old, (), Record.without_machine, key))
     return None if removed is None else list(removed)
 
 

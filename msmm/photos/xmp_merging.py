@@ -52,7 +52,7 @@ def merge_keywords(
     keywords: Sequence[str],
     labels: Iterable[str],
     model: str,
-    same: Callable[[str], object],
+    key: Callable[[str], object],
     hierarchy: str = "",
 ) -> bytes:
     """Returns the packet `old`, or a new one, with `labels` among its keywords and marked as done.
@@ -65,7 +65,7 @@ def merge_keywords(
       keywords: see `apply_change`.
       labels: the keywords that a model has chosen.
       model: who chose the labels.
-      same: see `apply_change`.
+      key: see `apply_change`.
       hierarchy: the parent below which each added label is written to lr:hierarchicalSubject as well.
 
     Raises:
@@ -74,19 +74,19 @@ def merge_keywords(
     labels = tuple(labels)
 
     def change(record: Record) -> Record:
-        rejected = {same(word) for word in record.rejected}
-        added = [label for label in map(clean, labels) if label and same(label) not in rejected]
+        rejected = {key(word) for word in record.rejected}
+        added = [label for label in map(clean, labels) if label and key(label) not in rejected]
         paths = [f"{hierarchy}|{label.replace('|', ' ')}" for label in added] if hierarchy else []
         return dataclasses.replace(record, added=tuple(added), model=clean(model), paths=tuple(paths))
 
-    return apply_change(old, keywords, change, same)
+    return apply_change(old, keywords, change, key)
 
 
 def apply_change(
     old: bytes | None,
     keywords: Sequence[str],
     change: Callable[[Record], Record],
-    same: Callable[[str], object],
+    key: Callable[[str], object],
 ) -> bytes:
     """Returns the packet `old`, or a new one, in which the keywords of msmm follow a changed record.
 
@@ -96,7 +96,7 @@ def apply_change(
         the dc:subject of a sidecar instead of the photograph's.
       change: returns the wanted record, given the one in the packet. Keywords in `added` and `confirmed` that
         are the photographer's already are not recorded; `copied`, `beside` and `created` are set here.
-      same: a function of a keyword; two are the same where it returns the same for them.
+      key: a function of a keyword; two keywords are the same if it returns equal values for them.
 
     Raises:
       BadPacket: `old` is no packet, or its keywords have a form that cannot be added to.
@@ -106,12 +106,12 @@ def apply_change(
     wanted = change(before)
     has_list = any(p.name == SUBJECT for p in packet.properties)
     copied = [word for word in map(clean, keywords) if word] if not has_list else []
-    record = _settle(packet, before, wanted, copied, same)
+    record = _exclude_present_keywords(packet, before, wanted, copied, key)
     # The two lists, each extended, shortened, created or taken out.
     subjects = _List(
-        packet, SUBJECT, (*before.added, *before.confirmed), (*record.confirmed, *record.added), same
+        packet, SUBJECT, (*before.added, *before.confirmed), (*record.confirmed, *record.added), key
     )
-    tree = _List(packet, LR_SUBJECT, (*before.paths, *before.beside), (*record.beside, *record.paths), same)
+    tree = _List(packet, LR_SUBJECT, (*before.paths, *before.beside), (*record.beside, *record.paths), key)
     blocks, edits, cut = [], [], []
     for words, first in ((subjects, copied), (tree, [])):
         name = NAMES[words.name]
@@ -134,21 +134,23 @@ def apply_change(
     return apply_edits(packet.data, [*edits, _append(packet, blocks)])
 
 
-def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str], same) -> Record:
-    """Returns the wanted record without what is the photographer's already and stays so.
+def _exclude_present_keywords(
+    packet: Packet, before: Record, wanted: Record, copied: Sequence[str], key: Callable[[str], object]
+) -> Record:
+    """Returns the wanted record without keywords that the photographer already wrote.
 
     copied: keywords of the photograph with which dc:subject will begin.
     """
-    ours = {same(word) for word in (*before.added, *before.confirmed)}
-    own_words = [*(i.value for i in packet.items(SUBJECT) if same(i.value) not in ours), *copied]
-    theirs = {same(form) for word in own_words for form in (word, last_level(word), *split_joined(word))}
-    confirmed = _distinct(wanted.confirmed, theirs, same)
-    added = _distinct(wanted.added, theirs | set(map(same, confirmed)), same)
-    left_out = {same(word) for word in wanted.added} - set(map(same, added))
-    foreign = {same(item.value) for item in packet.items(LR_SUBJECT)}
-    foreign -= set(map(same, (*before.paths, *before.beside)))
-    paths = _distinct(wanted.paths, foreign, same)
-    paths = [path for path in paths if same(path.rpartition("|")[2]) not in left_out]
+    ours = {key(word) for word in (*before.added, *before.confirmed)}
+    own_words = [*(i.value for i in packet.items(SUBJECT) if key(i.value) not in ours), *copied]
+    theirs = {key(form) for word in own_words for form in (word, last_level(word), *split_joined(word))}
+    confirmed = _distinct(wanted.confirmed, theirs, key)
+    added = _distinct(wanted.added, theirs | set(map(key, confirmed)), key)
+    left_out = {key(word) for word in wanted.added} - set(map(key, added))
+    foreign = {key(item.value) for item in packet.items(LR_SUBJECT)}
+    foreign -= set(map(key, (*before.paths, *before.beside)))
+    paths = _distinct(wanted.paths, foreign, key)
+    paths = [path for path in paths if key(path.rpartition("|")[2]) not in left_out]
     has_tree = any(p.name == LR_SUBJECT for p in packet.properties)
     beside = (
         [*own_words, *confirmed] if paths and (not has_tree or NAMES[LR_SUBJECT] in before.created) else []
@@ -158,18 +160,18 @@ def _settle(packet: Packet, before: Record, wanted: Record, copied: Sequence[str
         added=tuple(added),
         confirmed=tuple(confirmed),
         paths=tuple(paths),
-        beside=tuple(_distinct(beside, foreign, same)),
+        beside=tuple(_distinct(beside, foreign, key)),
         copied=before.copied,
         created=before.created,
     )
 
 
-def _distinct(words: Iterable[str], excluded: set, same: Callable[[str], object]) -> list[str]:
+def _distinct(words: Iterable[str], excluded: set, key: Callable[[str], object]) -> list[str]:
     """Returns cleaned words, each once, without those that are the same as an excluded one."""
     kept: dict[object, str] = {}
     for word in map(clean, words):
-        if word and same(word) not in excluded:
-            kept.setdefault(same(word), word)
+        if word and key(word) not in excluded:
+            kept.setdefault(key(word), word)
     return list(kept.values())
 
 
@@ -181,26 +183,26 @@ class _List:
       name: of the property.
       before: the items that are ours now.
       wanted: the items that are to be ours.
-      same: see `apply_change`.
+      key: see `apply_change`.
     """
 
-    def __init__(self, packet: Packet, name: str, before: Iterable[str], wanted: Sequence[str], same):
+    def __init__(self, packet: Packet, name: str, before: Iterable[str], wanted: Sequence[str], key):
         self._packet, self.name = packet, name
         self.elements = [p for p in packet.properties if p.name == name]
         items = packet.items(name)
-        present, keys = {same(item.value) for item in items}, set(map(same, wanted))
-        ours = set(map(same, before))
-        self._gone = [item for item in items if same(item.value) in ours - keys]
+        present, keys = {key(item.value) for item in items}, set(map(key, wanted))
+        ours = set(map(key, before))
+        self._gone = [item for item in items if key(item.value) in ours - keys]
         self._left = [item.value for item in items if item not in self._gone]
-        self._same = same
-        self.new = [word for word in wanted if same(word) not in present]
+        self._key = key
+        self.new = [word for word in wanted if key(word) not in present]
 
     def is_removable(self, record: Record, copied: Sequence[str]) -> bool:
         """Returns whether msmm created the property, and nothing but copies would be left in it."""
         if not self.elements or self.new or NAMES[self.name] not in record.created:
             return False
-        keys = set(map(self._same, copied)) if record.is_blank else set()
-        return all(self._same(word) in keys for word in self._left)
+        keys = set(map(self._key, copied)) if record.is_blank else set()
+        return all(self._key(word) in keys for word in self._left)
 
     def edit(self) -> list[Edit]:
         """Returns the edits that take items out and put new ones in."""

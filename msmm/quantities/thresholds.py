@@ -6,7 +6,7 @@ An image without a label above its threshold gets its best label, as no image ha
 import numpy as np
 
 from msmm.scoring.borderline import ROUNDING_OF_SUMS, first_best
-from msmm.scoring.metrics import figures_of_counts
+from msmm.scoring.metrics import metrics_from_counts
 from msmm.scoring.predictions import Predictions
 
 MOST = 400  # thresholds tried; of more candidates, this many evenly in rank
@@ -48,7 +48,7 @@ def sweep_thresholds(
         np.bincount(cells, minlength=size * classes).reshape(-1, classes).cumsum(axis=0)
         for cells in (cell, cell[labels[images, columns]])
     )
-    return candidates, figures_of_counts(correct, predicted, labels.sum(axis=0))["H-F1"]
+    return candidates, metrics_from_counts(correct, predicted, labels.sum(axis=0))["H-F1"]
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

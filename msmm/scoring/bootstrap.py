@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msmm.scoring.metrics import METRICS, as_indicators, figures_of_counts
+from msmm.scoring.metrics import METRICS, as_indicators, metrics_from_counts
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -129,7 +129,7 @@ def _metric_on_draws(
         true_counts = _count(columns, given)
         for k in range(len(chosen)):
             both, chosen_counts = (_count(columns, part[k]) for part in (correct, predicted))
-            figures = figures_of_counts(both, chosen_counts, true_counts)
+            figures = metrics_from_counts(both, chosen_counts, true_counts)
             values[start : start + len(block), k] = figures[metric]
         start += len(block)
     return values

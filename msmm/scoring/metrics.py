@@ -36,7 +36,7 @@ def annotation_metrics(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float
     truth = as_indicators("truth", truth)
     chosen = as_indicators("chosen", chosen, truth.shape)
     correct, predicted, given = (truth & chosen).sum(0), chosen.sum(0), truth.sum(0)
-    return {key: float(value) for key, value in figures_of_counts(correct, predicted, given).items()} | {
+    return {key: float(value) for key, value in metrics_from_counts(correct, predicted, given).items()} | {
         "classes never predicted": int((predicted == 0).sum()),
         "classes without positives": int((given == 0).sum()),
         "mean predicted": float(predicted.sum() / len(truth)),
@@ -93,7 +93,7 @@ def quantity_metrics(truth_counts: np.ndarray, raw_counts: np.ndarray) -> dict[s
     }
 
 
-def figures_of_counts(correct, predicted, given, ops: Any = np) -> dict[str, Any]:
+def metrics_from_counts(correct, predicted, given, ops: Any = np) -> dict[str, Any]:
     """Returns `METRICS` in percent (eq. 6-7).
 
     Args:

@@ -68,21 +68,23 @@ def mean_average_precision(truth: np.ndarray, scores: np.ndarray, ties: str = "t
     return float(present.mean()) if present.size else float("nan")
 
 
-def ranking_metrics(truth: np.ndarray, scores: np.ndarray, half: float | None = 0.5) -> dict[str, float]:
+def ranking_metrics(
+    truth: np.ndarray, scores: np.ndarray, score_at_half_probability: float | None = 0.5
+) -> dict[str, float]:
     """Computes mAP and, where scores are probabilities or logits, C-F1 and I-F1 (eq. 6) at probability 0.5.
 
     Args:
         truth: [N, C] bool.
         scores: [N, C] float.
-        half: the score of a label of probability 0.5: 0.5 for probabilities, 0 for logits, None where scores
-            are neither; only mAP is computed then.
+        score_at_half_probability: the score of a label of probability 0.5: 0.5 for probabilities, 0 for
+            logits. None where scores are neither; only mAP is computed then.
 
     Returns:
-        `RANKING_METRICS` -> percent. F1 counts all labels above `half`; an image may have none.
+        `RANKING_METRICS` -> percent. F1 counts all labels above that score; an image may have none.
     """
     values = {MEAN_AP: mean_average_precision(truth, scores)}
-    if half is not None:
-        at_half = annotation_metrics(truth, np.asarray(scores) > half)
+    if score_at_half_probability is not None:
+        at_half = annotation_metrics(truth, np.asarray(scores) > score_at_half_probability)
         values |= dict(zip(AT_HALF, (at_half["C-F1"], at_half["I-F1"]), strict=True))
     return values
 

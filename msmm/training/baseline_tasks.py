@@ -25,9 +25,9 @@ from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingDat
 
 
 def choose_trunk(run: Run, name: str) -> str:
-    """Returns the trunk of a baseline: "pretrained", "finetuned", or "images" if it trains its own.
+    """Returns the trunk of a baseline: "pretrained", "finetuned" or "own", as `Baseline.trunk` names them.
 
-    On a data set of arrays it is "given", the data set's own features.
+    On a data set of arrays it is "given": the data set's features take the place of a trunk.
     """
     method = load_baseline(name, run.config)
     if run.dataset.arrays == {} and not method.multi_modal:
@@ -40,7 +40,7 @@ def choose_trunk(run: Run, name: str) -> str:
         return "given"
     wanted = method.trunk
     if wanted == "own":
-        return "images" if run.config.finetune.trunk else "pretrained"
+        return "own" if run.config.finetune.trunk else "pretrained"
     # Without ImageNet weights only the trunk of stage finetune is trained.
     return wanted if model_parts.is_pretrained(run.config) else "finetuned"
 
@@ -56,7 +56,7 @@ SOURCES: dict[str, type[Source]] = {
     "pretrained": PretrainedFeatures,
     "finetuned": FinetunedFeatures,
     "given": GivenFeatures,
-    "images": ImageSource,
+    "own": ImageSource,
     "maps": MapSource,
 }
 
@@ -179,7 +179,7 @@ def measure_ranking(run: Run, name: str, truth: np.ndarray, predictions: Predict
     method = load_baseline(name, run.config)
     if not scores_labels(method):
         return {}
-    return ranking_metrics(truth, predictions.scores, method.half)
+    return ranking_metrics(truth, predictions.scores, method.score_at_half_probability)
 
 
 def scores_labels(method: Baseline | type[Baseline]) -> bool:

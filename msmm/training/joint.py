@@ -47,7 +47,7 @@ def make_joint_task(run: Run) -> Task:
         fusion = (Segments if in_segments else accelerated)(trained["multi_scale"])
         maps = trained["multi_scale"].input if views else trunk.output
         first = maps if views else [trunk.input]
-        return joint_network.network(first, maps, {**trained, "multi_scale": fusion}), trained
+        return joint_network.build_joint_network(first, maps, {**trained, "multi_scale": fusion}), trained
 
     def reestimate(trained, epoch):
         maps = (x for x, _ in inputs.visual_batches(epoch))
@@ -124,8 +124,8 @@ def _build_fresh(run: Run, with_backbone: bool) -> dict[str, keras.Model]:
     names = [part for part in STAGES[JOINT].parts if with_backbone or part != "backbone"]
     fresh = dict(zip(names, task_building.build_fresh_parts(run, JOINT, *names), strict=True))
     f_v, f_t = fresh["multi_scale"].output_shape[1], fresh["textual"].output_shape[1]
-    fresh["joining"] = joint_network.joining(f_v, f_t, run.config.joint.dropout)
-    fresh["weighting"] = joint_network.weighting(2 * len(run.dataset.labels) + 2, 4)
+    fresh["joining"] = joint_network.build_joining(f_v, f_t, run.config.joint.dropout)
+    fresh["weighting"] = joint_network.build_weighting(2 * len(run.dataset.labels) + 2, 4)
     return fresh
 
 

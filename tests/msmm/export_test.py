@@ -32,7 +32,7 @@ def test_an_export_predicts_the_labels_of_the_model_on_100_images(name, saved, t
         r"labels on 100 of 100 images; largest difference of a probability (\S+),", result.stdout
     )
     assert len(differences) == (2 if name == "saved_model" else 1) and all(
-        float(x) <= check.LARGEST for x in differences
+        float(x) <= check.MAX_DIFFERENCE for x in differences
     )
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
     for words in ("labels", "tags"):
@@ -71,7 +71,7 @@ def test_a_saved_model_runs_without_this_package(saved, tmp_path):
     expected = model.annotate(decoded, tags, counting.default(model))
     assert not with_msmm
     assert [tuple(row) for row in labels] == [e.labels for e in expected]
-    np.testing.assert_allclose(probabilities, [e.probabilities for e in expected], atol=check.LARGEST)
+    np.testing.assert_allclose(probabilities, [e.probabilities for e in expected], atol=check.MAX_DIFFERENCE)
 
 
 @pytest.mark.slow

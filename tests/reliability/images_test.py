@@ -109,7 +109,7 @@ def check_photographs(paths, annotate, model, tmp_path):  # noqa: F811
     slowest, causes = (0.0, ""), {}
     for path in paths:  # one by one, so that a failure names the slow one
         started = time.perf_counter()
-        causes[path] = images.checked(path)
+        causes[path] = images.convert_or_explain(path)
         reading.prepare_photo(str(path), reading.Preparation(model.image_size, thumbnail=True))
         slowest = max(slowest, (time.perf_counter() - started, path.name))
     assert slowest[0] < SECONDS, slowest
@@ -166,11 +166,11 @@ def many_scans(side: int, scans: int) -> bytes:
 def test_jpeg_with_too_many_scans_is_refused_before_decoding():
     started = time.perf_counter()
     data = many_scans(2000, 2000)  # 100 million pixels and 50,000 scans, a few megabytes, would be an hour
-    assert images.checked(data) == "too many scans"
+    assert images.convert_or_explain(data) == "too many scans"
     with pytest.raises(images.BrokenImage, match="too many scans"):
         images.load(data, least=224)
     assert time.perf_counter() - started < 1
-    assert images.checked(many_scans(200, 100)) is None
+    assert images.convert_or_explain(many_scans(200, 100)) is None
 
 
 def png(width, height, *chunks) -> bytes:
@@ -201,7 +201,7 @@ BOMBS = {
 def test_decompression_bomb_is_refused_quickly_in_bounded_memory(name):
     data, cause = BOMBS[name]
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    result = images.checked(data)
+    result = images.convert_or_explain(data)
     assert cause is None or result == cause
     assert time.perf_counter() - started < 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < 300
@@ -226,7 +226,7 @@ def peak_memory():  # MiB; getrusage includes the parent's memory
 
 path, before = pathlib.Path(sys.argv[1]), peak_memory()
 started = time.perf_counter()
-assert not isinstance(images.checked(path), str)
+assert not isinstance(images.convert_or_explain(path), str)
 packed = time.perf_counter() - started
 assert isinstance(reading.prepare_photo(str(path), reading.Preparation(224, True)), reading.Photo)
 annotated = time.perf_counter() - started - packed

@@ -118,7 +118,7 @@ class Manifest(RawDataset):
         """Yields sentences on names that look like slips; names of a given vocabulary are taken as meant."""
         given = {"label": self.labels_file, "tag": self.tags_file}
         kinds = [kind for kind, file in given.items() if not file and not settings.vocabulary_from]
-        yield from manifest_warnings.describe_slips(entries, kinds)
+        yield from manifest_warnings.describe_likely_mistakes(entries, kinds)
         for kind, file in given.items():
             if file:
                 used = {name for entry in entries for name in getattr(entry, f"{kind}s")}
@@ -139,7 +139,7 @@ class Manifest(RawDataset):
                     for row in bar
                     if not settings.drop_untagged or known_tags & set(row.tags)
                 )
-                for row, image in pool.map(images.checked, wanted):
+                for row, image in pool.map(images.convert_or_explain, wanted):
                     if not isinstance(image, str):
                         seen[split].update(row.labels)
         labels = tuple(label for label in contents.labels if all(label in names for names in seen.values()))

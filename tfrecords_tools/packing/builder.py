@@ -150,8 +150,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _checked(self, wanted) -> Iterator[tuple[dict, bytes | str]]:
         """Yields the examples with their images as JPEG, or with the cause why an image is broken."""
         pairs = (((example, image), image) for example, image in wanted)
-        for (example, source), image in self._workers.map(images.checked, pairs, self.settings.resize):
-            yield example, images.read(source) if image is None else image
+        converted = self._workers.map(images.convert_or_explain, pairs, self.settings.resize)
+        for (example, source), image in converted:
+            yield example, images.read_or_explain(source) if image is None else image
 
     def _nothing_left(self, split: str) -> UserError:
         causes = {cause: len(ids) for cause, ids in self.dropped[split].items()}

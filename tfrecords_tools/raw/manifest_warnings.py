@@ -18,7 +18,7 @@ _MOJIBAKE = re.compile("\ufffd|Ã[\u0080-\u00bf]|Â[\u0080-\u00bf]|â€")
 _ROUNDED = re.compile(r"\d([.,]\d+)?E[+-]\d+", re.I)
 
 
-def describe_slips(entries: Sequence[Entry], kinds: Iterable[str]) -> list[str]:
+def describe_likely_mistakes(entries: Sequence[Entry], kinds: Iterable[str]) -> list[str]:
     """Returns sentences on names and ids that look like slips. kinds: of "label", "tag"."""
     sentences = []
     for kind in kinds:

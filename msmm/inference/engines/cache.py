@@ -23,7 +23,7 @@ FOLDER = "engines"
 def path(directory: pathlib.Path, name: str, packages: Sequence[str]) -> pathlib.Path:
     """Returns where the conversion `name` by `packages` of a checked model directory is kept."""
     versions = [f"{package} {_version(package)}" for package in packages]
-    network = (checksums.listed(directory, "save it again") or {}).get("model.keras")
+    network = (checksums.read_sums(directory, "save it again") or {}).get("model.keras")
     network = network or checksums.sha256(directory / "model.keras")
     key = "\n".join([network, f"msmm {msmm.__version__}", *versions])
     return directory / FOLDER / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -19,7 +19,7 @@ from msmm.scoring.borderline import ROUNDING
 from msmm.scoring.logits import sigmoid, to_logits
 
 IMAGES = 64  # errors that are kept of images without tags, and as many of images with tags
-FEW = 3  # of them change the labels of an image that is doubtful; docs/research/benchmarks.md
+MIN_CHANGES = 3  # errors that must change labels to make an image doubtful; docs/research/benchmarks.md
 FILE = "bfloat16_errors.npz"  # in a model directory
 
 # Probabilities [N, C], raw quantities [N] and which images have tags, bool [N] -> chosen labels, bool [N, C].
@@ -44,11 +44,11 @@ class Errors:
         empty = np.zeros((0, num_labels), np.float32), np.zeros(0, np.float32)
         return cls((empty[0], empty[0]), (empty[1], empty[1]))
 
-    def known(self, kind: int) -> bool:
+    def has_enough(self, kind: int) -> bool:
         """Returns whether there are enough errors of images without tags (0) or with tags (1)."""
         return len(self.quantity[kind]) >= IMAGES
 
-    def extended(self, fast: Mapping, exact: Mapping, tagged: np.ndarray) -> "Errors":
+    def with_measured(self, fast: Mapping, exact: Mapping, tagged: np.ndarray) -> "Errors":
         """Returns these errors and new ones, as far as they are needed.
 
         Args:
@@ -98,7 +98,7 @@ def measure(
         for pixels, words in ((image, np.zeros_like(tags)), (image[tagged], tags[tagged])):
             if len(words):
                 has_tags = np.asarray(words.any(axis=1))
-                errors = errors.extended(fast(pixels, words), exact(pixels, words), has_tags)
+                errors = errors.with_measured(fast(pixels, words), exact(pixels, words), has_tags)
     return errors
 
 
@@ -122,28 +122,30 @@ class SecondLook:
           choose: chooses labels.
         """
         tagged = np.asarray(tags.any(axis=1))
-        rows = np.flatnonzero(self.doubtful(outputs, tagged, choose))
+        rows = np.flatnonzero(self.find_doubtful(outputs, tagged, choose))
         if not len(rows):
             return outputs
         self.again += len(rows)
         exact = self._exact(image[rows], tags[rows])
         fast = {name: np.asarray(outputs[name])[rows] for name in ("probabilities", "quantity")}
-        if not all(self._errors.known(kind) for kind in tagged[rows].astype(int)):
-            self._errors = self._errors.extended(fast, exact, tagged[rows])
+        if not all(self._errors.has_enough(kind) for kind in tagged[rows].astype(int)):
+            self._errors = self._errors.with_measured(fast, exact, tagged[rows])
         corrected = {name: np.array(outputs[name]) for name in fast}
         for name, values in corrected.items():
             values[rows] = exact[name]
         return corrected
 
-    def doubtful(self, outputs: Mapping[str, np.ndarray], tagged: np.ndarray, choose: Choose) -> np.ndarray:
-        """Returns which images `FEW` or more of the known errors would give other labels, bool [B].
+    def find_doubtful(
+        self, outputs: Mapping[str, np.ndarray], tagged: np.ndarray, choose: Choose
+    ) -> np.ndarray:
+        """Returns which images `MIN_CHANGES` or more of the known errors would give other labels, bool [B].
 
         All images are doubtful whose kind has too few known errors.
         """
         doubtful = np.ones(len(tagged), bool)
         for kind in (0, 1):
             rows = np.flatnonzero(tagged == kind)
-            if not len(rows) or not self._errors.known(kind):
+            if not len(rows) or not self._errors.has_enough(kind):
                 continue
             probabilities, quantity = outputs["probabilities"][rows], outputs["quantity"][rows]
             # logits and sigmoid do not cancel exactly, and float32 itself makes errors as small as these.
@@ -157,5 +159,5 @@ class SecondLook:
                 np.repeat(tagged[rows], moved.shape[1]),
             ).reshape(moved.shape)
             changed = (others != choose(probabilities, quantity, tagged[rows])[:, None]).any(axis=2)
-            doubtful[rows] = changed.sum(axis=1) >= FEW
+            doubtful[rows] = changed.sum(axis=1) >= MIN_CHANGES
         return doubtful

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from msmm.core.errors import UserError
 from msmm.data import preprocessing
-from msmm.inference.agreement import LARGEST, Agreement, compare_annotations
+from msmm.inference.agreement import MAX_DIFFERENCE, Agreement, compare_annotations
 from msmm.inference.exporting import formats
 from msmm.inference.exporting.graph import SEPARATOR
 from msmm.inference.model import Annotation, Model
@@ -22,8 +22,8 @@ def check_export(
 ) -> list[Agreement]:
     """Runs an export in its own runtime beside the model: on pixels, and a SavedModel on encoded images too.
 
-    Raises UserError where a probability or a quantity differs by more than LARGEST, or a label does that is
-    not borderline.
+    Raises UserError where a probability or a quantity differs by more than MAX_DIFFERENCE, or a label differs
+    that is not borderline.
     """
     tags = draw_tags(model, num_images)
 
@@ -44,8 +44,8 @@ def check_export(
         if not found.is_good:
             raise UserError(
                 f"the {name} export does not annotate as the model does, so nothing was written: expected "
-                f"probabilities and quantities within {LARGEST:g} and the same labels in the same order on "
-                f"{found.images} images, but for labels on the border. Received: a difference of "
+                f"probabilities and quantities within {MAX_DIFFERENCE:g} and the same labels in the same "
+                f"order on {found.images} images, but for labels on the border. Received: a difference of "
                 f"{found.probability:.2g}, of the quantity {found.quantity:.2g}, the same labels on "
                 f"{found.same_labels}, the same order on {found.same_order}"
             )

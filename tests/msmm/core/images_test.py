@@ -210,13 +210,14 @@ def test_broken_images_are_refused_with_a_cause(tmp_path):
 def test_checked_returns_bytes_none_or_a_cause(tmp_path):
     jpeg, png = encode(RGB, format="JPEG"), encode(RGB, format="PNG")
     (tmp_path / "a.jpg").write_bytes(jpeg)
-    assert images.checked(jpeg) is None
-    assert images.checked(tmp_path / "a.jpg", 24) is None
-    assert images.checked(tmp_path / "a.jpg", 12) == images.to_jpeg(jpeg, 12)
-    assert images.checked(png) == images.to_jpeg(png)
-    assert images.checked(b"<html>") == "not an image of a known format"
-    assert images.checked(tmp_path / "b.jpg") == images.read(tmp_path / "b.jpg") == "missing file"
-    assert images.read(tmp_path / "a.jpg") == images.read(jpeg) == jpeg
+    assert images.convert_or_explain(jpeg) is None
+    assert images.convert_or_explain(tmp_path / "a.jpg", 24) is None
+    assert images.convert_or_explain(tmp_path / "a.jpg", 12) == images.to_jpeg(jpeg, 12)
+    assert images.convert_or_explain(png) == images.to_jpeg(png)
+    assert images.convert_or_explain(b"<html>") == "not an image of a known format"
+    missing = tmp_path / "b.jpg"
+    assert images.convert_or_explain(missing) == images.read_or_explain(missing) == "missing file"
+    assert images.read_or_explain(tmp_path / "a.jpg") == images.read_or_explain(jpeg) == jpeg
 
 
 def png_with_size(width, height):

@@ -51,7 +51,7 @@ def test_restart_markers_do_not_end_a_scan():
 
 def check_loads(data, size):
     assert images.load(data, least=32).size
-    assert images.checked(data) is None or isinstance(images.checked(data), bytes)
+    assert images.convert_or_explain(data) is None or isinstance(images.convert_or_explain(data), bytes)
     assert Image.open(io.BytesIO(data)).size == size
 
 
@@ -92,4 +92,4 @@ def test_a_tiff_file_whose_tiles_have_many_scans_is_refused():
     for tag, kind, value in tags:
         directory += b"".join(n.to_bytes(w, "little") for n, w in ((tag, 2), (kind, 2), (1, 4), (value, 4)))
     head = (b"II*\0\x08\0\0\0" + directory + bytes(4)).ljust(200, b"\0")
-    assert images.checked(head + stream) == "too many scans"
+    assert images.convert_or_explain(head + stream) == "too many scans"

@@ -72,7 +72,7 @@ def test_zero_workers_are_refused():
 
 def test_worker_processes_import_no_tensorflow():
     with workers.Workers(2) as pool:
-        assert {cause for _, cause in pool.map(images.checked, [(n, b"") for n in range(50)])} == {
+        assert {cause for _, cause in pool.map(images.convert_or_explain, [(n, b"") for n in range(50)])} == {
             "empty file"
         }
         for _, (pid, heavy) in pool.map(_heavy, [(n, n) for n in range(50)]):

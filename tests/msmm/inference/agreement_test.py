@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msmm.inference.agreement import LARGEST, compare_annotations, count_borderline
+from msmm.inference.agreement import MAX_DIFFERENCE, compare_annotations, count_borderline
 from msmm.inference.model import Annotation
 from msmm.quantities.counting_rules import AtLeast
 
@@ -48,7 +48,13 @@ def test_a_different_order_is_a_disagreement_unless_probabilities_tie(tying_mode
 
 
 @pytest.mark.parametrize(
-    ("change", "good"), [(0.5 * LARGEST, True), (2 * LARGEST, False), (-2 * LARGEST, False), (np.nan, False)]
+    ("change", "good"),
+    [
+        (0.5 * MAX_DIFFERENCE, True),
+        (2 * MAX_DIFFERENCE, False),
+        (-2 * MAX_DIFFERENCE, False),
+        (np.nan, False),
+    ],
 )
 @pytest.mark.parametrize("quantity", [0.5, 20.0])
 def test_differences_of_probabilities_and_quantities_are_bounded(tying_model, change, good, quantity):

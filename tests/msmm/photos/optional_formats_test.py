@@ -66,10 +66,10 @@ def test_annotate_pack_and_page_read_the_format_upright(form, orientation, tmp_p
     before = path.read_bytes()
     annotated, summary = annotate(tmp_path)
     assert annotated[str(path)].labels[0] == "bright above" and not summary.skipped
-    packed = Image.open(io.BytesIO(images.checked(path)))
+    packed = Image.open(io.BytesIO(images.convert_or_explain(path)))
     assert (packed.format, packed.size) == ("JPEG", (60, 40))
     assert np.abs(np.asarray(packed).astype(int) - np.asarray(bright_above())).mean() < 12
-    smaller = Image.open(io.BytesIO(images.checked(path, 20)))
+    smaller = Image.open(io.BytesIO(images.convert_or_explain(path, 20)))
     assert smaller.size == (30, 20)
     if importlib.util.find_spec("gradio"):
         from msmm.photos import page
@@ -82,8 +82,9 @@ def test_annotate_pack_and_page_read_the_format_upright(form, orientation, tmp_p
 def test_the_content_decides_and_packages_that_are_missing_are_named(form, tmp_path, without_packages):  # noqa: F811
     for name in (NAMES[form], "a.jpg", "a"):
         (tmp_path / name).write_bytes(make_file_before(form))
-        cause = f"{form} is not read without {photo_files.OPTIONAL_FORMATS[form][1]}"
-        assert images.checked(tmp_path / name) == f"{cause}: {photo_files.INSTALL}, or export it as JPEG"
+        needed = f"{photo_files.OPTIONAL_FORMATS[form][1]}: {photo_files.INSTALL}"
+        cause = f"{form} is not read without {needed}, or export it as JPEG"
+        assert images.convert_or_explain(tmp_path / name) == cause
 
 
 def make_file_before(form: str) -> bytes:
@@ -200,10 +201,10 @@ def test_the_picture_in_a_raw_file_has_the_limits_of_a_jpeg():
     plain = encode_jpeg(picture("red", (64, 48)))
     size = plain.index(b"\xff\xc0") + 5
     claimed = plain[:size] + struct.pack(">HH", 20_000, 20_000) + plain[size + 4 :]
-    assert images.checked(make_dng(claimed, size=(20_000, 20_000))) == "too many pixels"
+    assert images.convert_or_explain(make_dng(claimed, size=(20_000, 20_000))) == "too many pixels"
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     large = encode_jpeg(Image.fromarray(noise))
-    assert images.checked(make_dng(large[: len(large) // 2], size=(400, 300))) == "does not decode"
+    assert images.convert_or_explain(make_dng(large[: len(large) // 2], size=(400, 300))) == "does not decode"
 
 
 @needs("camera raw")
@@ -252,7 +253,7 @@ def test_a_file_of_many_derived_images_is_refused_quickly():
     hostile = with_references(data, b"".join(reference(b"dimg", number, 1) for number in range(2, 2002)))
     assert isobmff.measure_decoding(hostile) == (6_000_000, 2000)
     started = time.perf_counter()
-    assert images.checked(hostile) == "too many layers"
+    assert images.convert_or_explain(hostile) == "too many layers"
     assert time.perf_counter() - started < 1
     honest = with_references(data, reference(b"thmb", 2, 1) + reference(b"dimg", 3, 1))
     assert isobmff.measure_decoding(honest) == (6_000_000, 1)
@@ -287,10 +288,10 @@ def test_a_claimed_size_over_the_limit_is_refused():
     data = encode("HEIC", picture("red", (128, 128)))
     claimed = data.replace(struct.pack(">II", 128, 128), struct.pack(">II", 20_000, 10_000))
     assert claimed != data
-    assert images.checked(claimed) == "too many pixels"
+    assert images.convert_or_explain(claimed) == "too many pixels"
     other = encode("HEIC", picture("red", (128, 128)), thumbnails=[64])  # another image in the file
     claimed = other.replace(struct.pack(">II", 64, 64), struct.pack(">II", 20_000, 10_000))
-    assert claimed != other and images.checked(claimed) == "too many pixels"
+    assert claimed != other and images.convert_or_explain(claimed) == "too many pixels"
 
 
 def test_boxes_end_at_the_first_damaged_one():

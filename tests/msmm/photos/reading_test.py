@@ -304,7 +304,7 @@ def test_annotate_pack_and_page_accept_the_same_files(tmp_path, photo, annotate,
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         annotated, summary = annotate(path.parent if cause is None else path)
-        packed = images.checked(path)
+        packed = images.convert_or_explain(path)
         if cause is None:
             assert annotated[str(path)].labels == ("blue",) and not isinstance(packed, str)
             assert page.annotate_upload(model, str(path), "")["labels"] == ["blue"]

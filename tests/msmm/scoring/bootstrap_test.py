@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from msmm.scoring import bootstrap
 from msmm.scoring.bootstrap import mean_gain, metric_gain
-from msmm.scoring.metrics import METRICS, annotation_metrics, figures_of_counts
+from msmm.scoring.metrics import METRICS, annotation_metrics, metrics_from_counts
 
 
 def random_labels(seed, n=60, classes=7):
@@ -159,7 +159,7 @@ class Simulation:
         hit, false = map(ndtr, self.limits(gain, 20_000, np.random.default_rng(2)))
         frequencies = self.frequencies
         predicted = frequencies * hit + (1 - frequencies) * false
-        return figures_of_counts(frequencies * hit, predicted, np.broadcast_to(frequencies, hit.shape))[
+        return metrics_from_counts(frequencies * hit, predicted, np.broadcast_to(frequencies, hit.shape))[
             "H-F1"
         ].mean()
 

@@ -78,8 +78,8 @@ def test_f1_at_one_half_equals_eq_6():
     expected = annotation_metrics(truth, choose_labels(Predictions(scores, counts)))
     assert figures["C-F1 at p 0.5"] == expected["C-F1"] and figures["I-F1 at p 0.5"] == expected["I-F1"]
     logits = np.log(scores) - np.log1p(-scores)
-    assert ranking_metrics(truth, logits, half=0)["I-F1 at p 0.5"] == expected["I-F1"]
-    assert set(ranking_metrics(truth, scores, half=None)) == {"mAP"}
+    assert ranking_metrics(truth, logits, score_at_half_probability=0)["I-F1 at p 0.5"] == expected["I-F1"]
+    assert set(ranking_metrics(truth, scores, score_at_half_probability=None)) == {"mAP"}
 
 
 def test_the_metrics_of_tables_are_public_functions():

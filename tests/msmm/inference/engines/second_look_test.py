@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from msmm.inference.engines.second_look import FEW, FILE, IMAGES, Errors, SecondLook, measure
+from msmm.inference.engines.second_look import FILE, IMAGES, MIN_CHANGES, Errors, SecondLook, measure
 from msmm.scoring.logits import sigmoid
 
 
-def errors(without_tags, with_tags, count=FEW):
+def errors(without_tags, with_tags, count=MIN_CHANGES):
     """Returns errors of one class on the first `count` images, and zero on the others."""
     of_logits = np.zeros((2, IMAGES, 1), np.float32)
     of_logits[:, :count, 0] = [[without_tags], [with_tags]]
@@ -44,8 +44,8 @@ def test_images_that_an_error_could_move_across_the_threshold_are_recomputed():
 
 
 def test_rare_errors_are_ignored():
-    assert apply_second_look(errors(1.0, 0.0, FEW - 1), [sigmoid(0.5)])[1] == []
-    assert apply_second_look(errors(1.0, 0.0, FEW), [sigmoid(0.5)])[1] == [0]
+    assert apply_second_look(errors(1.0, 0.0, MIN_CHANGES - 1), [sigmoid(0.5)])[1] == []
+    assert apply_second_look(errors(1.0, 0.0, MIN_CHANGES), [sigmoid(0.5)])[1] == [0]
 
 
 def test_images_with_and_without_tags_have_separate_errors():
@@ -98,7 +98,7 @@ def test_errors_are_measured_with_and_without_tags(measured, tmp_path):
 def test_errors_are_kept_for_a_bounded_number_of_images(measured):
     measured_errors = measured(4 * IMAGES)
     assert [part.shape for part in measured_errors.logits] == 2 * [(IMAGES, 3)]
-    assert measured_errors.known(0) and measured_errors.known(1)
+    assert measured_errors.has_enough(0) and measured_errors.has_enough(1)
 
 
 def test_every_image_is_recomputed_until_enough_errors_are_known():
