@@ -4,7 +4,7 @@
     taskset -c 0,1 python -m experiments.benchmark_annotate          two cores
     python -m experiments.benchmark_annotate --photos=Pictures       scaled photographs in place of drawings
 
-Writes a folder of 640 x 480 JPEG files and one of 12-megapixel JPEG files, runs the command on each several
+Writes a folder of 640 x 480 JPEG files and one of 12-megapixel JPEG files. Runs the command on each several
 times in turn, and prints the medians. Wall-clock figures mean something on an otherwise idle machine only.
 """
 

@@ -8,8 +8,9 @@
 Uses random pixels, tags and features in memory, without reading and decoding. "PyTorch by hand" is a
 channels-last, compiled ResNet-101 with the fusion of Fig. 4, written for PyTorch alone. For each job, every
 backend runs in a process of its own and all take turns; the median of --repeats counts. From the speeds, the
-time of the whole schedule on NUS-WIDE is computed. TensorFlow is not imported. --minutes begins with what
-matters most, takes fewer turns, skips what no time is left for, and runs one backend unless some are named.
+time of the whole schedule on NUS-WIDE is computed. TensorFlow is not imported. --minutes begins with the most
+important jobs, takes fewer turns, and skips jobs for which no time is left. It runs one backend unless some
+are named.
 """
 
 import contextlib

@@ -3,10 +3,10 @@
     python -m experiments.library_rehearsal --raw_dir=coco --output=/tmp/library
     python -m experiments.library_rehearsal --raw_dir=coco --output=/tmp/library --photos=500 --new_photos=200
 
-Makes a library from test photographs (val) of a folder in MSCOCO's layout, which trained neither the trunk of
-the package nor its starter model: events in folders, keywords in IPTC, XMP, hierarchies and sidecars, words
-that no pixel shows among them, JPEG, HEIC, PNG and DNG files, photographs without keywords. Then runs the
-commands of docs/datasets/library.md: pack, look at the labels, pack again, train, annotate, --remove. New
+Makes a library from test photographs (val) of a folder in MSCOCO's layout. They trained neither the trunk of
+the package nor its starter model. Events are in folders, keywords in IPTC, XMP, hierarchies and sidecars.
+Some keywords show in no pixel, and some photographs have none. Files are JPEG, HEIC, PNG and DNG. Then runs
+the commands of docs/datasets/library.md: pack, look at the labels, pack again, train, annotate, --remove. New
 photographs of other events, with their true labels, measure three models: the library's, the starter model,
 and a model of a CSV file with the same labels and split.
 

@@ -4,11 +4,11 @@ Without --model, the starter model that comes with the package chooses the keywo
 
 PATH is a photograph, a folder (with all below it), a glob in quotes, or - for a list on standard input. The
 tags that the model reads are a photograph's keywords, and --tags for all photographs. Keywords are read from
-IPTC, XMP and Windows metadata, XMP sidecars, and a text file beside the photograph (photo.jpg.txt or
-photo.txt, separated by commas or lines). Of a keyword in a hierarchy (Nature|sky) the last level counts, and
-the whole if it is a tag. Keywords that this command added before do not count. Keywords that cannot be read
-are reported. A model of a packed photo library also reads words of folders, file names, titles, captions,
-places, and the names of camera and lens.
+IPTC, XMP and Windows metadata, and from XMP sidecars. They are also read from a text file beside the
+photograph: photo.jpg.txt or photo.txt, separated by commas or lines. Of a keyword in a hierarchy (Nature|sky)
+the last level counts, and the whole if it is a tag. Keywords that this command added before do not count.
+Keywords that cannot be read are reported. A model of a packed photo library also reads words of folders, file
+names, titles, captions, places, and the names of camera and lens.
 
 HEIC, AVIF and camera raw files need pip install 'msmm[photos]'. Videos are counted and left out.
 
@@ -21,8 +21,8 @@ are left out and counted. Name a file or folder itself to annotate it. --exclude
   html   a gallery with probabilities in the folder --output
 
 --hierarchy=PREFIX also writes each keyword as PREFIX|keyword into lr:hierarchicalSubject, so that programs
-show the model's keywords below one parent. --remove takes what a model has added out of sidecars, and nothing
-else: keywords that a person had before or has confirmed in a review stay.
+show the model's keywords below one parent. --remove takes out of sidecars only what a model has added.
+Keywords that a person had before or has confirmed in a review stay.
 
 Photographs whose annotation is in a sidecar, a file or a gallery already are not annotated again, so a
 stopped run continues. Annotations of another model or counting rule are reported. --overwrite annotates all

@@ -92,8 +92,7 @@ class PhotoModel:
         Args:
           photos: paths of files, or arrays RGB uint8 [H, W, 3] of any size; any iterable.
           tags: one collection of tags per photograph; tags that the model does not know are left out. Without
-            it, a file has its own keywords (in it, in XMP sidecars or in a text file beside it), as in
-            `python -m msmm.annotate`, and an array has none.
+            it, a file has its own keywords, as in `python -m msmm.annotate`, and an array has none.
           batch_size: number of photographs that are read and computed at a time.
           quantity: the counting rule; see `msmm.inference.model.Model.annotate`.
 

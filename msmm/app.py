@@ -6,14 +6,14 @@
     python -m msmm.app --model=runs/scenes/seed0/model
     python -m msmm.app --model=runs/my_photos/seed0/model --examples=photos/new --port=8080
 
-Drop a photograph, type its tags, and see the chosen labels, the probability of each, the predicted quantity,
-and what a fixed top 3 would have been. The page needs no network. It asks for no password: --host=0.0.0.0
-shows it to everyone who reaches this machine.
+Drop a photograph and type its tags. The page shows the chosen labels, the probability of each, the predicted
+quantity, and the labels of a fixed top 3. The page needs no internet connection. It asks for no password:
+--host=0.0.0.0 shows it to everyone who reaches this machine.
 
 With --photos the page shows one folder to the person at this machine, a photograph or the photographs of a
-keyword at a time: accept the proposed keywords, strike or add some. What is decided goes into XMP sidecars
-beside the photographs, which are not touched, and into msmm_review.jsonl in the folder, which
-tfrecords_tools.pack --dataset=library reads as labels. Started again, it goes on where it was.
+keyword at a time: accept the proposed keywords, strike or add some. Decisions go into XMP sidecars beside the
+photographs, which are not touched. They also go into msmm_review.jsonl in the folder, which
+tfrecords_tools.pack --dataset=library reads as labels. Started again, the page goes on where it was.
 
 Behind a proxy that shows it under a path, name that path, and let the proxy take it off:
 

@@ -16,8 +16,8 @@ Without --stage, or with `--stage=all`, it trains the stages of Algorithm 1 and 
 without tags of Tables I and V. With --groups it also trains a third branch, of the data set's groups. A
 finished stage is kept, an interrupted stage continues. Watch it with `tensorboard --logdir=runs`.
 
-The finished model of your own data set is compared with the starter model of the package on the test images
-and on the labels that both have; the line `starter:` has the figures.
+The finished model of your own data set is compared with the starter model of the package. The line `starter:`
+has the figures on the test images, for the labels that both have.
 """
 
 import pathlib

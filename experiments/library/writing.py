@@ -25,7 +25,7 @@ def list_formats() -> tuple[str, ...]:
 
 
 def write_library(plans: Sequence[PlannedPhoto], folder: pathlib.Path) -> collections.Counter[str]:
-    """Writes all photographs and sidecars into a new folder, and returns how many of which kind there are.
+    """Writes all photographs and sidecars into a new folder, and returns the number of each kind.
 
     Raises:
         UserError: exiftool is missing, or fails.

@@ -38,8 +38,8 @@ COLUMNS = ("precision of objects", "recall of objects", "precision of nouns", "r
 def choose_words(run: Run, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns what the held-out photographs get as words, bool [n, T], by the name of the choice.
 
-    "k of its caption" are drawn from the words of the photograph's own caption (all where it has fewer),
-    "k of another caption" from another photograph's. "a usual name" is one of USUAL_NAMES, in turn.
+    "k of its caption" are drawn from the words of the photograph's own caption (all where it has fewer). "k
+    of another caption" are drawn from another photograph's. "a usual name" is one of USUAL_NAMES, in turn.
     """
     own = run.split("train").tags[run.held_out_rows]
     # A caption of another photograph: the next one's in the order of the rows, which is arbitrary.

@@ -38,8 +38,8 @@ class Baseline:
             available decides in the end: `training.baseline_tasks.choose_trunk`.
         multi_modal: whether it reads tags.
         predicts_quantity: whether it predicts the number of labels.
-        score_at_half_probability: the score of a label of probability 0.5: 0.5 where scores are probabilities,
-            0 where they are logits, else None.
+        score_at_half_probability: the score of a label of probability 0.5: 0.5 if scores are probabilities,
+            0 if they are logits, else None.
         num_maps: the maps of the frozen trunk that it reads in place of features: 0, 1 (M_5) or 5, see
             `map_head.MapHead`.
         batch_size: images.

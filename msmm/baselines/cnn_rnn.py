@@ -9,16 +9,16 @@ projection are added at every step, in the space of the label embeddings:
 
 One matrix U_l reads and scores labels. Its sizes (64; 512 units), RMSProp at 1e-4 with momentum 0.9, weight
 decay 1e-4 and dropout 0.5 are from memory, not from a text that could be read. Decided: h(·) = ReLU with a
-bias, dropout on x_t, the decay as L2 on the LSTM's and the projections' kernels, gradients clipped at a
-global norm of 5 (a ReLU LSTM is not bounded), 5 paths in the search, START as the first input.
+bias, dropout on x_t, and the decay as L2 on the LSTM's and the projections' kernels. Gradients are clipped at
+a global norm of 5, as a ReLU LSTM is not bounded. The search has 5 paths, and START is the first input.
 
-Length: on NUS-WIDE its source emits exactly k labels, which is the default here; END plays no part then,
-and the classes that were not emitted are ranked after the k, so that other numbers of labels can be kept.
-On MSCOCO it stops at END (`cnn_rnn_free_length`): the published I-P/I-R of that row gives 2.8 labels per
-image where 2.92 are true, so the paper's "quantity prediction: no" is wrong there. The row on NUS-WIDE was
-measured on another test set than the paper's own (2.42 labels an image, not 2.55), and with VGG-16. The
-paper's section II-C exchanges the orders of CNN-RNN and RIA; the source says "more frequent labels appear
-earlier". Public code under its name consists of captioning decoders that feed the image as a first word.
+Length: on NUS-WIDE its source emits exactly k labels, which is the default here. END plays no part then. The
+classes that were not emitted rank after the k, so other numbers of labels can be kept. On MSCOCO it stops at
+END (`cnn_rnn_free_length`): the published I-P/I-R of that row gives 2.8 labels per image where 2.92 are true,
+so the paper's "quantity prediction: no" is wrong there. The row on NUS-WIDE was measured on another test set
+than the paper's own (2.42 labels an image, not 2.55), and with VGG-16. The paper's section II-C exchanges the
+orders of CNN-RNN and RIA; the source says "more frequent labels appear earlier". Public code under its name
+consists of captioning decoders that feed the image as a first word.
 
 1,350,912 parameters for f of 2,048 numbers and 81 classes.
 """

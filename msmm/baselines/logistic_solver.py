@@ -5,9 +5,9 @@
 The biases have no penalty, so at the optimum the mean probability of each class equals its frequency. A
 feature that is constant in the rows has the weight 0.
 
-L-BFGS is quick where the Hessian is near a multiple of the identity. The Hessian of a class is about
-w S + λ, with S the covariance of x and w = q (1 - q) for a class of frequency q. So the problem is solved in
-the eigenvectors of S, each weight times √(w s + λ) with its eigenvalue s, each bias times √w.
+L-BFGS is quick where the Hessian is near a multiple of the identity. The Hessian of a class is about w S + λ.
+S is the covariance of x, and w = q (1 - q) for a class of frequency q. So the problem is solved in the
+eigenvectors of S, each weight times √(w s + λ) with its eigenvalue s, each bias times √w.
 
 All sums are float64. Memory: a block, D² for the covariance, and some 25 copies of W.
 """

@@ -1,9 +1,9 @@
 """The common part of the recurrent methods: labels as a sequence, teacher forcing, beam search.
 
 A network emits one label after another, then END. Ids 0 … C-1 are the classes, END = C and
-START = C + 1. The labels l_1 … l_n of an image, put into one order for all images, give the targets
-l_1 … l_n, END for the inputs START, l_1 … l_n; the loss is the mean of the n + 1 cross-entropies.
-Labels are a set, so the search emits no class twice, and at least one class, as every image has a label.
+START = C + 1. The labels l_1 … l_n of an image are put into one order for all images. The inputs START, l_1 …
+l_n have the targets l_1 … l_n, END. The loss is the mean of the n + 1 cross-entropies. Labels are a set, so
+the search emits no class twice, and at least one class, as every image has a label.
 """
 
 import functools

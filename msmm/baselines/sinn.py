@@ -7,11 +7,10 @@ one pass carries it from layer 1 on (→), one back to layer 1 (←), and both a
     ←a_t = γ(←V⁺ ←a_t+1) + γ(←H⁺ x_t) - γ(←V⁻ ←a_t+1) - γ(←H⁻ x_t) + ←b_t
     a_t = →U →a_t + ←U ←a_t + b_t,  p_t = σ(a_t),    the three best of p_1 are the annotation
 
-V⁺ and H⁺ have entries only for positive relations, V⁻ and H⁻ for negative relations
-(`label_graph`, with the diagonal of H⁺). `sinn_dense` is the source's BINN: one V and one H, every
-entry, no γ. Labels: x_1 = W f + c. Tags are observed, in training and at test time, so x_2 is the
-inverse of the sigmoid, g(t) = log(t / (1 - t)), t kept within 0.005 … 0.995. The loss is eq. 4 over the
-labels alone: the tags are given.
+V⁺ and H⁺ have entries only for positive relations, V⁻ and H⁻ for negative relations (`label_graph`, with the
+diagonal of H⁺). `sinn_dense` is the source's BINN: one V and one H, every entry, no γ. Labels: x_1 = W f + c.
+Tags are observed, in training and at test time. So x_2 is the inverse of the sigmoid, g(t) = log(t / (1 -
+t)), with t kept within 0.005 … 0.995. The loss is eq. 4 over the labels alone: the tags are given.
 
 Decided, since the source has no code: the relations come from training co-occurrence (the source: WordNet,
 which knows no tag such as "nikon"); V, H ~ N(0, 0.01²) with a diagonal of 1 in H⁺ (and in BINN's H),

@@ -5,9 +5,9 @@ p = softmax(W f + b) is trained towards equal shares of the labels, ȳ_c = y_c /
     J = -Σ_c ȳ_c log p_c,    the three best p are the annotation
 
 The loss is the method, so the trunk is trained by it, from the ImageNet weights, with the schedule of
-stage finetune. The published rows come from an AlexNet-like network of the source; the one on NUS-WIDE was
-measured on another test set (I-P/I-R gives 2.41 labels per image, the paper's own rows 2.55), and precision
-and recall of the row on MSCOCO are probably exchanged.
+stage finetune. The published rows come from an AlexNet-like network of the source. The row on NUS-WIDE was
+measured on another test set: I-P/I-R gives 2.41 labels per image, the paper's own rows 2.55. Precision and
+recall of the row on MSCOCO are probably exchanged.
 
 2,048 C + C parameters beside ResNet-101's.
 """

@@ -51,8 +51,8 @@ def warp_loss(labels, scores, keys=None, longest=None):
     """Returns J of labels [B, C] in {0, 1}, scores [B, C] -> [B].
 
     keys: [B, C], all different in a row: classes are drawn in their order; None counts violators exactly.
-    longest: P, labels of an image at most, C if None. Memory is B P C numbers: of thousands of classes an
-    image has a few.
+    longest: P, the most labels per image (C if None). Memory is B·P·C values, so a small P saves much with
+    many classes.
     """
     labels = ops.cast(labels, scores.dtype)
     classes = labels.shape[-1]

@@ -158,7 +158,7 @@ def identify(name: str, head: bytes) -> str | None:
     """Returns the format as which a file is read, or None where neither content nor name shows one.
 
     The content decides. The name decides where the content shows no format. It also decides for camera raw
-    files, most of which begin like TIFF and would give their small preview.
+    files: most begin like TIFF and would give their small preview.
 
     Args:
       name: the file's name or path; "" where there is none.
@@ -221,7 +221,8 @@ def needs_content(name: str) -> bool:
 def is_photograph(name: str, head: bytes) -> bool:
     """Returns whether a file in a folder is a photograph to its owner, readable or not.
 
-    TIFF under another program's name (maps, microscopes, fax) is none, unless the file has no extension.
+    A TIFF with a foreign extension (maps, microscopes, fax) is not a photograph. One without any extension
+    is.
     """
     extension, form = _extension(name), detect_format(head)
     if extension in ALL_EXTENSIONS:
@@ -235,7 +236,7 @@ def is_leftover(name: str) -> bool:
 
 
 def original_of_copy(name: str) -> str | None:
-    """Returns the name of which another, such as `a (copy).jpg`, would be a copy, or None."""
+    """Returns the name of the original of a copy such as `a (copy).jpg`, or None for other names."""
     stem, dot, extension = name.rpartition(".")
     match = _COPY.fullmatch(stem) if dot else None
     return match["name"] + dot + extension if match else None

@@ -8,8 +8,8 @@ from msmm.core.resizing import DETAIL
 def load(encoded, size: int):
     """Decodes a JPEG (scalar string) to RGB uint8 [size, size, 3], in a graph.
 
-    A JPEG is read at a half, a quarter or an eighth of its size where that leaves `DETAIL` times the wanted
-    size in both directions. Otherwise as `resize(decode(encoded), size)`.
+    A JPEG is read at a half, a quarter or an eighth of its size if both sides keep `DETAIL` times the wanted
+    size. Otherwise the result is `resize(decode(encoded), size)`.
     """
     sides = tf.io.extract_jpeg_shape(encoded)[:2]
 

@@ -125,8 +125,11 @@ def _choices(model: Model, annotations) -> np.ndarray:
 
 
 def _compare_order(model: Model, annotation: Annotation, reference: Annotation, tolerance: float):
-    """Returns whether labels are in the order of the reference's probabilities, within the tolerance, and how
-    many of the labels that both have are on another place."""
+    """Returns whether labels are in the reference's order within the tolerance, and how many have moved.
+
+    The order is the one of the reference's probabilities. A label has moved if both annotations have it, on
+    different places.
+    """
     ids = {label: i for i, label in enumerate(model.labels)}
     in_order = is_descending(reference.probabilities[[ids[label] for label in annotation.labels]], tolerance)
     both = set(annotation.labels) & set(reference.labels)

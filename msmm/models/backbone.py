@@ -31,9 +31,9 @@ def build(
     """Builds a backbone whose outputs are the list M_1 … M_5; M_4, M_5 of a transformer.
 
     Args:
-        name: a network of keras.applications in lower case ("resnet101"), "resnet-D-D-D-D-wW" (ResNet with D
-            blocks per stage and W channels in the first), a name of `packaged.TRUNKS`,
-            "keras_hub:PRESET" (`msmm.models.hub`), or the path of a saved `.keras` model.
+        name: a network of keras.applications in lower case ("resnet101"), a name of `packaged.TRUNKS`,
+            "keras_hub:PRESET" (`msmm.models.hub`), or the path of a saved `.keras` model. "resnet-D-D-D-D-wW"
+            is a ResNet with D blocks per stage and W channels in the first.
         image_size: S in pixels.
         weights: "imagenet", "none" or a weights file. A saved model and a packaged trunk have their own.
         taps: names of the five layers that end the scales; if empty, known for a packaged trunk and
@@ -157,8 +157,8 @@ def find_taps(trunk: keras.Model) -> list[str | None]:
 def _strides(trunk: keras.Model) -> dict[str, int]:
     """Returns layer name -> stride, for every layer that outputs a map, in the network's order.
 
-    The stride is the one nearest to a large image's side over the map's side, so that the lost borders of
-    convolutions without padding do not matter. Padding and cropping belong to the layer after them.
+    The stride is the one nearest to a large image's side over the map's side. A large image hides the borders
+    that convolutions without padding lose. Padding and cropping belong to the layer after them.
     """
     size = trunk.input_shape[1] or _LARGE
     candidates = [layer for layer in trunk.layers if _is_map(layer)]

@@ -1,8 +1,8 @@
 """Reads the words that a photograph has without anybody's tagging, and when it was taken.
 
-The words come from the names of its folders and of its file, its title and caption, its place names, its
-event, and its camera and lens. Data sets that are packed from a photo library use them as tags, and
-`annotate` gives them to models of such a data set. One function makes them for both.
+The words come from the names of its folders and its file, and from its title and caption. Names of places, of
+the event, and of camera and lens count too. Data sets that are packed from a photo library use them as tags,
+and `annotate` gives them to models of such a data set. One function makes them for both.
 """
 
 import dataclasses

@@ -31,7 +31,7 @@ class Finder:
     def __init__(self, paths: Iterable[str], standard_input: Any = None, exclude: Sequence[str] = ()):
         """
         Args:
-          paths: files, which are taken whatever their names are; folders, of which every photograph
+          paths: files, which are taken whatever their names are; folders, where every photograph
             below them is taken, by name or else by content; globs (`**` too); and "-" for a list on standard
             input, a path a line or ended by NUL. In folders, globs and lists, the folders of other programs
             and what they leave of a photograph (`a.jpg~`) are left out; in folders, hidden ones as well.

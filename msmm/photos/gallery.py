@@ -1,9 +1,9 @@
 """Writes a folder of HTML pages: each photograph small, its labels with their probabilities, its tags.
 
-A page has up to 100 photographs with the pixels in it, so pages can be moved, mailed and read without a
-network. 100,000 photographs are 1,000 files of about a megabyte. Only links to the originals lead out. Names,
-tags and labels come from anywhere: they are escaped here, and no page may run a script or load anything (its
-Content-Security-Policy).
+A page has up to 100 photographs with the pixels in it, so pages can be moved, mailed and read without an
+internet connection. 100,000 photographs are 1,000 files of about a megabyte. Only links to the originals lead
+out. Names, tags and labels come from anywhere: they are escaped here, and no page may run a script or load
+anything (its Content-Security-Policy).
 """
 
 import base64

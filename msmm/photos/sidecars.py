@@ -40,7 +40,7 @@ def choose_sidecar(photo: str) -> str:
 
 
 def _find_own_sidecars(photo: str) -> tuple[str, str]:
-    """Returns the sidecars of a photograph that are of no other, `photo.jpg.xmp` and `photo.xmp`, or ""."""
+    """Returns the sidecars that belong to this photograph alone: `photo.jpg.xmp` and `photo.xmp`, or ""."""
     short = _find_sidecar(os.path.splitext(photo)[0])
     return _find_sidecar(photo), short if short and not _shared(photo) else ""
 
@@ -128,8 +128,8 @@ def change_record(
 ) -> str:
     """Changes what msmm has written into the sidecar of a photograph, and returns the sidecar's path.
 
-    A sidecar of which nothing is left but what msmm began it with is deleted. The arguments are the same as
-    for `xmp_merging.apply_change`.
+    If only msmm's empty template remains, the sidecar is deleted. The arguments are the same as for
+    `xmp_merging.apply_change`.
 
     Raises:
       CannotWrite: with the cause. A full disk is an OSError.

@@ -54,7 +54,7 @@ class BadPacket(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Element:
-    """An element of a packet: its bytes are [start, end), of which the end tag begins at `inner`.
+    """An element of a packet: its bytes are [start, end), and its end tag begins at `inner`.
 
     name: "namespace local". pieces: of its own text. empty: written as <a/>.
     """

@@ -222,11 +222,10 @@ class ExpectedF1:
 class GuidedThreshold:
     """One threshold on calibrated logits, moved for each image by the regressor's difference from Σp.
 
-    Every logit is raised by precision (m̂ - Σp). To first order that is the effect of a measurement m̂ of the
-    count with a normal error of variance 1 / precision. The likelihoods of s labels and of s + 1 differ by
-    exp(precision (m̂ - s - 1/2)), and s is about Σp. Threshold and precision are means over bootstrap samples
-    of the held-out images of the pair with the highest H-F1. These means vary less with a few images than the
-    best pair on all of them.
+    Adds β (m̂ - Σp) to every logit. β, the field `precision`, is the inverse variance of the error of m̂, taken
+    as normal. With that error, the likelihoods of s labels and of s + 1 differ by exp(β (m̂ - s - 1/2)), and s
+    is about Σp. β and the threshold are averages of the best pairs over bootstrap samples of the held-out
+    images. These averages vary less with a few images than the best pair on all of them.
     """
 
     title: ClassVar[str] = "guided threshold"

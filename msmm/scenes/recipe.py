@@ -5,12 +5,13 @@ process and order (with the same versions of NumPy and Pillow). Labels and tags 
 recipe, stated here and in the tables that it names, was not tuned towards a claim of the paper or any score.
 
 1. A kind of scene is drawn out of 15, Zipf-like (street 21 %, coast 14 %, …, desert 2.6 %:
-   `painting.kinds`). 11 are landscapes (`painting.landscapes`): a horizon, a light
-   (day, overcast, sunset, dusk or night, likelier as the kind has it), a ground, what stands on
-   the horizon, and things, each with a probability and a number that a common factor for how
-   crowded the scene is (log-normal) raises and lowers together. 22 % look down, without a sky.
-   Things shrink towards the horizon and hide one another: from a few pixels to half the image.
-   4 are close-ups (`painting.close_ups`): portrait, flower, animal, indoors.
+   `painting.kinds`). 11 are landscapes (`painting.landscapes`) with a horizon, a ground and a
+   light: day, overcast, sunset, dusk or night, with probabilities of the kind. Objects stand on
+   the horizon and on the ground. Each has a probability and an expected number. A log-normal
+   factor, common to all objects of a scene, scales these numbers: it makes scenes crowded or
+   empty. 22 % look down, without a sky. Objects shrink towards the horizon and hide one another:
+   they cover a few pixels, or up to half the image. 4 kinds are close-ups (`painting.close_ups`):
+   portrait, flower, animal, indoors.
 2. A camera frames the scene askew (standard deviation 2 degrees, crop up to 18 %).
 3. A concept is visible if it covers 2.5 % of the picture (stuff: sky, water, grass, …) or
    0.07 % (objects); a map painted along with the picture counts that. Sunset needs visible sky;
@@ -22,9 +23,9 @@ recipe, stated here and in the tables that it names, was not tuned towards a cla
 6. The photograph: 20 % are blurred, 10 % hazy, 5 % grey; all vary in exposure, gamma, colour cast
    and saturation, and have grain.
 
-What makes it hard, on purpose: unlabelled look-alikes (desert sand and beach, rivers and
-lakes, poles with lamps and the moon, dusk and sunset, rocks, parasols, balls), objects of a few
-pixels, occlusion, light, and labels that are missing.
+The data set is hard on purpose. There are unlabelled look-alikes: desert sand and beach, rivers
+and lakes, poles with lamps and the moon, dusk and sunset, rocks, parasols, balls. Objects have a
+few pixels or are hidden, the light varies, and labels are missing.
 
 Measured on the first 4,000 scenes of seed 0: 3.2 labels per image (19 % have one, 19 % two, 18 %
 three, 19 % four, 14 % five, 10 % six to nine); sky on 59 % of the images, tree on 27 %, bridge,

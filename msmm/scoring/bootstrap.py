@@ -5,8 +5,8 @@ differ with other images and with other seeds, so the interval has two levels:
 
 - Images: N of them are drawn with replacement, and all S seeds of both methods are measured on each draw.
 - Seeds: each draw adds a normal deviate of variance s²/S, where s² is the variance of the gain over seeds.
-- A variance of few seeds is uncertain, so deviations from the mean are multiplied by the ratio of the
-  quantiles of Student's t and of the normal distribution, with Satterthwaite's degrees of freedom.
+- A variance of few seeds is uncertain. So deviations from the mean are multiplied by the ratio of the
+  quantiles of Student's t and of the normal distribution. The degrees of freedom are Satterthwaite's.
 
 Drawing seeds with replacement, as images are, is not enough: with three seeds it never leaves their range. In
 simulations such intervals contain the true gain in 84 % of cases where the seeds differ much. These contain
@@ -61,8 +61,8 @@ def metric_gain(
         metric: one of `METRICS`.
         resamples: draws of images.
         seed: of the draws, which are a function of the arguments alone.
-        seeds_vary: whether other seeds belong to the noise. Not so for repeats of one measurement, such as a
-            cross-validation with other folds: only their mean counts.
+        seeds_vary: True: seed variation widens the interval. False: the entries repeat one measurement (for
+            example with other folds) and only their mean is used.
         level: of the interval; more where several gains are judged at once.
 
     Returns:

@@ -7,8 +7,7 @@ the last digits. A decision depends on them only where its margin is as small:
 * a score is that close to its threshold,
 * the quantity, or the sum of probabilities, is that close to a half, where rounding goes up or down.
 
-All three are one question here: which labels are chosen for some scores and some count within their limits,
-but not for others? NumPy alone.
+A label is borderline if some values within the tolerance choose it and others do not. NumPy alone.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Metrics of the field that the paper does not print: average precision, and C-F1/I-F1 at probability 0.5.
 
-Average precision (AP) of a class is the mean, over the images that have it, of the precision of the ranking
-down to that image. mAP is its mean over the classes that have a positive image.
+Average precision (AP) of a class is a mean over the images that have it: of the precision of the ranking down
+to that image. mAP is the mean AP over the classes that have a positive image.
 
 Equal scores are one threshold: all of their images count as retrieved together, so AP does not depend on the
 order of the images. This is scikit-learn's `average_precision_score`. Evaluators of the field that break ties

@@ -16,8 +16,8 @@ from msmm.training.fast_layers import accelerated
 def reestimate(model: keras.Model, batches: Iterable, limit: int) -> None:
     """Sets the moving statistics of a model's BN layers to the plain mean over at most `limit` batches.
 
-    At momentum 0.9997 they lag thousands of steps behind the weights, and held-out figures with them. They
-    also differ from those of averaged weights.
+    With momentum 0.9997 the moving averages lag the weights by thousands of steps, which distorts held-out
+    metrics. They do not match averaged weights either.
 
     Args:
         model: its weights stay as they are.

@@ -1,4 +1,4 @@
-"""Arrays on disk, of which only the rows that are read leave the disk."""
+"""Arrays on disk that are read row by row, and arrays that are concatenated row by row."""
 
 import functools
 import os

@@ -123,8 +123,8 @@ class _Training:
     def run(self, progress: Progress, log: TrainingLog) -> None:
         """Trains until the last epoch, a callback's stop, or `patience` epochs without a better value.
 
-        These epochs count from the drop of the learning rate on, so a stage never stops before it. A constant
-        rate, which an optimiser may have, never drops.
+        Patience is counted after the learning rate drops, so a stage cannot stop earlier. With a constant
+        rate it counts from the best epoch.
         """
         optimisation = self.task.optimisation
         callbacks = keras.callbacks.CallbackList(

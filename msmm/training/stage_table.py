@@ -42,7 +42,7 @@ class Stage:
         loss: the equation of its loss, for people.
         reads: its inputs for each image: "images", "maps", "f_v", "f_t", "tags" or "groups". Empty for a
             baseline, whose class describes them.
-        group: the group of settings with its learning rate and epochs, all of which it depends on.
+        group: the group of settings with its learning rate and epochs. The stage depends on all of them.
         settings: flat names of the other settings it depends on, beside `COMMON_SETTINGS`.
         options: settings recorded only if they differ from the default, beside `COMMON_OPTIONS`.
         of_paper: whether Algorithm 1 (or a row of Tables I and V) has it.

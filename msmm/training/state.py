@@ -21,7 +21,8 @@ LAST_GOOD = "last_good.npz"  # after the last epoch before the loss was not fini
 class Progress:
     """The progress of a stage's training after a whole epoch.
 
-    drop: epochs before the learning rate dropped; None: it has not dropped.
+    drop: number of epochs after which the learning rate dropped; None: it has not dropped. The field's name
+        is in `state.npz`.
     """
 
     learning_rate: float

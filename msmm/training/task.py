@@ -78,7 +78,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Penalties for each of which a solver fits the model to its optimum, instead of steps that train it.
+    """Penalties of a model that a solver fits to its optimum, once for each, instead of steps that train it.
 
     Attributes:
         penalties: in the order in which they are fitted, each from the optimum before.
@@ -96,8 +96,8 @@ class Task:
 
     Attributes:
         name: the stage.
-        build: returns (model from the batches' x to its outputs, the parts of it that train, by name), with
-            fresh weights that are the same at each call.
+        build: returns (model from the batches' x to its outputs, the parts of it that train, by name). Their
+            fresh weights are the same at each call.
         data, optimisation, evaluation: see their classes.
         untrained: parts that are saved with the stage as they are.
         grid: of a task that a solver fits.

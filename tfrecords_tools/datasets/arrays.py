@@ -106,7 +106,7 @@ class Arrays(RawDataset):
         return [name for name in records.ARRAY_DTYPES if name in self._file.arrays]
 
     def _rows_at_once(self) -> int:
-        """Returns the number of rows of which no array has more than `_BLOCK` bytes, at least 1."""
+        """Returns the number of rows that take at most `_BLOCK` bytes in every array, at least 1."""
         arrays = [self._file.arrays[name] for name in DIMENSIONS if name in self._file.arrays]
         sizes = [array.dtype.itemsize * math.prod(array.shape[1:]) for array in arrays]
         return max(1, min(1024, _BLOCK // max(sizes)))

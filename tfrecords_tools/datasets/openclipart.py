@@ -7,8 +7,8 @@ and the PNG file of the same path is its picture. From them come
   images  the PNG files, but only of drawings that are in the public domain. Files of the same bytes
           are one image, with the labels and the keywords of all places where they are filed.
           SKIPPED names directories that hold no motifs, or one motif in hundreds of variants.
-  labels  the names of all directories on the path that have 20 images; images that are left out for
-          want of a tag do not count. NO_LABELS are left out
+  labels  the directory names on the path with at least 20 images, less NO_LABELS. Images dropped for
+          lack of tags are not counted.
   tags    the keywords less NO_KEYWORDS; of these, the 500 that are on the most training images
   split   a quarter to test on, by a hash: near-duplicates (see `near_duplicates`) go together
 """

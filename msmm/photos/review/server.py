@@ -1,9 +1,9 @@
 """Serves the review page to this machine, by the standard library: nothing else is needed, and Gradio's
 widgets have no keys, grids or bounded downloads of a folder's files.
 
-Every request names the host under which this server listens (against DNS rebinding) and the token of its
-address (against other pages and other users of the machine). Photographs are named by their number, so that
-no path can be asked for.
+Every request names the host under which this server listens, which stops DNS rebinding. It also has the token
+of the address, which stops other pages and other users of the machine. Photographs are named by their number,
+so that no path can be asked for.
 """
 
 import hmac

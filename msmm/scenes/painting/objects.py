@@ -1,7 +1,7 @@
 """The things of a drawn scene, each painted by a function of a `Stamp` and a generator.
 
-A painter works in the object's own frame: (0, 0) is the middle of its foot, u points right,
-v up, and the unit is the object's height (for birds and planes, their length).
+A painter works in the object's own frame. (0, 0) is the middle of its foot, u points right and v up. The unit
+is the object's height; for birds and planes, their length.
 """
 
 import math
