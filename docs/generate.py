@@ -1,4 +1,4 @@
-"""Writes the generated pages of the site: settings, commands, and the Python reference.
+"""Writes the reference pages of the site, and no others: settings, commands, and the Python API.
 
     python docs/generate.py FOLDER        # `make docs` writes docs/reference, which is not committed
 

@@ -20,7 +20,8 @@ def define_run_flags(dataset: str = "scenes") -> None:
     flags.DEFINE_string(
         "config",
         None,
-        "Settings to start from; default the data set's own, else custom. In [brackets]: nus_wide's.",
+        "Settings to start from; default the data set's own, else custom. They may differ from nus_wide's, "
+        "which stand in [brackets]: python -m msmm.describe shows rates and epochs.",
     )
     flags.DEFINE_integer("seed", 0, "Seed of weights, order and held-out images.", lower_bound=0)
 
@@ -37,7 +38,7 @@ def define_setting_flags() -> None:
     for name, setting in configs.flat_settings(Config).items():
         field = setting.field
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        text = f"[setting] {field.metadata['help']} [{default if default != '' else 'none'}]"
+        text = f"[setting] {field.metadata['help']} [nus_wide: {default if default != '' else 'none'}]"
         define[type(field.default)](name, None, text)
 
 

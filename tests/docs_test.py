@@ -120,6 +120,22 @@ def test_files_named_in_documents_exist(path):
     assert sorted(set(missing) - set(generated)) == []
 
 
+def heading_anchors(path):
+    """Returns the anchors that GitHub gives to the headings of a document; MkDocs gives the same."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    names = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", name) for name in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {re.sub(r"[^\w\- ]", "", name.strip().lower()).replace(" ", "-") for name in names}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_anchors_of_links_are_those_of_headings(path):
+    for target, anchor in re.findall(
+        r"\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8")
+    ):
+        if "reference/" not in target:
+            assert anchor in heading_anchors(path.parent / target if target else path), f"{target}#{anchor}"
+
+
 def test_documents_named_in_code_exist():
     for package in ("msmm", "tfrecords_tools", "experiments"):
         for path in (ROOT / package).rglob("*.py"):

@@ -117,7 +117,8 @@ def _labels(info: dict, labels: Sequence[str]) -> str:
     objects = starter["objects"]
     return "\n".join([
         "## Labels\n\nIn percent, on the test photographs. Precision and recall are those of the default "
-        "counting from pixels alone.\n\n### Objects\n", *head, *rows[:objects],
+        "counting from pixels alone. —: no test photograph gets the label, so it has no precision."
+        "\n\n### Objects\n", *head, *rows[:objects],
         "\n### Nouns, by the captions\n", *head, *rows[objects:],
     ])  # fmt: skip
 
@@ -130,7 +131,8 @@ def _candidates(starter: dict) -> str:
         f"## Choice of the nouns\n\nOf {len(starter['candidates'])} candidates, those are labels that "
         f"{rule['least photographs']:,} or more training photographs have and that a linear classifier on "
         f"the trunk's pooled features ranks with an average precision of at least {rule['least AP']:g} % on "
-        f"held-out photographs. Left out (average precision; training photographs): {listed or 'none'}."
+        "held-out photographs. Left out (average precision, — if no held-out photograph has the noun; "
+        f"training photographs): {listed or 'none'}."
     )
 
 

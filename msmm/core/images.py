@@ -159,7 +159,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     form = photo_files.identify(name, head)
     if form == photo_files.CAMERA_RAW:
         return _open_camera_raw(data)
-    if form not in ("HEIC", "AVIF"):
+    if form not in photo_files.CONTAINER_FORMATS:
         return _open_bounded(data, FORMATS)
     pixels, made = isobmff.measure_decoding(data)
     if pixels > MAX_OTHER_PIXELS:

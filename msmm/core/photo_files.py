@@ -18,6 +18,7 @@ RAW_EXTENSIONS = (".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf"
                   ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl",
                   ".sr2", ".srf", ".srw", ".x3f")  # fmt: skip
 _CONTAINERS = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF"}
+CONTAINER_FORMATS = frozenset(_CONTAINERS.values())  # read from ISO base media files
 # Photographs to their owner, but of formats that are not read: reported, not passed over.
 UNREADABLE_EXTENSIONS = (".jxl", ".jp2", ".jpf", ".j2k", ".svg", ".psd")
 ALL_EXTENSIONS = (*PHOTO_EXTENSIONS, *_CONTAINERS, *RAW_EXTENSIONS, *UNREADABLE_EXTENSIONS)
@@ -54,6 +55,7 @@ _READABLE_BEGINNINGS = {
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
 }
+READABLE_FORMATS = frozenset((*_READABLE_BEGINNINGS.values(), "WEBP", "TIFF"))  # without optional packages
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_BEGINNINGS = {  # of formats that are not read, or only where a package is installed
     b"\xff\x0a": "JPEG XL",
@@ -138,8 +140,8 @@ CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 def detect_format(head: bytes) -> str | None:
     """Returns the format of an image file from its first bytes, or None where they show none.
 
-    "JPEG", "PNG", "GIF", "WEBP" and "TIFF" are read, those of `OPTIONAL_FORMATS` where their package is
-    installed; other names are of formats that are not.
+    `READABLE_FORMATS` are read, and `OPTIONAL_FORMATS` where their package is installed. Other names are of
+    formats that are not read.
     """
     for beginning, name in (_READABLE_BEGINNINGS | _OTHER_BEGINNINGS).items():
         if head.startswith(beginning):
@@ -179,7 +181,7 @@ def explain_unreadable(name: str, head: bytes) -> str | None:
     if form in OPTIONAL_FORMATS:
         package = missing_package(form)
         return f"{form} is not read without {package}: {INSTALL}, or export it as JPEG" if package else None
-    if form in ("JPEG", "PNG", "GIF", "WEBP", "TIFF"):
+    if form in READABLE_FORMATS:
         return None
     if is_video(name, head):
         return "videos are not annotated"

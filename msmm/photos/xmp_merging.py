@@ -57,8 +57,8 @@ def merge_keywords(
 ) -> bytes:
     """Returns the packet `old`, or a new one, with `labels` among its keywords and marked as done.
 
-    Takes out keywords that were added before and are not among the labels. Adds neither labels that a person has
-    rejected nor labels that the photographer has among the keywords already.
+    Takes out keywords that were added before and are not among the labels. Adds neither labels that a person
+    has rejected nor labels that the photographer has among the keywords already.
 
     Args:
       old: the packet, or None.

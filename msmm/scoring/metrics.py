@@ -1,5 +1,7 @@
 """The metrics of section IV: eq. 6-7 for annotations, accuracy and MSE for label quantities.
 
+`metrics_from_counts` computes eq. 6-7; every report uses it.
+
 Per class j, `correct`, `predicted` and `given` are NI^c, NI^p and NI^g of eq. 6. The per-image
 sums of eq. 6 run over all images, so they equal the sums of the same counts over all classes.
 
@@ -103,10 +105,12 @@ def metrics_from_counts(correct, predicted, given, ops: Any = np) -> dict[str, A
     Returns:
         Values [...] by name.
     """
+    # Eq. 6: C-P, C-R, I-P and I-R.
     c_p, c_r = (ops.mean(_ratio(correct, counts, ops), axis=-1) for counts in (predicted, given))
     i_p, i_r = (
         _ratio(ops.sum(correct, axis=-1), ops.sum(counts, axis=-1), ops) for counts in (predicted, given)
     )
+    # Eq. 7: C-F1, I-F1 and H-F1.
     c_f1, i_f1 = _harmonic(c_p, c_r, ops), _harmonic(i_p, i_r, ops)
     values = (c_p, c_r, c_f1, i_p, i_r, i_f1, _harmonic(c_f1, i_f1, ops))
     return {key: 100 * value for key, value in zip(METRICS, values, strict=True)}
