@@ -43,8 +43,8 @@ _DISTRIBUTE = flags.DEFINE_enum(
     None,
     DISTRIBUTIONS,
     "Share the steps of the stages that train on images, finetune and visual: mirrored, among this machine's "
-    "GPUs; multi_worker, among the machines of TF_CONFIG, of which only the first writes, and all read "
-    "--workdir. Losses equal the losses of one process with the same --batch_size.",
+    "GPUs; multi_worker, among the machines of TF_CONFIG. The first of them writes --workdir, and all read "
+    "it. Losses equal the losses of one process with the same --batch_size.",
 )
 run_flags.define_run_flags()
 run_flags.define_setting_flags()

@@ -14,11 +14,11 @@ clipped at a global norm of 5.
 
 t' are the "true tags" of the paper's section II-B, whose filter is not stated. Here a tag is true if the
 image shows it, by two conditions. It is given 50 times or more in training (or in 1 % of the images of a set
-under 5,000). A ridge regression from f, fitted on half of the training images, predicts it on the other half
-with an area under the ROC curve of 0.7 or more. Without tags (`sr_cnn_rnn_tags=false`) s = σ(W_s f + b_s).
-The published row on NUS-WIDE (H-F1 far above what later papers report for images alone) must have used tags
-at test time; the one on MSCOCO probably did not, whatever its column says. Its I-P of 77.41 is the same in
-both tables. Its network was Inception-v3, fine-tuned with the rest; here f is fixed.
+under 5,000). A ridge regression from f, fitted on half of the training images, predicts it on the other half.
+Its area under the ROC curve is 0.7 or more. Without tags (`sr_cnn_rnn_tags=false`) s = σ(W_s f + b_s). The
+published row on NUS-WIDE (H-F1 far above what later papers report for images alone) must have used tags at
+test time; the one on MSCOCO probably did not, whatever its column says. Its I-P of 77.41 is the same in both
+tables. Its network was Inception-v3, fine-tuned with the rest; here f is fixed.
 
 1,722,194 parameters for 81 classes and 81 concepts, beside W_s.
 """

@@ -118,7 +118,7 @@ class _Process:
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             raise UserError(
                 f"a worker process ended before its work was done (exit status {self._process.wait()}), "
-                "perhaps for want of memory: try again with fewer --workers"
+                "perhaps because memory ran out: try again with fewer --workers"
             ) from None
 
     def kill(self) -> None:

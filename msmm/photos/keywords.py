@@ -67,7 +67,7 @@ class Tags:
     def split(
         self, words: Iterable[str], paths: Iterable[tuple[str, ...]] = ()
     ) -> tuple[list[str], list[str]]:
-        """Returns the tags that words are, and the words that are none, each once.
+        """Returns the tags among words, and the words that are no tags, each once.
 
         Of `Nature|sky` and `Nature/sky` the last level counts as well as the whole, and of `paths` the whole.
         """

@@ -114,7 +114,7 @@ class Canvas:
         Args:
           field: [rows, cols, 3] float, RGB in 0..255.
           shows: the concepts that it shows.
-          within: a polygon of (x, y) outside of which nothing changes.
+          within: a polygon of (x, y); nothing changes outside of it.
           alpha: [rows, cols] float, opacity in 0..1.
           glow: whether the light leaves it as it is.
         """

@@ -9,9 +9,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from experiments.reporting import claims, published, report
-from experiments.sections import study, tables
+from experiments.sections import comparison, study, tables
 from experiments.sections.study import MeasuredRow, Section, Study
 from msmm.scoring.metrics import METRICS, annotation_metrics
+from msmm.training.baseline_tasks import SOURCES
 from msmm.training.table_predictions import predict_probabilities
 from msmm.training.table_rows import TABLE_ROWS, TAGS_ONLY
 from tests.experiments.reporting.report_test import Page, markdown_rows
@@ -221,3 +222,8 @@ def test_class_table_of_many_classes_has_groups_and_the_best_and_worst(measured,
     assert sum(sizes) == len(values)
     total = sum(size * row.seeds[0]["training images"] for size, row in zip(sizes, groups, strict=True))
     assert total == pytest.approx(measured.run.split("train").labels.sum())
+
+
+def test_every_trunk_of_a_compared_method_has_a_source_and_a_description():
+    assert {method.trunk for method in comparison.BASELINES.values()} <= set(comparison.TRUNKS)
+    assert set(comparison.TRUNKS) == set(SOURCES) - {"maps"}
