@@ -1,6 +1,6 @@
 """Rebuilds the tables and figures of the documents from the reports of finished runs.
 
-    python -m experiments.results_pages                        README.md and pages below docs/ with such blocks
+    python -m experiments.results_pages                        README.md and pages of docs/ with such blocks
     python -m experiments.results_pages --check                only compares; status 2 if a page would change
     python -m experiments.results_pages --pages=docs/research/results.md --runs=runs
 
