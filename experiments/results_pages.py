@@ -1,6 +1,6 @@
 """Rebuilds the tables and figures of the documents from the reports of finished runs.
 
-    python -m experiments.results_pages                        all pages below docs/ with such blocks
+    python -m experiments.results_pages                        README.md and pages of docs/ with such blocks
     python -m experiments.results_pages --check                only compares; status 2 if a page would change
     python -m experiments.results_pages --pages=docs/research/results.md --runs=runs
 
@@ -23,7 +23,7 @@ from msmm.core import command_line
 from msmm.core.errors import UserError
 from msmm.core.files import write_bytes
 
-_PAGES = flags.DEFINE_list("pages", ["docs"], "Markdown files, or folders of them.")
+_PAGES = flags.DEFINE_list("pages", ["README.md", "docs"], "Markdown files, or folders of them.")
 _RUNS = flags.DEFINE_string("runs", "runs", "The folder with the work directories.")
 _CHECK = flags.DEFINE_boolean("check", False, "Compare and change nothing.")
 

@@ -66,7 +66,9 @@ def main() -> None:
         raise UserError(f"expected a folder with MSCOCO in --raw_dir. Received: {raw_dir}")
     if output.exists() and not (output / "model.json").is_file():
         raise UserError(f"{output} exists and is no model directory: name another --output")
-    config = configs.replace_flat(configs.get_config("coco_photos"), SETTINGS | run_flags.given_settings())
+    config = configs.replace_flat(
+        configs.get_config("coco_photos_frozen"), SETTINGS | run_flags.given_settings()
+    )
     command_line.import_tensorflow()
     from experiments.starter import choosing, packaging
     from experiments.starter.labels import NOUNS

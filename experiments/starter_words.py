@@ -33,7 +33,7 @@ def main() -> None:
     from msmm.quantities.fitting import FittedCountingRules
     from msmm.training.run import Run
 
-    config = configs.replace_flat(configs.get_config("coco_photos"), SETTINGS)
+    config = configs.replace_flat(configs.get_config("coco_photos_frozen"), SETTINGS)
     dataset = records.open_dataset(pathlib.Path(flags.FLAGS.data_dir), flags.FLAGS.dataset)
     run = Run(flags.FLAGS.workdir or "runs/starter/model", dataset, config, flags.FLAGS.seed)
     fitted = {

@@ -22,6 +22,7 @@ class Config(coco_photos.Config):
         ema=(0.0, "share kept per step"),
         crop=(1.0, "smallest share of the area"),
         sizes=((), "pixels; all passes at image_size"),
+        head_epochs=(0, "the head trains alone in any case"),
         learning_rate=(0.01, "per step; chosen on held-out images"),
         epochs=(12, "at most; 703 steps each"),
     )

@@ -70,6 +70,7 @@ def test_results_page_is_rebuilt_from_the_reports(finished):
         for heading in ("Measured: the rows of Table I, scenes", "The paper's claims, as measured")
     ]
     page.write_text("# Results\n\nBefore.\n\n" + "\n\nBetween.\n\n".join(blocks) + "\n")
+    (directory / "README.md").write_text("No block.\n")
     before = page.read_text()
     check = refused(run("experiments.results_pages", "--check", cwd=directory))
     assert "docs/results.md differ" in check and page.read_text() == before

@@ -12,6 +12,7 @@ the model directory; then TensorFlow is not imported. `keras` runs the network i
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import re
 import sys
@@ -29,6 +30,7 @@ from msmm.inference.model import Model, RunnableNetwork, sizes_of
 AUTO = "auto"
 MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
 PRECISIONS = ("float32", MIXED, "bfloat16")
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")  # values of ONEDNN_MAX_CPU_ISA
 _BATCH = 32  # images on which errors are measured at a time
 
 
@@ -183,7 +185,10 @@ def choose_engine(engine: str = AUTO, precision: str = "float32") -> tuple[str, 
     if precision not in PRECISIONS:
         raise UserError(f"expected a precision of {', '.join(PRECISIONS)}. Received: {precision!r}")
     if precision != "float32" and not has_bfloat16():
-        raise UserError("this processor does not compute in bfloat16: use --precision=float32")
+        raise UserError(
+            "this processor does not compute in bfloat16, or ONEDNN_MAX_CPU_ISA forbids it: use "
+            "--precision=float32"
+        )
     if engine == AUTO:
         installed = [name for name in _able(precision) if not missing(name)]
         if not installed:
@@ -214,6 +219,12 @@ def missing(engine: str) -> list[str]:
 
 
 def has_bfloat16() -> bool:
-    """Returns whether the processor multiplies in bfloat16, by what Linux reports; False elsewhere."""
+    """Returns whether the processor multiplies in bfloat16, by what Linux reports; False elsewhere.
+
+    OpenVINO cannot compute in it where the environment limits oneDNN to instructions before AVX-512.
+    """
+    limits = (os.environ.get(f"{library}_MAX_CPU_ISA", "").upper() for library in ("ONEDNN", "DNNL"))
+    if any(limit in _WITHOUT_BFLOAT16 for limit in limits):
+        return False
     info = pathlib.Path("/proc/cpuinfo")
     return info.is_file() and bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", info.read_text()))

@@ -62,6 +62,39 @@ def test_missing_report_keeps_its_block_and_missing_heading_is_an_error(runs):
         rebuild_page(PAGE.replace("A figure", "Nothing"), runs)
 
 
+JOINED = """<!-- results: H-F1 (%)
+here: scenes/table1/table1.md | Measured: one_table
+there: {report} | {heading}
+-->
+<!-- end of results -->
+"""
+
+
+def test_a_block_joins_one_column_of_several_reports(runs):
+    other = Report(
+        "Title", [Table("Another", [Row("b", [{"H-F1": 2.5}]), Row("a", [{"H-F1": 3.5}])], ["H-F1"])]
+    )
+    report.write_report(other, runs / "other", "table1")
+    page = rebuild_page(JOINED.format(report="other/table1.md", heading="Another"), runs)
+    rows = [line for line in page.text.splitlines() if line.startswith("|")]
+    assert rows == [
+        "|  | here | there |",
+        "| --- | ---: | ---: |",
+        "| a | 1.50 | **3.50** |",
+        "| b | – | 2.50 |",
+    ]
+    assert rebuild_page(page.text, runs) == page and find_edited_blocks(page.text) == []
+    assert len(find_edited_blocks(page.text.replace("2.50", "2.51"))) == 1
+
+
+def test_a_joined_block_waits_for_all_its_reports_and_needs_the_column(runs):
+    page = JOINED.format(report="other/table1.md", heading="Another")
+    assert rebuild_page(page, runs).missing == ("other/table1.md",) and rebuild_page(page, runs).text == page
+    page = JOINED.format(report="scenes/table1/table1.md", heading="Measured: one_table")
+    with pytest.raises(UserError, match="column 'mAP'"):
+        rebuild_page(page.replace("results: H-F1 (%)", "results: mAP"), runs)
+
+
 def test_documents_contain_no_manually_edited_blocks():
-    for path in sorted((ROOT / "docs").rglob("*.md")):
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         assert find_edited_blocks(path.read_text(encoding="utf-8")) == [], path

@@ -242,5 +242,16 @@ def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16
             engines.choose_engine(*requested)
 
 
+def test_a_limit_of_onednn_forbids_bfloat16(monkeypatch, saved):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    here = engines.has_bfloat16()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    assert engines.has_bfloat16() == here
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    assert not engines.has_bfloat16()
+    with pytest.raises(UserError, match="or ONEDNN_MAX_CPU_ISA forbids it"):
+        engines.load(saved, "openvino", "mixed")
+
+
 def test_every_precision_has_an_engine():
     assert {p for engine in engines.ENGINES.values() for p in engine.precisions} == set(engines.PRECISIONS)
