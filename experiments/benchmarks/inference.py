@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.benchmarks import measuring
 from msmm.core.errors import UserError
+from msmm.core.processor import has_bfloat16
 from msmm.core.progress import ProgressBar
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations
@@ -151,7 +152,7 @@ def _torch(num_labels: int, num_tags: int, num_parameters: int) -> dict[str, Can
 
         return call
 
-    precisions = {"float32": False} | ({"bfloat16": True} if engines.has_bfloat16() else {})
+    precisions = {"float32": False} | ({"bfloat16": True} if has_bfloat16() else {})
     return {
         f"PyTorch {kind}, {precision}": candidate(run, bfloat16)
         for kind, run in (("eager", network), ("compiled", compiled))

@@ -12,9 +12,7 @@ the model directory; then TensorFlow is not imported. `keras` runs the network i
 import contextlib
 import dataclasses
 import importlib.util
-import os
 import pathlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -22,6 +20,7 @@ import numpy as np
 
 from msmm.core.errors import UserError
 from msmm.core.files import read_json, write_json
+from msmm.core.processor import has_bfloat16
 from msmm.inference import model_dir
 from msmm.inference.engines import cache, second_look
 from msmm.inference.exporting import formats
@@ -30,7 +29,6 @@ from msmm.inference.model import Model, RunnableNetwork, sizes_of
 AUTO = "auto"
 MIXED = "mixed"  # bfloat16, and again in float32 where that could change a label
 PRECISIONS = ("float32", MIXED, "bfloat16")
-_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")  # values of ONEDNN_MAX_CPU_ISA
 _BATCH = 32  # images on which errors are measured at a time
 
 
@@ -216,15 +214,3 @@ def _remedy(engine: str) -> str:
 def missing(engine: str) -> list[str]:
     """Returns the packages that an engine needs and that are not installed."""
     return [package for package in ENGINES[engine].packages if importlib.util.find_spec(package) is None]
-
-
-def has_bfloat16() -> bool:
-    """Returns whether the processor multiplies in bfloat16, by what Linux reports; False elsewhere.
-
-    OpenVINO cannot compute in it where the environment limits oneDNN to instructions before AVX-512.
-    """
-    limits = (os.environ.get(f"{library}_MAX_CPU_ISA", "").upper() for library in ("ONEDNN", "DNNL"))
-    if any(limit in _WITHOUT_BFLOAT16 for limit in limits):
-        return False
-    info = pathlib.Path("/proc/cpuinfo")
-    return info.is_file() and bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", info.read_text()))

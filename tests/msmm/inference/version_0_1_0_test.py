@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import msmm
+from msmm.core.processor import has_bfloat16
 from msmm.inference import engines, model_dir
 from msmm.inference.engines import second_look
 
@@ -27,7 +28,7 @@ def recorded():
 def load(directory, engine: str, precision: str = "float32"):
     if absent := engines.missing(engine):
         pytest.skip(f"not installed: {', '.join(absent)}")
-    if precision != "float32" and not engines.has_bfloat16():
+    if precision != "float32" and not has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     return engines.load(directory, engine, precision)
 

@@ -8,6 +8,7 @@ import pytest
 
 from msmm.core import checksums
 from msmm.core.errors import UserError
+from msmm.core.processor import has_bfloat16
 from msmm.inference import engines, model_dir
 from msmm.inference.agreement import compare_annotations, count_borderline
 from msmm.inference.engines import cache, second_look
@@ -49,7 +50,7 @@ def test_an_engine_predicts_the_labels_of_keras(engine, saved, inputs):
 
 
 def test_bfloat16_probabilities_are_close_to_float32(saved, inputs):
-    if not engines.has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     annotations, expected = (
         load(saved, "openvino", "bfloat16").annotate(*inputs),
@@ -63,7 +64,7 @@ def test_bfloat16_probabilities_are_close_to_float32(saved, inputs):
 
 @pytest.mark.parametrize("quantity", [None, counting_rules.TopK(2), counting_rules.AtLeast(0.5)])
 def test_mixed_precision_predicts_the_labels_of_float32(quantity, directory, inputs):
-    if not engines.has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     rng = np.random.default_rng(2)
     held_out = rng.integers(0, 128, (second_look.IMAGES, *inputs[0].shape[1:]), np.uint8)
@@ -78,7 +79,7 @@ def test_mixed_precision_predicts_the_labels_of_float32(quantity, directory, inp
 
 
 def test_mixed_precision_without_stored_errors_measures_the_first_images(directory, inputs):
-    if not engines.has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     images, exact, mixed = np.tile(inputs[0], (4, 1, 1, 1)) // 2, load(directory, "openvino"), None
     assert not (directory / second_look.FILE).exists()
@@ -91,7 +92,7 @@ def test_mixed_precision_without_stored_errors_measures_the_first_images(directo
 
 
 def test_bfloat16_errors_are_stored_with_the_model(directory, inputs):
-    if not engines.has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor does not compute in bfloat16")
     engines.prepare(directory, inputs[0], np.zeros((len(inputs[0]), len(TAGS))))
     errors = second_look.Errors.read(directory, len(LABELS))
@@ -244,11 +245,11 @@ def test_engine_is_chosen_by_name_and_precision(monkeypatch, installed, bfloat16
 
 def test_a_limit_of_onednn_forbids_bfloat16(monkeypatch, saved):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    here = engines.has_bfloat16()
+    here = has_bfloat16()
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
-    assert engines.has_bfloat16() == here
+    assert has_bfloat16() == here
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
-    assert not engines.has_bfloat16()
+    assert not has_bfloat16()
     with pytest.raises(UserError, match="or ONEDNN_MAX_CPU_ISA forbids it"):
         engines.load(saved, "openvino", "mixed")
 
