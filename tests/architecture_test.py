@@ -142,6 +142,11 @@ def test_flags_and_the_environment_are_read_in_commands_only(module):
     assert not re.search(r"absl|sys\.argv|os\.environ|getenv", text)
 
 
+def test_tensorflow_datasets_is_imported_in_one_place():
+    imported = [m for m, path in SOURCE.items() if re.search(r"import tensorflow_datasets", path.read_text())]
+    assert imported == ["msmm.data.tfds"]  # whose docstring says why
+
+
 def test_run_flags_are_imported_only_by_commands():
     users = {m for m, path in SOURCE.items() if "msmm.run_flags" in imports(path)}
     assert users <= IS_COMMAND

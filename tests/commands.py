@@ -22,7 +22,7 @@ SERVER = """
 import gc, json, os, resource, runpy, sys
 gc.disable()
 import absl.app, encodings.cp437, filecmp, h5py, keras, numpy, PIL.Image
-import tensorflow, tensorflow_datasets, tqdm
+import msmm.data.tfds, tensorflow, tqdm
 import xml.parsers.expat  # users without access to Python's folder cannot import it later
 gc.freeze()
 gc.enable()

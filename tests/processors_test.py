@@ -24,6 +24,7 @@ def run(monkeypatch, capfd, *arguments):
 def test_setting_reaches_the_tests_and_their_result_is_reported(tmp_path, monkeypatch, capfd):
     (tmp_path / "check_test.py").write_text(CHECK)
     one_core_here = len(os.sched_getaffinity(0)) == 1
+    monkeypatch.delenv("TZ", raising=False)
     arguments = ["locale_and_time_zone", "one_core", "--seed=7", "--", "-p", "no:cacheprovider", tmp_path]
     status, (seed, *rows) = run(monkeypatch, capfd, *arguments)
     assert status == 1 and seed == "seed of the random order: 7"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
+    from msmm.data.tfds import tfds
 
 IMAGE = "image"
 TAGS = "tags"
@@ -37,7 +37,7 @@ def features(
         groups: the names of further side information, if any.
         arrays: in place of images, the shapes of `ARRAY_DTYPES` that every example has, perhaps none.
     """
-    import tensorflow_datasets as tfds
+    from msmm.data.tfds import tfds
 
     types = tfds.features
     if arrays is None:

@@ -20,7 +20,8 @@ from msmm.data.locating import describe_remedy, find_dataset
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    import tensorflow_datasets as tfds
+
+    from msmm.data.tfds import tfds
 
 REPORT = "report.json"  # beside the records, written by the packer
 _PARSED_AT_ONCE = 32  # records
@@ -120,7 +121,7 @@ class Dataset:
         A record is a dict of scalar `image` (encoded bytes) and `image_id` (string), and of `labels` and
         `tags`, [any] int64 class ids; in a data set of arrays, its arrays are in place of `image`.
         """
-        import tensorflow_datasets as tfds
+        from msmm.data.tfds import tfds
 
         self._whole_files(split)
         # One shard after the other, so that the order is the files' own.
@@ -260,7 +261,7 @@ def open_dataset(data_dir: str | pathlib.Path, name: str) -> Dataset:
     Raises UserError where there is none, or where it was not made by the packer.
     """
     directory = find_dataset(data_dir, name)
-    import tensorflow_datasets as tfds
+    from msmm.data.tfds import tfds
 
     remedy = describe_remedy(name)
     for file in checksums.read_sums(directory, remedy) or ():

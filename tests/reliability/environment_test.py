@@ -25,7 +25,13 @@ PRINTING_COMMANDS = {
     "annotate": ANNOTATE,
     "describe": ["msmm.describe", "--dataset=nus_wide"],
     "inspect": ["tfrecords_tools.inspect", "--dataset=scenes", "--record=1"],
-    "pack": ["tfrecords_tools.pack", "--manifest=photos.csv", "--name=mine", "--data_dir=packed"],
+    "pack": [
+        "tfrecords_tools.pack",
+        "--dataset=manifest",
+        "--manifest=photos.csv",
+        "--name=mine",
+        "--data_dir=packed",
+    ],
 }
 NAMES = [
     pytest.param(name, marks=[] if name == "annotate" else [pytest.mark.slow], id=name)
@@ -91,6 +97,32 @@ def test_command_works_with_closed_standard_streams(name, shell, work):
     assert b"Traceback" not in result.stderr
     for path in work.rglob("*.tfrecord*"):  # no message was written to a file that reused the file descriptor
         assert b"photographs" not in path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def turkish(tmp_path_factory):
+    """Returns the environment of a Turkish locale, where the capital of i is not I."""
+    folder = tmp_path_factory.mktemp("locales")
+    command = ["localedef", "-i", "tr_TR", "-f", "UTF-8", folder / "tr_TR.UTF-8"]
+    if not shutil.which("localedef") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("localedef or the sources of locales are missing: apt install locales")
+    return {"LOCPATH": str(folder), "LC_ALL": "tr_TR.UTF-8"}
+
+
+@pytest.mark.slow
+def test_data_sets_packed_in_turkey_are_read_elsewhere_and_the_reverse(turkish, work):
+    here = run(work, "tfrecords_tools.inspect", "--dataset=scenes")
+    there = run(work, "tfrecords_tools.inspect", "--dataset=scenes", **turkish)
+    assert there.returncode == 0 and there.stdout == here.stdout, there.stderr
+    code = (
+        "from tfrecords_tools.datasets import scenes; scenes.pack_scenes('there', num_train=20, num_test=10)"
+    )
+    packed = run(
+        work, "tfrecords_tools.inspect", "--dataset=scenes", "--data_dir=there", code=code, **turkish
+    )
+    assert packed.returncode == 0, packed.stderr
+    info = json.loads((work / "there/scenes/1.0.0/dataset_info.json").read_text())
+    assert "redistributionInfo" in info
 
 
 def test_closed_standard_input_as_photograph_list_is_an_error(work):

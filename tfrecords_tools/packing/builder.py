@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import tensorflow_datasets as tfds
-
 from msmm.core import beam, checksums, images, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.data import example_schema, records
+from msmm.data.tfds import tfds
 from tfrecords_tools.packing import beam_pipeline, report, staging, vocabulary
 from tfrecords_tools.packing.raw_dataset import RawDataset, Settings
 

@@ -135,7 +135,7 @@ class FromTfds:
     """`coco_captions` of TensorFlow Datasets: the official files of 2014, downloaded by TFDS."""
 
     def __init__(self, data_dir: str | pathlib.Path | None, year: str | None, crowds: bool):
-        import tensorflow_datasets as tfds
+        from msmm.data.tfds import tfds
 
         if year not in (None, "2014"):
             raise UserError(f"expected --year=2014 with --source=tfds, which has no other, got {year}")
@@ -171,7 +171,7 @@ class FromTfds:
             yield Photograph(name, example["image"], labels, tuple(_texts(example)))
 
     def _read(self, split: str, wanted: tuple[str, ...]) -> Iterator[dict]:
-        import tensorflow_datasets as tfds
+        from msmm.data.tfds import tfds
 
         # One file after the other, so that the order is the files' own.
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)

@@ -126,7 +126,7 @@ def test_finish_replaces_existing_data(tmp_path):
 # Imports TensorFlow once, and forks for every folder that it reads from standard input.
 PACKERS = """
 import os, sys
-import tensorflow, tensorflow_datasets
+import msmm.data.tfds, tensorflow
 from msmm.core import workers
 from tfrecords_tools.datasets import scenes
 workers.PATIENCE = 0.0
