@@ -42,7 +42,9 @@ class Config(custom.Config):
         learning_rate=(0.01, "per step; a linear head, chosen on held-out images"),
         epochs=(60, "at most; the head alone is cheap"),
     )
-    cnn_rnn: baselines.CnnRnn = with_defaults(epochs=(60, "at most; 12 steps each"))
+    cnn_rnn: baselines.CnnRnn = with_defaults(
+        epochs=(150, "at most; 12 steps each; chosen on held-out images")
+    )
     ria: baselines.Ria = with_defaults(epochs=(30, "at most; 12 steps each"))
     tag_neighbour: baselines.TagNeighbour = with_defaults(
         learning_rate=(1e-3, "per step of RMSProp; chosen on held-out images"),
