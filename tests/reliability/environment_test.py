@@ -51,6 +51,7 @@ def inputs(tmp_path_factory, data_dir, model_directory):  # noqa: F811
     (folder / "photos.csv").write_text("image,labels,tags,split\n" + "".join(rows), encoding="utf-8")
     shutil.copytree(model_directory, folder / "model")
     shutil.copytree(data_dir, folder / "data")
+    (folder / "data").chmod(0o755)  # for tests that become another user
     run(folder, *ANNOTATE)
     return folder
 
