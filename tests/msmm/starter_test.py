@@ -124,8 +124,12 @@ def test_converted_model_gives_the_probabilities_of_its_source(converted, model)
     tags = [["beach"], [], ["holidays"], ["beach"]]
     expected, actual = (m.annotate(images, tags) for m in (model, engines.load(converted)))
     for one, other in zip(expected, actual, strict=True):
-        assert one.labels == other.labels
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=5e-3)
+        assert len(one.labels) == len(other.labels)
+        # Only labels of nearly equal probability may change places.
+        by_label = dict(zip(model.labels, one.probabilities, strict=True))
+        values = [by_label[label] for label in set(one.labels) ^ set(other.labels)]
+        assert not values or max(values) - min(values) < 1e-2
 
 
 def test_converted_model_refuses_other_engines_and_training_code(converted):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msmm.inference import model_dir
+from msmm.inference import engines, model_dir
 from tests.msmm.conftest import figures, tying_model  # noqa: F401
 from tests.msmm.core.command_line_test import process
 
@@ -39,6 +39,9 @@ def address(tying_model, tmp_path_factory):  # noqa: F811
     info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1},
             "test": figures(), "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
     model_dir.save(folder / "model", tying_model.network, tying_model.labels, tying_model.tags, info)
+    # An engine that does not run here is reported in this process.
+    model = engines.load(folder / "model")
+    model.annotate(np.zeros((1, model.image_size, model.image_size, 3), np.uint8))
     (folder / "photos").mkdir()
     photograph(0).save(folder / "photos/a.jpg")
     command = [sys.executable, "-m", "msmm.app", "--model=model", "--examples=photos", f"--port={port}"]

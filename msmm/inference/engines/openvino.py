@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from msmm.core import workers
+from msmm.core.errors import UserError
 from msmm.inference.exporting.formats import RunFunction, import_openvino
 
 PIECE = 4  # images
@@ -16,6 +17,8 @@ def open_directory(directory: pathlib.Path, precision: str) -> RunFunction:
     Args:
       directory: holds the export.
       precision: "float32", or "bfloat16" for the computation within; results are float32.
+
+    The function raises UserError where OpenVINO cannot compile the network for this processor.
     """
     core = import_openvino().Core()
     model = core.read_model(directory / "model.xml")
@@ -28,7 +31,14 @@ def open_directory(directory: pathlib.Path, precision: str) -> RunFunction:
         streams = min(pieces, workers.cores())
         if streams > len(requests):
             settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": str(streams)}
-            compiled = core.compile_model(model, "CPU", settings)
+            try:
+                compiled = core.compile_model(model, "CPU", settings)
+            except RuntimeError as error:  # as where ONEDNN_MAX_CPU_ISA forbids its own kernels
+                reason = [line for line in map(str.strip, str(error).splitlines()) if line][-1]
+                raise UserError(
+                    f"OpenVINO cannot run the network here ({reason}): choose another --engine, or unset "
+                    "ONEDNN_MAX_CPU_ISA where it is set"
+                ) from error
             requests[:] = [compiled.create_infer_request() for _ in range(streams)]
         parts = list(zip(np.array_split(image, pieces), np.array_split(tags, pieces), strict=True))
         results = []
