@@ -6,9 +6,15 @@ from collections.abc import Sequence
 
 from msmm.core.errors import UserError
 
+# Beam's own DirectRunner first downloads another runner, Prism, and writes it below the home directory.
+_LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
 
 def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
-    """Returns a Beam runner by name, and PipelineOptions from texts "name=value". Raises UserError."""
+    """Returns a Beam runner by name, and PipelineOptions from texts "name=value". Raises UserError.
+
+    "DirectRunner" is Beam's local runner that needs no network.
+    """
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners import create_runner
@@ -21,7 +27,7 @@ def runner_and_options(runner: str, options: Sequence[str]) -> tuple:
     try:
         with contextlib.redirect_stderr(message):
             parsed.get_all_options()
-        return create_runner(runner), parsed
+        return create_runner(_LOCAL if runner == "DirectRunner" else runner), parsed
     except SystemExit:  # argparse ends the process
         raise UserError(f"--beam_options: {message.getvalue().strip().rpartition('error: ')[2]}") from None
     except (ValueError, ImportError) as error:

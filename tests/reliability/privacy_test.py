@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from msmm.training import table_predictions
 from tests.architecture_test import IS_COMMAND
 from tests.conftest import ROOT, TINY
 from tests.experiments.starter import starter_model_test
@@ -50,11 +51,10 @@ RUNS: dict[str, list[list[str]]] = {
     "msmm.app": [["--help"]],  # the page: see `test_web_page_makes_no_outside_connection`
     "tfrecords_tools.pack": [["--dataset=scenes", "--data_dir=packed", "--num_train=20", "--num_test=10",
                               "--image_size=32", "--workers=2"],
-                             ["--manifest=photos.csv", "--name=mine", "--data_dir=packed"]],
+                             ["--dataset=manifest", "--manifest=photos.csv", "--name=mine",
+                              "--data_dir=packed"]],
     "tfrecords_tools.inspect": [["--dataset=scenes", "--contact_sheet=sheet.png"]],
-    **{f"experiments.reproduce_table{number}": [SETTINGS] for number in (1, 2, 5, 6)},
-    "experiments.reproduce_table3": [SETTINGS],
-    "experiments.reproduce_table4": [SETTINGS],
+    **{f"experiments.reproduce_table{n}": [["--dataset=scenes", *SETTINGS]] for n in range(1, 7)},
     "experiments.reproduce_all": [SETTINGS],
     "experiments.figure5": [["--dataset=scenes"]],
     "experiments.figure6": [["--num_images=1", *SETTINGS]],
@@ -103,6 +103,7 @@ def inputs(tmp_path_factory, data_dir, model_directory, trained_run):  # noqa: F
     starter_model_test.draw_layout(folder / "coco")
     shutil.copytree(model_directory, folder / "model")
     shutil.copytree(data_dir, folder / "data")
+    table_predictions.save_model(trained_run)
     shutil.copytree(trained_run.workdir, folder / "runs/scenes")
     (folder / "runs/scenes/report.md").write_text("# Report\n\n## A table\n\n| a |\n| --- |\n")
     (folder / "page.md").write_text("<!-- results: scenes/report.md | A table -->\n<!-- end of results -->\n")
