@@ -26,6 +26,7 @@ SETTINGS = {
     "finetune_epochs": 4,
     "visual_epochs": 4,
     "classifier_epochs": 4,
+    "textual_learning_rate": 0.1,
     "quantity_epochs": 2,
 }
 
