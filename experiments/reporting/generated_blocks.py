@@ -60,7 +60,7 @@ def rebuild_page(page: str, runs: pathlib.Path) -> RebuiltPage:
 
     def replace(block: re.Match) -> str:
         column, *lines = block["source"].split("\n")
-        sources = [_parse_source(line) for line in lines or [column]]
+        sources = [_parse_source(line, named=bool(lines)) for line in lines or [column]]
         absent = [source["report"] for source in sources if not (runs / source["report"]).exists()]
         missing.extend(absent)
         if absent:
@@ -86,11 +86,12 @@ def count_blocks(page: str) -> int:
     return sum(1 for _ in _BLOCK.finditer(page))
 
 
-def _parse_source(line: str) -> re.Match:
-    """Returns the name, report and heading of a line "name: report | heading"; the name may be missing."""
+def _parse_source(line: str, named: bool) -> re.Match:
+    """Returns name, report and heading of a line "report | heading", "name: report | heading" if `named`."""
     source = _SOURCE.fullmatch(line)
-    if source is None:
-        raise UserError(f"expected a block's source as 'report | heading'. Received: {line!r}")
+    if source is None or bool(source["name"]) != named:
+        form = f"{'name: ' if named else ''}report | heading"
+        raise UserError(f"expected a block's source as '{form}'. Received: {line!r}")
     return source
 
 

@@ -91,6 +91,8 @@ def test_a_joined_block_waits_for_all_its_reports_and_needs_the_column(runs):
     page = JOINED.format(report="other/table1.md", heading="Another")
     assert rebuild_page(page, runs).missing == ("other/table1.md",) and rebuild_page(page, runs).text == page
     page = JOINED.format(report="scenes/table1/table1.md", heading="Measured: one_table")
+    with pytest.raises(UserError, match=r"as 'name: report \| heading'"):
+        rebuild_page(page.replace("there: ", ""), runs)
     with pytest.raises(UserError, match="column 'mAP'"):
         rebuild_page(page.replace("results: H-F1 (%)", "results: mAP"), runs)
 

@@ -26,7 +26,6 @@ SETTINGS = {
     "finetune_epochs": 4,
     "visual_epochs": 4,
     "classifier_epochs": 4,
-    "textual_learning_rate": 0.1,
     "quantity_epochs": 2,
 }
 

@@ -59,9 +59,12 @@ def test_figures_are_those_of_the_labels_that_both_have(run_with_model, tmp_path
     with_tags = np.where(tagged[:, None], probabilities[1], probabilities[0])
     # The other model, as the starter model, reads no tags of new photographs: it sees pixels alone.
     for figures, expected in (compared.own, with_tags), (compared.starter, probabilities[0]):
-        mean_ap = mean_average_precision(truth[:, kept], expected[:, kept])
-        # Two images with nearly equal probabilities may change places by rounding.
-        assert figures["mAP"] == pytest.approx(mean_ap, abs=0.1)
+        # Rounding of the two computations may exchange images with nearly equal probabilities.
+        worst, best = (
+            mean_average_precision(truth[:, kept], (expected + rounding * truth)[:, kept])
+            for rounding in (-1e-5, 1e-5)
+        )
+        assert worst - 0.01 <= figures["mAP"] <= best + 0.01 and best - worst < 1
     gain = compared.own["H-F1"] - compared.starter["H-F1"]
     assert compared.gain.per_seed[0] == pytest.approx(gain)
 
