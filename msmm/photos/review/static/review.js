@@ -78,6 +78,7 @@ function keywords() {
 }
 
 function toggle(entry) {
+  if (walk.photo === null) return; // still the keywords of the photograph before
   entry.on = !entry.on;
   keep();
   render();

@@ -162,8 +162,25 @@ def test_the_grid_by_keyboard(open_tab, folder):
     tab.select_option("#grid-shown", "accepted")
     tab.wait_for_function("() => document.querySelectorAll('.tile').length === 2")
     tab.locator(".tile").first.dblclick()
-    tab.locator("#walk").wait_for()
-    assert name(tab) in ("a/red.jpg", "b/own.png")
+    tab.wait_for_function(
+        "() => ['a/red.jpg', 'b/own.png'].includes(document.getElementById('name').textContent)"
+    )
+
+
+def test_nothing_is_decided_while_the_photograph_is_asked_for(open_tab, folder):
+    tab, held = open_tab(), []
+    tab.route("**/api/photo*", lambda route: held.append(route))
+    tab.get_by_label("Next photograph").click()  # blue.png and its keyword stay until the answer
+    tab.locator(".keyword").first.click()
+    assert ticked(tab) == ["blue"] and tab.is_disabled("#accept")
+    tab.keyboard.press("a")
+    assert read_decisions(folder / FILE) == {}
+    held[0].continue_()
+    tab.locator("#unreadable:not([hidden])").wait_for()
+    tab.unroute("**/api/photo*")
+    tab.get_by_label("Next photograph").click()
+    wait_for(tab, "a/green.png")
+    assert ticked(tab) == ["green"]
 
 
 def test_a_late_answer_does_not_replace_that_of_a_later_choice(open_tab):
