@@ -63,6 +63,7 @@ def test_annotate_prints_text_json_and_csv(tmp_path, photo, model_directory):
     photo("red.png"), photo("blue.png", picture("blue"))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     result = run_annotate(".", f"--model={model_directory}", "--tags=Beaches;Rex", cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
     assert result.stdout.splitlines() == [
         "./blue.png: seaside (1.00), blue (1.00)",
         "./red.png: seaside (1.00), red (1.00)",
@@ -70,7 +71,6 @@ def test_annotate_prints_text_json_and_csv(tmp_path, photo, model_directory):
     assert "skipped ./broken.jpg: not an image of a known format" in result.stderr
     assert "2 photographs annotated; 1 skipped (not an image of a known format: 1)" in result.stderr
     assert "keywords that the model does not know: Rex (2)" in result.stderr
-    assert result.returncode == 1 and "Traceback" not in result.stderr
     listed = run_annotate(
         "-", f"--model={model_directory}", "--format=json", cwd=tmp_path, input="red.png\nblue.png\n"
     )
@@ -159,13 +159,13 @@ def test_a_killed_run_resumes_without_repeating_photographs(tmp_path, model_dire
         picture(("red", "blue")[i % 2], (400, 300)).save(tmp_path / "photos" / f"{i:04d}.jpg")
     arguments = ("photos", f"--model={model_directory}", "--format=json", "--output=out.jsonl")
     command = [sys.executable, "-m", "msmm.annotate", *arguments]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, **process(tmp_path))
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, **process(tmp_path))
     partial = tmp_path / "out.jsonl.partial"
     while not partial.exists() or not partial.stat().st_size:
-        assert running.poll() is None
+        assert running.poll() is None, running.stderr.read()
         time.sleep(0.002)
     running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.communicate()
     assert not (tmp_path / "out.jsonl").exists()
     done = partial.read_bytes().count(b"\n")
     assert 0 < done < 600
