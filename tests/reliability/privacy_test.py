@@ -264,7 +264,9 @@ for engine in ("keras", "onnxruntime", "openvino"):
 network = msmm.build_annotator(3, 4, "resnet-1-1-1-1-w4", 32)
 """
     line = [sys.executable, "-c", code]
-    environment = audited.environment(KERAS_HOME=str(audited.scratch))  # Keras itself writes its settings
+    # Keras writes its settings, and matplotlib, which Keras imports where it can, its list of fonts.
+    own = dict.fromkeys(("KERAS_HOME", "MPLCONFIGDIR"), str(audited.scratch))
+    environment = audited.environment(**own)
     result = subprocess.run(line, cwd=audited.work, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     audited.check()
