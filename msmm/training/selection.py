@@ -26,7 +26,8 @@ def held_out_figures(
 def select_by(config: Config, truth: np.ndarray, scores_labels: bool = True) -> dict:
     """Returns the fields of `Evaluation` that choose the kept epoch by the setting `selection`.
 
-    Without mAP (see `held_out_figures`) the setting `map` selects by the loss.
+    Without a positive label the setting `map` selects by the loss. A method that does not score every label
+    has no mAP; it selects by H-F1, which goes on rising after its loss is lowest (decision 25).
 
     Args:
         config: with the setting.
@@ -34,6 +35,8 @@ def select_by(config: Config, truth: np.ndarray, scores_labels: bool = True) -> 
         scores_labels: whether the method scores every label.
     """
     figure = {"loss": "loss", "map": MEAN_AP, "h_f1": "H-F1"}[config.selection]
-    if figure == MEAN_AP and not (scores_labels and truth.any()):
+    if figure == MEAN_AP and not truth.any():
         figure = "loss"
+    elif figure == MEAN_AP and not scores_labels:
+        figure = "H-F1"
     return {"select": figure, "smaller_is_better": figure == "loss"}

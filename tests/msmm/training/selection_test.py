@@ -58,12 +58,13 @@ def test_regressors_do_not_depend_on_the_selection(trained_run, make_run, capsys
     assert "selection" in stages.recorded_settings(other, "classifier")
 
 
-def test_map_selects_by_the_loss_where_there_is_none():
+def test_map_selects_by_another_figure_where_there_is_none():
     truth = np.eye(3, dtype=bool)
     by_loss = {"select": "loss", "smaller_is_better": True}
     by_map = Config(selection="map")
     assert selection.select_by(by_map, truth) == {"select": "mAP", "smaller_is_better": False}
-    assert selection.select_by(by_map, truth, scores_labels=False) == by_loss
+    assert selection.select_by(by_map, truth, scores_labels=False)["select"] == "H-F1"
+    assert selection.select_by(by_map, np.zeros((3, 3), bool), scores_labels=False) == by_loss
     assert selection.select_by(by_map, np.zeros((3, 3), bool)) == by_loss
     assert selection.select_by(Config(selection="loss"), truth) == by_loss
     assert selection.select_by(Config(selection="h_f1"), truth, False)["select"] == "H-F1"
