@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from msmm.core import command_line
 from msmm.inference import engines
 from msmm.inference.model import Model
 from msmm.photos import annotation_lines, batches, reading
@@ -74,7 +75,8 @@ class _Handler(ModelHandler[tuple[str, reading.Photo], annotation_lines.Annotate
         self._settings = settings
 
     def load_model(self) -> Model:
-        return engines.load(self._settings.directory, self._settings.engine, self._settings.precision)
+        settings, prepare = self._settings, command_line.import_tensorflow
+        return engines.load(settings.directory, settings.engine, settings.precision, prepare)
 
     def run_inference(
         self,

@@ -52,7 +52,8 @@ def save_state(path: pathlib.Path, arrays: dict, progress: Progress, owner: dict
 
     owner: {"settings": …, "inputs": …}, which the state depends on.
     """
-    meta = json.dumps({"progress": dataclasses.asdict(progress), **owner})
+    names = sorted(arrays)  # a damaged directory of a ZIP file can hide members
+    meta = json.dumps({"progress": dataclasses.asdict(progress), "arrays": names, **owner})
     with atomic_write(path) as partial:
         np.savez(partial, meta=np.array(meta), **arrays)
 
@@ -72,6 +73,8 @@ def load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.
         with np.load(path, allow_pickle=False) as arrays_file:
             arrays = {name: arrays_file[name] for name in arrays_file.files}
         meta = json.loads(str(arrays.pop("meta")))
+        if missing := set(meta.get("arrays", arrays)) ^ set(arrays):
+            raise ValueError(f"other arrays than it had: {', '.join(sorted(missing))}")
         progress, then = Progress(**meta["progress"]), {"inputs": {}, **meta}
     except Exception as error:  # zipfile, NumPy and json each raise their own
         raise UserError(f"{path} is damaged ({error}): --restart begins the stage again") from error

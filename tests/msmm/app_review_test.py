@@ -9,6 +9,7 @@ import urllib.parse
 
 import pytest
 
+from tests.conftest import INTERRUPTIBLE
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused, run
 from tests.msmm.photos.review.conftest import digests, free_port
@@ -41,7 +42,9 @@ def test_a_review_needs_no_gradio_and_ends_without_a_trace(model_directory, tmp_
     before, port = digests(tmp_path), free_port()
     command = [sys.executable, "-m", "msmm.app", "--photos=photos", f"--model={model_directory}"]
     command.append(f"--port={port}")
-    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **process(tmp_path))
+    app = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **process(tmp_path), **INTERRUPTIBLE
+    )
     try:
         address = app.stdout.readline().split()[0]
         url = urllib.parse.urlsplit(address)

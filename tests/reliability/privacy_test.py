@@ -17,7 +17,7 @@ import pytest
 
 from msmm.training import table_predictions
 from tests.architecture_test import IS_COMMAND
-from tests.conftest import ROOT, TINY
+from tests.conftest import INTERRUPTIBLE, ROOT, TINY
 from tests.experiments.starter import starter_model_test
 from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixture
 from tests.msmm.photos.page_test import free_port
@@ -198,7 +198,12 @@ def test_web_page_makes_no_outside_connection(audited):
     port = free_port()
     command = [sys.executable, "-m", "msmm.app", "--model=model", "--examples=photos", f"--port={port}"]
     serving = subprocess.Popen(
-        command, cwd=audited.work, env=audited.environment(), stdout=subprocess.PIPE, text=True
+        command,
+        cwd=audited.work,
+        env=audited.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        **INTERRUPTIBLE,
     )
     try:
         assert f":{port}" in serving.stdout.readline()
@@ -217,7 +222,12 @@ def test_review_makes_no_outside_connection_and_writes_only_in_the_folder(audite
     command = [sys.executable, "-m", "msmm.app", "--model=model", "--photos=photos", f"--port={port}"]
     before = sorted(audited.work.rglob("*"))
     serving = subprocess.Popen(
-        command, cwd=audited.work, env=audited.environment(), stdout=subprocess.PIPE, text=True
+        command,
+        cwd=audited.work,
+        env=audited.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        **INTERRUPTIBLE,
     )
     try:
         token = serving.stdout.readline().split()[0].partition("token=")[2]
@@ -242,8 +252,12 @@ def test_review_makes_no_outside_connection_and_writes_only_in_the_folder(audite
 @pytest.mark.slow
 def test_beam_pipelines_connect_to_localhost_only(audited):
     pytest.importorskip("apache_beam", reason="Beam is missing: pip install 'msmm[beam]'")
-    audited.run("tfrecords_tools.pack", *RUNS["tfrecords_tools.pack"][0], "--runner=DirectRunner")
-    audited.run("msmm.annotate_beam", "photos", "--model=model", "--output=out", "--runner=DirectRunner")
+    processes = "--beam_options=direct_num_workers=2,direct_running_mode=multi_processing"
+    for number, options in enumerate([[], [processes]]):
+        pack = [*RUNS["tfrecords_tools.pack"][0], f"--data_dir=packed{number}"]
+        audited.run("tfrecords_tools.pack", *pack, "--runner=DirectRunner", *options)
+        annotate = ["photos", "--model=model", "--engine=keras", f"--output=out{number}"]
+        audited.run("msmm.annotate_beam", *annotate, "--runner=DirectRunner", *options)
 
 
 @pytest.mark.slow

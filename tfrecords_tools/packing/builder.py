@@ -10,10 +10,11 @@ import json
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from msmm.core import beam, checksums, images, workers
+from msmm.core import beam, checksums, command_line, images, workers
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.data import example_schema, records
@@ -33,6 +34,8 @@ class _Writer(tfds.core.ExampleWriter):
     """Writes the fields of every example in one order; protobuf's own differs from process to process."""
 
     def write(self, path, examples):
+        if "tensorflow" not in sys.modules:  # in a worker process of Beam
+            command_line.import_tensorflow()
         import tensorflow as tf
 
         parse = tf.train.Example.FromString
