@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 gc.disable()  # until all tests are imported
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Options of a process that receives an interrupt: shells let background commands and their children ignore it.
-INTERRUPTIBLE = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+# Options of a process that receives interrupts, which background commands of a shell ignore.
+STOPPABLE = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
 # Folders whose files take long: they train, or start many commands.
 LONG = ("tests/msmm/training/", "tests/msmm/baselines/", "tests/reliability/", "tests/experiments/")
 SHARED = ROOT.parent / "shared"

@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from tests.conftest import INTERRUPTIBLE
+from tests.conftest import STOPPABLE
 from tests.msmm.conftest import picture
 from tests.msmm.core.command_line_test import process, refused, run
 from tests.msmm.photos.review.conftest import digests, free_port
@@ -43,7 +43,7 @@ def test_a_review_needs_no_gradio_and_ends_without_a_trace(model_directory, tmp_
     command = [sys.executable, "-m", "msmm.app", "--photos=photos", f"--model={model_directory}"]
     command.append(f"--port={port}")
     app = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **process(tmp_path), **INTERRUPTIBLE
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **process(tmp_path), **STOPPABLE
     )
     try:
         address = app.stdout.readline().split()[0]

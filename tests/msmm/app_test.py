@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from msmm.training import table_predictions
-from tests.conftest import INTERRUPTIBLE
+from tests.conftest import STOPPABLE
 from tests.msmm.core.command_line_test import process, refused, run
 from tests.msmm.photos.page_test import free_port, photograph
 
@@ -62,9 +62,7 @@ def test_page_serves_until_interrupted_and_keeps_no_photograph(saved, examples, 
     options["env"]["TMPDIR"] = str(tmp_path / "temporary")
     command = [sys.executable, "-m", "msmm.app", f"--model={saved}", f"--port={port}"]
     command += ["--examples=photos"] * examples
-    app = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options, **INTERRUPTIBLE
-    )
+    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options, **STOPPABLE)
     try:
         assert app.stdout.readline().startswith(f"http://127.0.0.1:{port} "), app.stderr.read()
         client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)

@@ -17,7 +17,7 @@ import pytest
 
 from msmm.training import table_predictions
 from tests.architecture_test import IS_COMMAND
-from tests.conftest import INTERRUPTIBLE, ROOT, TINY
+from tests.conftest import ROOT, STOPPABLE, TINY
 from tests.experiments.starter import starter_model_test
 from tests.msmm.conftest import model_directory, picture  # noqa: F401 - a fixture
 from tests.msmm.photos.page_test import free_port
@@ -203,7 +203,7 @@ def test_web_page_makes_no_outside_connection(audited):
         env=audited.environment(),
         stdout=subprocess.PIPE,
         text=True,
-        **INTERRUPTIBLE,
+        **STOPPABLE,
     )
     try:
         assert f":{port}" in serving.stdout.readline()
@@ -227,7 +227,7 @@ def test_review_makes_no_outside_connection_and_writes_only_in_the_folder(audite
         env=audited.environment(),
         stdout=subprocess.PIPE,
         text=True,
-        **INTERRUPTIBLE,
+        **STOPPABLE,
     )
     try:
         token = serving.stdout.readline().split()[0].partition("token=")[2]
