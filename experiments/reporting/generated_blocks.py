@@ -71,7 +71,8 @@ def rebuild_page(page: str, runs: pathlib.Path) -> RebuiltPage:
             text = _join_columns(names, [_read_column(section, column) for section in sections])
         else:
             text = take_pictures(sections[0], runs / sources[0]["report"])
-        return f"<!-- results: {block['source']} -->\n{text}<!-- end of results, sha256 {_hash(text)} -->"
+        end = "\n-->" if lines else " -->"
+        return f"<!-- results: {block['source']}{end}\n{text}<!-- end of results, sha256 {_hash(text)} -->"
 
     return RebuiltPage(_BLOCK.sub(replace, page), pictures, tuple(missing))
 

@@ -83,6 +83,7 @@ def test_a_block_joins_one_column_of_several_reports(runs):
         "| a | 1.50 | **3.50** |",
         "| b | – | 2.50 |",
     ]
+    assert "| Another\n-->\n" in page.text
     assert rebuild_page(page.text, runs) == page and find_edited_blocks(page.text) == []
     assert len(find_edited_blocks(page.text.replace("2.50", "2.51"))) == 1
 
