@@ -73,8 +73,8 @@ def load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.
         with np.load(path, allow_pickle=False) as arrays_file:
             arrays = {name: arrays_file[name] for name in arrays_file.files}
         meta = json.loads(str(arrays.pop("meta")))
-        if missing := set(meta.get("arrays", arrays)) ^ set(arrays):
-            raise ValueError(f"other arrays than it had: {', '.join(sorted(missing))}")
+        if differing := set(meta.get("arrays", arrays)) ^ set(arrays):
+            raise ValueError(f"other arrays than were written: {', '.join(sorted(differing))}")
         progress, then = Progress(**meta["progress"]), {"inputs": {}, **meta}
     except Exception as error:  # zipfile, NumPy and json each raise their own
         raise UserError(f"{path} is damaged ({error}): --restart begins the stage again") from error

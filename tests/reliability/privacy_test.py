@@ -253,10 +253,10 @@ def test_review_makes_no_outside_connection_and_writes_only_in_the_folder(audite
 def test_beam_pipelines_connect_to_localhost_only(audited):
     pytest.importorskip("apache_beam", reason="Beam is missing: pip install 'msmm[beam]'")
     processes = "--beam_options=direct_num_workers=2,direct_running_mode=multi_processing"
-    for number, options in enumerate([[], [processes]]):
+    for number, (options, engine) in enumerate([([], "auto"), ([processes], "keras")]):
         pack = [*RUNS["tfrecords_tools.pack"][0], f"--data_dir=packed{number}"]
         audited.run("tfrecords_tools.pack", *pack, "--runner=DirectRunner", *options)
-        annotate = ["photos", "--model=model", "--engine=keras", f"--output=out{number}"]
+        annotate = ["photos", "--model=model", f"--engine={engine}", f"--output=out{number}"]
         audited.run("msmm.annotate_beam", *annotate, "--runner=DirectRunner", *options)
 
 
