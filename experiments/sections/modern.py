@@ -13,13 +13,16 @@ from experiments.reporting.table import Row, Table
 from experiments.sections.counting_rules import ClassifierOutputs
 from experiments.sections.study import Section, Study
 from msmm.baselines.loading import load_heads
+from msmm.configs.base import Config
+from msmm.configs.modern import head_implementations
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.registry import BEST
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import MEAN_AP, mean_average_precision
-from msmm.training import baseline_tasks, frozen_features, head_predictions, model_parts
+from msmm.training import baseline_tasks, frozen_features, head_predictions, model_parts, task_building
 from msmm.training.run import Run
+from msmm.training.stage_table import trains_trunk
 from msmm.training.stages import train
 from msmm.training.table_rows import TABLE_ROWS
 
@@ -34,14 +37,17 @@ COUNTS = {
     BEST: ("H-F1 default rule", ""),
     TRUTH: ("H-F1 true quantity", ", true quantity"),
 }
-NOTES = (
+_NOTES = (
     "Default rule: the counting rule that held-out images choose, as in `annotate`. It reads the quantity "
     "of the paper's regressor on [f_v, f_t], or on f_v for a method without tags. One threshold reads no "
     "quantity. Every rule is fitted on held-out training images.",
-    "The trunk is frozen: all methods read the same maps. A head with tags adds a linear layer on f_t, the "
-    "frozen feature of stage textual, to its logits. No RandAugment and no cutout, which need images.",
+    "A head with tags adds a linear layer on f_t, the frozen feature of stage textual, to its logits.",
     "Parameters are those of the head. Seconds: its training, without the trunk, cached maps, f_v and f_t; "
     "of the paper's rows, the fusion blocks (MS-CNN) and the classifier (MS-CNN+Tags).",
+)
+
+_FROZEN = (
+    "The trunk is frozen: all methods read the same maps. No RandAugment and no cutout, which need images."
 )
 
 
@@ -75,7 +81,24 @@ def modern_section(study: Study) -> Section:
         columns,
         "Methods",
     )
-    return Section(tables=[table], outcomes=_outcomes(study, measured), notes=NOTES, baselines=tuple(heads))
+    return Section(
+        tables=[table],
+        outcomes=_outcomes(study, measured),
+        notes=_notes(study.run.config),
+        baselines=tuple(heads),
+    )
+
+
+def _notes(config: Config) -> tuple[str, ...]:
+    """Returns the notes below the table, the first about the trunks of the heads."""
+    own = [name for name in head_implementations(config) if trains_trunk(name, config)]
+    changes = task_building.augmentation(config)
+    trunk = (
+        f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights; random crops keep "
+        f"{changes.crop:g} of the area or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
+        "All other methods read maps of the frozen trunk."
+    )
+    return (trunk if own else _FROZEN, *_NOTES)
 
 
 def _head_outputs(run: Run, name: str) -> ClassifierOutputs:

@@ -7,7 +7,7 @@ x_j is the map M_5 at place j, W a 1×1 convolution without bias, w_c its weight
 
 With H heads, each with a W and a temperature T of its own, the logits are added. H D C parameters: 165,888
 for one head on ResNet-101's 2,048 channels and 81 classes. The source fine-tunes its trunk; here the trunk is
-frozen.
+frozen, unless `csra_trunk` is trained.
 """
 
 from keras import layers, ops

@@ -1,9 +1,10 @@
-"""The base of the modern heads: methods that read maps of a frozen trunk, and with tags f_t beside.
+"""The base of the modern heads: methods that read maps of a trunk, and with tags f_t beside.
 
     z = z_v(M_5),        with tags z = z_v(M_5) + W f_t + b
 
 f_t is the feature of stage textual, frozen. The sum is the same for all heads, as they have no common pooled
-feature. The map is the one of the trunk of stage finetune, or the data set's own.
+feature. The map is the one of the trunk of stage finetune, of a trunk that the head trains (setting `trunk`),
+or the data set's own.
 """
 
 import functools

@@ -8,7 +8,7 @@ The memory is ReLU(W x_j + b), 768 units, at each place j of the map M_5. G = mi
 
 with 8 attention heads, 2,048 hidden units and dropout 0.1. Query g gives ⌈C/G⌉ logits (`GroupLogits`). With
 81 classes on ResNet-101's 2,048 channels it has 7,151,441 trained parameters. The source fine-tunes its
-trunk; here the trunk is frozen.
+trunk; here the trunk is frozen, unless `ml_decoder_trunk` is trained.
 """
 
 from keras import layers

@@ -31,6 +31,12 @@ class Finetune(Training):
     crop: float = setting(
         1.0, "smallest share of an image's area that a random crop keeps; 1: whole images", above=0, at_most=1
     )
+    randaugment: int = setting(
+        0, "strength of RandAugment on training images, 0 (none) to 10", at_least=0, at_most=10
+    )
+    cutout: float = fraction(
+        0.0, "side of a grey square that hides a part, share of the image's side; 0: none"
+    )
     sizes: tuple = setting(
         (), "image sizes of the first passes, pixels, multiples of 32; image_size after them"
     )

@@ -1,4 +1,4 @@
-"""The registry of modern heads, which read maps of a frozen trunk, and their settings.
+"""The registry of modern heads, which read maps of a trunk, and their settings.
 
 They came after the paper, and have a table of their own (`experiments.modern_table`). Each line of the
 registry is two methods: NAME, and NAME+tags, which reads tags too.
@@ -20,6 +20,12 @@ class Head(Training):
     learning_rate: float = setting(3e-4, "a step; the field has 1e-4 to 3e-4", above=0)
     epochs: int = setting(20, "at most; our choice", at_least=1)
     loss: str = loss_setting()
+    trunk: str = setting(
+        "frozen",
+        "frozen (maps of the trunk of stage finetune), or trained: one of its own, from the pretrained "
+        "weights, on images that the settings flip, finetune_crop, finetune_randaugment and finetune_cutout change",
+        choices=("frozen", "trained"),
+    )
     optimizer: str = setting(
         "adamw",
         "adamw with cosine decay to 0, as the field, or adam with a drop at two thirds, as other heads",

@@ -6,12 +6,13 @@ that it would have seen.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from msmm.data import preprocessing
+from msmm.data.augmentation import Augmentation, epoch_crops
 from msmm.data.records import Dataset
 
 
@@ -38,19 +39,6 @@ def epoch_flips(num_rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, 1)).random(num_rows) < 0.5
 
 
-def epoch_crops(num_rows: int, seed: int, epoch: int, smallest: float) -> np.ndarray:
-    """Returns float32 [num_rows, 4]: top, left, height and width of each row's crop, as shares of the image.
-
-    The area is uniform in [smallest, 1] of the image's. The ratio of the two shares is log-uniform in [3/4,
-    4/3] (a share above 1 becomes 1), and the place uniform.
-    """
-    random = np.random.default_rng((seed, epoch, 2))
-    area = random.uniform(smallest, 1, num_rows)
-    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), num_rows))
-    extent = np.minimum(np.sqrt(np.stack([area * ratio, area / ratio], axis=1)), 1)
-    return np.concatenate([random.random((num_rows, 2)) * (1 - extent), extent], axis=1, dtype=np.float32)
-
-
 def batches_of(rows: np.ndarray, batch_size: int, drop_remainder: bool = False) -> Iterator[np.ndarray]:
     """Yields `rows` in batches. `drop_remainder` drops a short last batch, unless it is the only one."""
     for start in range(0, len(rows), batch_size):
@@ -74,6 +62,7 @@ class Share:
 
 
 WHOLE = Share()
+UNCHANGED = Augmentation()
 
 
 class Images:
@@ -123,7 +112,7 @@ class Images:
         flip: bool,
         share: Share = WHOLE,
         *,
-        crop: float = 1.0,
+        augmentation: Augmentation = UNCHANGED,
         size: int | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (images uint8 [B, S, S, 3], row numbers int64 [B]) of one shuffled epoch.
@@ -137,25 +126,40 @@ class Images:
             epoch: number of the epoch, from 0.
             flip: mirror half of the images.
             share: the part of each batch that this worker reads; it decodes no other.
-            crop: smallest share of an image's area that a random crop keeps; 1: whole images.
-            size: S of this epoch, pixels; default the size of the images. Crops and other sizes are read
-                from disk.
+            augmentation: random changes of the images, which are then read from disk.
+            size: S of this epoch, pixels; default the size of the images. Other sizes are read from disk.
         """
         flips = epoch_flips(self.num_rows, seed, epoch) & flip
         whole = batches_of(epoch_rows(rows, seed, epoch), batch_size, drop_remainder=True)
         batches = [share.of(batch) for batch in whole]
+        crop = augmentation.crop
         boxes = epoch_crops(self.num_rows, seed, epoch, crop) if crop < 1 else None
         size = size or self.size
-        if self._fits and boxes is None and size == self.size:
+        if self._fits and augmentation == UNCHANGED and size == self.size:
             return ((self._kept(batch, flips), batch) for batch in batches)
-        return self._stream(np.concatenate(batches), flips, batch_size // share.workers, size, boxes)
+        change = None
+        if augmentation.changes_pixels:
+            change = lambda x, row: augmentation.apply(x, (seed, epoch, 3, int(row)))  # noqa: E731
+        rows = np.concatenate(batches)
+        return self._stream(rows, flips, batch_size // share.workers, size, boxes, change)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Returns uint8 [len(rows), S, S, 3] of a few rows, in the order given."""
         return np.concatenate(list(self.ordered(len(rows), rows=rows)))
 
-    def _stream(self, rows: np.ndarray | None, flips: np.ndarray, batch_size: int, size=None, boxes=None):
-        """Yields (uint8 [B, S, S, 3], row numbers int64 [B]) of `rows`, or of all, read from disk."""
+    def _stream(
+        self,
+        rows: np.ndarray | None,
+        flips: np.ndarray,
+        batch_size: int,
+        size: int | None = None,
+        boxes: np.ndarray | None = None,
+        change: Callable | None = None,
+    ):
+        """Yields (uint8 [B, S, S, 3], row numbers int64 [B]) of `rows`, or of all, read from disk.
+
+        boxes: the crop of every row of the split, see `epoch_crops`; change: (pixels, row) -> pixels.
+        """
         mirrored, size = tf.constant(flips), size or self.size
 
         def load(encoded, row):
@@ -163,7 +167,10 @@ class Images:
                 image = preprocessing.load(encoded, size)
             else:
                 image = preprocessing.load_region(encoded, tf.gather(boxes, row), size)
-            return tf.cond(tf.gather(mirrored, row), lambda: tf.reverse(image, [1]), lambda: image), row
+            image = tf.cond(tf.gather(mirrored, row), lambda: tf.reverse(image, [1]), lambda: image)
+            if change:
+                image = tf.ensure_shape(tf.numpy_function(change, [image, row], tf.uint8), image.shape)
+            return image, row
 
         records = self._dataset.read_images(self._split, rows)
         loaded = records.map(load, num_parallel_calls=self._workers, deterministic=True)

@@ -56,6 +56,9 @@ class Source:
         """
         raise NotImplementedError
 
+    def prepare(self, trained: dict[str, keras.Model], epoch: int) -> None:
+        """Prepares the trained parts for an evaluation, after each epoch's last step."""
+
     def predict_held_out(self, model: keras.Model, seed: int) -> np.ndarray:
         """Returns the outputs of the training model for the held-out images."""
         raise NotImplementedError

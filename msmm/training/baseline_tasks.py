@@ -6,6 +6,7 @@ import numpy as np
 from msmm.baselines.baseline import Baseline, Examples
 from msmm.baselines.loading import load_baseline
 from msmm.baselines.sequences import Recurrent
+from msmm.configs.modern import group_of_method
 from msmm.core.errors import UserError
 from msmm.data.records import MAPS
 from msmm.scoring.metrics import annotation_metrics
@@ -19,8 +20,9 @@ from msmm.training.baseline_source import (
     PretrainedFeatures,
     Source,
 )
-from msmm.training.map_source import MapSource
+from msmm.training.map_source import MapSource, TrainedTrunkSource
 from msmm.training.run import Run
+from msmm.training.stage_table import trains_trunk
 from msmm.training.task import Evaluation, Grid, Optimisation, Task, TrainingData
 
 
@@ -37,7 +39,13 @@ def choose_trunk(run: Run, name: str) -> str:
             needed = "maps" if method.num_maps == 1 else f"{method.num_maps} maps of each image"
             own = " and ".join(run.dataset.arrays) or "tags"
             raise UserError(f"{name} reads {needed}, and {run.dataset.name!r} has {own} alone")
+        if trains_trunk(name, run.config):
+            raise UserError(
+                f"--{group_of_method(name)}_trunk=trained reads images, and {run.dataset.name!r} has none"
+            )
         return "given"
+    if trains_trunk(name, run.config):
+        return "own"
     wanted = method.trunk
     if wanted == "own":
         return "own" if run.config.finetune.trunk else "pretrained"
@@ -57,14 +65,15 @@ SOURCES: dict[str, type[Source]] = {
     "finetuned": FinetunedFeatures,
     "given": GivenFeatures,
     "own": ImageSource,
-    "maps": MapSource,
 }
+# The sources of methods that read maps, by trunk.
+MAP_SOURCES: dict[str, type[Source]] = {"finetuned": MapSource, "given": MapSource, "own": TrainedTrunkSource}
 
 
 def choose_source(run: Run, name: str) -> type[Source]:
     """Returns the kind of source that a baseline reads."""
     trunk = choose_trunk(run, name)  # refuses a data set without what the baseline reads
-    return SOURCES["maps" if load_baseline(name, run.config).num_maps else trunk]
+    return (MAP_SOURCES if load_baseline(name, run.config).num_maps else SOURCES)[trunk]
 
 
 def create_baseline(run: Run, name: str) -> Baseline:
@@ -149,6 +158,7 @@ def _make_evaluation(run: Run, source: Source, seed: int) -> Evaluation:
         **selection.select_by(run.config, truth, scores_labels(method)),
         choose_labels=choose,
         rank_labels=rank if scores_labels(method) else None,
+        prepare=source.prepare,
     )
 
 

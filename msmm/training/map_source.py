@@ -1,17 +1,20 @@
-"""The source of baselines on maps: maps of the frozen trunk, cached or computed at every step, and f_t."""
+"""The sources of baselines on maps: maps of the frozen trunk, or of a trunk that the method trains; and f_t."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from msmm.data.input_pipeline import batches_of
+from msmm.data.augmentation import Augmentation
+from msmm.data.input_pipeline import UNCHANGED, batches_of
 from msmm.models.precision import set_precision
 from msmm.scoring.predictions import Predictions
-from msmm.training import frozen_features, model_parts, task_building
+from msmm.training import batch_norm_statistics, frozen_features, model_parts, task_building
 from msmm.training.baseline_source import Source
 from msmm.training.disk_arrays import DiskRows
+from msmm.training.fast_layers import accelerated
 
 
 class MapSource(Source):
@@ -29,6 +32,10 @@ class MapSource(Source):
             return network
         backbone = set_precision(model_parts.load_part(self.run, "backbone"), self.run.config.precision)
         backbone.trainable = False
+        return self._join(backbone, network)
+
+    def _join(self, backbone: keras.Model, network: keras.Model) -> keras.Model:
+        """Returns the model from images, and the network's inputs beside the maps, to its outputs."""
         num_maps = self.method.num_maps
         others = network.inputs[len(self.method.map_shapes) :]
         return keras.Model([backbone.input, *others], network([*backbone.output[-num_maps:], *others]))
@@ -79,3 +86,39 @@ class MapSource(Source):
     @functools.cache  # noqa: B019
     def _f_t(self, split: str) -> np.ndarray:
         return frozen_features.textual_features(self.run, split)
+
+
+class TrainedTrunkSource(MapSource):
+    """Images, and f_t where the method reads tags. The method trains a trunk of its own below its network."""
+
+    _views = None
+
+    def build(self, network: keras.Model) -> tuple[keras.Model, dict[str, keras.Model]]:
+        backbone = model_parts.build_backbone(self.run.config)
+        parts = {f"{self.name}_backbone": backbone, self.name: network}
+        return self._join(accelerated(backbone), network), parts
+
+    def batches(
+        self, seed: int, epoch: int, rng: np.random.Generator
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        changes = task_building.augmentation(self.run.config)
+        return (([x, *self._features("train", rows)], rows) for x, rows in self._images(seed, epoch, changes))
+
+    def prepare(self, trained: dict[str, keras.Model], epoch: int) -> None:
+        config, seed = self.run.config, task_building.stage_seed(self.run, self.name)
+        if config.bn_batches:
+            whole = (x for x, _ in self._images(seed, epoch, UNCHANGED))
+            backbone = trained[f"{self.name}_backbone"]
+            batch_norm_statistics.reestimate(backbone, whole, config.bn_batches)
+
+    def _images(self, seed: int, epoch: int, changes: Augmentation) -> Iterator[tuple]:
+        run, size = self.run, self.method.batch_size
+        images = run.images("train")
+        return images.epoch(run.train_rows, size, seed, epoch, run.config.flip, augmentation=changes)
+
+    def _model(self, network: keras.Model) -> keras.Model:
+        run = self.run
+        untrained = dataclasses.replace(run.config, weights="none", precision="float32")
+        backbone = model_parts.build_backbone(untrained)
+        model_parts.load_part_weights(backbone, run.stage_directory(self.name), f"{self.name}_backbone")
+        return self._join(backbone, network)

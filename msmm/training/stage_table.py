@@ -22,10 +22,11 @@ COMMON_OPTIONS = ("precision", "head_schedule")
 FORMER_SETTINGS = {"selection": "h_f1"}
 ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")
 CROSS_ENTROPY = "cross_entropy"  # eq. 4, whose stages do not depend on the settings of the other loss
+AUGMENTATION = ("finetune_crop", "finetune_randaugment", "finetune_cutout")
 BEYOND_FINETUNE = (
     "finetune_optimizer",
     "finetune_ema",
-    "finetune_crop",
+    *AUGMENTATION,
     "finetune_sizes",
     "finetune_head_epochs",
 )
@@ -154,9 +155,16 @@ def baseline_stage(name: str, needs: tuple[str, ...], config: Config, on_images:
     """Returns the stage that trains a compared method. On arrays it depends on no settings of images."""
     settings = (*IMAGE_SETTINGS, "finetune_trunk") if on_images else LABEL_SETTINGS
     group = group_of_method(name)
+    if trains_trunk(group, config):
+        settings = (*settings, *AUGMENTATION, "bn_batches")
     if getattr(getattr(config, group), "loss", CROSS_ENTROPY) != CROSS_ENTROPY:
         settings = (*settings, *ASYMMETRIC)
     return Stage((name,), needs, "its own", (), group, settings, of_paper=False)
+
+
+def trains_trunk(method: str, config: Config) -> bool:
+    """Returns whether a compared method is a modern head that trains a trunk of its own."""
+    return getattr(getattr(config, group_of_method(method)), "trunk", "frozen") == "trained"
 
 
 def settings_group(name: str) -> str:

@@ -21,10 +21,10 @@ from msmm.training import batch_norm_statistics, frozen_features, model_parts, t
 from msmm.training.fast_layers import accelerated
 from msmm.training.recompute import recomputed
 from msmm.training.run import Run
-from msmm.training.stage_table import needs_statistics
+from msmm.training.stage_table import BEYOND_FINETUNE, needs_statistics
 from msmm.training.task import Task
 
-_OF_THE_TRUNK = ("optimizer", "ema", "crop", "sizes", "head_epochs")  # settings of stage finetune
+_OF_THE_TRUNK = tuple(name.removeprefix("finetune_") for name in BEYOND_FINETUNE)
 _HEAD_LEARNING_RATE = 1e-3  # per step of AdamW, of the head that trains before the trunk; usual
 
 
@@ -35,7 +35,7 @@ def make_finetune_task(run: Run) -> Task:
     images, labels = run.images("train"), run.split("train").labels
     seed, config = task_building.stage_seed(run, "finetune"), run.config
     settings = config.finetune
-    sizes = _parse_sizes(settings.sizes)
+    sizes, changes = _parse_sizes(settings.sizes), task_building.augmentation(config)
 
     def build():
         first = _train_head_alone(run) if settings.head_epochs else None
@@ -49,7 +49,14 @@ def make_finetune_task(run: Run) -> Task:
     def batches(epoch, share=WHOLE):
         size = sizes[epoch] if epoch < len(sizes) else config.image_size
         shuffled = images.epoch(
-            run.train_rows, config.batch_size, seed, epoch, config.flip, share, crop=settings.crop, size=size
+            run.train_rows,
+            config.batch_size,
+            seed,
+            epoch,
+            config.flip,
+            share,
+            augmentation=changes,
+            size=size,
         )
         return ((x, labels[rows]) for x, rows in shuffled)
 

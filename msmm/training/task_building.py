@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
+from msmm.configs.base import Config
+from msmm.data.augmentation import Augmentation
 from msmm.data.input_pipeline import WHOLE, batches_of, epoch_flips, epoch_rows
 from msmm.models import heads, losses
 from msmm.scoring.metrics import quantity_metrics
@@ -22,6 +24,12 @@ def classification_loss(run: Run, stage: str) -> Callable:
     """Returns the loss of labels of a stage: (labels, logits) -> [B]."""
     name = getattr(getattr(run.config, settings_group(stage)), "loss", CROSS_ENTROPY)
     return losses.label_loss(name, run.config.asymmetric)
+
+
+def augmentation(config: Config) -> Augmentation:
+    """Returns the random changes of images that train a trunk, which are settings of stage finetune."""
+    settings = config.finetune
+    return Augmentation(settings.crop, settings.randaugment, settings.cutout)
 
 
 def build_fresh_parts(run: Run, stage: str, *names: str) -> list[keras.Model]:

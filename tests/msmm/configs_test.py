@@ -7,6 +7,7 @@ from msmm.configs.base import Config
 from msmm.configs.baselines import Softmax, Training, baseline, baseline_implementations
 from msmm.configs.settings import flat_settings, flatten, group, group_names, replace_flat, setting
 from msmm.core.errors import UserError
+from msmm.training.stage_table import BEYOND_FINETUNE
 
 
 @pytest.mark.parametrize("name", configs.CONFIGS)
@@ -126,7 +127,8 @@ def test_the_trunk_trains_wherever_its_training_has_settings(name):
     finetune, paper = configs.get_config(name).finetune, Config().finetune
     assert finetune.trunk == (name in trunk)
     if not finetune.trunk:
-        for setting_name in ("optimizer", "ema", "crop", "sizes", "head_epochs"):
+        for flat_name in BEYOND_FINETUNE:
+            setting_name = flat_name.removeprefix("finetune_")
             assert getattr(finetune, setting_name) == getattr(paper, setting_name)
 
 

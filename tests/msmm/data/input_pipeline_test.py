@@ -5,15 +5,17 @@ import pytest
 from PIL import Image
 
 from msmm.data import preprocessing
+from msmm.data.augmentation import Augmentation
 from msmm.data.input_pipeline import (
     Images,
     Share,
     batches_of,
     choose_held_out,
-    epoch_crops,
     epoch_flips,
     epoch_rows,
 )
+
+CROPPED = Augmentation(crop=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +133,6 @@ def test_batches_depend_only_on_seed_and_epoch(source, request):
 
 
 def test_resizing_averages_a_gradient_and_keeps_the_target_size():
-    from msmm.data import preprocessing
-
     gradient = np.tile(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], (48, 1, 3))
     resized = np.asarray(preprocessing.resize(gradient, 32))
     assert resized.shape == (32, 32, 3) and resized.dtype == np.uint8
@@ -147,8 +147,6 @@ def test_resizing_averages_a_gradient_and_keeps_the_target_size():
 def test_resizing_equals_tf_image_bit_for_bit(height, width, size):
     import tensorflow as tf
 
-    from msmm.data import preprocessing
-
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     expected = tf.saturate_cast(tf.round(tf.image.resize(image, (size, size), antialias=True)), tf.uint8)
     np.testing.assert_array_equal(preprocessing.resize(image, size), expected)
@@ -159,8 +157,6 @@ def test_resizing_equals_tf_image_bit_for_bit(height, width, size):
     [(32, 32, 1), (255, 600, 1), (256, 600, 2), (600, 511, 2), (512, 512, 4), (1100, 1025, 8)],
 )
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale(height, width, ratio):
-    from msmm.data import preprocessing
-
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     image = image.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
@@ -195,18 +191,6 @@ def test_shares_of_all_workers_form_the_whole_batch(source, request):
             np.testing.assert_array_equal(batch[i], np.concatenate([part[i] for part in parts]))
 
 
-def test_crops_lie_within_the_image_and_keep_the_given_share_of_it():
-    boxes = epoch_crops(4000, 0, 3, 0.5)
-    area = boxes[:, 2] * boxes[:, 3]
-    assert (boxes >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= 1 + 1e-6).all()
-    assert 0.43 < area.min() < 0.51 and 0.97 < area.max() <= 1  # below 0.5 where a side became 1
-    assert 0.68 < area.mean() < 0.75
-    ratio = boxes[:, 2] / boxes[:, 3]
-    assert 0.75 - 1e-6 < ratio.min() < 0.8 and 1.25 < ratio.max() < 4 / 3 + 1e-6
-    np.testing.assert_array_equal(boxes, epoch_crops(4000, 0, 3, 0.5))
-    assert (boxes != epoch_crops(4000, 0, 4, 0.5)).any()
-
-
 def test_a_region_equals_the_crop_of_the_decoded_photograph():
     pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8).repeat(20, 0).repeat(20, 1)
     file = io.BytesIO()
@@ -223,15 +207,30 @@ def test_a_region_equals_the_crop_of_the_decoded_photograph():
 def test_epochs_of_other_sizes_and_crops_have_the_same_order(cached):
     rows = np.arange(50)
     plain = np.concatenate([numbers for _, numbers in cached.epoch(rows, 16, 5, 0, True)])
-    for options in ({"size": 64}, {"crop": 0.5}, {"crop": 0.5, "size": 64}):
+    for options in ({"size": 64}, {"augmentation": CROPPED}, {"augmentation": CROPPED, "size": 64}):
         batches = list(cached.epoch(rows, 16, 5, 0, True, **options))
         np.testing.assert_array_equal(np.concatenate([numbers for _, numbers in batches]), plain)
         assert batches[0][0].shape == (16, *(2 * [options.get("size", 32)]), 3)
 
 
-def test_workers_crop_as_one_process_does(cached):
+@pytest.mark.parametrize("changes", [CROPPED, Augmentation(randaugment=5, cutout=0.5)])
+def test_workers_change_images_as_one_process_does(cached, changes):
     rows = np.arange(50)
-    whole = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, crop=0.5)]
-    second = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, Share(1, 2), crop=0.5)]
+    whole = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, augmentation=changes)]
+    second = [x for x, _ in cached.epoch(rows, 16, 5, 0, True, Share(1, 2), augmentation=changes)]
     for images, half in zip(whole, second, strict=True):
         np.testing.assert_array_equal(images[8:], half)
+
+
+def test_images_are_changed_anew_in_each_epoch_and_again_alike(cached):
+    rows, changes = np.arange(48), Augmentation(randaugment=5)
+
+    def epoch(number):
+        batches = cached.epoch(rows, 16, 5, number, False, augmentation=changes)
+        return {int(row): x for images, numbers in batches for x, row in zip(images, numbers, strict=True)}
+
+    plain = {int(row): x for x, row in zip(next(cached.ordered(48, rows=rows)), rows, strict=True)}
+    first, again, second = epoch(0), epoch(0), epoch(1)
+    assert all((first[row] == again[row]).all() for row in rows)
+    assert sum((first[row] != plain[row]).any() for row in rows) > 30
+    assert sum((first[row] != second[row]).any() for row in rows) > 30

@@ -120,11 +120,54 @@ def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
         assert (expected != plain).any() and any((e == p).all() for e, p in zip(expected, plain, strict=True))
 
 
+def test_the_settings_of_the_asymmetric_loss_are_recorded_where_it_is_used(make_run):
+    run = make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.1)
+    stages.train(run, "csra")
+    assert run.stage_record("csra")["settings"]["asymmetric_shift"] == 0.1
+    with pytest.raises(UserError, match=r"asymmetric_shift=0\.1, and now asymmetric_shift=0\.2"):
+        stages.train(make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.2), "csra")
+
+
+TRAINED = {
+    "csra_trunk": "trained",
+    "csra_learning_rate": 1e-3,
+    "csra_epochs": 3,
+    "finetune_crop": 0.6,
+    "finetune_randaugment": 3,
+    "finetune_cutout": 0.3,
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param("csra", marks=pytest.mark.slow), "csra+tags"])
+def test_a_head_trains_a_trunk_of_its_own(make_run, name):
+    run = make_run(**TRAINED)
+    before = model_parts.trained_hash(run, "backbone")
+    stages.train(run, name)
+    record = run.stage_record(name)
+    losses = [epoch["train"]["loss"] for epoch in record["history"]]
+    assert losses[-1] < losses[0]
+    assert list(record["weights"]) == [f"{name}_backbone", name]
+    # No other stage's trunk is read or changed.
+    assert set(record["inputs"]) == ({"textual", "textual_head"} if name.endswith("+tags") else set())
+    assert model_parts.trained_hash(run, "backbone") == before != record["weights"][f"{name}_backbone"]
+    assert record["settings"]["finetune_randaugment"] == 3 and "bn_batches" in record["settings"]
+    assert not list(run.features_directory.glob("maps-*"))
+
+    # Held-out images predicted by the saved trunk and head give the figures of the training.
+    held_out = run.held_out_rows
+    reloaded = baseline_tasks.predict_baseline(run, name, "train", held_out)
+    truth = run.split("train").labels[held_out]
+    h_f1 = annotation_metrics(truth, choose_labels(Predictions(reloaded.scores), k=run.config.k))["H-F1"]
+    assert h_f1 == pytest.approx(record["held-out"]["H-F1"], abs=1e-6)
+    with pytest.raises(UserError, match="finetune_cutout"):
+        stages.train(make_run(**TRAINED | {"finetune_cutout": 0.5}), name)
+
+
 @pytest.mark.slow
-def test_an_interrupted_head_ends_with_the_same_weights(make_run):
-    whole = make_run("whole", csra_epochs=3)
+@pytest.mark.parametrize("settings", [{"csra_epochs": 3}, TRAINED], ids=["frozen", "trained"])
+def test_an_interrupted_head_ends_with_the_same_weights(make_run, settings):
+    whole, part = make_run("whole", **settings), make_run("part", **settings)
     stages.train(whole, "csra")
-    part = make_run("part", csra_epochs=3)
 
     class Killed(BaseException):
         pass
@@ -138,11 +181,3 @@ def test_an_interrupted_head_ends_with_the_same_weights(make_run):
         stages.train(part, "csra", callbacks=[Kill()])
     stages.train(part, "csra")
     assert part.stage_record("csra")["weights"] == whole.stage_record("csra")["weights"]
-
-
-def test_the_settings_of_the_asymmetric_loss_are_recorded_where_it_is_used(make_run):
-    run = make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.1)
-    stages.train(run, "csra")
-    assert run.stage_record("csra")["settings"]["asymmetric_shift"] == 0.1
-    with pytest.raises(UserError, match=r"asymmetric_shift=0\.1, and now asymmetric_shift=0\.2"):
-        stages.train(make_run(csra_epochs=1, csra_loss="asymmetric", asymmetric_shift=0.2), "csra")

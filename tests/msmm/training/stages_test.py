@@ -402,6 +402,8 @@ RECIPE = {
     "finetune_optimizer": "adamw",
     "finetune_ema": 0.9,
     "finetune_crop": 0.5,
+    "finetune_randaugment": 5,
+    "finetune_cutout": 0.5,
     "finetune_sizes": ("32",),
     "finetune_head_epochs": 2,
     "image_size": 64,
