@@ -23,7 +23,7 @@ class Head(Training):
     trunk: str = setting(
         "frozen",
         "frozen (maps of the trunk of stage finetune), or trained: one of its own, from the pretrained "
-        "weights, on images that the settings flip, finetune_crop, finetune_randaugment and finetune_cutout change",
+        "weights, on images changed by flip, finetune_crop, finetune_randaugment and finetune_cutout",
         choices=("frozen", "trained"),
     )
     optimizer: str = setting(

@@ -1,4 +1,4 @@
-"""The sources of baselines on maps: maps of the frozen trunk, or of a trunk that the method trains; and f_t."""
+"""The sources of baselines on maps, of the frozen trunk or of a trunk that the method trains, and on f_t."""
 
 import dataclasses
 import functools
