@@ -94,8 +94,8 @@ def _notes(config: Config) -> tuple[str, ...]:
     own = [name for name in head_implementations(config) if trains_trunk(name, config)]
     changes = task_building.augmentation(config)
     trunk = (
-        f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights. Random crops "
-        f"keep {changes.crop:g} of the area or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
+        f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights. Random crops keep "
+        f"{changes.crop:g} of an image or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
         "All other methods read maps of the frozen trunk."
     )
     return (trunk if own else _FROZEN, *_NOTES)
