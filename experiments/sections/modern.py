@@ -95,7 +95,7 @@ def _notes(config: Config) -> tuple[str, ...]:
     changes = task_building.augmentation(config)
     trunk = (
         f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights. Random crops keep "
-        f"{changes.crop:g} of an image or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
+        f"{changes.crop:g} of it or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
         "All other methods read maps of the frozen trunk."
     )
     return (trunk if own else _FROZEN, *_NOTES)
