@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark_input
     python -m experiments.benchmark_input --images=photos       your own JPEG files, all together
+    python -m experiments.benchmark_input --training=resnet50   and a training, alone and fed by the pipeline
 
 Without --images, scenes are drawn with noise, so that files are as large as photographs of that size. There
 are four sizes: squares of the network's size, 4:3 after `pack --resize`, MSCOCO's size, and a camera's size.
@@ -9,7 +10,8 @@ All candidates read the same files and take turns in one process; the median of 
 alone" is tf.io.decode_jpeg on all cores, of files in memory. It is measured by default and with the accurate
 inverse DCT, which Pillow and this project use. The project's pipeline reads records, shuffles, decodes,
 resizes and mirrors. PyTorch's DataLoader (pip install torch) does the same with Pillow, in one process per
-core.
+core. With --training, the steps of a trunk and a linear head are measured on one batch in memory, and fed by
+the pipeline on the same cores. The difference is what the pipeline costs beside a training.
 """
 
 import functools
@@ -30,11 +32,14 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files. [drawn ones
 _SIZE = flags.DEFINE_integer("image_size", 224, "Side of the network's input, pixels.", 32)
 _SECONDS = flags.DEFINE_float("seconds", 1.0, "Approximate time of decoding alone, per turn.", 0.01)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Turns that count; the median is printed.", 1)
+_TRAINING = flags.DEFINE_string("training", None, "Backbone that is trained, as the setting backbone. [none]")
 
 ALONE = "decoding alone"
+STEPS, FED = "training on one batch in memory", "training, fed by ours"
 DRAWN, NOISE, QUALITY = 40, 12, 90  # pictures, standard deviation in levels, JPEG's
 ENDLESS = 200_000  # images per epoch: setting it up is no part of a turn
 BATCH = 16
+CLASSES, TRAINING_STEPS = 81, 5  # of the training, and of each of its turns
 LEAST = 15  # batches per turn: many more than wait in queues when it begins
 
 
@@ -62,6 +67,12 @@ def main() -> None:
         ]
         print(f"\n{name}, {len(files)} files of {size:.0f} KiB:\n")
         print(measuring.markdown_table(["", "images/s", "times decoding alone"], rows), flush=True)
+        if _TRAINING.value:
+            feeding = 1 / max(1 / speed[FED] - 1 / speed[STEPS], 1e-9)
+            print(
+                f"\nbeside the training, the pipeline feeds {feeding:,.0f} images/s, "
+                f"{feeding / speed[STEPS]:.1f} times what the training takes"
+            )
 
 
 _NO_TORCH = "; without the DataLoader, since PyTorch is not installed"
@@ -122,9 +133,42 @@ def _candidates(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
     if torch:
         candidates["PyTorch DataLoader"] = _loader(files)
     batches = _batches_per_turn(files)
-    return {
+    turns = {
         name: functools.partial(_turn, iter(candidate), batches) for name, candidate in candidates.items()
     }
+    if _TRAINING.value:
+        train, epoch = _training_step(_TRAINING.value), streamed.epoch(rows, BATCH, 0, 1, flip=True)
+        batch = np.concatenate([x for x, _ in itertools.islice(epoch, 1)])
+        turns[STEPS] = functools.partial(_train, train, itertools.repeat(batch))
+        turns[FED] = functools.partial(_train, train, (x for x, _ in epoch))
+    return turns
+
+
+def _training_step(backbone: str):
+    """Returns images uint8 [B, S, S, 3] -> one step of a whole trunk and a linear head on the mean of M_5."""
+    import keras
+    import numpy as np
+
+    from msmm.configs.base import Config
+    from msmm.models import losses, optimizers
+    from msmm.training import model_parts
+    from msmm.training.fast_layers import accelerated
+
+    config = Config(backbone=backbone, weights="none", image_size=_SIZE.value)
+    trunk = accelerated(model_parts.build_backbone(config))
+    head = keras.Sequential([keras.layers.Dense(CLASSES)])
+    model = model_parts.build_pooled_model(trunk, head)
+    model.compile(optimizers.Momentum(1e-6), losses.sigmoid_cross_entropy, jit_compile=False)
+    labels = np.zeros((BATCH, CLASSES), np.float32)
+    return lambda images: model.train_on_batch(images, labels[: len(images)])
+
+
+def _train(step, batches) -> int:
+    images = 0
+    for batch in itertools.islice(batches, TRAINING_STEPS):
+        step(batch)
+        images += len(batch)
+    return images
 
 
 def _batches_per_turn(files: list[bytes]) -> int:

@@ -18,6 +18,7 @@ def test_input_benchmark_measures_every_pipeline_on_the_given_files(tmp_path):
     for i, image in enumerate(pixels):
         Image.fromarray(image).save(tmp_path / f"photos/{i}.jpg")
     arguments = ["--images=photos", "--image_size=32", "--seconds=0.01", "--repeats=1"]
+    arguments += ["--training=resnet-1-1-1-1-w8"]
     result = subprocess.run(
         [sys.executable, "-m", "experiments.benchmark_input", *arguments],
         cwd=tmp_path,
@@ -30,3 +31,7 @@ def test_input_benchmark_measures_every_pipeline_on_the_given_files(tmp_path):
     rates = dict(re.findall(r"^\| ([a-z.,_ ]+) \| [\d,]+ \| ([\d.]+) \|$", result.stdout, re.MULTILINE))
     assert rates["decoding alone"] == "1.00"
     assert {"ours", "ours, kept in memory", "tf.data with tf.image"} <= rates.keys()
+    assert {"training on one batch in memory", "training, fed by ours"} <= rates.keys()
+    assert re.search(
+        r"the pipeline feeds [\d,]+ images/s, [\d.]+ times what the training takes", result.stdout
+    )
