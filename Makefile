@@ -32,7 +32,7 @@ test-processors: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py docs/reference
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the site is in site/: open site/index.html"
 
 .venv/installed: setup.py requirements.lock

@@ -41,7 +41,7 @@ def site(tmp_path_factory):
     (directory / "mkdocs.yml").write_text(settings, encoding="utf-8")
     for command in (
         [ROOT / "docs/generate.py", directory / "docs/reference"],
-        ["-m", "mkdocs", "build", "--strict", "--quiet"],
+        ["-m", "mkdocs", "build", "--strict"],
     ):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
         result = subprocess.run(

@@ -142,6 +142,9 @@ def resolve_stage(name: str, config: Config, arrays: Mapping | None = None) -> S
             )  # fmt: skip
     if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
         stage = dataclasses.replace(stage, options=tuple(o for o in stage.options if o not in ASYMMETRIC))
+    if name == "finetune" and not config.finetune.trunk:
+        options = tuple(option for option in stage.options if option not in BEYOND_FINETUNE)
+        return dataclasses.replace(stage, options=options)
     if name == "finetune" and needs_statistics(config):
         return dataclasses.replace(stage, settings=(*stage.settings, "bn_batches"))
     if name == JOINT and config.finetune.trunk:  # it trains the trunk itself

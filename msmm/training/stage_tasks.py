@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from msmm.configs.base import Config, Finetune
+from msmm.configs.modern import head_implementations
 from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import WHOLE, batches_of
@@ -21,10 +22,9 @@ from msmm.training import batch_norm_statistics, frozen_features, model_parts, t
 from msmm.training.fast_layers import accelerated
 from msmm.training.recompute import recomputed
 from msmm.training.run import Run
-from msmm.training.stage_table import BEYOND_FINETUNE, needs_statistics
+from msmm.training.stage_table import AUGMENTATION, BEYOND_FINETUNE, needs_statistics, trains_trunk
 from msmm.training.task import Task
 
-_OF_THE_TRUNK = tuple(name.removeprefix("finetune_") for name in BEYOND_FINETUNE)
 _HEAD_LEARNING_RATE = 1e-3  # per step of AdamW, of the head that trains before the trunk; usual
 
 
@@ -132,7 +132,10 @@ def _make_head_of_frozen_trunk_task(run: Run) -> Task:
         UserError: a setting of the trunk's training is set, which would have no effect.
     """
     settings, defaults = run.config.finetune, Finetune()
-    unused = [name for name in _OF_THE_TRUNK if getattr(settings, name) != getattr(defaults, name)]
+    heads = any(trains_trunk(head, run.config) for head in head_implementations(run.config))
+    used = AUGMENTATION if heads else ()  # by modern heads with trunks of their own
+    names = [name.removeprefix("finetune_") for name in BEYOND_FINETUNE if name not in used]
+    unused = [name for name in names if getattr(settings, name) != getattr(defaults, name)]
     if unused:
         raise UserError(
             "expected --finetune_trunk with settings that only the trunk's training has. Received: "
