@@ -38,21 +38,21 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/starter", "Where the trainings g
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of weights, order and held-out images.", lower_bound=0)
 _NUM_TAGS = flags.DEFINE_integer("num_tags", 1000, "Number of tags, the most frequent ones.", lower_bound=0)
 _LEAST_AP = flags.DEFINE_float(
-    "least_ap", 30.0, "Least held-out average precision of a noun, percent.", lower_bound=0, upper_bound=100
+    "least_ap", 24.0, "Least held-out average precision of a noun, percent.", lower_bound=0, upper_bound=100
 )
 _LEAST_PHOTOGRAPHS = flags.DEFINE_integer(
-    "least_photographs", 100, "Least number of training photographs of a noun.", lower_bound=1
+    "least_photographs", 50, "Least number of training photographs of a noun.", lower_bound=1
 )
 _OBJECT_PRECISION = flags.DEFINE_float(
     "object_precision",
-    70.0,
+    80.0,
     "Held-out precision of written objects, percent.",
     lower_bound=0,
     upper_bound=100,
 )
 _NOUN_PRECISION = flags.DEFINE_float(
     "noun_precision",
-    50.0,
+    60.0,
     "The same of nouns, by captions, which name a part of what a photograph shows.",
     lower_bound=0,
     upper_bound=100,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from experiments.starter.counting import MOST_FALSE
 from msmm.scoring.metrics import METRICS
 
 _FRONT = """\
@@ -19,7 +20,7 @@ _LIMITS = """\
 
 - Its labels are those above, and no others. It names no persons, places or events, and reads no text.
 - It has no labels for the sex, age, ethnicity, clothing or mood of people: all are "people".
-- Every photograph gets at least one label, also where none fits.
+- A photograph gets no label where none is sure, and a wrong one where it shows what the labels do not have.
 - It learned from everyday photographs of MSCOCO. Drawings, scans, medical and aerial images, and subjects
   that such photographs rarely show, get wrong labels. How it does on other collections was not measured.
 - Captions are the truth of the nouns, and a caption leaves most of a photograph out. A noun that is right
@@ -81,7 +82,9 @@ def _counting(info: dict) -> str:
         "## Default counting\n\n"
         "One threshold for objects and one for nouns. Each is the lowest one whose precision on held-out "
         f"photographs is at least {100 * targets['objects']:.0f} % (objects, by the annotated objects) and "
-        f"{100 * targets['nouns']:.0f} % (nouns, by the captions), at the lower end of its 95 % interval.\n\n"
+        f"{100 * targets['nouns']:.0f} % (nouns, by the captions), at the lower end of its 95 % interval. "
+        "A label that most photographs have (people) gets a higher one, which at most "
+        f"{100 * MOST_FALSE:.0f} % of the photographs without it reach. A photograph may get no label.\n\n"
         "On the test photographs, in percent, beside one threshold that maximises H-F1 "
         "(`--quantity=threshold`), which shows the cost in recall:\n",
         "| input, counting | P of objects | R of objects | P of nouns | R of nouns | labels per photograph | "

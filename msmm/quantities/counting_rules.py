@@ -121,12 +121,13 @@ class ClassThresholds:
     """Every label above its class's logit: the one threshold, moved towards the one with the class's best F1.
 
     A class with n held-out positives moves n / (n + strength) of the way. The strength with the highest H-F1
-    in cross-validation within the held-out images is used.
+    in cross-validation within the held-out images is used. An image gets `at_least` labels, the best ones.
     """
 
     title: ClassVar[str] = "a threshold per class"
     STRENGTHS: ClassVar[tuple[float, ...]] = (3.0, 10.0, 30.0, 100.0, np.inf)
     thresholds: tuple[float, ...]
+    at_least: int = 1
 
     @classmethod
     def fit(cls, held_out: HeldOutPredictions) -> "ClassThresholds":
@@ -150,7 +151,9 @@ class ClassThresholds:
         return cls(tuple(float(v) for v in again + moved))
 
     def apply(self, probabilities: np.ndarray, raw: np.ndarray) -> Predictions:
-        return thresholds.choose_above_zero(to_logits(probabilities) - np.array(self.thresholds))
+        return thresholds.choose_above_zero(
+            to_logits(probabilities) - np.array(self.thresholds), self.at_least
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ MOST = 400  # thresholds tried; of more candidates, this many evenly in rank
 _PLENTY = 32  # times the number of true labels; a threshold that so many scores pass is rarely the best
 
 
-def choose_above_zero(scores: np.ndarray) -> Predictions:
-    """Returns predictions of the labels with scores [N, C] >= 0, and of each image at least the best."""
-    counts = np.maximum(1, (scores >= 0).sum(axis=1))
+def choose_above_zero(scores: np.ndarray, at_least: int = 1) -> Predictions:
+    """Returns predictions of the labels with scores [N, C] >= 0, and the `at_least` best of each image."""
+    counts = np.maximum(at_least, (scores >= 0).sum(axis=1))
     return Predictions(scores.astype(np.float32), counts.astype(np.int32))
 
 

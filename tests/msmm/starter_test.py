@@ -1,5 +1,7 @@
 """The starter model: annotating without naming a model, from a converted directory, without TensorFlow."""
 
+import csv
+import json
 import pathlib
 import shutil
 import subprocess
@@ -13,7 +15,9 @@ from msmm.core.errors import UserError
 from msmm.core.files import write_json
 from msmm.inference import engines, model_dir, starter
 from msmm.inference.model import sizes_of
-from tests.msmm.conftest import picture
+from msmm.quantities.counting_rules import ClassThresholds
+from msmm.quantities.fitting import FittedCountingRules
+from tests.msmm.conftest import LABELS, picture
 from tests.msmm.core.command_line_test import process, refused
 
 pytest.importorskip("openvino", reason="openvino is missing: pip install 'msmm[openvino]'")
@@ -70,6 +74,46 @@ def test_load_without_an_argument_loads_the_starter_without_tensorflow(converted
     result = run_without_model("", [], converted, tmp_path, code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["('red',) 4", "imported no TensorFlow"]
+
+
+@pytest.fixture(scope="module")
+def careful(converted, tmp_path_factory):
+    """The same model with a counting rule that keeps no label below a probability of one half."""
+    directory = tmp_path_factory.mktemp("careful") / "starter"
+    shutil.copytree(converted, directory)
+    rule = ClassThresholds((0.0,) * len(LABELS), at_least=0)
+    rules = FittedCountingRules({"class_thresholds": rule}, "class_thresholds", {}, 300)
+    assert FittedCountingRules.from_json(rules.to_json(), len(LABELS)) == rules
+    for name in model_dir.QUANTITIES:
+        write_json(directory / name, rules.to_json())
+    names = [path.name for path in directory.iterdir() if path.name != checksums.SUMS]
+    checksums.write(directory, names)
+    return directory
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv", "xmp", "html"])
+def test_a_photograph_without_a_sure_label_gets_none_in_every_format(form, careful, photo, tmp_path):
+    photo("photos/black.png", picture("black")), photo("photos/red.png")
+    arguments = ["photos", f"--format={form}"]
+    output = {"json": "out.jsonl", "csv": "out.csv", "html": "out"}.get(form)
+    arguments += [f"--output={output}"] if output else []
+    result = run_without_model("msmm.annotate", arguments, careful, tmp_path)
+    assert result.returncode == 0, result.stderr
+    if form == "text":
+        assert result.stdout.splitlines()[0] == "photos/black.png: (none)"
+        assert result.stdout.splitlines()[1].startswith("photos/red.png: red (")
+    elif form == "json":
+        lines = [json.loads(line) for line in (tmp_path / output).read_text().splitlines()]
+        assert [line["labels"] for line in lines] == [[], ["red"]]
+    elif form == "csv":
+        rows = list(csv.DictReader((tmp_path / output).read_text().splitlines()))
+        assert [row["labels"] for row in rows] == ["", "red"]
+    elif form == "xmp":
+        assert "<rdf:li>red</rdf:li>" in (tmp_path / "photos/red.png.xmp").read_text()
+        assert "dc:subject" not in (tmp_path / "photos/black.png.xmp").read_text()
+    if form in ("json", "csv", "xmp", "html"):  # it is done, and not annotated again
+        again = run_without_model("msmm.annotate", arguments, careful, tmp_path)
+        assert again.returncode == 0 and "2 done before" in again.stderr, again.stderr
 
 
 @pytest.mark.slow  # importing gradio takes seconds

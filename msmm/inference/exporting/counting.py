@@ -29,7 +29,7 @@ def threshold(rule, probabilities, quantity):
 
 def class_thresholds(rule, probabilities, quantity):
     """Counts as `counting_rules.ClassThresholds`."""
-    return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32))
+    return _above(_logits(probabilities) - tf.constant(rule.thresholds, tf.float32), rule.at_least)
 
 
 def guided_threshold(rule, probabilities, quantity):
@@ -56,9 +56,9 @@ def _rounded(quantity, probabilities):
     return tf.cast(tf.clip_by_value(tf.floor(quantity + 0.5), 1, probabilities.shape[1]), tf.int32)
 
 
-def _above(scores):
+def _above(scores, at_least=1):
     """Counts scores as `thresholds.choose_above_zero`."""
-    return scores, tf.maximum(1, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
+    return scores, tf.maximum(at_least, tf.reduce_sum(tf.cast(scores >= 0, tf.int32), axis=1))
 
 
 def _logits(probabilities):

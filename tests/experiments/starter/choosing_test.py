@@ -58,7 +58,29 @@ def test_an_impossible_precision_chooses_few_labels():
     wrong = HeldOutPredictions(held_out.probabilities, held_out.raw, ~(held_out.probabilities > 0))
     rule = counting.fit_precise_thresholds(wrong, np.ones(8, bool), 0.7, 0.5)
     counts = rule.apply(held_out.probabilities, held_out.raw).counts
-    assert (counts >= 1).all() and np.isfinite(rule.thresholds).all()
+    assert counts.mean() < 0.5 and np.isfinite(rule.thresholds).all()
+
+
+def test_a_frequent_label_is_given_to_few_photographs_without_it():
+    rng = np.random.default_rng(0)
+    labels = np.stack([rng.random(5000) < 0.8, rng.random(5000) < 0.1], axis=1)
+    z = np.where(labels, 2.0, -2.0) + rng.normal(0, 1.5, labels.shape)
+    held_out = HeldOutPredictions(
+        (1 / (1 + np.exp(-z))).astype(np.float32), np.ones(5000, np.float32), labels
+    )
+    rule = counting.fit_precise_thresholds(held_out, np.ones(2, bool), 0.7, 0.5)
+    chosen = choose_labels(rule.apply(held_out.probabilities, held_out.raw))
+    false = chosen[:, 0][~labels[:, 0]].mean()
+    assert 0.04 < false <= 0.05 and rule.thresholds[0] > rule.thresholds[1]
+
+
+def test_a_photograph_without_a_sure_label_gets_none():
+    rule = counting.fit_precise_thresholds(predictions(0), np.arange(8) < 5, 0.7, 0.5)
+    unsure = np.full((1, 8), 0.1, np.float32)
+    assert rule.apply(unsure, np.full(1, 3, np.float32)).counts == [0]
+    sure = unsure.copy()
+    sure[0, 3] = 0.99
+    assert choose_labels(rule.apply(sure, np.zeros(1, np.float32))).tolist() == [[i == 3 for i in range(8)]]
 
 
 def test_figures_of_a_choice_are_of_objects_and_nouns():

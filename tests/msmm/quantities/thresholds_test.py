@@ -61,6 +61,9 @@ def test_choose_above_zero_keeps_at_least_the_best_label():
     np.testing.assert_array_equal(
         choose_labels(thresholds.choose_above_zero(scores)), choose_by_loops(scores, 0)
     )
+    np.testing.assert_array_equal(
+        choose_labels(thresholds.choose_above_zero(scores, at_least=0)), [[1, 0, 1], [0, 0, 0]]
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
