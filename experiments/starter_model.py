@@ -52,7 +52,7 @@ _OBJECT_PRECISION = flags.DEFINE_float(
 )
 _NOUN_PRECISION = flags.DEFINE_float(
     "noun_precision",
-    60.0,
+    45.0,
     "The same of nouns, by captions, which name a part of what a photograph shows.",
     lower_bound=0,
     upper_bound=100,

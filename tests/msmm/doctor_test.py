@@ -53,7 +53,7 @@ def test_doctor_without_a_model_annotates_with_the_starter_model(tmp_path):
     pytest.importorskip("openvino", reason="openvino is missing: pip install 'msmm[openvino]'")
     result = run_doctor(cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "the starter model: 106 labels, 1,000 tags, 224 pixels" in lines_of(result.stdout)["model"]
+    assert "the starter model: 121 labels, 1,000 tags, 224 pixels" in lines_of(result.stdout)["model"]
     assert lines_of(result.stdout)["drawn image"]
     assert list(tmp_path.iterdir()) == []
 
