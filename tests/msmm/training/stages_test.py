@@ -124,6 +124,15 @@ def test_settings_of_the_trunk_s_training_are_refused_with_a_frozen_trunk(make_r
         stages.train(run, "finetune")
 
 
+def test_changes_of_images_are_for_a_head_with_a_trunk_of_its_own_if_the_trunk_is_frozen(make_run):
+    frozen = {"finetune_trunk": False, "finetune_crop": 0.5, "finetune_epochs": 1}
+    with pytest.raises(UserError, match="--finetune_crop with a frozen trunk"):
+        stages.train(make_run("refused", **frozen), "finetune")
+    run = make_run("head", csra_trunk="trained", **frozen)
+    stages.train(run, "finetune")
+    assert "finetune_crop" not in run.stage_record("finetune")["settings"]  # the stage does not read it
+
+
 def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
     _, trained = stages.make_task(trained_run, "visual").build()
     for a, b in zip(
