@@ -46,6 +46,7 @@ class Stage:
         group: the group of settings with its learning rate and epochs. The stage depends on all of them.
         settings: flat names of the other settings it depends on, beside `COMMON_SETTINGS`.
         options: settings recorded only if they differ from the default, beside `COMMON_OPTIONS`.
+        unread: flat names of settings of its group that it does not depend on.
         of_paper: whether Algorithm 1 (or a row of Tables I and V) has it.
     """
 
@@ -56,6 +57,7 @@ class Stage:
     group: str
     settings: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     of_paper: bool = True
 
 
@@ -143,8 +145,7 @@ def resolve_stage(name: str, config: Config, arrays: Mapping | None = None) -> S
     if getattr(getattr(config, stage.group), "loss", CROSS_ENTROPY) == CROSS_ENTROPY:
         stage = dataclasses.replace(stage, options=tuple(o for o in stage.options if o not in ASYMMETRIC))
     if name == "finetune" and not config.finetune.trunk:
-        options = tuple(option for option in stage.options if option not in BEYOND_FINETUNE)
-        return dataclasses.replace(stage, options=options)
+        return dataclasses.replace(stage, unread=BEYOND_FINETUNE)
     if name == "finetune" and needs_statistics(config):
         return dataclasses.replace(stage, settings=(*stage.settings, "bn_batches"))
     if name == JOINT and config.finetune.trunk:  # it trains the trunk itself
@@ -162,7 +163,8 @@ def baseline_stage(name: str, needs: tuple[str, ...], config: Config, on_images:
         settings = (*settings, *AUGMENTATION, "bn_batches")
     if getattr(getattr(config, group), "loss", CROSS_ENTROPY) != CROSS_ENTROPY:
         settings = (*settings, *ASYMMETRIC)
-    return Stage((name,), needs, "its own", (), group, settings, of_paper=False)
+    options = (f"{group}_trunk",) if hasattr(getattr(config, group), "trunk") else ()
+    return Stage((name,), needs, "its own", (), group, settings, options, of_paper=False)
 
 
 def trains_trunk(method: str, config: Config) -> bool:

@@ -217,6 +217,7 @@ def recorded_settings(run: Run, stage: str) -> dict:
     names = [*COMMON_SETTINGS, *row.settings, *group_names(run.config, row.group)]
     names = [name for name in names if name not in options]
     names += sorted(name for name in options if values[name] != defaults[name])
+    names = [name for name in names if name not in row.unread]
     settings = {"seed": run.seed} | {name: values[name] for name in names}
     return json.loads(json.dumps(settings))  # tuples to lists, as read back
 

@@ -62,7 +62,9 @@ def test_a_head_trains_on_maps_and_is_measured(run, name):
         {"textual", "textual_head"} if with_tags else set()
     )
     head = name.removesuffix("+tags")
-    assert record["settings"][f"{head}_epochs"] == 2 and "asymmetric_shift" not in record["settings"]
+    settings = record["settings"]
+    assert settings[f"{head}_epochs"] == 2
+    assert not {"asymmetric_shift", f"{head}_trunk"} & settings.keys()  # not before these options existed
     predictions = baseline_tasks.predict_baseline(run, name)
     assert predictions.scores.shape == run.split("test").labels.shape
     figures = baseline_tasks.measure_baseline(run, name)[1]
@@ -151,6 +153,7 @@ def test_a_head_trains_a_trunk_of_its_own(make_run, name):
     assert set(record["inputs"]) == ({"textual", "textual_head"} if name.endswith("+tags") else set())
     assert model_parts.trained_hash(run, "backbone") == before != record["weights"][f"{name}_backbone"]
     assert record["settings"]["finetune_randaugment"] == 3 and "bn_batches" in record["settings"]
+    assert record["settings"]["csra_trunk"] == "trained"
     assert not list(run.features_directory.glob("maps-*"))
 
     # Held-out images predicted by the saved trunk and head give the figures of the training.
