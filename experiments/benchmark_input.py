@@ -132,15 +132,13 @@ def _candidates(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
     }
     if torch:
         candidates["PyTorch DataLoader"] = _loader(files)
-    batches = _batches_per_turn(files)
-    turns = {
-        name: functools.partial(_turn, iter(candidate), batches) for name, candidate in candidates.items()
-    }
+    count = _batches_per_turn(files)
+    turns = {name: functools.partial(_turn, iter(candidate), count) for name, candidate in candidates.items()}
     if _TRAINING.value:
         train, epoch = _training_step(_TRAINING.value), streamed.epoch(rows, BATCH, 0, 1, flip=True)
-        batch = np.concatenate([x for x, _ in itertools.islice(epoch, 1)])
-        turns[STEPS] = functools.partial(_train, train, itertools.repeat(batch))
-        turns[FED] = functools.partial(_train, train, (x for x, _ in epoch))
+        batches = {STEPS: itertools.repeat(next(epoch)[0]), FED: (x for x, _ in epoch)}
+        for name, images in batches.items():
+            turns[name] = functools.partial(_turn, _trained(train, images), TRAINING_STEPS)
     return turns
 
 
@@ -163,12 +161,11 @@ def _training_step(backbone: str):
     return lambda images: model.train_on_batch(images, labels[: len(images)])
 
 
-def _train(step, batches) -> int:
-    images = 0
-    for batch in itertools.islice(batches, TRAINING_STEPS):
+def _trained(step, batches):
+    """Yields batches after a step on each."""
+    for batch in batches:
         step(batch)
-        images += len(batch)
-    return images
+        yield batch
 
 
 def _batches_per_turn(files: list[bytes]) -> int:

@@ -13,7 +13,7 @@ from experiments.benchmarks.torch_layers import Translation, l2_groups, to_torch
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a stage trains, and on what.
+    """The networks and the data of a step that is measured.
 
     Attributes:
         trained: the network that trains; its output is logits [B, C] or raw quantities [B, 1].

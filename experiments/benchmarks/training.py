@@ -30,7 +30,7 @@ Turn = Callable[[], int]  # does steps and returns their number of images
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What is measured.
+    """The network, its precision and the sizes of a measurement.
 
     Attributes:
         backbone, image_size, precision: settings of those names.

@@ -16,7 +16,7 @@ COLUMNS = ("mAP", "H-F1", "I-F1", "right of the written", "written of all", "lab
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """What a model wrote for N photographs, on some labels.
+    """The labels that a model wrote for N photographs.
 
     Attributes:
         chosen: bool [N, C].

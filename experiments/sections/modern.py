@@ -92,13 +92,15 @@ def modern_section(study: Study) -> Section:
 def _notes(config: Config) -> tuple[str, ...]:
     """Returns the notes below the table, the first about the trunks of the heads."""
     own = [name for name in head_implementations(config) if trains_trunk(name, config)]
+    if not own:
+        return (_FROZEN, *_NOTES)
     changes = task_building.augmentation(config)
     trunk = (
-        f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights. Random crops keep "
-        f"{changes.crop:g} of it or more, RandAugment {changes.randaugment}, cutout {changes.cutout:g}. "
-        "All other methods read maps of the frozen trunk."
+        f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights, on images with random "
+        f"crops of at least {changes.crop:g} of the area, RandAugment {changes.randaugment} and cutout "
+        f"{changes.cutout:g}. All other methods read maps of the frozen trunk."
     )
-    return (trunk if own else _FROZEN, *_NOTES)
+    return (trunk, *_NOTES)
 
 
 def _head_outputs(run: Run, name: str) -> ClassifierOutputs:

@@ -31,13 +31,9 @@ def fit_precise_thresholds(
     z, truth = held_out.logits, held_out.labels
     cuts, least = np.zeros(z.shape[1]), _least_cuts(z, truth)
     for columns, target in (is_object, objects), (~is_object, nouns):
-        scores, true, own = z[:, columns], truth[:, columns], least[columns]
-
-        def count_right(cut, scores=scores, true=true, own=own):
-            return _count_right(scores >= np.maximum(cut, own), true)
-
         if columns.any():
-            cuts[columns] = np.maximum(_lowest_sufficient(_candidates(scores), count_right, target), own)
+            common = _lowest_sufficient(z[:, columns], truth[:, columns], least[columns], target)
+            cuts[columns] = np.maximum(common, least[columns])
     return ClassThresholds(tuple(float(cut) for cut in cuts), AT_LEAST)
 
 
@@ -57,15 +53,17 @@ def _candidates(z: np.ndarray) -> np.ndarray:
     return np.unique(likely[np.linspace(0, len(likely) - 1, CANDIDATES).round().astype(int)])[::-1]
 
 
-def _lowest_sufficient(candidates: np.ndarray, count_right, target: float) -> float:
-    """Returns the lowest candidate whose lower bound of the precision reaches a target.
+def _lowest_sufficient(z: np.ndarray, truth: np.ndarray, least: np.ndarray, target: float) -> float:
+    """Returns the lowest of `_candidates` whose lower bound of the precision reaches a target.
 
     Args:
-        candidates: thresholds from high to low.
-        count_right: threshold -> (right, chosen) numbers of labels.
+        z: logits [n, C]. truth: bool [n, C].
+        least: thresholds that labels have at least, [C].
         target: 0 to 1.
     """
-    bounds = np.array([lower_bound(*count_right(cut)) for cut in candidates])
+    candidates = _candidates(z)
+    counts = (_count_right(z >= np.maximum(cut, least), truth) for cut in candidates)
+    bounds = np.array([lower_bound(*right_and_chosen) for right_and_chosen in counts])
     sufficient = np.flatnonzero(bounds >= target)
     return float(candidates[sufficient[-1] if len(sufficient) else bounds.argmax()])
 

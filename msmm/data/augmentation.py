@@ -30,7 +30,7 @@ class Augmentation:
 
     @property
     def changes_pixels(self) -> bool:
-        """Whether `apply` changes images."""
+        """True if `apply` changes images."""
         return bool(self.randaugment or self.cutout)
 
     def apply(self, pixels: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:

@@ -137,11 +137,13 @@ class Images:
         size = size or self.size
         if self._fits and augmentation == UNCHANGED and size == self.size:
             return ((self._kept(batch, flips), batch) for batch in batches)
-        change = None
-        if augmentation.changes_pixels:
-            change = lambda x, row: augmentation.apply(x, (seed, epoch, 3, int(row)))  # noqa: E731
+
+        def change(pixels, row):
+            return augmentation.apply(pixels, (seed, epoch, 3, int(row)))
+
+        changes = change if augmentation.changes_pixels else None
         rows = np.concatenate(batches)
-        return self._stream(rows, flips, batch_size // share.workers, size, boxes, change)
+        return self._stream(rows, flips, batch_size // share.workers, size, boxes, changes)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Returns uint8 [len(rows), S, S, 3] of a few rows, in the order given."""

@@ -121,7 +121,7 @@ class ClassThresholds:
     """Every label above its class's logit: the one threshold, moved towards the one with the class's best F1.
 
     A class with n held-out positives moves n / (n + strength) of the way. The strength with the highest H-F1
-    in cross-validation within the held-out images is used. An image gets `at_least` labels, the best ones.
+    in cross-validation within the held-out images is used. The `at_least` best labels are always kept.
     """
 
     title: ClassVar[str] = "a threshold per class"

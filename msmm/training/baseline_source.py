@@ -3,7 +3,6 @@
 A kind of source is one class, in `baseline_tasks.SOURCES`.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from msmm.training.run import Run
 
 
 class Source:
-    """What a baseline reads of each image.
+    """The inputs of a baseline.
 
     Attributes:
         on_features: whether its networks train on vectors, see `task.Optimisation`.
@@ -130,11 +129,7 @@ class ImageSource(Source):
 
     def predict(self, network: keras.Model, split: str, rows: np.ndarray) -> Predictions:
         run = self.run
-        backbone = model_parts.build_backbone(
-            dataclasses.replace(run.config, weights="none", precision="float32")
-        )
-        model_parts.load_part_weights(backbone, run.stage_directory(self.name), f"{self.name}_backbone")
-        model = model_parts.build_pooled_model(backbone, network)
+        model = model_parts.build_pooled_model(model_parts.load_own_backbone(run, self.name), network)
         batches = run.images(split).ordered(frozen_features.BATCH, rows=rows)
         return self.method.decode(
             task_building.concatenate_outputs(model.predict_on_batch(b) for b in batches)

@@ -1,6 +1,5 @@
 """The sources of baselines on maps, of the frozen trunk or of a trunk that the method trains, and on f_t."""
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -117,8 +116,4 @@ class TrainedTrunkSource(MapSource):
         return images.epoch(run.train_rows, size, seed, epoch, run.config.flip, augmentation=changes)
 
     def _model(self, network: keras.Model) -> keras.Model:
-        run = self.run
-        untrained = dataclasses.replace(run.config, weights="none", precision="float32")
-        backbone = model_parts.build_backbone(untrained)
-        model_parts.load_part_weights(backbone, run.stage_directory(self.name), f"{self.name}_backbone")
-        return self._join(backbone, network)
+        return self._join(model_parts.load_own_backbone(self.run, self.name), network)

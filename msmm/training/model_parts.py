@@ -151,6 +151,13 @@ def _check_recorded_settings(run: Run, part: str) -> None:
             )
 
 
+def load_own_backbone(run: Run, method: str) -> keras.Model:
+    """Loads the trunk that a compared method has trained below its own network, frozen, in float32."""
+    backbone = build_backbone(dataclasses.replace(run.config, weights="none", precision="float32"))
+    load_part_weights(backbone, run.stage_directory(method), f"{method}_backbone")
+    return backbone
+
+
 def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) -> None:
     """Loads the weights of a part from the directory of the stage that trained it, and freezes the part."""
     path, remedy = directory / f"{part}.weights.h5", f"train {directory.name} again with --restart"

@@ -55,7 +55,7 @@ def check_reusable(directory: str | pathlib.Path, data_dir: str | pathlib.Path) 
         try:
             locating.find_dataset(*_locate(meant))
         except UserError:
-            pass
+            pass  # there is none of that name either: the first error says what is wrong
         else:
             raise UserError(
                 f"no data set at {directory}: expected the path of one, as --vocabulary_from={meant}"
