@@ -68,7 +68,7 @@ def main() -> None:
         row = [
             f"{speed[name]:,.1f}",
             f"{speed[name] / speed[training.PLAIN]:,.2f}",
-            f"{operations / 1e9:,.3f}",
+            f"{operations / 1e9:.3g}",
         ]
         rows.append([name, *row, f"{speed[name] / limit:.0%}", *([f"{memory[name]:,.0f}"] if memory else [])])
     columns = [
