@@ -26,7 +26,7 @@ consists of captioning decoders that feed the image as a first word.
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent
+from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent
 from msmm.models import optimizers
 
 EMBEDDING, UNITS = 64, 512
@@ -52,17 +52,8 @@ class CnnRnn(Recurrent):
 
 class _Fusion(LabelDecoder):
     def __init__(self, num_classes: int, **options):
-        super().__init__(**options)
+        super().__init__(num_classes, EMBEDDING, Lstm(UNITS, "relu", L2 / 2, name="lstm"), **options)
         decay = {"kernel_regularizer": keras.regularizers.L2(L2 / 2)}
-        self.num_classes = num_classes
-        self.embedding = keras.layers.Embedding(num_classes + 2, EMBEDDING, name="embedding")
-        self.cell = keras.layers.LSTMCell(
-            UNITS,
-            activation="relu",
-            recurrent_regularizer=keras.regularizers.L2(L2 / 2),
-            name="lstm",
-            **decay,
-        )
         self.output_projection = keras.layers.Dense(EMBEDDING, use_bias=False, name="output", **decay)
         self.image_projection = keras.layers.Dense(EMBEDDING, name="image", **decay)
         self.dropout = keras.layers.Dropout(0.5, name="dropout")
@@ -72,9 +63,11 @@ class _Fusion(LabelDecoder):
         zeros = ops.zeros((ops.shape(features)[0], UNITS), image.dtype)
         return [zeros, zeros, image]
 
-    def step(self, tokens, states):
+    def advance(self, gates, states):
         *states, image = states
-        output, states = self.cell(self.embedding(tokens), states)
-        fused = self.dropout(ops.relu(self.output_projection(output) + image))
-        scores = ops.matmul(fused, ops.transpose(self.embedding.embeddings[: self.num_classes + 1]))
-        return scores, [*states, image]
+        states = self.lstm.step(gates, states)
+        return self.output_projection(states[0]) + image, [*states, image]
+
+    def score(self, outputs):
+        words = self.embedding.embeddings[: self.num_classes + 1]
+        return ops.matmul(self.dropout(ops.relu(outputs)), ops.transpose(words))

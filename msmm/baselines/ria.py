@@ -22,7 +22,7 @@ frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other wa
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent
+from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent
 from msmm.models import optimizers
 
 UNITS = 1024
@@ -43,10 +43,8 @@ class Ria(Recurrent):
 
 class _Annotator(LabelDecoder):
     def __init__(self, num_classes: int, **options):
-        super().__init__(**options)
+        super().__init__(num_classes, UNITS, Lstm(UNITS, name="lstm"), **options)
         self.image = keras.layers.Dense(UNITS, name="image")
-        self.embedding = keras.layers.Embedding(num_classes + 2, UNITS, name="embedding")
-        self.cell = keras.layers.LSTMCell(UNITS, name="lstm")
         self.hidden = keras.layers.Dense(UNITS, activation="relu", name="hidden")
         self.dropout = keras.layers.Dropout(0.5, name="dropout")
         self.logits = keras.layers.Dense(num_classes + 1, name="logits")
@@ -55,6 +53,9 @@ class _Annotator(LabelDecoder):
         state = self.image(features)
         return [state, ops.zeros_like(state)]
 
-    def step(self, tokens, states):
-        output, states = self.cell(self.embedding(tokens), list(states))
-        return self.logits(self.dropout(self.hidden(output))), states
+    def advance(self, gates, states):
+        states = self.lstm.step(gates, states)
+        return states[0], states
+
+    def score(self, outputs):
+        return self.logits(self.dropout(self.hidden(outputs)))

@@ -29,7 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Recurrent, cross_entropy
+from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent, cross_entropy
 from msmm.models import losses, optimizers
 
 EMBEDDING, UNITS = 256, 512
@@ -94,13 +94,11 @@ class SrCnnRnn(Recurrent):
 
 class _Interface(LabelDecoder):
     def __init__(self, num_classes: int, feature_size: int, **options):
-        super().__init__(**options)
-        self.num_classes, self.feature_size = num_classes, feature_size
+        super().__init__(num_classes, EMBEDDING, Lstm(UNITS, name="lstm"), **options)
+        self.feature_size = feature_size
         self.concepts = keras.layers.Dense(num_classes, name="concepts")
         self.hidden = keras.layers.Dense(UNITS, activation="tanh", name="hidden")
         self.memory = keras.layers.Dense(UNITS, activation="tanh", name="memory")
-        self.embedding = keras.layers.Embedding(num_classes + 2, EMBEDDING, name="embedding")
-        self.cell = keras.layers.LSTMCell(UNITS, name="lstm")
         self.logits = keras.layers.Dense(num_classes + 1, name="logits")
 
     def call(self, features, given, tokens):
@@ -117,9 +115,12 @@ class _Interface(LabelDecoder):
         interface = ops.concatenate([concepts, features[:, self.feature_size :]], axis=1)
         return [self.hidden(interface), self.memory(interface)]
 
-    def step(self, tokens, states):
-        output, states = self.cell(self.embedding(tokens), list(states))
-        return self.logits(output), states
+    def advance(self, gates, states):
+        states = self.lstm.step(gates, states)
+        return states[0], states
+
+    def score(self, outputs):
+        return self.logits(outputs)
 
 
 def find_true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:

@@ -156,6 +156,15 @@ def test_loss_over_the_places_of_labels_alone_is_the_same(labels_and_scores, mak
     method = make_method(Warp)
     method.splits["train"].labels[:] = False
     assert method.longest == 1
-    method = make_method(Warp)
-    method.splits["train"].labels[-1] = True  # held-out images have the loss of all their labels
-    assert method.longest == method.num_classes
+
+
+def test_an_image_with_more_labels_than_any_that_trains_has_the_loss_of_all(labels_and_scores, make_method):
+    labels, scores = labels_and_scores
+    method = make_method(Warp, classes=7, train_rows=np.arange(29))
+    method.splits["train"].labels[:] = np.arange(7) < 2
+    method.splits["train"].labels[-1] = True  # held out
+    assert method.longest == 2
+    assert labels.sum(axis=1).max() > 2
+    targets = np.stack([labels, np.random.default_rng(3).random(labels.shape)], axis=1).astype(np.float32)
+    expected = warp_loss(labels, scores, targets[:, 1]) / 7
+    np.testing.assert_allclose(method.loss(targets, scores), expected, rtol=1e-6)
