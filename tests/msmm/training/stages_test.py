@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from msmm.configs import replace_flat
-from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.files import read_json
 from msmm.training import (
@@ -20,31 +19,11 @@ from msmm.training import (
     table_predictions,
     task_building,
 )
-from msmm.training.log import BLUE, GREEN, GREY, TrainingLog, bar_chart, label_lines
 from msmm.training.run import Run
-from msmm.training.stage_table import BEYOND_FINETUNE, PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
+from msmm.training.stage_table import PAPER_PARTS, PAPER_STAGES, STAGE_OF_PART, STAGES
 from msmm.training.state import Progress, load_state, save_state
 from msmm.training.table_rows import TABLE_ROWS
-
-
-def read_weights(model):
-    return [keras.ops.convert_to_numpy(v) for v in model.variables]
-
-
-class Killed(BaseException):
-    """Ends a training as a signal does: no code of the project catches it."""
-
-
-class KillBefore(keras.callbacks.Callback):
-    """Raises Killed before an epoch, counted from 0."""
-
-    def __init__(self, epoch: int):
-        super().__init__()
-        self._epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self._epoch:
-            raise Killed
+from tests.msmm.training.common import read_weights
 
 
 def test_every_finished_stage_has_a_complete_record(trained_run):
@@ -116,21 +95,6 @@ def test_a_frozen_trunk_keeps_its_initial_weights(make_run):
     # The trunk is not among the trained parts, so it is not saved after every epoch.
     assert "backbone" not in stage_tasks.make_finetune_task(run).build()[1]
     assert model_parts.weights_hash(model_parts.load_part(run, "backbone")) == fresh
-
-
-def test_settings_of_the_trunk_s_training_are_refused_with_a_frozen_trunk(make_run):
-    run = make_run(finetune_trunk=False, finetune_optimizer="adamw", finetune_head_epochs=1)
-    with pytest.raises(UserError, match="--finetune_optimizer, --finetune_head_epochs with a frozen trunk"):
-        stages.train(run, "finetune")
-
-
-def test_changes_of_images_are_for_a_head_with_a_trunk_of_its_own_if_the_trunk_is_frozen(make_run):
-    frozen = {"finetune_trunk": False, "finetune_crop": 0.5, "finetune_epochs": 1}
-    with pytest.raises(UserError, match="--finetune_crop with a frozen trunk"):
-        stages.train(make_run("refused", **frozen), "finetune")
-    run = make_run("head", csra_trunk="trained", **frozen)
-    stages.train(run, "finetune")
-    assert "finetune_crop" not in run.stage_record("finetune")["settings"]  # the stage does not read it
 
 
 def test_the_head_of_stage_visual_starts_from_cnn_head(trained_run):
@@ -275,78 +239,6 @@ def test_batch_norm_statistics_are_re_estimated_as_plain_means():
     assert layer.momentum == 0.9997
 
 
-def test_tensorboard_has_the_metrics_and_images_of_a_stage(trained_run):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    for stage in ("finetune", "quantity"):
-        events = EventAccumulator(
-            str(trained_run.stage_directory(stage) / "log"), {"tensors": 0, "images": 0}
-        )
-        events.Reload()
-        tags = events.Tags()
-        assert tags["graph"]
-        scalars = {t for t in tags["tensors"] if t.startswith(("train/", "held-out/"))}
-        held_out = {"C-F1", "I-F1", "H-F1", "mAP"} if stage == "finetune" else {"Accuracy", "MSE"}
-        assert scalars == {f"held-out/{name}" for name in held_out | {"loss"}} | {
-            "train/loss",
-            "train/learning rate",
-            "train/images per second",
-        }
-        assert [e.step for e in events.Tensors("train/loss")] == [1, 2]
-        assert any("examples" in t for t in tags["tensors"])
-        for name in ("F1 by class (%)", "AP by class (%)"):
-            assert (name in tags["tensors"]) == (stage == "finetune")
-
-
-def test_per_class_f1_is_charted_in_descending_order(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    names, f1 = ["dog", "a very long class name", "cat"], np.array([20.0, 0.0, 90.0])
-    with TrainingLog(tmp_path) as log:
-        log.per_class(3, names, f1)
-    events = EventAccumulator(str(tmp_path), {"tensors": 0})
-    events.Reload()
-    (event,) = events.Tensors("F1 by class")
-    text = event.tensor_proto.string_val[0].decode()
-    assert event.step == 3 and text.index("cat | 90.00") < text.index("dog | 20.00") < text.index(
-        "name | 0.00"
-    )
-    with TrainingLog(tmp_path / "ap") as log:
-        log.per_class(3, names, np.array([20.0, np.nan, 90.0]), "AP")
-    events = EventAccumulator(str(tmp_path / "ap"), {"tensors": 0})
-    events.Reload()
-    rows = events.Tensors("AP by class")[0].tensor_proto.string_val[0].decode().splitlines()
-    assert rows == ["| class | AP (%) |", "|---|---|", "| cat | 90.00 |", "| dog | 20.00 |"]
-    chart = np.asarray(bar_chart(["cat", "dog"], [90.0, 20.0])).astype(int)
-    blue = (chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1)
-    assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
-
-
-def test_of_many_classes_the_best_and_the_worst_are_charted(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with TrainingLog(tmp_path) as log:
-        log.per_class(1, [f"c{i}" for i in range(900)], np.arange(900) / 9)
-    events = EventAccumulator(str(tmp_path), {"tensors": 0})
-    events.Reload()
-    rows = events.Tensors("F1 by class")[0].tensor_proto.string_val[0].decode().splitlines()[2:]
-    assert [row.split()[1] for row in rows] == [f"c{i}" for i in (*range(899, 874, -1), *range(24, -1, -1))]
-    _, height, _ = events.Tensors("F1 by class (%)")[0].tensor_proto.string_val
-    assert int(height) < 1200
-
-
-def test_a_long_class_name_still_has_a_bar():
-    chart = np.asarray(bar_chart(["word " * 100, "cat"], [90.0, 20.0])).astype(int)
-    assert ((chart == [0x0B, 0x5F, 0xFF]).all(axis=2).sum(axis=1) > 0).sum() > 20
-
-
-def test_label_lines_colour_right_wrong_and_missed_labels():
-    names = ["a", "b", "c", "d"]
-    lines = label_lines(np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool), names)
-    assert lines == [[("a, ", GREEN), ("b", BLUE)], [("c", GREY)]]
-    assert label_lines(np.zeros(4, bool), np.zeros(4, bool), names) == []
-
-
 def test_initial_weights_do_not_depend_on_models_built_before(make_run):
     from msmm.training import model_parts, task_building
 
@@ -405,130 +297,3 @@ def test_callbacks_are_used_only_in_the_named_stage(make_run):
     stages.train(run, "quantity_visual", callbacks=[callback])
     names = ["learning_rate", "loss", "val_Accuracy", "val_MSE", "val_loss"]
     assert run.stage_record("finetune") and epochs == [names] * 2
-
-
-RECIPE = {
-    "finetune_optimizer": "adamw",
-    "finetune_ema": 0.9,
-    "finetune_crop": 0.5,
-    "finetune_randaugment": 5,
-    "finetune_cutout": 0.5,
-    "finetune_sizes": ("32",),
-    "finetune_head_epochs": 2,
-    "image_size": 64,
-    "finetune_epochs": 3,
-}
-
-
-@pytest.mark.slow
-def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys):
-    uninterrupted, stopped = make_run("uninterrupted", **RECIPE), make_run("stopped", **RECIPE)
-    stages.train(uninterrupted, "finetune")
-    record = uninterrupted.stage_record("finetune")
-    assert record["settings"]["finetune_sizes"] == ["32"] and record["settings"]["finetune_crop"] == 0.5
-
-    with pytest.raises(Killed):
-        stages.train(stopped, "finetune", callbacks=[KillBefore(2)])
-    stages.train(stopped, "finetune")
-    assert "finetune: goes on after epoch 2" in capsys.readouterr().out
-    assert stopped.stage_record("finetune")["weights"] == record["weights"]
-
-    # The statistics of batch normalisation are those of the averaged weights, on whole images of image_size.
-    assert record["settings"]["bn_batches"] == 3
-    backbone, epoch = model_parts.load_part(uninterrupted, "backbone"), record["best_epoch"] - 1
-    backbone.trainable = True
-    saved = read_weights(backbone)
-    whole = uninterrupted.images("train").epoch(
-        uninterrupted.train_rows, 16, task_building.stage_seed(uninterrupted, "finetune"), epoch, True
-    )
-    batch_norm_statistics.reestimate(backbone, (images for images, _ in whole), 3)
-    for now, then in zip(read_weights(backbone), saved, strict=True):
-        np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("setting", BEYOND_FINETUNE)
-def test_every_setting_beyond_the_paper_changes_the_fine_tuned_trunk(make_run, setting):
-    plain = make_run("plain", image_size=64, finetune_epochs=2)
-    changed = make_run("changed", image_size=64, finetune_epochs=2, **{setting: RECIPE[setting]})
-    hashes = []
-    for run in (plain, changed):
-        stages.train(run, "finetune")
-        hashes.append(run.stage_record("finetune")["weights"]["backbone"])
-    assert setting not in plain.stage_record("finetune")["settings"]
-    assert hashes[0] != hashes[1]
-
-
-def test_a_head_that_trains_first_starts_the_trunk_from_a_lower_loss(make_run):
-    """The trunk of the first step is the fresh one, and the head is no longer new."""
-    losses = []
-    for epochs in (0, 3):
-        run = make_run(f"head{epochs}", finetune_head_epochs=epochs, flip=False)
-        task = stage_tasks.make_finetune_task(run)
-        model, parts = task.build()
-        fresh = task_building.build_fresh_parts(run, "finetune", "backbone")[0]
-        for now, new in zip(parts["backbone"].get_weights(), fresh.get_weights(), strict=True):
-            np.testing.assert_array_equal(now, new)
-        images, labels = next(iter(task.data.batches(0)))
-        logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
-        losses.append(float(np.mean(task.optimisation.loss(labels.astype(np.float32), logits))))
-    assert losses[1] < 0.9 * losses[0]
-
-
-def test_a_size_that_32_does_not_divide_is_refused(make_run):
-    with pytest.raises(UserError, match=r"multiples of 32, .* Received: 100"):
-        stages.train(make_run(finetune_sizes=("100",)), "finetune")
-
-
-def rename_part_as_in_version_0_1_0(run):
-    """Renames the files of part quantity_visual as in version 0.1.0."""
-    directory = run.stage_directory("quantity_visual")
-    (directory / "quantity_visual.weights.h5").rename(directory / "visual_quantity.weights.h5")
-    record = json.loads((directory / "stage.json").read_text())
-    record["weights"] = {"quantity_visual": record["weights"]["quantity_visual"]}
-    (directory / "stage.json").write_text(json.dumps(record))
-    (directory / "SHA256SUMS").unlink()
-    checksums.write(directory, ["visual_quantity.weights.h5", "stage.json"])
-
-
-def test_a_work_directory_of_version_0_1_0_is_read(copied_run, trained_run, capsys):
-    """In version 0.1.0 the part of stage quantity_visual was called visual_quantity."""
-    rename_part_as_in_version_0_1_0(copied_run)
-    stages.train(copied_run, "quantity_visual")
-    assert "quantity_visual: finished earlier" in capsys.readouterr().out
-    digest = model_parts.trained_hash(trained_run, "quantity_visual")
-    assert model_parts.trained_hash(copied_run, "quantity_visual") == digest
-    assert model_parts.weights_hash(model_parts.load_part(copied_run, "quantity_visual")) == digest
-    row = TABLE_ROWS["MS-CNN+LQP"]
-    assert (
-        table_predictions.measure_row(copied_run, row)[1]
-        == table_predictions.measure_row(trained_run, row)[1]
-    )
-
-
-def test_damaged_weights_of_version_0_1_0_are_refused_with_their_file(copied_run):
-    rename_part_as_in_version_0_1_0(copied_run)
-    path = copied_run.stage_directory("quantity_visual") / "visual_quantity.weights.h5"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"visual_quantity\.weights\.h5 is damaged, .* train quantity_visual"):
-        model_parts.load_part(copied_run, "quantity_visual")
-
-
-def test_an_interrupted_stage_of_version_0_1_0_resumes(make_run, capsys):
-    """A state of version 0.1.0 has no field `stopped`; settings and inputs have the same names."""
-    uninterrupted = make_run("uninterrupted")
-    stages.train(uninterrupted, "textual")
-    killed = make_run("killed")
-
-    with pytest.raises(Killed):
-        stages.train(killed, "textual", callbacks=[KillBefore(1)])
-    path = killed.stage_directory("textual") / "state.npz"
-    with np.load(path) as file:
-        arrays = dict(file)
-    meta = json.loads(str(arrays.pop("meta")))
-    assert meta["settings"]["textual_epochs"] == 2 and meta["settings"]["textual_units"] == 16
-    del meta["progress"]["stopped"]
-    np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
-    stages.train(killed, "textual")
-    assert "textual: goes on after epoch 1" in capsys.readouterr().out
-    assert killed.stage_record("textual")["weights"] == uninterrupted.stage_record("textual")["weights"]

@@ -7,91 +7,24 @@ import pathlib
 import shutil
 import subprocess
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from msmm.core import checksums
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_tag
-from msmm.data import records
-from msmm.inference import model_dir
-from msmm.photos import sidecars, xmp_record
-from msmm.photos.review import decisions
-from msmm.photos.review.session import Session
+from msmm.photos import sidecars
 from msmm.scenes import recipe
 from tests.conftest import TINY
-from tests.msmm.conftest import model_directory  # noqa: F401 - a fixture
 from tests.msmm.core.command_line_test import run
 from tests.msmm.photos.metadata_test import bag, packet
 from tests.tfrecords_tools.conftest import names_by_image
-from tests.tfrecords_tools.library.difference_hash_test import blotches
+from tests.tfrecords_tools.datasets.conftest import day, fill, oddities, read_all
 from tfrecords_tools.datasets import library
-from tfrecords_tools.packing import builder
 
 needs_exiftool = pytest.mark.skipif(
     not shutil.which("exiftool"), reason="exiftool is not installed (Debian has it: libimage-exiftool-perl)"
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "Pictures"
-
-
-@pytest.fixture
-def add(root):
-    """Returns a function that adds a photograph; each looks different unless `seed` says otherwise."""
-    count = 0
-
-    def add(name, *keywords, taken=None, hierarchy=(), title=None, seed=None, sidecar=False):
-        nonlocal count
-        count += 1
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        exif = Image.Exif()
-        if taken:
-            exif.get_ifd(0x8769)[0x9003] = taken
-        properties = [bag("dc:subject", *keywords)] * bool(keywords)
-        properties += [bag("lr:hierarchicalSubject", *hierarchy)] * bool(hierarchy)
-        properties += [bag("dc:title", title, kind="Alt")] * bool(title)
-        content = packet(*properties) if properties else b""
-        inside = {"xmp": content} if content and not sidecar else {}
-        blotches(count if seed is None else seed).resize((64, 48)).save(path, exif=exif, **inside)
-        if sidecar:
-            pathlib.Path(f"{path}.xmp").write_bytes(content)
-        return path
-
-    return add
-
-
-@pytest.fixture
-def pack(tmp_path, root):
-    def pack(**arguments):
-        arguments = {"photos": root, "min_photos": 2, "overwrite": True, "workers": 1, **arguments}
-        builder.pack(library.Library, "my_library", tmp_path / "data", **arguments)
-        return records.open_dataset(tmp_path / "data", "my_library")
-
-    return pack
-
-
-def read_all(dataset):
-    """Returns {image id: (labels, tags)} of all splits."""
-    return {k: v for split in dataset.splits for k, v in names_by_image(dataset, split).items()}
-
-
-def oddities(dataset):
-    return "\n".join(dataset.report()["oddities"])
-
-
-def day(number, time="10:00:00"):
-    return f"2019:{number // 28 + 1:02d}:{number % 28 + 1:02d} {time}"
-
-
-def fill(add, count=10, keyword="sea", start=100):
-    """Adds a photograph on each of `count` days."""
-    for number in range(count):
-        add(f"phone/IMG_{start + number}.jpg", keyword, taken=day(start + number))
 
 
 def test_labels_are_keywords_of_enough_photographs_merged_and_of_the_lowest_level(add, pack, root, capsys):
@@ -199,55 +132,6 @@ def test_label_of_test_events_alone_is_kept_only_with_the_vocabulary_of_another_
     dataset = pack(**arguments)
     assert dataset.labels == ("sea",)
     assert "1 keywords are no labels, all its photographs are of test events: dog: 2" in oddities(dataset)
-
-
-def test_tags_are_the_context_and_keywords_that_are_no_labels(add, pack):
-    for number in range(40):
-        sea = "Seas" if number % 4 == 0 else "sea"
-        add(f"trip to Rome/{number} harbour.jpg", sea, "Anna", title="Old town", taken=day(number))
-        if number < 20:
-            add(f"rest/{number}.jpg", "sea", "Berta", taken=day(50 + number))
-    dataset = pack(min_photos=60, hide_keywords=0.0)
-    assert dataset.labels == ("sea",)
-    trip, rest = {"trip to rome", "trip", "rome", "harbour", "old", "town"}, {"rest"}
-    assert set(dataset.tags) == trip | rest | {"anna", "berta"}  # not the label's own keywords, sea and seas
-    for split, keywords in (("train", True), ("test", False)):
-        for image, (_, tags) in names_by_image(dataset, split).items():
-            context, keyword = (trip, "anna") if image.startswith("trip") else (rest, "berta")
-            assert tags == context | ({keyword} if keywords else set())
-    assert dataset.has_context_tags
-
-
-def test_keyword_that_equals_a_word_of_a_label_is_no_tag(add, pack):
-    for number in range(40):
-        add(f"{number}.jpg", "traffic lights", *["traffic"] * (number < 30), taken=day(number))
-    dataset = pack(min_photos=31, hide_keywords=0.0)
-    assert dataset.labels == ("traffic lights",) and dataset.tags == ()
-
-
-def test_word_of_a_folder_stays_a_tag_where_it_is_a_label_too(add, pack):
-    for number in range(40):
-        add(f"{'beach' if number % 2 else 'town'}/{number}.jpg", "beach", taken=day(number))
-    dataset = pack()
-    assert dataset.labels == ("beach",) and set(dataset.tags) == {"beach", "town"}
-    for image, (_, tags) in read_all(dataset).items():
-        assert tags == {image.split("/")[0]}
-
-
-def test_keywords_are_hidden_by_a_draw_in_training_and_all_of_them_in_test(add, pack):
-    for number in range(120):
-        add(f"{number}.jpg", "sea", *(f"{'ab'[number % 2]}x{k}" for k in range(2)), taken=day(number))
-    tags, images = {}, {}
-    for hide in (0.0, 0.5, 1.0):
-        dataset = pack(min_photos=120, hide_keywords=hide)
-        images[hide] = {image: names for image, (_, names) in names_by_image(dataset, "train").items()}
-        tags[hide] = [len(names) for names in images[hide].values()]
-        assert not any(names for _, names in names_by_image(dataset, "test").values())
-    assert set(tags[0.0]) == {2} and set(tags[1.0]) == {0} and set(tags[0.5]) == {0, 1, 2}
-    assert 0.3 < np.mean(tags[0.5]) < 0.7  # each is shown with probability 1/2 · 1/2
-    assert 0.5 < np.mean([not count for count in tags[0.5]]) < 0.75  # 1/2 + 1/2 · 1/4
-    other = names_by_image(pack(min_photos=120, split_seed=1), "train")
-    assert any(other[image][1] != images[0.5][image] for image in other.keys() & images[0.5].keys())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -422,74 +306,6 @@ def test_a_library_is_packed_trained_and_annotated(tmp_path):
     assert json.loads(result.stdout)["tags"] == ["oslo", "d90"]
 
 
-def review(folder, *decided):
-    """Writes decisions on photographs as `msmm.app --photos` does."""
-    log = decisions.DecisionLog(folder, "a model")
-    for name, complete, accepted, rejected in decided:
-        decision = decisions.Decision(complete, accepted, (), rejected)
-        log.append([decisions.Change(name, decision, xmp_record.Record())])
-    log.close()
-
-
-def test_reviewed_photographs_have_the_accepted_labels_and_no_other(add, pack, root):
-    fill(add)
-    add("a/1.jpg", "Dog", "cat", taken=day(1))
-    add("a/2.jpg", "dogs", "cat", taken=day(2))
-    add("a/3.jpg", taken=day(3))
-    add("a/4.jpg", taken=day(4))
-    add("a/5.jpg", taken=day(5))
-    add("a/6.jpg", "Nature", "dog", hierarchy=["Nature|dog"], taken=day(6))
-    add("a/7.jpg", taken=day(7))
-    add("a/8.jpg", taken=day(8))
-    review(
-        root,
-        ("a/1.jpg", True, ("sea",), ("dog",)),  # an own keyword rejected, another spelling of it
-        ("a/2.jpg", False, (), ("dog",)),  # the plural
-        ("a/3.jpg", True, (), ("sea",)),  # no label at all: a negative example
-        ("a/4.jpg", True, ("cat", "dog"), ()),
-        ("a/5.jpg", False, (), ("sea",)),  # nothing is known but that
-        ("a/6.jpg", True, ("sea",), ("nature",)),
-        ("a/7.jpg", True, ("sea",), ()),
-        ("a/7.jpg", False, (), ()),  # undone
-        ("gone.jpg", True, ("sea",), ()),
-        ("../outside.jpg", True, ("sea",), ()),
-    )
-    dataset = pack(min_photos=2)
-    assert dataset.labels == ("cat", "dog", "sea")
-    labels = {image: names for image, (names, _) in read_all(dataset).items() if image.startswith("a/")}
-    assert labels == {
-        "a/1.jpg": {"cat", "sea"},
-        "a/2.jpg": {"cat"},
-        "a/3.jpg": set(),
-        "a/4.jpg": {"cat", "dog"},
-        "a/6.jpg": {"dog", "sea"},
-    }
-    text = oddities(dataset)
-    assert "4 photographs were reviewed as a whole, 1 of them without a keyword" in text
-    assert "of 2 others single keywords were reviewed" in text
-    assert "3 of 18 photographs have no keyword: they are unlabelled" in text
-
-
-def test_of_reviews_of_several_folders_the_latest_counts(add, pack, root, monkeypatch):
-    fill(add)
-    add("a/1.jpg", taken=day(1))
-    review(root / "a", ("1.jpg", True, ("sea",), ()))
-    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
-    later = (root / "a" / decisions.FILE).read_text().replace('"time": "20', '"time": "30')
-    review(root, ("a/1.jpg", True, (), ()))
-    assert read_all(pack(min_photos=2))["a/1.jpg"][0] in (set(), {"sea"})  # within a second
-    (root / "a" / decisions.FILE).write_text(later)
-    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
-    (root / "a" / decisions.FILE).write_text(later.replace('"time": "30', '"time": "10'))
-    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == set()
-
-
-def test_a_conflict_copy_of_a_review_is_reported(add, pack, root):
-    fill(add)
-    (root / "phone" / "msmm_review.sync-conflict-20260501-100000-ABCDEFG.jsonl").write_text("{}")
-    assert "ABCDEFG.jsonl is not read: its name is that of a conflict copy" in oddities(pack(min_photos=2))
-
-
 def test_hashtags_and_joined_keywords_are_the_keywords_in_them(add, pack):
     add("a/1.jpg", "#Sea; dog", taken=day(1))
     add("a/2.jpg", "sea", "cat;#dog", taken=day(2))
@@ -503,36 +319,3 @@ def test_hashtags_and_joined_keywords_are_the_keywords_in_them(add, pack):
         "a/3.jpg": {"sea", "cat"},
         "b/4.jpg": {"#dog"},
     }
-
-
-def test_a_damaged_review_is_named_and_a_torn_end_is_not(add, pack, root):
-    fill(add)
-    add("a/1.jpg", taken=day(1))
-    review(root, ("a/1.jpg", True, ("sea",), ()))
-    path = root / decisions.FILE
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole[:40])
-    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
-    path.write_bytes(whole[:40] + b"\n" + whole)
-    with pytest.raises(UserError, match=f"{decisions.FILE}:1 is damaged"):
-        pack(min_photos=2)
-
-
-def test_a_review_is_packed_as_labels(add, pack, root, model_directory):  # noqa: F811
-    """From the page's session to the records, sidecars included."""
-    fill(add)
-    for number in range(2):
-        add(f"a/{number}.jpg", "Rome", taken=day(number), sidecar=bool(number))
-    session = Session(str(root), model_dir.load(model_directory), num_workers=1)
-    session.start()
-    while session.proposer.num_ready < len(session.paths):
-        assert not session.proposer.failure
-    index = {name: number for number, name in enumerate(session.names)}
-    session.decide(index["a/0.jpg"], ["Rome", "lake"], ["sea"])
-    session.decide(index["a/1.jpg"], ["lake"], ["Rome"])
-    session.decide(index["phone/IMG_100.jpg"], [], ["sea"])
-    session.close()
-    labels = {image: names for image, (names, _) in read_all(pack(min_photos=1)).items()}
-    assert labels["a/0.jpg"] == {"Rome", "lake"} and labels["a/1.jpg"] == {"lake"}
-    assert labels["phone/IMG_100.jpg"] == set() and labels["phone/IMG_101.jpg"] == {"sea"}
-    assert "Rome" in (root / "a/1.jpg.xmp").read_text() and "lake" in (root / "a/0.jpg.xmp").read_text()

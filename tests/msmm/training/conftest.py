@@ -1,0 +1,20 @@
+"""Trainings that several tests compare with."""
+
+import pytest
+
+from msmm.training.loop import fit_task
+from tests.msmm.training.toy_task import SETTINGS, weights
+
+
+@pytest.fixture(scope="module")
+def train_uninterrupted(tmp_path_factory):
+    """Returns a function (name, task, config) -> (weights, progress) that trains once for each name."""
+    trained = {}
+
+    def train(name, task, config):
+        if name not in trained:
+            model, _, progress = fit_task(task, config, tmp_path_factory.mktemp("uninterrupted"), SETTINGS)
+            trained[name] = weights(model), progress
+        return trained[name]
+
+    return train
