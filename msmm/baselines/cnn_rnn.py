@@ -65,7 +65,7 @@ class _Fusion(LabelDecoder):
 
     def advance(self, gates, states):
         *states, image = states
-        states = self.lstm.step(gates, states)
+        states = self.cell.step(gates, states)
         return self.output_projection(states[0]) + image, [*states, image]
 
     def score(self, outputs):

@@ -54,7 +54,7 @@ class _Annotator(LabelDecoder):
         return [state, ops.zeros_like(state)]
 
     def advance(self, gates, states):
-        states = self.lstm.step(gates, states)
+        states = self.cell.step(gates, states)
         return states[0], states
 
     def score(self, outputs):

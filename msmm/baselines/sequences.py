@@ -113,7 +113,7 @@ class LabelDecoder(keras.layers.Layer):
 
     def __init__(self, num_classes: int, width: int, lstm: Lstm, **options):
         super().__init__(**options)
-        self.num_classes, self.lstm = num_classes, lstm
+        self.num_classes, self.cell = num_classes, lstm
         self.embedding = keras.layers.Embedding(num_classes + 2, width, name="embedding")
 
     def start(self, features) -> list:
@@ -130,7 +130,7 @@ class LabelDecoder(keras.layers.Layer):
 
     def label_gates(self):
         """Returns what each id gives to the LSTM's gates, [C + 2, 4 units]."""
-        return self.lstm(self.embedding(ops.arange(self.num_classes + 2)))
+        return self.cell(self.embedding(ops.arange(self.num_classes + 2)))
 
     def call(self, features, tokens):
         """Returns logits [B, S, C + 1] from features [B, …] and input tokens [B, S]."""

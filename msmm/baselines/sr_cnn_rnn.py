@@ -116,7 +116,7 @@ class _Interface(LabelDecoder):
         return [self.hidden(interface), self.memory(interface)]
 
     def advance(self, gates, states):
-        states = self.lstm.step(gates, states)
+        states = self.cell.step(gates, states)
         return states[0], states
 
     def score(self, outputs):

@@ -51,8 +51,8 @@ class Warp(Baseline):
     def longest(self) -> int:
         """The largest number of labels of an image that trains; at least 1.
 
-        The bound saves memory and changes the loss by rounding at most. A held-out image may have more labels;
-        all of them count.
+        The bound saves memory and changes the loss by rounding at most. All labels of a held-out image count,
+        also where it has more.
         """
         return max(1, int(self.train_labels.sum(axis=1).max()))
 

@@ -34,7 +34,7 @@ class Config(coco_photos.Config):
     )
     softmax: baselines.Softmax = with_defaults(epochs=(12, "at most; 703 steps each"))
     warp: baselines.Warp = with_defaults(epochs=(12, "at most; 703 steps each"))
-    cnn_rnn: baselines.CnnRnn = with_defaults(epochs=(12, "at most; 175 steps each"))
+    cnn_rnn: baselines.CnnRnn = with_defaults(epochs=(30, "at most; 175 steps each"))
     ria: baselines.Ria = with_defaults(epochs=(8, "at most; 175 steps each"))
     tag_neighbour: baselines.TagNeighbour = with_defaults(epochs=(10, "at most; 351 steps each"))
     sr_cnn_rnn: baselines.SrCnnRnn = with_defaults(epochs=(12, "at most; 175 steps each"))

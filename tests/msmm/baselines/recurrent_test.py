@@ -2,6 +2,7 @@
 
 import functools
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -204,3 +205,23 @@ def test_sr_cnn_rnn_uses_only_true_tags():
         method.decoder_features("test", np.arange(3)), np.c_[features[:3], tags[:3, 1]]
     )
     assert method.multi_modal and not create("sr_cnn_rnn").multi_modal
+
+
+def test_weights_are_stored_as_in_version_0_1_0(small_networks, tmp_path):
+    """A Keras file names a weight by the attributes that lead to it."""
+    network = create("ria").build()
+    network.save_weights(tmp_path / "ria.weights.h5")
+    with h5py.File(tmp_path / "ria.weights.h5") as file:
+        found = {}
+        file.visititems(
+            lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
+        )
+    decoder = next(name.split("/embedding/")[0] for name in found if "/embedding/" in name)
+    cell = {name: shape for name, shape in found.items() if name.startswith(f"{decoder}/cell/")}
+    assert cell == {
+        f"{decoder}/cell/vars/0": (64, 256),
+        f"{decoder}/cell/vars/1": (64, 256),
+        f"{decoder}/cell/vars/2": (256,),
+    }
+    parts = {name.removeprefix(f"{decoder}/").split("/")[0] for name in found if name.startswith(decoder)}
+    assert parts >= {"image", "embedding", "cell", "hidden", "logits"}
