@@ -28,8 +28,8 @@ def main() -> None:
 
     rows = []
     for size in map(int, _SIZES.value):
-        held_out, test = (_measure(run, size, *split) for split in _splits(run))
-        rows.append([str(size), *(f"{figures[name]:.1f}" for figures in (held_out, test) for name in _FIGURES)])
+        figures = [_measure(run, size, *split) for split in _splits(run)]
+        rows.append([str(size), *(f"{of_split[name]:.1f}" for of_split in figures for name in _FIGURES)])
     columns = [f"{split} {name}" for split in ("held-out", "test") for name in _FIGURES]
     print(markdown_table(["image size, px", *columns], rows))
     trained_at, k = run.config.image_size, run.config.k
