@@ -38,6 +38,7 @@ COMMANDS = {
         "quantity",
         "results_pages",
         "review_curve",
+        "image_sizes",
         "sweep",
         "package_trunk",
         "starter_model",

@@ -26,7 +26,8 @@ consists of captioning decoders that feed the image as a first word.
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent
+from msmm.baselines.label_decoder import LabelDecoder, Lstm
+from msmm.baselines.sequences import CLIP, Recurrent
 from msmm.models import optimizers
 
 EMBEDDING, UNITS = 64, 512

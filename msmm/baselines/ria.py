@@ -22,7 +22,8 @@ frequent-first [26]" of CNN-RNN and RIA; by their own sources it is the other wa
 import keras
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent
+from msmm.baselines.label_decoder import LabelDecoder, Lstm
+from msmm.baselines.sequences import CLIP, Recurrent
 from msmm.models import optimizers
 
 UNITS = 1024

@@ -29,7 +29,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.sequences import CLIP, LabelDecoder, Lstm, Recurrent, cross_entropy
+from msmm.baselines.label_decoder import LabelDecoder, Lstm
+from msmm.baselines.sequences import CLIP, Recurrent, cross_entropy
 from msmm.models import losses, optimizers
 
 EMBEDDING, UNITS = 256, 512

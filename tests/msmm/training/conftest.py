@@ -1,5 +1,7 @@
 """Trainings that several tests compare with."""
 
+import shutil
+
 import pytest
 
 from msmm.training.loop import fit_task
@@ -18,3 +20,11 @@ def train_uninterrupted(tmp_path_factory):
         return trained[name]
 
     return train
+
+
+@pytest.fixture
+def copied_run(trained_run, make_run):
+    """A separate run in which every stage has finished."""
+    run = make_run()
+    shutil.copytree(trained_run.workdir, run.workdir, dirs_exist_ok=True)
+    return run

@@ -36,14 +36,6 @@ def test_every_finished_stage_has_a_complete_record(trained_run):
             assert model_parts.weights_hash(model_parts.load_part(trained_run, part)) == digest
 
 
-@pytest.fixture
-def copied_run(trained_run, make_run):
-    """A separate run in which every stage has finished."""
-    run = make_run()
-    shutil.copytree(trained_run.workdir, run.workdir, dirs_exist_ok=True)
-    return run
-
-
 def test_training_the_heads_leaves_ms_cnn_and_mlp_unchanged(copied_run):
     frozen = [part for part, stage in STAGE_OF_PART.items() if stage in ("finetune", "visual", "textual")]
     before = {part: model_parts.weights_hash(model_parts.load_part(copied_run, part)) for part in frozen}
