@@ -63,6 +63,7 @@ RUNS: dict[str, list[list[str]]] = {
     "experiments.ablation": [["--of=k", *SETTINGS]],
     "experiments.results_pages": [["--pages=page.md"]],
     "experiments.review_curve": [["--labelled=20", "--corrections=10", "--draws=1", *SETTINGS]],
+    "experiments.image_sizes": [["--sizes=32"]],
     "experiments.modern_table": [
         [*(f"--{name}_epochs=1" for name in ("csra", "ml_decoder", "query2label")), *SETTINGS]
     ],
