@@ -16,6 +16,7 @@ from msmm.core.errors import UserError
 
 _SIZES = flags.DEFINE_list("sizes", ["224", "256", "288", "320"], "Sides of the images, pixels.")
 _BATCH = 32  # images
+_FIGURES = ("mAP", "H-F1")
 run_flags.define_run_flags()
 run_flags.define_setting_flags()
 
@@ -24,25 +25,20 @@ def main() -> None:
     if not all(size.isdigit() and int(size) >= 32 for size in _SIZES.value):
         raise UserError(f"expected --sizes of whole numbers from 32. Received: {','.join(_SIZES.value)}")
     run = run_flags.open_run().with_recorded_settings(["finetune"])
+    import numpy as np
+
     from experiments.benchmarks.measuring import markdown_table
 
+    every = np.arange(run.dataset.num_examples("test"))
+    splits = {"held-out": ("train", run.held_out_rows), "test": ("test", every)}
     rows = []
     for size in map(int, _SIZES.value):
-        figures = [_measure(run, size, *split) for split in _splits(run)]
+        figures = [_measure(run, size, *split) for split in splits.values()]
         rows.append([str(size), *(f"{of_split[name]:.1f}" for of_split in figures for name in _FIGURES)])
-    columns = [f"{split} {name}" for split in ("held-out", "test") for name in _FIGURES]
+    columns = [f"{split} {name}" for split in splits for name in _FIGURES]
     print(markdown_table(["image size, px", *columns], rows))
     trained_at, k = run.config.image_size, run.config.k
     print(f"\nCNN of {run.dataset.name}, trained at {trained_at} px; mAP and H-F1 at top {k}, percent")
-
-
-_FIGURES = ("mAP", "H-F1")
-
-
-def _splits(run):
-    import numpy as np
-
-    return ("train", run.held_out_rows), ("test", np.arange(run.dataset.num_examples("test")))
 
 
 def _measure(run, size: int, split: str, rows) -> dict[str, float]:

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+FEW_CLASSES = 500  # about the tokens of a batch of 128 images
+
 
 class Lstm(keras.layers.Layer):
     """An LSTM on embedded labels; what a label gives to its gates is the same for all images and steps.
@@ -21,6 +23,8 @@ class Lstm(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
+        """Adds W and U, and b, which starts at 1 for the forget gate. input_shape: [labels, width]."""
+
         def forget_one(shape, dtype):
             return ops.cast(ops.arange(shape[0]) // self.units == 1, dtype)
 
@@ -63,16 +67,16 @@ class LabelDecoder(keras.layers.Layer):
         raise NotImplementedError
 
     def advance(self, gates, states) -> tuple:
-        """Returns (output [B, …], states) from the tokens' rows of `label_gates`, [B, …], and states."""
+        """Returns (output [B, …], states) from `label_gates` of the tokens, [B, …], and states."""
         raise NotImplementedError
 
     def score(self, outputs):
         """Returns logits [N, C + 1] over classes and END from outputs [N, …] of `advance`."""
         raise NotImplementedError
 
-    def label_gates(self):
-        """Returns what each id gives to the LSTM's gates, [C + 2, 4 units]."""
-        return self.cell(self.embedding(ops.arange(self.num_classes + 2)))
+    def label_gates(self, tokens):
+        """Returns what tokens [N] give to the LSTM's gates, [N, 4 units]."""
+        return self.cell(self.embedding(tokens))
 
     def call(self, features, tokens):
         """Returns logits [B, S, C + 1] from features [B, …] and input tokens [B, S]."""
@@ -88,12 +92,14 @@ class LabelDecoder(keras.layers.Layer):
         sorting = ops.argsort(-counts)
         counts, tokens = ops.take(counts, sorting), ops.take(tokens, sorting, axis=0)
         states = [ops.take(state, sorting, axis=0) for state in states]
-        gates, outputs = self.label_gates(), []
+        few = self.num_classes <= FEW_CLASSES  # once for all ids is less than for each token
+        every, outputs = self.label_gates(ops.arange(self.num_classes + 2)) if few else None, []
         has_token = counts > ops.arange(tokens.shape[1])[:, None]  # [S, B], true first in each row
         for place in range(tokens.shape[1]):
             images = ops.sum(ops.cast(has_token[place], "int32"))
-            rows = ops.take(gates, tokens[:images, place], axis=0)
-            output, states = self.advance(rows, [state[:images] for state in states])
+            current = tokens[:images, place]
+            gates = self.label_gates(current) if every is None else ops.take(every, current, axis=0)
+            output, states = self.advance(gates, [state[:images] for state in states])
             outputs.append(output)
         logits = self.score(ops.concatenate(outputs, axis=0))
         places = ops.stack(ops.nonzero(has_token), axis=1)

@@ -226,7 +226,7 @@ def _compile_decoder(decoder: LabelDecoder) -> tuple[keras.Model, keras.Model]:
     """Returns compiled `start` and `step` on lists of arrays; a step returns [log-probabilities, *states]."""
 
     def step(tokens, *states):
-        output, states = decoder.advance(ops.take(decoder.label_gates(), tokens, axis=0), list(states))
+        output, states = decoder.advance(decoder.label_gates(tokens), list(states))
         return [ops.log_softmax(decoder.score(output)), *states]
 
     return _Function(decoder, decoder.start), _Function(decoder, step)

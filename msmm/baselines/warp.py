@@ -37,6 +37,7 @@ class Warp(Baseline):
         return np.stack([labels, rng.random(labels.shape, np.float32)], axis=1)
 
     def loss(self, targets, outputs):
+        """Returns J / C, [B], of targets as in `targets` and scores [B, C]."""
         labels, keys = targets[:, 0], targets[:, 1]
         keys = None if self.config.warp.exact else keys
         few = ops.max(ops.sum(labels, axis=1)) <= self.longest  # always so in training

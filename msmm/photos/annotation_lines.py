@@ -48,12 +48,17 @@ def text_line(photo: Annotated) -> str:
 
 
 def json_line(photo: Annotated, model: str) -> str:
-    """Returns one JSON object, in ASCII if a name has bytes that are no UTF-8."""
+    """Returns one JSON object, in ASCII if a name has bytes that are no UTF-8.
+
+    Probabilities that are equal as written are in the order of their names: their further digits depend on
+    the batch, and a run that goes on has other batches.
+    """
+    written = {name: round(p, 4) for name, p in photo.probabilities.items()}
     content = {
         "path": photo.path,
         "labels": list(photo.labels),
         "quantity": round(photo.quantity, 3),
-        "probabilities": {name: round(p, 4) for name, p in photo.probabilities.items()},
+        "probabilities": dict(sorted(written.items(), key=lambda item: (-item[1], item[0]))),
         "tags": list(photo.tags),
         "unknown": list(photo.unknown),
         "model": model,

@@ -93,8 +93,6 @@ def assert_same(directory: pathlib.Path, other: pathlib.Path) -> int:
             _assert_equal(read_arrays(a), read_arrays(b), name)
         elif name.endswith("variables.index"):
             _assert_equal(*(_variables(folder / name) for folder in (directory, other)), name)
-        elif name.endswith(".jsonl"):
-            _assert_same_lines(a, b, name)
         elif pathlib.Path(name).name not in NOT_COMPARED:
             assert a == b, name
     return len(shared)
@@ -119,26 +117,3 @@ def _assert_equal(a: dict, b: dict, name: str) -> None:
     assert a.keys() == b.keys(), name
     for key in a:
         np.testing.assert_array_equal(a[key], b[key], f"{name}: {key}")
-
-
-def _assert_same_lines(a: bytes, b: bytes, name: str) -> None:
-    """Checks JSON Lines for the same content.
-
-    A run that goes on has other batches. On some processors their size changes the last digits of a
-    probability, and the order of equal ones.
-    """
-    for ours, theirs in zip(a.splitlines(), b.splitlines(), strict=True):
-        _assert_nearly_equal(json.loads(ours), json.loads(theirs), name)
-
-
-def _assert_nearly_equal(a, b, name: str) -> None:
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), name
-        a, b = list(a.values()), [b[key] for key in a]
-    if isinstance(a, list):
-        for ours, theirs in zip(a, b, strict=True):
-            _assert_nearly_equal(ours, theirs, name)
-    elif isinstance(a, float):
-        assert abs(a - b) <= 1e-5, name
-    else:
-        assert a == b, name

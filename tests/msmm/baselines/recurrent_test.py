@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from msmm.baselines import sequences
+from msmm.baselines import label_decoder, sequences
 from msmm.baselines.baseline import Examples, predict_arrays
 from msmm.baselines.cnn_rnn import CnnRnn
 from msmm.baselines.ria import Ria
@@ -112,8 +112,10 @@ def dense(x, w, name):
     return x @ w[f"{name}/kernel"] + w.get(f"{name}/bias", 0)
 
 
+@pytest.mark.parametrize("few_classes", [0, 500])  # 5 classes: the gates of each token, or a table of all ids
 @pytest.mark.parametrize("name", BASELINES)
-def test_logits_equal_the_equations_in_numpy(small_networks, name):
+def test_logits_equal_the_equations_in_numpy(small_networks, monkeypatch, name, few_classes):
+    monkeypatch.setattr(label_decoder, "FEW_CLASSES", few_classes)
     method = create(name, tags=4)
     keras.utils.set_random_seed(0)
     network = method.build()

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 
@@ -26,6 +27,19 @@ def read_json(path):
 def read_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "digits", [{"sea": 1e-7, "car": 2e-7}, {"car": 2e-7, "sea": 1e-7}, {"sea": 3e-7, "car": 0.0}]
+)
+def test_probabilities_that_are_equal_as_written_are_in_the_order_of_their_names(digits):
+    """Their further digits depend on the batch."""
+    photo = dataclasses.replace(make_annotation(), probabilities={"sky": 0.9, **digits})
+    assert list(json.loads(json_line(photo, MODEL))["probabilities"].items()) == [
+        ("sky", 0.9),
+        ("car", 0.0),
+        ("sea", 0.0),
+    ]
 
 
 def test_text_json_and_csv_lines_of_an_annotation():

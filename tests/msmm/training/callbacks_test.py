@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from msmm.training.loop import fit_task
-from tests.msmm.training.toy_task import CONFIG, SETTINGS, Killed, make_task, weights
+from tests.msmm.training.common import Killed, read_weights
+from tests.msmm.training.toy_task import CONFIG, SETTINGS, make_task
 
 
 class Recorder(keras.callbacks.Callback):
@@ -40,7 +41,7 @@ def test_keras_callbacks_are_called_and_do_not_change_the_training(tmp_path):
     model, _, _ = fit_task(
         make_task(epochs=3), CONFIG, tmp_path / "seen", SETTINGS, callbacks=[recorder, counter, csv_logger]
     )
-    for a, b in zip(weights(plain), weights(model), strict=True):
+    for a, b in zip(read_weights(plain), read_weights(model), strict=True):
         np.testing.assert_array_equal(a, b)
     one_epoch = [f"batch {step} ends" for step in range(8)]
     expected = ["train begins"]
@@ -68,7 +69,7 @@ def test_a_killed_run_with_callbacks_resumes_bit_for_bit(tmp_path, train_uninter
         fit_task(make_task(killed_at=(3, 5)), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[Recorder()])
     recorder = Recorder()
     resumed, _, again = fit_task(make_task(), CONFIG, tmp_path / "killed", SETTINGS, callbacks=[recorder])
-    for a, b in zip(uninterrupted, weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, read_weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert recorder.calls[:2] == ["train begins", "epoch 3 begins"]
     assert again.best_epoch == progress.best_epoch

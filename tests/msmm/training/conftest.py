@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from msmm.training.loop import fit_task
-from tests.msmm.training.toy_task import SETTINGS, weights
+from tests.msmm.training.common import read_weights
+from tests.msmm.training.toy_task import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def train_uninterrupted(tmp_path_factory):
     def train(name, task, config):
         if name not in trained:
             model, _, progress = fit_task(task, config, tmp_path_factory.mktemp("uninterrupted"), SETTINGS)
-            trained[name] = weights(model), progress
+            trained[name] = read_weights(model), progress
         return trained[name]
 
     return train

@@ -9,7 +9,8 @@ import pytest
 from msmm.core.errors import UserError
 from msmm.training.loop import fit_task
 from msmm.training.state import LAST_GOOD
-from tests.msmm.training.toy_task import CONFIG, SETTINGS, Killed, X, Y, make_task, replace_fields, weights
+from tests.msmm.training.common import Killed, read_weights
+from tests.msmm.training.toy_task import CONFIG, SETTINGS, X, Y, make_task, replace_fields
 
 
 def test_a_fallback_after_divergence_is_logged_and_survives_a_kill(tmp_path, capsys):
@@ -17,13 +18,13 @@ def test_a_fallback_after_divergence_is_logged_and_survives_a_kill(tmp_path, cap
     model, _, progress = fit_task(task, CONFIG, tmp_path, SETTINGS)
     assert progress.learning_rate < 30 and progress.fallbacks
     assert "the stage begins again at" in capsys.readouterr().out
-    assert all(np.isfinite(w).all() for w in weights(model))
+    assert all(np.isfinite(w).all() for w in read_weights(model))
     killed = dataclasses.replace(task, data=make_task(killed_at=(1, 0), scale=100.0).data)
     with pytest.raises(Killed):
         fit_task(killed, CONFIG, tmp_path / "killed", SETTINGS)
     again = fit_task(task, CONFIG, tmp_path / "killed", SETTINGS)
     assert again[2].fallbacks == progress.fallbacks
-    for a, b in zip(weights(model), weights(again[0]), strict=True):
+    for a, b in zip(read_weights(model), read_weights(again[0]), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

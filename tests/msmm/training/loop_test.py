@@ -9,16 +9,15 @@ import pytest
 
 from msmm.core.errors import UserError
 from msmm.training.loop import fit_task
+from tests.msmm.training.common import Killed, read_weights
 from tests.msmm.training.toy_task import (
     CONFIG,
     SETTINGS,
-    Killed,
     X,
     Y,
     make_averaging_optimizer,
     make_task,
     replace_fields,
-    weights,
 )
 
 
@@ -52,12 +51,12 @@ def test_averaged_weights_are_evaluated_and_kept(tmp_path):
     for number in range(3):
         for x, y in task.data.batches(number):
             plain.train_on_batch(x, y)
-            now = weights(plain)[:2]
+            now = read_weights(plain)[:2]
             mean = now if mean is None else [0.9 * m + 0.1 * w for m, w in zip(mean, now, strict=True)]
         saved.append(mean)
         by_epoch.append(float(((X @ mean[0] + mean[1] - Y[:, None]) ** 2).mean()))
     assert [row["held-out"]["MSE"] for row in progress.history] == pytest.approx(by_epoch, rel=1e-4)
-    for w, m in zip(weights(model)[:2], saved[progress.best_epoch - 1], strict=True):
+    for w, m in zip(read_weights(model)[:2], saved[progress.best_epoch - 1], strict=True):
         np.testing.assert_allclose(w, m, rtol=1e-4, atol=1e-6)
 
 
@@ -75,7 +74,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, train_uninterrupted, killed_
     with pytest.raises(Killed):
         fit_task(make(killed_at=killed_at), config, tmp_path / "killed", SETTINGS)
     resumed, _, again = fit_task(make(), config, tmp_path / "killed", SETTINGS)
-    for a, b in zip(uninterrupted, weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, read_weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.best_epoch == progress.best_epoch
     assert [r["held-out"] for r in again.history] == [r["held-out"] for r in progress.history]
@@ -154,7 +153,7 @@ def test_a_run_killed_around_a_plateau_drop_resumes_bit_for_bit(
     assert rates(again) == rates(progress) and len(again.history) == 7
     last = [row["train"]["loss"] for row in progress.history]
     assert [row["train"]["loss"] for row in again.history] == last
-    for a, b in zip(uninterrupted, weights(resumed), strict=True):
+    for a, b in zip(uninterrupted, read_weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

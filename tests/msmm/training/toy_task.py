@@ -9,24 +9,13 @@ from msmm.configs.base import Config
 from msmm.data.input_pipeline import batches_of, epoch_rows
 from msmm.models import losses
 from msmm.training.task import Evaluation, Optimisation, Task, TrainingData
+from tests.msmm.training.common import Killed
 
 RNG = np.random.default_rng(0)
-
-
 X = RNG.normal(size=(64, 5)).astype(np.float32)
-
-
 Y = (X @ RNG.normal(size=5) + 3).astype(np.float32)
-
-
 CONFIG = Config(batch_size=8, patience=20)
-
-
 SETTINGS = {"what": "a test"}
-
-
-class Killed(BaseException):
-    """Simulates kill -9: no code of the project catches it."""
 
 
 def make_task(learning_rate=0.02, epochs=6, killed_at=None, scale=1.0):
@@ -67,10 +56,6 @@ def replace_fields(task, **fields):
         changed = dataclasses.replace(getattr(task, part), **{name: fields.pop(name) for name in names})
         task = dataclasses.replace(task, **{part: changed})
     return dataclasses.replace(task, **fields)
-
-
-def weights(model):
-    return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
 def make_averaging_optimizer(learning_rate, steps):
