@@ -12,6 +12,7 @@ import pytest
 from msmm.core.errors import UserError
 from tests.processors import FOLDERS
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in commands
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 gc.disable()  # until all tests are imported
 
