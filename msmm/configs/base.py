@@ -43,6 +43,12 @@ class Finetune(Training):
     head_epochs: int = setting(
         0, "passes of the head alone on the frozen trunk's features, before the trunk trains", at_least=0
     )
+    frozen_maps: int = setting(
+        0,
+        "how many of the maps M_1 … M_4 stay as pretrained; the layers after them train",
+        at_least=0,
+        at_most=4,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

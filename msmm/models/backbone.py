@@ -145,6 +145,23 @@ def for_any_size(backbone: keras.Model) -> keras.Model:
     return keras.models.clone_model(backbone, input_tensors=image, clone_function=lambda layer: layer)
 
 
+def freeze_maps(backbone: keras.Model, count: int) -> None:
+    """Freezes the layers that compute M_1 … M_count, the statistics of their normalisation included.
+
+    Raises:
+        UserError: the backbone is a transformer, all of whose maps come from its last layers.
+    """
+    trunk = backbone.get_layer("maps")
+    lacking = len(STRIDES) - len(trunk.outputs)  # 1 if M_1 is the image at half its size
+    if lacking > 1:
+        raise UserError(
+            "the five maps of a transformer come from its last layers: leave --finetune_frozen_maps out"
+        )
+    if count > lacking:
+        for layer in keras.Model(trunk.input, trunk.outputs[count - lacking - 1]).layers:
+            layer.trainable = False
+
+
 def find_taps(trunk: keras.Model) -> list[str | None]:
     """Returns the name of the last layer of each scale; None for stride 2 if the network has none."""
     last = {stride: name for name, stride in _strides(trunk).items()}

@@ -20,11 +20,15 @@ def reestimate(model: keras.Model, batches: Iterable, limit: int) -> None:
     metrics. They do not match averaged weights either.
 
     Args:
-        model: its weights stay as they are.
+        model: its weights stay as they are, and so do the statistics of its frozen layers.
         batches: of the model's inputs.
         limit: number of batches that are used, at most.
     """
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
     statistics = [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
     momenta = [layer.momentum for layer in norms]
     sums, count = [np.zeros(v.shape) for v in statistics], 0

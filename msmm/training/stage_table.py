@@ -29,6 +29,7 @@ BEYOND_FINETUNE = (
     *AUGMENTATION,
     "finetune_sizes",
     "finetune_head_epochs",
+    "finetune_frozen_maps",
 )
 JOINT_SETTINGS = ("finetune_trunk", "bn_batches", "textual_units", "textual_dropout")
 

@@ -16,7 +16,7 @@ from msmm.core.errors import UserError
 from msmm.core.progress import ProgressBar
 from msmm.data.input_pipeline import WHOLE, batches_of
 from msmm.models import optimizers
-from msmm.models.backbone import for_any_size
+from msmm.models.backbone import for_any_size, freeze_maps
 from msmm.models.precision import set_precision
 from msmm.training import batch_norm_statistics, frozen_features, model_parts, task_building
 from msmm.training.fast_layers import accelerated
@@ -42,6 +42,8 @@ def make_finetune_task(run: Run) -> Task:
         backbone, head = task_building.build_fresh_parts(run, "finetune", "backbone", "cnn_head")
         if first:
             head.set_weights(first)
+        if settings.frozen_maps:
+            freeze_maps(backbone, settings.frozen_maps)
         trunk = for_any_size(backbone) if sizes else backbone
         trunk = recomputed(trunk) if config.recompute else accelerated(trunk)
         return model_parts.build_pooled_model(trunk, head), {"backbone": backbone, "cnn_head": head}

@@ -39,6 +39,7 @@ RECIPE = {
     "finetune_cutout": 0.5,
     "finetune_sizes": ("32",),
     "finetune_head_epochs": 2,
+    "finetune_frozen_maps": 2,
     "image_size": 64,
     "finetune_epochs": 3,
 }
@@ -97,6 +98,21 @@ def test_a_head_that_trains_first_starts_the_trunk_from_a_lower_loss(make_run):
         logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
         losses.append(float(np.mean(task.optimisation.loss(labels.astype(np.float32), logits))))
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_layers_of_frozen_maps_stay_bit_identical_and_the_others_train(make_run):
+    recipe = {"finetune_optimizer": "adamw", "finetune_ema": 0.9, "finetune_epochs": 1}
+    run = make_run("frozen", finetune_frozen_maps=3, **recipe)
+    stages.train(run, "finetune")
+    fresh = task_building.build_fresh_parts(run, "finetune", "backbone")[0].get_layer("maps")
+    trained = model_parts.load_part(run, "backbone").get_layer("maps")
+    frozen = {layer.name for layer in keras.Model(fresh.input, fresh.output[2]).layers}
+    unchanged = {True: [], False: []}
+    for layer, own in zip(fresh.layers, trained.layers, strict=True):
+        weights = zip(layer.get_weights(), own.get_weights(), strict=True)
+        unchanged[layer.name in frozen] += [np.array_equal(*pair) for pair in weights]
+    assert len(unchanged[True]) > 20 and all(unchanged[True])  # the statistics of their normalisation, too
+    assert len(unchanged[False]) > 20 and not any(unchanged[False])
 
 
 def test_a_size_that_32_does_not_divide_is_refused(make_run):

@@ -7,6 +7,7 @@ import pytest
 from msmm import describe
 from msmm.configs import replace_flat
 from msmm.configs.scenes import Config
+from msmm.core.errors import UserError
 from msmm.inference import engines, model_dir
 from msmm.models.precision import set_precision
 from msmm.training import baseline_tasks, frozen_features, model_parts, stages, table_predictions
@@ -72,6 +73,12 @@ def test_copies_of_a_transformer_for_training_keep_its_results(presets, make_run
     for model in (fast, copy):
         for maps, wanted in zip(model.predict_on_batch(image), expected, strict=True):
             np.testing.assert_allclose(maps, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_maps_of_a_transformer_cannot_be_frozen_one_by_one(presets, make_run):
+    run = make_run(backbone=f"keras_hub:{presets / 'vit'}", finetune_frozen_maps=2)
+    with pytest.raises(UserError, match="leave --finetune_frozen_maps out"):
+        stages.train(run, "finetune")
 
 
 def test_blocks_of_a_transformer_compute_in_the_precision_of_the_run(presets, make_run):
