@@ -35,7 +35,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     streams.prepare()
     # Before TensorFlow is imported. Without AVX-512 it has oneDNN off by default, and half the speed.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are exceptions as well
     # matplotlib writes a list of fonts in the home directory, but in a temporary one where it cannot.
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(os.devnull, "matplotlib"))
     stdlib_logging.getLogger("matplotlib").setLevel("ERROR")  # which it would report
