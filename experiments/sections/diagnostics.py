@@ -14,6 +14,7 @@ from experiments.reporting.report import Figure
 from experiments.sections.study import Section, Study
 from msmm.core.class_summary import MANY, shown_classes
 from msmm.scoring.metrics import per_class_f1
+from msmm.scoring.ranking_metrics import average_precision
 from msmm.training.stage_table import PAPER_STAGES
 from msmm.training.table_predictions import predict_probabilities
 from msmm.training.table_rows import COMPLETE, TABLE_ROWS
@@ -25,7 +26,8 @@ _PAIRS = 2**22  # of an image and a class, sorted into bins at a time
 
 def diagnostics_section(study: Study) -> Section:
     """Returns all figures of this file."""
-    figures = [quantities_figure(study), classes_figure(study), reliability_figure(study)]
+    classes = [f1_figure(study), average_precision_figure(study)]
+    figures = [quantities_figure(study), *classes, reliability_figure(study)]
     return Section(figures=[*learning_curves(study), *figures])
 
 
@@ -143,35 +145,52 @@ def draw_confusion(axes: Axes, counts: np.ndarray, quantities: np.ndarray) -> No
     axes.tick_params(length=0)
 
 
-def classes_figure(study: Study) -> Figure:
+def f1_figure(study: Study) -> Figure:
     """Draws F1 of each class in the test split against the number of training images with the class."""
-    frequency = study.run.split("train").labels.sum(axis=0)
-    f1 = np.stack([per_class_f1(study.truth, chosen) for chosen in study.rows[COMPLETE].chosen])
-    mean, names = f1.mean(axis=0), study.run.dataset.labels
-    alt = f"F1 of each class against its frequency in training, {COMPLETE}"
-    picture = render_svg(lambda d: draw_classes(d.subplots(), frequency, f1, names), 890, 430, alt)
-    logs = np.log(np.maximum(1, frequency))
+    f1 = [per_class_f1(study.truth, chosen) for chosen in study.rows[COMPLETE].chosen]
+    return _classes_figure(study, "F1", np.stack(f1), "classes")
+
+
+def average_precision_figure(study: Study) -> Figure:
+    """Draws the average precision of each class with a test image, as `f1_figure` draws F1."""
+    probabilities = [predict_probabilities(run, TABLE_ROWS[COMPLETE], "test") for run in study.runs]
+    precision = [average_precision(study.truth, seed) for seed in probabilities]
+    return _classes_figure(study, "average precision", np.stack(precision), "average_precision")
+
+
+def _classes_figure(study: Study, metric: str, values: np.ndarray, file_name: str) -> Figure:
+    """Draws a metric of the complete model, percent [S, C] by seed and class; nan in classes left out."""
+    known = ~np.isnan(values).any(axis=0)
+    frequency, values = study.run.split("train").labels.sum(axis=0)[known], values[:, known]
+    names = [name for name, shown in zip(study.run.dataset.labels, known, strict=True) if shown]
+    alt = f"{metric[0].upper()}{metric[1:]} of each class against its frequency in training, {COMPLETE}"
+    picture = render_svg(
+        lambda d: draw_classes(d.subplots(), frequency, values, names, metric), 890, 430, alt
+    )
+    mean, logs = values.mean(axis=0), np.log(np.maximum(1, frequency))
     correlation = np.corrcoef(logs, mean)[0, 1] if len(mean) > 2 and mean.std() and logs.std() else 0.0
     return Figure(
-        "Classes: F1 against frequency",
-        Picture("classes", alt, picture),
+        f"Classes: {metric} against frequency",
+        Picture(file_name, alt, picture),
         [
             f"{COMPLETE}: a dot per class, the mean over seeds, with one standard deviation up and down. "
             "Names are written where they fit; tooltips have all of them"
             + (", of many classes of the best and the worst." if len(mean) > MANY else "."),
-            f"Correlation of F1 with the logarithm of the frequency: {correlation:.2f}. Classes with an F1 "
-            f"of 0 in every seed: {int((mean == 0).sum())}.",
+            f"Correlation of {metric} with the logarithm of the frequency: {correlation:.2f}. Classes with a "
+            f"value of 0 in every seed: {int((mean == 0).sum())}.",
         ],
     )
 
 
-def draw_classes(axes: Axes, frequency: np.ndarray, f1: np.ndarray, names: Sequence[str]) -> None:
-    """Draws F1 [S, C], percent, against the numbers of training images [C]."""
-    x, mean = np.maximum(1, frequency), f1.mean(axis=0)
+def draw_classes(
+    axes: Axes, frequency: np.ndarray, values: np.ndarray, names: Sequence[str], metric: str = "F1"
+) -> None:
+    """Draws a metric [S, C], percent, against the numbers of training images [C]."""
+    x, mean = np.maximum(1, frequency), values.mean(axis=0)
     axes.set(xlim=(x.min() / 1.15, x.max() * 1.35), ylim=(-4, 104))
     use_log_scale(axes, "x")
-    if len(f1) > 1:
-        spread = f1.std(axis=0, ddof=1)
+    if len(values) > 1:
+        spread = values.std(axis=0, ddof=1)
         axes.vlines(x, np.maximum(mean - spread, -4), np.minimum(mean + spread, 104), LINES[0], alpha=0.3)
     shown = shown_classes(mean)
     others = np.setdiff1d(np.arange(len(mean)), shown)
@@ -179,9 +198,9 @@ def draw_classes(axes: Axes, frequency: np.ndarray, f1: np.ndarray, names: Seque
         axes.plot(x[others], mean[others], "o", color=LINES[0], markersize=2, alpha=0.4)
     for i in shown:
         (dot,) = axes.plot([x[i]], [mean[i]], "o", color=LINES[0])
-        add_tooltip(dot, f"{names[i]}: {frequency[i]} training images, F1 {mean[i]:.2f} %")
+        add_tooltip(dot, f"{names[i]}: {frequency[i]} training images, {metric} {mean[i]:.2f} %")
     axes.set_xlabel("training images with the class")
-    axes.set_ylabel("F1 on the test split (%)")
+    axes.set_ylabel(f"{metric} on the test split (%)")
     axes.figure.draw_without_rendering()  # fixes the layout, which the places of the names depend on
     _add_names(axes, x[shown], mean[shown], [names[i] for i in shown])
 

@@ -12,7 +12,7 @@ from experiments.sections.diagnostics import Bin, calibration_error, confusion_m
 from experiments.sections.study import MeasuredRow, Study
 from msmm.core.class_summary import ENDS
 from msmm.training.stage_table import PAPER_STAGES
-from msmm.training.table_predictions import predict_row
+from msmm.training.table_predictions import predict_probabilities, predict_row
 from msmm.training.table_rows import COMPLETE, TABLE_ROWS
 
 TITLE = "{http://www.w3.org/2000/svg}title"
@@ -75,7 +75,24 @@ def test_classes_figure_shows_frequency_and_f1(measured):
         labels = measured.truth[:, i].sum() + chosen[:, i].sum()
         f1 = 100 * 2 * correct / labels if labels else 0.0
         expected.append(f"{name}: {frequency} training images, F1 {f1:.2f} %")
-    assert tooltips(diagnostics.classes_figure(measured)) == expected
+    assert tooltips(diagnostics.f1_figure(measured)) == expected
+
+
+def test_average_precision_figure_shows_the_classes_with_a_test_image(measured, monkeypatch):
+    run, truth = measured.run, measured.truth
+    scores = predict_probabilities(run, TABLE_ROWS[COMPLETE], "test")
+    expected = []
+    for i, name in enumerate(run.dataset.labels):
+        at_least = [scores[:, i] >= score for score in scores[truth[:, i], i]]
+        if not at_least:
+            continue
+        precision = 100 * np.mean([truth[kept, i].mean() for kept in at_least])
+        frequency = run.split("train").labels[:, i].sum()
+        expected.append(f"{name}: {frequency} training images, average precision {precision:.2f} %")
+    assert tooltips(diagnostics.average_precision_figure(measured)) == expected
+    one = truth & (np.arange(truth.shape[1]) == truth.sum(axis=0).argmax())
+    monkeypatch.setattr(Study, "truth", one)
+    assert len(tooltips(diagnostics.average_precision_figure(measured))) == 1 < len(expected)
 
 
 def test_classes_figure_shows_mean_f1_and_spread_over_seeds():
