@@ -14,6 +14,7 @@ one photograph, so that the last line of a photograph counts:
     rejected  keywords that the photograph does not show: proposals struck, and own keywords struck
     model     the model whose proposals were reviewed
     before    what msmm had in the sidecar before the action (`msmm.photos.xmp_record`); an undo restores it
+    found     what msmm had in the sidecar before an undo; only of an undo
 """
 
 import codecs
@@ -52,12 +53,14 @@ class Change:
     Attributes:
       photo: its path below the folder.
       decision: the new state.
-      before: the record in its sidecar before.
+      before: the record in its sidecar before; of an undo, the one that it restores.
+      found: of an undo, the record in the sidecar before it.
     """
 
     photo: str
     decision: Decision
     before: Record
+    found: Record | None = None
 
 
 @dataclasses.dataclass
@@ -120,7 +123,8 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         if not all(isinstance(text, str) for text in texts) or not isinstance(row["complete"], bool):
             raise ValueError
         row["action"] = int(row["action"])
-        Record.from_json(row["before"])
+        for record in (row["before"], row.get("found", {})):
+            Record.from_json(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{place} is damaged: mend or delete the line") from None
     return row
@@ -223,7 +227,8 @@ class DecisionLog:
             row: dict[str, Any] = {"format": FORMAT, "action": self._numbers + 1}
             row |= {} if undoes is None else {"undoes": undoes}
             row |= {"photo": change.photo, "time": time, **dataclasses.asdict(change.decision)}
-            rows.append(row | {"model": self._model, "before": change.before.to_json()})
+            row |= {"model": self._model, "before": change.before.to_json()}
+            rows.append(row if change.found is None else row | {"found": change.found.to_json()})
         # ASCII, so that names that are no Unicode survive.
         data = b"".join(json.dumps(row).encode("ascii") + b"\n" for row in rows)
         with add_path_to_errors(self._path):

@@ -1,14 +1,15 @@
 """A review of a folder: what a person decides goes into the decisions' file and into XMP sidecars.
 
 An action is acknowledged when its lines are in the file and its sidecars are written, in that order: after a
-kill between the two, the next session writes the sidecars of the last action.
+kill between the two, the next session writes those sidecars of the last action that are still as before it.
 """
 
 import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag, split_joined
@@ -177,10 +178,11 @@ class Session:
             action = self._log.find_undoable()
             if action is None:
                 raise Refused("there is nothing to undo")
-            self._log.append(
-                [Change(photo, decision, record) for photo, decision, record in action.before],
-                undoes=action.number,
-            )
+            changes = [
+                Change(photo, decision, record, sidecars.read_record(os.path.join(self.folder, photo)))
+                for photo, decision, record in action.before
+            ]
+            self._log.append(changes, undoes=action.number)
             warnings = self._write_sidecars()
             known = [self._indices[name] for name, *_ in action.before if name in self._indices]
             return (known[0] if known else None), warnings
@@ -197,12 +199,15 @@ class Session:
         return self._write_sidecars()
 
     def _finish_last_action(self) -> None:
-        """Writes the sidecars of the last action, which a killed process may not have written."""
-        for warning in self._write_sidecars():
+        """Writes those sidecars of the last action that a killed process has not written."""
+        for warning in self._write_sidecars(_is_unwritten):
             print(warning, flush=True)
 
-    def _write_sidecars(self) -> list[str]:
-        """Writes the sidecars of the last action in the file; returns why some were not written."""
+    def _write_sidecars(self, is_wanted: Callable[..., bool] = lambda *_: True) -> list[str]:
+        """Writes the sidecars of the last action in the file; returns why some were not written.
+
+        is_wanted: returns whether to write a sidecar, given the line, the record and the change of it.
+        """
         warnings = []
         for row in self._log.last_rows:
             path = os.path.join(self.folder, row["photo"])
@@ -211,6 +216,8 @@ class Session:
             decision = self._log.decisions.get(row["photo"], Decision())
             before = Record.from_json(row["before"])
             change = (lambda record, before=before: before) if "undoes" in row else self._change(decision)
+            if not is_wanted(row, sidecars.read_record(path), change):
+                continue
             try:
                 sidecars.change_record(path, self._embedded(row["photo"], decision), change, key_of)
             except sidecars.CannotWrite as error:
@@ -246,6 +253,17 @@ class Session:
             )
 
         return change
+
+
+def _is_unwritten(row: Mapping[str, Any], record: Record, change: Callable[[Record], Record]) -> bool:
+    """Returns whether an action has left a sidecar as it was, given the record in it now.
+
+    To write a finished action again would take back what came after it: by `annotate`, or by the person in
+    another program. So a sidecar is left alone where the record cannot tell: where the action does not change
+    it, and of an undo by a version that did not note what it found.
+    """
+    found = row.get("found") if "undoes" in row else row["before"]
+    return found is not None and record == Record.from_json(found) and change(record) != record
 
 
 def _read_embedded(path: str) -> tuple[str, ...]:

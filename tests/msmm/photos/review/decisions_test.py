@@ -96,14 +96,15 @@ def test_a_file_that_an_editor_has_saved_is_read_and_added_to(tmp_path, log):
         (b"\xff\n", "damaged"),
         (b"[1]\n", "damaged"),
         (b'{"format": 2}\n', "later version"),
-        (None, "damaged"),
+        ((b'["dog"', b'[["dog"]'), "damaged"),
+        ((b'"before": {}', b'"before": {}, "found": 1'), "damaged"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, log, line, message):
     log.append([change()])
     log.close()
     whole = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(whole + (line or whole.replace(b'["dog"', b'[["dog"]')))
+    (tmp_path / FILE).write_bytes(whole + (line if isinstance(line, bytes) else whole.replace(*line)))
     for read in (lambda: read_decisions(tmp_path / FILE), lambda: DecisionLog(tmp_path, "a model")):
         with pytest.raises(UserError, match=message) as caught:
             read()

@@ -1,6 +1,7 @@
 """Reviews of a folder: proposals, decisions, sidecars, undo and restart, without a server."""
 
 import json
+import re
 
 import pytest
 
@@ -161,6 +162,50 @@ def test_sidecars_of_the_last_action_are_written_after_a_kill(open_session, fold
     assert subjects(folder, RED) is None
     open_session(wait=False)
     assert subjects(folder, RED) == ["dog"] and subjects(folder, OWN) == ["Rome", "Nature|sea", "dog"]
+
+
+def test_a_restart_leaves_what_was_written_after_the_last_action(open_session, folder):
+    path = str(folder / RED)
+    session = open_session()
+    decide(session, RED, ["cat", "sea"])
+    text = (folder / f"{RED}.xmp").read_text()
+    subject = text[text.index("<dc:subject") : text.index("</dc:subject>")]
+    without = re.sub(r"\s*<rdf:li>cat</rdf:li>", "", subject)
+    edited = text.replace(subject, without)  # by the person in another program
+    (folder / f"{RED}.xmp").write_text(edited)
+    assert subjects(folder, RED) == ["sea"]
+    session = open_session()
+    assert (folder / f"{RED}.xmp").read_text() == edited
+    decide(session, RED, ["cat", "sea"])  # once more: msmm's record stays the same
+    assert subjects(folder, RED) == ["sea", "cat"]
+    (folder / f"{RED}.xmp").write_text(edited)
+    session = open_session()
+    assert (folder / f"{RED}.xmp").read_text() == edited
+    session.undo()
+    session.undo()
+    sidecars.write_labels(path, [], ["green"], "m", normalise_tag)
+    open_session(wait=False)
+    assert subjects(folder, RED) == ["green"] and sidecars.find_annotator(path) == "m"
+    # An undo of a version that did not note what it found.
+    rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    assert rows[-1].pop("found")
+    (folder / FILE).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    open_session(wait=False)
+    assert subjects(folder, RED) == ["green"]
+
+
+def test_sidecars_of_an_undo_are_written_after_a_kill(open_session, folder, monkeypatch):
+    before = (folder / f"{OWN}.xmp").read_bytes()
+    session = open_session()
+    session.decide_label("dog", True, [session.names.index(RED), session.names.index(OWN)])
+    write = review.sidecars.change_record
+    with monkeypatch.context() as patch:  # killed after the first sidecar
+        patch.setattr(review.sidecars, "change_record", lambda path, *rest: OWN in path or write(path, *rest))
+        session.undo()
+    assert subjects(folder, OWN) == ["Rome", "Nature|sea", "dog"] and subjects(folder, RED) is None
+    sidecars.write_labels(str(folder / RED), [], ["green"], "m", normalise_tag)
+    open_session(wait=False)
+    assert (folder / f"{OWN}.xmp").read_bytes() == before and subjects(folder, RED) == ["green"]
 
 
 def test_a_sidecar_that_cannot_be_written_is_a_warning_and_the_decision_is_kept(session, folder):
