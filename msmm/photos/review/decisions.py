@@ -1,7 +1,8 @@
 """The decisions of a review, in a file of JSON lines in the reviewed folder.
 
 Lines are only appended, and are on the disk before a decision is acknowledged. Each has the whole state of
-one photograph, so that the last line of a photograph counts:
+one photograph, so that the last line of a photograph counts. The file may have come with its folder from
+elsewhere: lines of places outside the folder do not count.
 
     format    1
     action    number of the action; a decision on many photographs has a line for each, of one number
@@ -90,7 +91,7 @@ def read_dated_decisions(path) -> dict[str, tuple[str, Decision]]:
     Raises the same as `read_decisions`.
     """
     rows = _read_rows(pathlib.Path(path))
-    return {row["photo"]: (row["time"], _decision_of(row)) for row, _ in rows}
+    return {row["photo"]: (row["time"], _decision_of(row)) for row, _ in rows if _is_below(row["photo"])}
 
 
 def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -104,6 +105,11 @@ def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
             end += len(line)
             if text:
                 yield _parse(text, f"{path}:{number}"), end
+
+
+def _is_below(name: str) -> bool:
+    """Returns whether a path leads to a place below the folder, links apart."""
+    return not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] not in (os.pardir, os.curdir)
 
 
 def _is_whole(line: bytes) -> bool:
@@ -165,7 +171,8 @@ class DecisionLog:
             if lock(self._file.fileno()) is False or not is_at(self._file, self._path):
                 raise UserError(f"another process reviews {folder}: wait for it, or end it")
             for row, end in _read_rows(self._path):
-                self._replay(row)
+                if _is_below(row["photo"]):
+                    self._replay(row)
                 self._size = end
             self._file.truncate(self._size)  # what a killed process has left
             if self._size and not self._path.read_bytes().endswith(b"\n"):  # as an editor left it

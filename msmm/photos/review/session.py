@@ -15,6 +15,7 @@ from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag, split_joined
 from msmm.inference.model import Model
 from msmm.photos import batches, finding, sidecars
+from msmm.photos.annotation_lines import escape_unprintable
 from msmm.photos.review.decisions import Change, Decision, DecisionLog
 from msmm.photos.review.proposals import Proposal, Proposer
 from msmm.photos.xmp import clean
@@ -81,6 +82,11 @@ class Session:
     def _is_inside(self, path: str) -> bool:
         """Returns whether a file is in the folder, and not only a link to another place."""
         return os.path.realpath(path).startswith(self.folder.rstrip(os.sep) + os.sep)
+
+    def _find(self, name: str) -> str | None:
+        """Returns the file of a line of the decisions, or None where the folder has no such file."""
+        path = os.path.join(self.folder, name)
+        return path if os.path.isfile(path) and self._is_inside(path) else None
 
     def close(self) -> None:
         """Ends the session; an action that is at work is finished first."""
@@ -178,10 +184,9 @@ class Session:
             action = self._log.find_undoable()
             if action is None:
                 raise Refused("there is nothing to undo")
-            changes = [
-                Change(photo, decision, record, sidecars.read_record(os.path.join(self.folder, photo)))
-                for photo, decision, record in action.before
-            ]
+            paths = [self._find(photo) for photo, *_ in action.before]
+            found = [sidecars.read_record(path) if path else Record() for path in paths]
+            changes = [Change(*before, now) for before, now in zip(action.before, found, strict=True)]
             self._log.append(changes, undoes=action.number)
             warnings = self._write_sidecars()
             known = [self._indices[name] for name, *_ in action.before if name in self._indices]
@@ -210,8 +215,8 @@ class Session:
         """
         warnings = []
         for row in self._log.last_rows:
-            path = os.path.join(self.folder, row["photo"])
-            if not os.path.lexists(path):
+            path = self._find(row["photo"])
+            if path is None:
                 continue
             decision = self._log.decisions.get(row["photo"], Decision())
             before = Record.from_json(row["before"])
@@ -219,17 +224,18 @@ class Session:
             if not is_wanted(row, sidecars.read_record(path), change):
                 continue
             try:
-                sidecars.change_record(path, self._embedded(row["photo"], decision), change, key_of)
+                sidecars.change_record(path, self._embedded(row["photo"], path, decision), change, key_of)
             except sidecars.CannotWrite as error:
-                warnings.append(f"{row['photo']}: kept in the review, but {error}")
+                name = escape_unprintable(row["photo"])
+                warnings.append(f"{name}: kept in the review, but {error}")
         return warnings
 
-    def _embedded(self, name: str, decision: Decision) -> tuple[str, ...]:
+    def _embedded(self, name: str, path: str, decision: Decision) -> tuple[str, ...]:
         """Returns the keywords in the photograph itself, with which a new list in its sidecar begins."""
         if not decision.accepted:
             return ()  # no list is needed
         proposal = self.proposer.proposals[self._indices[name]] if name in self._indices else None
-        return proposal.embedded if proposal else _read_embedded(os.path.join(self.folder, name))
+        return proposal.embedded if proposal else _read_embedded(path)
 
     def _change(self, decision: Decision) -> Callable[[Record], Record]:
         """Returns the change of a sidecar's record that a decision makes."""

@@ -84,6 +84,14 @@ def test_of_reviews_of_several_folders_the_latest_counts(add, pack, root, monkey
     assert read_all(pack(min_photos=2))["a/1.jpg"][0] == set()
 
 
+def test_a_review_says_nothing_of_photographs_outside_its_folder(add, pack, root):
+    fill(add)
+    add("a/1.jpg", "sea", taken=day(1))
+    add("b/2.jpg", "sea", taken=day(2))
+    review(root / "b", ("../a/1.jpg", True, (), ("sea",)), (str(root / "a/1.jpg"), True, (), ("sea",)))
+    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
+
+
 def test_a_conflict_copy_of_a_review_is_reported(add, pack, root):
     fill(add)
     (root / "phone" / "msmm_review.sync-conflict-20260501-100000-ABCDEFG.jsonl").write_text("{}")

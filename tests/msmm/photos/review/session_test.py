@@ -226,6 +226,39 @@ def test_links_to_other_places_and_unready_photographs_are_refused(open_session,
     assert not (tmp_path / "outside.jpg.xmp").exists()
 
 
+@pytest.mark.parametrize(
+    "action", [{"before": {}}, {"undoes": 3, "before": {"confirmed": ["x"]}, "found": {}}]
+)
+def test_a_file_of_decisions_from_elsewhere_reaches_no_file_outside_the_folder(
+    open_session, folder, tmp_path, action, capsys
+):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/letter.txt").write_text("x")
+    (folder / "link.jpg").symlink_to(tmp_path / "private/letter.txt")
+    (folder / "linked").symlink_to(tmp_path / "private")
+    (folder / "a/odd\x1b.jpg").write_bytes((folder / RED).read_bytes())
+    (folder / "a/odd\x1b.jpg.xmp").write_bytes(b"no XML")
+    outside = [
+        "../private/letter.txt", "a/../../private/letter.txt", str(tmp_path / "private/letter.txt"),
+        "link.jpg", "linked/letter.txt", "a", ".", "", "..", "a\0b", "\ud800",
+    ]  # fmt: skip
+    row = {"format": 1, "action": 4, "time": "2026-01-01T00:00:00Z", "complete": True, "accepted": ["x"]}
+    row |= {"kept": [], "rejected": [], "model": "m", **action}
+    rows = [row | {"photo": name} for name in (*outside, RED, "a/odd\x1b.jpg")]
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (folder / FILE).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    session = open_session()
+    assert subjects(folder, RED) == ["x"]
+    assert set(tmp_path.rglob("*")) - {folder / f"{RED}.xmp"} == set(before)
+    out = capsys.readouterr().out
+    assert "a/odd\\x1b.jpg: kept in the review" in out and "\x1b" not in out
+    if "undoes" not in action:
+        session.undo()
+    assert set(tmp_path.rglob("*")) - {folder / f"{RED}.xmp"} == set(before)
+    assert (folder / FILE).read_text().startswith(text)
+
+
 def test_a_new_list_in_a_sidecar_begins_with_the_photographs_own_keywords(open_session, folder, photo):
     from tests.msmm.photos.metadata_test import bag, packet
 
