@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msmm.core.errors import UserError
@@ -145,11 +145,12 @@ class Session:
           Warnings for the person.
 
         Raises:
-          Refused: see `proposal`; or a keyword is too long.
+          Refused: see `proposal`; or a keyword is too long that the photograph did not have.
         """
         with self._lock:
             own = self.own_keywords(index)
-            struck = _distinct(rejected, _keys(keywords))
+            theirs = _keys(own) | _keys(self.decision(index).rejected)  # other programs write long ones
+            struck = _distinct(rejected, _keys(keywords), theirs)
             kept = [word for word in own if key_of(word) not in _keys(struck)]
             accepted = _distinct(keywords, _keys(own) | _keys(struck))
             return self._act([(index, Decision(True, tuple(accepted), tuple(kept), tuple(struck)))])
@@ -284,15 +285,20 @@ def _keys(words: Iterable[str]) -> set[str]:
     return set(map(key_of, words))
 
 
-def _distinct(words: Iterable[str], excluded: set[str]) -> list[str]:
-    """Returns cleaned keywords, each once, without `excluded` keys. Raises Refused for a bad one."""
+def _distinct(words: Iterable[str], excluded: set[str], of_any_length: Collection[str] = ()) -> list[str]:
+    """Returns cleaned keywords, each once, without `excluded` keys.
+
+    Raises Refused for too many, and for one that is too long and whose key is not `of_any_length`.
+    """
     kept: dict[str, str] = {}
     for word in (word for joined in words for word in split_joined(joined)):
         name = normalise_label(clean(word))
-        if len(name) > MAX_KEYWORD:
+        key = key_of(name)
+        if not key or key in excluded:
+            continue
+        if len(name) > MAX_KEYWORD and key not in of_any_length:
             raise Refused(f"expected keywords of at most {MAX_KEYWORD} characters")
-        if (key := key_of(name)) and key not in excluded:
-            kept.setdefault(key, name)
+        kept.setdefault(key, name)
     if len(kept) > MAX_KEYWORDS:
         raise Refused(f"expected at most {MAX_KEYWORDS} keywords of a photograph")
     return list(kept.values())

@@ -271,6 +271,25 @@ def test_a_new_list_in_a_sidecar_begins_with_the_photographs_own_keywords(open_s
     assert json.loads((folder / FILE).read_text().splitlines()[0])["kept"] == ["Lake"]
 
 
+def test_a_long_keyword_of_the_photograph_does_not_stop_its_review(open_session, folder):
+    from tests.msmm.photos.metadata_test import bag, packet
+
+    long = "a sentence as a keyword, " * 10
+    (folder / f"{RED}.xmp").write_bytes(packet(bag("dc:subject", long)))
+    session = open_session()
+    assert decide(session, RED, [long, "red"]) == []
+    assert session.decision(session.names.index(RED)) == Decision(True, ("red",), (long.strip(),))
+    assert decide(session, RED, ["red"], [long]) == []
+    (folder / f"{RED}.xmp").unlink()  # the keyword is gone, but was rejected
+    session = open_session()
+    for _ in range(2):
+        assert decide(session, RED, ["red"], [long]) == []
+        assert session.decision(session.names.index(RED)) == Decision(True, ("red",), (), (long.strip(),))
+    for keywords, rejected in (([long + "x"], []), ([], [long + "x"])):
+        with pytest.raises(Refused, match="at most 200 characters"):
+            decide(session, RED, keywords, rejected)
+
+
 def test_keywords_typed_with_semicolons_are_several(session, folder):
     session.decide(0, ["dog; Sea", ";", "Tom &amp; Jerry"], ["cat;cow"])
     decision = session.decision(0)
