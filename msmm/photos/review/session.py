@@ -215,13 +215,16 @@ class Session:
         is_wanted: returns whether to write a sidecar, given the line, the record and the change of it.
         """
         warnings = []
+        action = self._log.find_undoable()
+        earlier = {photo: before for photo, before, _ in action.before} if action else {}
         for row in self._log.last_rows:
             path = self._find(row["photo"])
             if path is None:
                 continue
             decision = self._log.decisions.get(row["photo"], Decision())
             before = Record.from_json(row["before"])
-            change = (lambda record, before=before: before) if "undoes" in row else self._change(decision)
+            decided = self._change(decision, earlier.get(row["photo"], Decision()))
+            change = (lambda record, before=before: before) if "undoes" in row else decided
             if not is_wanted(row, sidecars.read_record(path), change):
                 continue
             try:
@@ -238,24 +241,26 @@ class Session:
         proposal = self.proposer.proposals[self._indices[name]] if name in self._indices else None
         return proposal.embedded if proposal else _read_embedded(path)
 
-    def _change(self, decision: Decision) -> Callable[[Record], Record]:
-        """Returns the change of a sidecar's record that a decision makes."""
+    def _change(self, decision: Decision, earlier: Decision) -> Callable[[Record], Record]:
+        """Returns the change of a sidecar's record that a decision makes which replaces an earlier one.
+
+        What else is rejected there, by reviews of folders above or below, stays so if it is not decided anew.
+        """
         rejected, accepted = _keys(decision.rejected), _keys(decision.accepted)
+        decided = rejected | accepted | _keys((*decision.kept, *earlier.rejected))
 
         def change(record: Record) -> Record:
             stays = accepted if decision.complete else accepted | (_keys(record.confirmed) - rejected)
             confirmed = [word for word in record.confirmed if key_of(word) in stays]
-            if decision.complete:
-                added: list[str] = []
-            else:
-                added = [w for w in record.added if key_of(w) not in rejected]
+            added = [w for w in record.added if not decision.complete and key_of(w) not in rejected]
+            others = [word for word in record.rejected if key_of(word) not in decided]
             left = {key_of(word.replace("|", " ")) for word in added}
             return dataclasses.replace(
                 record,
                 added=tuple(added),
                 paths=tuple(p for p in record.paths if key_of(p.rpartition("|")[2]) in left),
                 confirmed=(*confirmed, *_distinct(decision.accepted, _keys(confirmed))),
-                rejected=decision.rejected,
+                rejected=(*others, *decision.rejected),
                 model=(record.model or self._model_name) if decision.complete else record.model,
             )
 

@@ -123,6 +123,24 @@ def test_the_grid_is_sorted_and_filtered(session):
     assert views.order_photos(session, "unsure")[0] == session.names.index(BRIGHT)
 
 
+def test_what_a_review_of_another_folder_rejected_stays_rejected(open_session, folder):
+    path = str(folder / RED)
+    session = open_session()
+    session.decide_label("dog", False, [session.names.index(RED)])
+    session.decide_label("fox", False, [session.names.index(RED)])
+    session = open_session(below="a")
+    session.decide_label("cat", True, [session.names.index("red.jpg")])
+    assert sidecars.read_record(path).rejected == ("dog", "fox")
+    sidecars.write_labels(path, [], ["dog", "green"], "m", normalise_tag)
+    assert subjects(folder, RED) == ["cat", "green"]
+    decide(session, "red.jpg", ["cat", "Fox"], ["green"])
+    assert sidecars.read_record(path).rejected == ("dog", "green")
+    decide(session, "red.jpg", ["cat"], ["Dog"])  # its own rejection of green is taken back
+    assert sidecars.read_record(path).rejected == ("Dog",)
+    session.undo()
+    assert sidecars.read_record(path).rejected == ("dog", "green")
+
+
 def test_undo_restores_decisions_and_sidecars(open_session, folder):
     before = (folder / f"{OWN}.xmp").read_bytes()
     session = open_session()
