@@ -121,7 +121,8 @@ class Library(RawDataset):
     def _find(self, photo: LibraryPhoto, words: Sequence[str]) -> set[str]:
         """Returns the keywords that words of a photograph are, without those that its reviewer rejected.
 
-        The reviewer may have rejected another form, as `dogs` of the keyword `dog`.
+        The reviewer may have rejected another form, as `dogs` of the keyword `dog`. If one form is
+        rejected and another accepted or kept, the latter counts.
         """
         rejected = self._groups.find(photo.rejected) - self._groups.find(photo.accepted)
         return self._groups.find(words) - rejected

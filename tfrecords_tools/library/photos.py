@@ -31,7 +31,8 @@ class LibraryPhoto:
         machine: the number of keywords that msmm wrote, which are in neither leaves nor upper.
         cause: why the image cannot be used, or None.
         problems: causes why some keywords were not read.
-        accepted, rejected: the keywords that a person accepted and rejected in a review (`library.reviews`).
+        accepted, rejected: the keywords that a person accepted or kept, and rejected, in a review
+            (`library.reviews`).
         complete: whether it was reviewed as a whole, so that it has no other keywords.
     """
 

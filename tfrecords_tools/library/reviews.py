@@ -99,7 +99,7 @@ def apply_decision(photo: LibraryPhoto, decision: Decision) -> LibraryPhoto:
         photo,
         leaves=tuple(leaves.values()),
         upper=tuple(word for word in photo.upper if normalise_tag(word) not in rejected),
-        accepted=decision.accepted,
+        accepted=(*decision.accepted, *decision.kept),
         rejected=decision.rejected,
         complete=decision.complete,
     )

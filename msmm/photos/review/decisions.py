@@ -1,7 +1,8 @@
 """The decisions of a review, in a file of JSON lines in the reviewed folder.
 
 Lines are only appended, and are on the disk before a decision is acknowledged. Each has the whole state of
-one photograph, so that the last line of a photograph counts:
+one photograph, so that the last line of a photograph counts. The file may have come with its folder from
+elsewhere: lines of places outside the folder do not count.
 
     format    1
     action    number of the action; a decision on many photographs has a line for each, of one number
@@ -14,6 +15,7 @@ one photograph, so that the last line of a photograph counts:
     rejected  keywords that the photograph does not show: proposals struck, and own keywords struck
     model     the model whose proposals were reviewed
     before    what msmm had in the sidecar before the action (`msmm.photos.xmp_record`); an undo restores it
+    found     what msmm had in the sidecar before an undo; only of an undo
 """
 
 import codecs
@@ -52,12 +54,14 @@ class Change:
     Attributes:
       photo: its path below the folder.
       decision: the new state.
-      before: the record in its sidecar before.
+      before: the record in its sidecar before; of an undo, the one that it restores.
+      found: of an undo, the record in the sidecar before it.
     """
 
     photo: str
     decision: Decision
     before: Record
+    found: Record | None = None
 
 
 @dataclasses.dataclass
@@ -87,7 +91,7 @@ def read_dated_decisions(path) -> dict[str, tuple[str, Decision]]:
     Raises the same as `read_decisions`.
     """
     rows = _read_rows(pathlib.Path(path))
-    return {row["photo"]: (row["time"], _decision_of(row)) for row, _ in rows}
+    return {row["photo"]: (row["time"], _decision_of(row)) for row, _ in rows if _is_below(row["photo"])}
 
 
 def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -101,6 +105,11 @@ def _read_rows(path: pathlib.Path) -> Iterator[tuple[dict[str, Any], int]]:
             end += len(line)
             if text:
                 yield _parse(text, f"{path}:{number}"), end
+
+
+def _is_below(name: str) -> bool:
+    """Returns whether a path leads to a place below the folder, links apart."""
+    return not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] not in (os.pardir, os.curdir)
 
 
 def _is_whole(line: bytes) -> bool:
@@ -120,7 +129,8 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         if not all(isinstance(text, str) for text in texts) or not isinstance(row["complete"], bool):
             raise ValueError
         row["action"] = int(row["action"])
-        Record.from_json(row["before"])
+        for record in (row["before"], row.get("found", {})):
+            Record.from_json(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{place} is damaged: mend or delete the line") from None
     return row
@@ -161,7 +171,8 @@ class DecisionLog:
             if lock(self._file.fileno()) is False or not is_at(self._file, self._path):
                 raise UserError(f"another process reviews {folder}: wait for it, or end it")
             for row, end in _read_rows(self._path):
-                self._replay(row)
+                if _is_below(row["photo"]):
+                    self._replay(row)
                 self._size = end
             self._file.truncate(self._size)  # what a killed process has left
             if self._size and not self._path.read_bytes().endswith(b"\n"):  # as an editor left it
@@ -223,7 +234,8 @@ class DecisionLog:
             row: dict[str, Any] = {"format": FORMAT, "action": self._numbers + 1}
             row |= {} if undoes is None else {"undoes": undoes}
             row |= {"photo": change.photo, "time": time, **dataclasses.asdict(change.decision)}
-            rows.append(row | {"model": self._model, "before": change.before.to_json()})
+            row |= {"model": self._model, "before": change.before.to_json()}
+            rows.append(row if change.found is None else row | {"found": change.found.to_json()})
         # ASCII, so that names that are no Unicode survive.
         data = b"".join(json.dumps(row).encode("ascii") + b"\n" for row in rows)
         with add_path_to_errors(self._path):

@@ -1,19 +1,21 @@
 """A review of a folder: what a person decides goes into the decisions' file and into XMP sidecars.
 
 An action is acknowledged when its lines are in the file and its sidecars are written, in that order: after a
-kill between the two, the next session writes the sidecars of the last action.
+kill between the two, the next session writes those sidecars of the last action that are still as before it.
 """
 
 import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag, split_joined
 from msmm.inference.model import Model
 from msmm.photos import batches, finding, sidecars
+from msmm.photos.annotation_lines import escape_unprintable
 from msmm.photos.review.decisions import Change, Decision, DecisionLog
 from msmm.photos.review.proposals import Proposal, Proposer
 from msmm.photos.xmp import clean
@@ -81,6 +83,11 @@ class Session:
         """Returns whether a file is in the folder, and not only a link to another place."""
         return os.path.realpath(path).startswith(self.folder.rstrip(os.sep) + os.sep)
 
+    def _find(self, name: str) -> str | None:
+        """Returns the file of a line of the decisions, or None where the folder has no such file."""
+        path = os.path.join(self.folder, name)
+        return path if os.path.isfile(path) and self._is_inside(path) else None
+
     def close(self) -> None:
         """Ends the session; an action that is at work is finished first."""
         self.proposer.stop()
@@ -138,11 +145,12 @@ class Session:
           Warnings for the person.
 
         Raises:
-          Refused: see `proposal`; or a keyword is too long.
+          Refused: see `proposal`; or a keyword is too long that the photograph did not have.
         """
         with self._lock:
             own = self.own_keywords(index)
-            struck = _distinct(rejected, _keys(keywords))
+            theirs = _keys(own) | _keys(self.decision(index).rejected)  # other programs write long ones
+            struck = _distinct(rejected, _keys(keywords), theirs)
             kept = [word for word in own if key_of(word) not in _keys(struck)]
             accepted = _distinct(keywords, _keys(own) | _keys(struck))
             return self._act([(index, Decision(True, tuple(accepted), tuple(kept), tuple(struck)))])
@@ -177,10 +185,10 @@ class Session:
             action = self._log.find_undoable()
             if action is None:
                 raise Refused("there is nothing to undo")
-            self._log.append(
-                [Change(photo, decision, record) for photo, decision, record in action.before],
-                undoes=action.number,
-            )
+            paths = [self._find(photo) for photo, *_ in action.before]
+            found = [sidecars.read_record(path) if path else Record() for path in paths]
+            changes = [Change(*before, now) for before, now in zip(action.before, found, strict=True)]
+            self._log.append(changes, undoes=action.number)
             warnings = self._write_sidecars()
             known = [self._indices[name] for name, *_ in action.before if name in self._indices]
             return (known[0] if known else None), warnings
@@ -197,55 +205,77 @@ class Session:
         return self._write_sidecars()
 
     def _finish_last_action(self) -> None:
-        """Writes the sidecars of the last action, which a killed process may not have written."""
-        for warning in self._write_sidecars():
+        """Writes those sidecars of the last action that a killed process has not written."""
+        for warning in self._write_sidecars(_is_unwritten):
             print(warning, flush=True)
 
-    def _write_sidecars(self) -> list[str]:
-        """Writes the sidecars of the last action in the file; returns why some were not written."""
+    def _write_sidecars(self, is_wanted: Callable[..., bool] = lambda *_: True) -> list[str]:
+        """Writes the sidecars of the last action in the file; returns why some were not written.
+
+        is_wanted: returns whether to write a sidecar, given the line, the record and the change of it.
+        """
         warnings = []
+        action = self._log.find_undoable()
+        earlier = {photo: before for photo, before, _ in action.before} if action else {}
         for row in self._log.last_rows:
-            path = os.path.join(self.folder, row["photo"])
-            if not os.path.lexists(path):
+            path = self._find(row["photo"])
+            if path is None:
                 continue
             decision = self._log.decisions.get(row["photo"], Decision())
             before = Record.from_json(row["before"])
-            change = (lambda record, before=before: before) if "undoes" in row else self._change(decision)
+            decided = self._change(decision, earlier.get(row["photo"], Decision()))
+            change = (lambda record, before=before: before) if "undoes" in row else decided
+            if not is_wanted(row, sidecars.read_record(path), change):
+                continue
             try:
-                sidecars.change_record(path, self._embedded(row["photo"], decision), change, key_of)
+                sidecars.change_record(path, self._embedded(row["photo"], path, decision), change, key_of)
             except sidecars.CannotWrite as error:
-                warnings.append(f"{row['photo']}: kept in the review, but {error}")
+                name = escape_unprintable(row["photo"])
+                warnings.append(f"{name}: kept in the review, but {error}")
         return warnings
 
-    def _embedded(self, name: str, decision: Decision) -> tuple[str, ...]:
+    def _embedded(self, name: str, path: str, decision: Decision) -> tuple[str, ...]:
         """Returns the keywords in the photograph itself, with which a new list in its sidecar begins."""
         if not decision.accepted:
             return ()  # no list is needed
         proposal = self.proposer.proposals[self._indices[name]] if name in self._indices else None
-        return proposal.embedded if proposal else _read_embedded(os.path.join(self.folder, name))
+        return proposal.embedded if proposal else _read_embedded(path)
 
-    def _change(self, decision: Decision) -> Callable[[Record], Record]:
-        """Returns the change of a sidecar's record that a decision makes."""
+    def _change(self, decision: Decision, earlier: Decision) -> Callable[[Record], Record]:
+        """Returns the change of a sidecar's record that a decision makes which replaces an earlier one.
+
+        What else is rejected there, by reviews of folders above or below, stays so if it is not decided anew.
+        """
         rejected, accepted = _keys(decision.rejected), _keys(decision.accepted)
+        decided = rejected | accepted | _keys((*decision.kept, *earlier.rejected))
 
         def change(record: Record) -> Record:
             stays = accepted if decision.complete else accepted | (_keys(record.confirmed) - rejected)
             confirmed = [word for word in record.confirmed if key_of(word) in stays]
-            if decision.complete:
-                added: list[str] = []
-            else:
-                added = [w for w in record.added if key_of(w) not in rejected]
+            added = [w for w in record.added if not decision.complete and key_of(w) not in rejected]
+            others = [word for word in record.rejected if key_of(word) not in decided]
             left = {key_of(word.replace("|", " ")) for word in added}
             return dataclasses.replace(
                 record,
                 added=tuple(added),
                 paths=tuple(p for p in record.paths if key_of(p.rpartition("|")[2]) in left),
                 confirmed=(*confirmed, *_distinct(decision.accepted, _keys(confirmed))),
-                rejected=decision.rejected,
+                rejected=(*others, *decision.rejected),
                 model=(record.model or self._model_name) if decision.complete else record.model,
             )
 
         return change
+
+
+def _is_unwritten(row: Mapping[str, Any], record: Record, change: Callable[[Record], Record]) -> bool:
+    """Returns whether an action has left a sidecar as it was, given the record in it now.
+
+    To write a finished action again would take back what came after it: by `annotate`, or by the person in
+    another program. So a sidecar is left alone where the record cannot tell: where the action does not change
+    it, and of an undo by a version that did not note what it found.
+    """
+    found = row.get("found") if "undoes" in row else row["before"]
+    return found is not None and record == Record.from_json(found) and change(record) != record
 
 
 def _read_embedded(path: str) -> tuple[str, ...]:
@@ -260,15 +290,20 @@ def _keys(words: Iterable[str]) -> set[str]:
     return set(map(key_of, words))
 
 
-def _distinct(words: Iterable[str], excluded: set[str]) -> list[str]:
-    """Returns cleaned keywords, each once, without `excluded` keys. Raises Refused for a bad one."""
+def _distinct(words: Iterable[str], excluded: set[str], of_any_length: Collection[str] = ()) -> list[str]:
+    """Returns cleaned keywords, each once, without `excluded` keys.
+
+    Raises Refused for too many, and for one that is too long and whose key is not `of_any_length`.
+    """
     kept: dict[str, str] = {}
     for word in (word for joined in words for word in split_joined(joined)):
         name = normalise_label(clean(word))
-        if len(name) > MAX_KEYWORD:
+        key = key_of(name)
+        if not key or key in excluded:
+            continue
+        if len(name) > MAX_KEYWORD and key not in of_any_length:
             raise Refused(f"expected keywords of at most {MAX_KEYWORD} characters")
-        if (key := key_of(name)) and key not in excluded:
-            kept.setdefault(key, name)
+        kept.setdefault(key, name)
     if len(kept) > MAX_KEYWORDS:
         raise Refused(f"expected at most {MAX_KEYWORDS} keywords of a photograph")
     return list(kept.values())

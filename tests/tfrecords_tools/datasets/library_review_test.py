@@ -58,6 +58,18 @@ def test_reviewed_photographs_have_the_accepted_labels_and_no_other(add, pack, r
     assert "3 of 18 photographs have no keyword: they are unlabelled" in text
 
 
+def test_a_keyword_that_was_kept_stays_where_another_form_of_it_was_struck(add, pack, root):
+    fill(add)
+    add("a/1.jpg", "dogs", taken=day(1))
+    add("a/2.jpg", "dog", taken=day(2))
+    add("a/3.jpg", "dog", taken=day(3))
+    log = decisions.DecisionLog(root, "a model")
+    decision = decisions.Decision(True, (), ("dogs",), ("dog",))
+    log.append([decisions.Change("a/1.jpg", decision, xmp_record.Record())])
+    log.close()
+    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"dog"}
+
+
 def test_of_reviews_of_several_folders_the_latest_counts(add, pack, root, monkeypatch):
     fill(add)
     add("a/1.jpg", taken=day(1))
@@ -70,6 +82,14 @@ def test_of_reviews_of_several_folders_the_latest_counts(add, pack, root, monkey
     assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
     (root / "a" / decisions.FILE).write_text(later.replace('"time": "30', '"time": "10'))
     assert read_all(pack(min_photos=2))["a/1.jpg"][0] == set()
+
+
+def test_a_review_says_nothing_of_photographs_outside_its_folder(add, pack, root):
+    fill(add)
+    add("a/1.jpg", "sea", taken=day(1))
+    add("b/2.jpg", "sea", taken=day(2))
+    review(root / "b", ("../a/1.jpg", True, (), ("sea",)), (str(root / "a/1.jpg"), True, (), ("sea",)))
+    assert read_all(pack(min_photos=2))["a/1.jpg"][0] == {"sea"}
 
 
 def test_a_conflict_copy_of_a_review_is_reported(add, pack, root):

@@ -52,14 +52,17 @@ def folder(photo, tmp_path):
 
 @pytest.fixture
 def open_session(model, folder):
-    """Returns a function that opens a session with computed proposals; sessions are closed at the end."""
+    """Returns a function that opens a session with computed proposals; sessions are closed at the end.
+
+    below: a folder in the folder, which is reviewed in its place.
+    """
     opened = []
 
-    def open_session(wait=True):
+    def open_session(wait=True, below=""):
         for session in opened:
             session.close()
         opened.clear()
-        session = Session(str(folder), model, num_workers=1)
+        session = Session(str(folder / below), model, num_workers=1)
         opened.append(session)
         if wait:
             session.start()

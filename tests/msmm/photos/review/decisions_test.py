@@ -58,6 +58,17 @@ def test_actions_are_undone_in_order_also_after_a_restart(tmp_path, log):
     log.close()
 
 
+def test_lines_of_places_outside_the_folder_do_not_count(tmp_path, log):
+    log.append([change("a/../b.jpg")])
+    log.append([change(name) for name in ("../b.jpg", "a/../../b.jpg", "/b.jpg", "..")])
+    assert read_decisions(tmp_path / FILE) == {"a/../b.jpg": DOG}
+    log.close()
+    size = (tmp_path / FILE).stat().st_size
+    log = DecisionLog(tmp_path, "a model")
+    assert log.decisions == {"a/../b.jpg": DOG} and (tmp_path / FILE).stat().st_size == size
+    log.close()
+
+
 @pytest.mark.parametrize("cut", [2, 10, 100])
 def test_a_torn_last_line_is_ignored_and_written_over(tmp_path, log, cut):
     log.append([change()])
@@ -96,14 +107,15 @@ def test_a_file_that_an_editor_has_saved_is_read_and_added_to(tmp_path, log):
         (b"\xff\n", "damaged"),
         (b"[1]\n", "damaged"),
         (b'{"format": 2}\n', "later version"),
-        (None, "damaged"),
+        ((b'["dog"', b'[["dog"]'), "damaged"),
+        ((b'"before": {}', b'"before": {}, "found": 1'), "damaged"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, log, line, message):
     log.append([change()])
     log.close()
     whole = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(whole + (line or whole.replace(b'["dog"', b'[["dog"]')))
+    (tmp_path / FILE).write_bytes(whole + (line if isinstance(line, bytes) else whole.replace(*line)))
     for read in (lambda: read_decisions(tmp_path / FILE), lambda: DecisionLog(tmp_path, "a model")):
         with pytest.raises(UserError, match=message) as caught:
             read()

@@ -1,6 +1,7 @@
 """Reviews of a folder: proposals, decisions, sidecars, undo and restart, without a server."""
 
 import json
+import re
 
 import pytest
 
@@ -122,6 +123,24 @@ def test_the_grid_is_sorted_and_filtered(session):
     assert views.order_photos(session, "unsure")[0] == session.names.index(BRIGHT)
 
 
+def test_what_a_review_of_another_folder_rejected_stays_rejected(open_session, folder):
+    path = str(folder / RED)
+    session = open_session()
+    session.decide_label("dog", False, [session.names.index(RED)])
+    session.decide_label("fox", False, [session.names.index(RED)])
+    session = open_session(below="a")
+    session.decide_label("cat", True, [session.names.index("red.jpg")])
+    assert sidecars.read_record(path).rejected == ("dog", "fox")
+    sidecars.write_labels(path, [], ["dog", "green"], "m", normalise_tag)
+    assert subjects(folder, RED) == ["cat", "green"]
+    decide(session, "red.jpg", ["cat", "Fox"], ["green"])
+    assert sidecars.read_record(path).rejected == ("dog", "green")
+    decide(session, "red.jpg", ["cat"], ["Dog"])  # its own rejection of green is taken back
+    assert sidecars.read_record(path).rejected == ("Dog",)
+    session.undo()
+    assert sidecars.read_record(path).rejected == ("dog", "green")
+
+
 def test_undo_restores_decisions_and_sidecars(open_session, folder):
     before = (folder / f"{OWN}.xmp").read_bytes()
     session = open_session()
@@ -163,6 +182,50 @@ def test_sidecars_of_the_last_action_are_written_after_a_kill(open_session, fold
     assert subjects(folder, RED) == ["dog"] and subjects(folder, OWN) == ["Rome", "Nature|sea", "dog"]
 
 
+def test_a_restart_leaves_what_was_written_after_the_last_action(open_session, folder):
+    path = str(folder / RED)
+    session = open_session()
+    decide(session, RED, ["cat", "sea"])
+    text = (folder / f"{RED}.xmp").read_text()
+    subject = text[text.index("<dc:subject") : text.index("</dc:subject>")]
+    without = re.sub(r"\s*<rdf:li>cat</rdf:li>", "", subject)
+    edited = text.replace(subject, without)  # by the person in another program
+    (folder / f"{RED}.xmp").write_text(edited)
+    assert subjects(folder, RED) == ["sea"]
+    session = open_session()
+    assert (folder / f"{RED}.xmp").read_text() == edited
+    decide(session, RED, ["cat", "sea"])  # once more: msmm's record stays the same
+    assert subjects(folder, RED) == ["sea", "cat"]
+    (folder / f"{RED}.xmp").write_text(edited)
+    session = open_session()
+    assert (folder / f"{RED}.xmp").read_text() == edited
+    session.undo()
+    session.undo()
+    sidecars.write_labels(path, [], ["green"], "m", normalise_tag)
+    open_session(wait=False)
+    assert subjects(folder, RED) == ["green"] and sidecars.find_annotator(path) == "m"
+    # An undo of a version that did not note what it found.
+    rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    assert rows[-1].pop("found")
+    (folder / FILE).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    open_session(wait=False)
+    assert subjects(folder, RED) == ["green"]
+
+
+def test_sidecars_of_an_undo_are_written_after_a_kill(open_session, folder, monkeypatch):
+    before = (folder / f"{OWN}.xmp").read_bytes()
+    session = open_session()
+    session.decide_label("dog", True, [session.names.index(RED), session.names.index(OWN)])
+    write = review.sidecars.change_record
+    with monkeypatch.context() as patch:  # killed after the first sidecar
+        patch.setattr(review.sidecars, "change_record", lambda path, *rest: OWN in path or write(path, *rest))
+        session.undo()
+    assert subjects(folder, OWN) == ["Rome", "Nature|sea", "dog"] and subjects(folder, RED) is None
+    sidecars.write_labels(str(folder / RED), [], ["green"], "m", normalise_tag)
+    open_session(wait=False)
+    assert (folder / f"{OWN}.xmp").read_bytes() == before and subjects(folder, RED) == ["green"]
+
+
 def test_a_sidecar_that_cannot_be_written_is_a_warning_and_the_decision_is_kept(session, folder):
     (folder / f"{RED}.xmp").write_bytes(b"no XML")
     (warning,) = decide(session, RED, ["dog"])
@@ -181,6 +244,39 @@ def test_links_to_other_places_and_unready_photographs_are_refused(open_session,
     assert not (tmp_path / "outside.jpg.xmp").exists()
 
 
+@pytest.mark.parametrize(
+    "action", [{"before": {}}, {"undoes": 3, "before": {"confirmed": ["x"]}, "found": {}}]
+)
+def test_a_file_of_decisions_from_elsewhere_reaches_no_file_outside_the_folder(
+    open_session, folder, tmp_path, action, capsys
+):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/letter.txt").write_text("x")
+    (folder / "link.jpg").symlink_to(tmp_path / "private/letter.txt")
+    (folder / "linked").symlink_to(tmp_path / "private")
+    (folder / "a/odd\x1b.jpg").write_bytes((folder / RED).read_bytes())
+    (folder / "a/odd\x1b.jpg.xmp").write_bytes(b"no XML")
+    outside = [
+        "../private/letter.txt", "a/../../private/letter.txt", str(tmp_path / "private/letter.txt"),
+        "link.jpg", "linked/letter.txt", "a", ".", "", "..", "a\0b", "\ud800",
+    ]  # fmt: skip
+    row = {"format": 1, "action": 4, "time": "2026-01-01T00:00:00Z", "complete": True, "accepted": ["x"]}
+    row |= {"kept": [], "rejected": [], "model": "m", **action}
+    rows = [row | {"photo": name} for name in (*outside, RED, "a/odd\x1b.jpg")]
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (folder / FILE).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    session = open_session()
+    assert subjects(folder, RED) == ["x"]
+    assert set(tmp_path.rglob("*")) - {folder / f"{RED}.xmp"} == set(before)
+    out = capsys.readouterr().out
+    assert "a/odd\\x1b.jpg: kept in the review" in out and "\x1b" not in out
+    if "undoes" not in action:
+        session.undo()
+    assert set(tmp_path.rglob("*")) - {folder / f"{RED}.xmp"} == set(before)
+    assert (folder / FILE).read_text().startswith(text)
+
+
 def test_a_new_list_in_a_sidecar_begins_with_the_photographs_own_keywords(open_session, folder, photo):
     from tests.msmm.photos.metadata_test import bag, packet
 
@@ -191,6 +287,25 @@ def test_a_new_list_in_a_sidecar_begins_with_the_photographs_own_keywords(open_s
     session.undo()
     assert subjects(folder, "inside.jpg") is None
     assert json.loads((folder / FILE).read_text().splitlines()[0])["kept"] == ["Lake"]
+
+
+def test_a_long_keyword_of_the_photograph_does_not_stop_its_review(open_session, folder):
+    from tests.msmm.photos.metadata_test import bag, packet
+
+    long = "a sentence as a keyword, " * 10
+    (folder / f"{RED}.xmp").write_bytes(packet(bag("dc:subject", long)))
+    session = open_session()
+    assert decide(session, RED, [long, "red"]) == []
+    assert session.decision(session.names.index(RED)) == Decision(True, ("red",), (long.strip(),))
+    assert decide(session, RED, ["red"], [long]) == []
+    (folder / f"{RED}.xmp").unlink()  # the keyword is gone, but was rejected
+    session = open_session()
+    for _ in range(2):
+        assert decide(session, RED, ["red"], [long]) == []
+        assert session.decision(session.names.index(RED)) == Decision(True, ("red",), (), (long.strip(),))
+    for keywords, rejected in (([long + "x"], []), ([], [long + "x"])):
+        with pytest.raises(Refused, match="at most 200 characters"):
+            decide(session, RED, keywords, rejected)
 
 
 def test_keywords_typed_with_semicolons_are_several(session, folder):
