@@ -117,6 +117,14 @@ def is_at(file: IO, path) -> bool:
         return False
 
 
+def stamp(path) -> tuple[int, int] | None:
+    """Returns a file's size and time, which change when it is written or replaced; None if there is none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        stat = os.stat(path)
+        return stat.st_size, stat.st_mtime_ns
+    return None
+
+
 # Errors of file systems without locks; the last is NFS's, of a directory.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
 

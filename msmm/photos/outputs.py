@@ -3,6 +3,7 @@
 Models have the names that `batches.name_annotator` gives them.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msmm.core.errors import UserError
-from msmm.core.files import add_path_to_errors, atomic_write, lock
+from msmm.core.files import add_path_to_errors, atomic_write, is_at, lock, stamp
 from msmm.core.text import normalise_keyword
 from msmm.photos import sidecars
 from msmm.photos.annotation_lines import MAX_LINE, Annotated, Format, escape_unprintable, text_line
@@ -62,14 +63,15 @@ class File:
     """The output of a file of lines, to which a second run adds what is new."""
 
     def __init__(self, path: str, format: "Format", model: str, overwrite: bool):
-        self._path, self._format, self._model = pathlib.Path(path), format, model
+        self._path, self._format, self._model, self._overwrite = pathlib.Path(path), format, model, overwrite
         self._partial = self._path.with_name(self._path.name + ".partial")
         for existing in (self._path, self._partial):
             if os.path.lexists(existing) and not _is_ours(existing, format):
                 raise UserError(
                     f"{existing} exists and is not {format.name} of this command: name another --output"
                 )
-        self._new = self._size = 0
+        self._new = self._size = self._bytes = 0  # bytes of whole lines, and of all that is read
+        self._stamp = stamp(self._path)
         self._done: dict[int, str] = {}  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
         if self._begun or (self._path.exists() and not overwrite):
@@ -84,6 +86,7 @@ class File:
           UserError: another line is damaged, and what follows it would be lost.
         """
         with open(path, "rb") as file:
+            self._bytes = os.fstat(file.fileno()).st_size
             for number, line in enumerate(file, 1):
                 is_header = not self._size and self._format.header
                 row = None if is_header else self._format.read(line)
@@ -105,25 +108,33 @@ class File:
 
     def __enter__(self) -> "File":
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._begun and self._size:
+        if not self._begun and self._bytes:
             with atomic_write(self._partial) as copy:  # or a kill would leave only some of the lines
                 shutil.copyfile(self._path, copy)
-        self._file = open(self._partial, "ab")
-        if lock(self._file.fileno()) is False or not self._is_unchanged():
-            self._file.close()
-            raise UserError(f"another process writes {self._path}: wait for it, or name another --output")
+                if os.path.lexists(self._partial) or stamp(self._path) != self._stamp:
+                    raise self._busy()
+        with contextlib.ExitStack() as closing:
+            self._file = closing.enter_context(open(self._partial, "ab"))
+            locked = lock(self._file.fileno()) is not False
+            if not locked or not self._is_unchanged():
+                if locked and is_at(self._file, self._partial) and not self._file.tell():
+                    os.remove(self._partial)  # opened here; the next run would take it for an unfinished file
+                raise self._busy()
+            closing.pop_all()
         self._file.truncate(self._size)
         if not self._size and self._format.header:
             self._file.write(self._format.header.encode() + b"\n")
         return self
 
     def _is_unchanged(self) -> bool:
-        """Returns whether no other process has ended meanwhile, and taken the file with it."""
-        try:
-            mine = os.fstat(self._file.fileno())
-            return os.path.samestat(mine, os.stat(self._partial)) and mine.st_size >= self._size
-        except FileNotFoundError:
+        """Returns whether no other process has written meanwhile what `_read` did not see."""
+        if not is_at(self._file, self._partial):
             return False
+        size = os.fstat(self._file.fileno()).st_size
+        return self._overwrite or (size == self._bytes and stamp(self._path) == self._stamp)
+
+    def _busy(self) -> UserError:
+        return UserError(f"another process writes {self._path}: wait for it, or name another --output")
 
     def __exit__(self, failed, *_) -> None:
         with add_path_to_errors(self._partial), self._file:
