@@ -206,6 +206,10 @@ def _is_ours(path: pathlib.Path, format: Format) -> bool:
         return False
     with open(path, "rb") as file:
         line = file.readline(MAX_LINE)
+    is_half = path.suffix == ".partial" and line[-1:] != b"\n"
+    if not line:
+        return True
     if format.header:
-        return format.header.encode().startswith(line.rstrip(b"\r\n"))
-    return not line or format.read(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
+        headers = [header.encode() for header in (format.header, format.earlier) if header]
+        return line.rstrip(b"\r\n") in headers or (is_half and headers[0].startswith(line))
+    return format.read(line) is not None or is_half

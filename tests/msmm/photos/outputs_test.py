@@ -212,12 +212,20 @@ class TestFile:
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
     def test_a_foreign_file_is_not_overwritten(self, format, read, tmp_path):
-        for content in (b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000):
+        contents = [b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000]
+        contents += [b"path\nmy/list.jpg\n", b"\nfoo;bar\n", b"p\n1\n", b"path,labels\n", b"path"]
+        for content in contents:
             (tmp_path / "out").write_bytes(content)
             for overwrite in (False, True):
                 with pytest.raises(UserError, match="name another --output"):
                     File(tmp_path / "out", format, MODEL, overwrite)
             assert (tmp_path / "out").read_bytes() == content
+            (tmp_path / "out").unlink()
+            if content.endswith(b"\n"):
+                (tmp_path / "out.partial").write_bytes(content)
+                with pytest.raises(UserError, match="name another --output"):
+                    File(tmp_path / "out", format, MODEL, overwrite=True)
+                (tmp_path / "out.partial").unlink()
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
 
