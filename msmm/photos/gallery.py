@@ -16,7 +16,7 @@ import re
 import urllib.parse
 
 from msmm.core.errors import UserError
-from msmm.core.files import PARTIAL, lock, stamp, write_bytes
+from msmm.core.files import PARTIAL, lock, make_folder, stamp, write_bytes
 from msmm.photos.annotation_lines import Annotated, escape_unprintable
 
 PHOTOS_A_PAGE = 100
@@ -104,7 +104,7 @@ class Gallery:
             self._pages.append((number, len(paths), paths[0], paths[-1], model))
 
     def __enter__(self) -> "Gallery":
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder, "name another --output")
         with contextlib.ExitStack() as closing:
             self._locked = os.open(self._folder, os.O_RDONLY)
             closing.callback(os.close, self._locked)

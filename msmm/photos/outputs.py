@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msmm.core.errors import UserError
-from msmm.core.files import add_path_to_errors, atomic_write, is_at, lock, stamp
+from msmm.core.files import add_path_to_errors, atomic_write, is_at, lock, make_folder, stamp
 from msmm.core.text import normalise_keyword
 from msmm.photos import sidecars
 from msmm.photos.annotation_lines import MAX_LINE, Annotated, Format, escape_unprintable, text_line
@@ -64,6 +64,8 @@ class File:
 
     def __init__(self, path: str, format: "Format", model: str, overwrite: bool):
         self._path, self._format, self._model, self._overwrite = pathlib.Path(path), format, model, overwrite
+        if not self._path.name:
+            raise UserError(f"expected a file to write, {self._path} is a folder: name another --output")
         self._partial = self._path.with_name(self._path.name + ".partial")
         for existing in (self._path, self._partial):
             if os.path.lexists(existing) and not _is_ours(existing, format):
@@ -107,7 +109,7 @@ class File:
                     self._done[hash(row[0])] = sys.intern(str(row[1]))
 
     def __enter__(self) -> "File":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent, "name another --output")
         if not self._begun and self._bytes:
             with atomic_write(self._partial) as copy:  # or a kill would leave only some of the lines
                 shutil.copyfile(self._path, copy)

@@ -170,6 +170,14 @@ def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
     assert (tmp_path / "g" / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpg/g", "a.jpg/g/h"])
+def test_a_gallery_in_place_of_a_file_is_refused(tmp_path, name):
+    (tmp_path / "a.jpg").write_bytes(b"mine")
+    with pytest.raises(UserError, match="name another --output"):
+        write_gallery(tmp_path / name, ["1.jpg"])
+    assert os.listdir(tmp_path) == ["a.jpg"] and (tmp_path / "a.jpg").read_bytes() == b"mine"
+
+
 def hostile_gallery(folder):
     write_gallery(folder, HOSTILE, labels=HOSTILE[:2], tags=HOSTILE, unknown=HOSTILE)
     return folder / "page-0001.html"

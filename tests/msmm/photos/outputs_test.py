@@ -229,6 +229,17 @@ class TestFile:
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
 
+    def test_a_path_that_can_be_no_file_is_refused(self, format, read, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.jpg").write_bytes(b"mine")
+        for path in (".", "..", "/", ""):
+            with pytest.raises(UserError, match="name another --output"):
+                File(path, format, MODEL, overwrite=True)
+        for path in ("a.jpg/out", "a.jpg/folder/out"):
+            with pytest.raises(UserError, match=r"expected a folder, a\.jpg is a file: name another"):
+                self.run(path, format, "b.jpg")
+        assert os.listdir(tmp_path) == ["a.jpg"] and (tmp_path / "a.jpg").read_bytes() == b"mine"
+
     def test_the_model_of_each_photograph_is_recorded(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):
             with File(tmp_path / "out", format, model, overwrite=False) as output:
