@@ -11,12 +11,13 @@ Photographs and model must be under the same paths on every machine.
 
 import glob
 import json
+import os
 import pathlib
 import sys
 
 from absl import flags
 
-from msmm.core import command_line
+from msmm.core import command_line, files
 from msmm.core.errors import UserError
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory, as runs/scenes/seed0/model.", required=True)
@@ -37,6 +38,7 @@ def main(paths: list[str]) -> None:
         raise UserError("expected a PATH: a photograph or a folder")
     if existing := glob.glob(f"{glob.escape(_OUTPUT.value)}*.jsonl"):
         raise UserError(f"{existing[0]} exists already: name another --output, or delete it")
+    files.check_folder(os.path.dirname(_OUTPUT.value), "name another --output")
     from msmm.core import beam
     from msmm.photos import finding, keywords, reading
 

@@ -43,6 +43,20 @@ def write_bytes(path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def make_folder(path, remedy: str = "choose another place") -> None:
+    """Makes a folder, and those above it. Raises UserError with the `remedy` where one of them is a file."""
+    check_folder(path, remedy)
+    pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def check_folder(path, remedy: str) -> None:
+    """Raises UserError with the `remedy` where a file is in the place of a folder, or of one above it."""
+    path = pathlib.Path(path)
+    for place in (path, *path.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise UserError(f"expected a folder, {place} is a file: {remedy}")
+
+
 PARTIAL = "partial-"  # beginning of the name of an unfinished file
 
 
@@ -54,7 +68,9 @@ def atomic_write(path) -> Iterator[pathlib.Path]:
     file wait for each other.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.name or path.is_dir():
+        raise UserError(f"expected a file to write, {path} is a folder: name a file in it")
+    make_folder(path.parent)
     partial = path.with_name(PARTIAL + path.name)
     with _alone(partial):
         try:
@@ -95,7 +111,7 @@ def lock_directory(directory) -> Iterator[None]:
     Raises UserError where another process has locked it.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with open(directory / "lock", "a+", encoding="utf-8") as file:
         if lock(file.fileno()) is False:
             file.seek(0)
@@ -115,6 +131,14 @@ def is_at(file: IO, path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def stamp(path) -> tuple[int, int] | None:
+    """Returns a file's size and time, which change when it is written or replaced; None if there is none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        stat = os.stat(path)
+        return stat.st_size, stat.st_mtime_ns
+    return None
 
 
 # Errors of file systems without locks; the last is NFS's, of a directory.
@@ -147,7 +171,7 @@ def atomic_directory(directory, replace: bool = True) -> Iterator[pathlib.Path]:
     has made meanwhile stays, and this one is removed.
     """
     directory = pathlib.Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(directory.parent)
     clean(directory.parent, directory.name)
     partial, descriptor = _partial(directory)
     try:

@@ -87,6 +87,7 @@ class Format:
 
     line: formats an annotation and a model. read: returns a line's path and model, or None where the line has
     another format; the model is None in lines of an earlier version. key: a path as `read` returns it.
+    header: the first line of a file, or "". earlier: the header of an earlier version.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Format:
     key: Callable[[str], str]
     read: Callable[[bytes], tuple[str, str | None] | None]
     header: str = ""
+    earlier: str = ""
 
 
 def _read_json(line: bytes) -> tuple[str, str | None] | None:
@@ -142,4 +144,5 @@ CSV = Format(
     lambda path: no_formula(escape_unprintable(path)),
     _read_csv,
     ",".join(CSV_COLUMNS),
+    ",".join(CSV_COLUMNS[:-1]),
 )

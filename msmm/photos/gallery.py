@@ -7,6 +7,7 @@ anything (its Content-Security-Policy).
 """
 
 import base64
+import contextlib
 import hashlib
 import html
 import os
@@ -15,7 +16,7 @@ import re
 import urllib.parse
 
 from msmm.core.errors import UserError
-from msmm.core.files import PARTIAL, lock, write_bytes
+from msmm.core.files import PARTIAL, lock, make_folder, stamp, write_bytes
 from msmm.photos.annotation_lines import Annotated, escape_unprintable
 
 PHOTOS_A_PAGE = 100
@@ -82,10 +83,15 @@ class Gallery:
                 f"{folder} holds other files than a gallery's ({escape_unprintable(strange[0])}): name "
                 "another --output"
             )
+        self._waiting: list[Annotated] = []
+        self._read_pages()
+
+    def _read_pages(self) -> None:
+        """Reads which photographs the pages show, by which model. With overwrite there is nothing to keep."""
         self._pages: list[tuple[int, int, str, str, str]] = []  # number, photographs, first and last, model
         self._done: dict[int, str] = {}  # a path's hash -> the model
-        self._waiting: list[Annotated] = []
-        for path in [] if overwrite else self._page_files():
+        self._stamps = self._stamp_pages()
+        for path in [] if self._overwrite else self._page_files():
             text = _read(path)
             paths, title = [_read_path(m) for m in _PATH.findall(text)], _TITLE.search(text)
             if not paths or not title:
@@ -98,12 +104,17 @@ class Gallery:
             self._pages.append((number, len(paths), paths[0], paths[-1], model))
 
     def __enter__(self) -> "Gallery":
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._locked = os.open(self._folder, os.O_RDONLY)
-        if lock(self._locked) is False:
-            raise UserError(f"another process writes the gallery {self._folder}: wait for it")
-        for path in [*self._page_files(), *self._folder.glob("index.html")] if self._overwrite else []:
-            path.unlink()
+        make_folder(self._folder, "name another --output")
+        with contextlib.ExitStack() as closing:
+            self._locked = os.open(self._folder, os.O_RDONLY)
+            closing.callback(os.close, self._locked)
+            if lock(self._locked) is False:
+                raise UserError(f"another process writes the gallery {self._folder}: wait for it")
+            if self._stamps != self._stamp_pages():  # one that has ended meanwhile
+                self._read_pages()
+            for path in [*self._page_files(), *self._folder.glob("index.html")] if self._overwrite else []:
+                path.unlink()
+            closing.pop_all()
         return self
 
     def __exit__(self, failed, *_) -> None:
@@ -126,6 +137,9 @@ class Gallery:
 
     def _page_files(self) -> list[pathlib.Path]:
         return sorted(self._folder.glob("page-*.html"), key=lambda path: (len(path.name), path.name))
+
+    def _stamp_pages(self) -> dict[str, object]:
+        return {path.name: stamp(path) for path in self._page_files()}
 
     def _write_page(self) -> None:
         photos, self._waiting = self._waiting, []

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
-from msmm.core.text import normalise_keyword, singulars, split_joined
+from msmm.core.text import normalise_keyword, normalise_tag, singulars, split_joined
 from msmm.photos import xmp
 from msmm.photos.metadata import extract_metadata
 
@@ -141,6 +141,16 @@ def join_keywords(parts: Iterable[Keywords], more: Iterable[str] = ()) -> Keywor
         words, paths = {}, []
         problems["more than a million characters of keywords"] = None
     return Keywords(tuple(words.values()), tuple(paths), tuple(problems))
+
+
+def without_keywords(keywords: Keywords, ours: set[str]) -> Keywords:
+    """Returns keywords without `ours`, normalised tags that a model has added.
+
+    Other programs may have put them into a hierarchy.
+    """
+    words = tuple(word for word in keywords.words if normalise_tag(word) not in ours)
+    paths = tuple(path for path in keywords.paths if normalise_tag(path[-1]) not in ours)
+    return Keywords(words, paths, keywords.problems)
 
 
 def _fold(word: str) -> str:

@@ -3,6 +3,7 @@
 Models have the names that `batches.name_annotator` gives them.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msmm.core.errors import UserError
-from msmm.core.files import add_path_to_errors, atomic_write, lock
+from msmm.core.files import add_path_to_errors, atomic_write, is_at, lock, make_folder, stamp
 from msmm.core.text import normalise_keyword
 from msmm.photos import sidecars
 from msmm.photos.annotation_lines import MAX_LINE, Annotated, Format, escape_unprintable, text_line
@@ -62,14 +63,17 @@ class File:
     """The output of a file of lines, to which a second run adds what is new."""
 
     def __init__(self, path: str, format: "Format", model: str, overwrite: bool):
-        self._path, self._format, self._model = pathlib.Path(path), format, model
+        self._path, self._format, self._model, self._overwrite = pathlib.Path(path), format, model, overwrite
+        if not self._path.name:
+            raise UserError(f"expected a file to write, {self._path} is a folder: name another --output")
         self._partial = self._path.with_name(self._path.name + ".partial")
         for existing in (self._path, self._partial):
             if os.path.lexists(existing) and not _is_ours(existing, format):
                 raise UserError(
                     f"{existing} exists and is not {format.name} of this command: name another --output"
                 )
-        self._new = self._size = 0
+        self._new = self._size = self._bytes = 0  # bytes of whole lines, and of all that is read
+        self._stamp = stamp(self._path)
         self._done: dict[int, str] = {}  # a path's hash -> the model
         self._begun = self._partial.exists() and not overwrite
         if self._begun or (self._path.exists() and not overwrite):
@@ -84,6 +88,7 @@ class File:
           UserError: another line is damaged, and what follows it would be lost.
         """
         with open(path, "rb") as file:
+            self._bytes = os.fstat(file.fileno()).st_size
             for number, line in enumerate(file, 1):
                 is_header = not self._size and self._format.header
                 row = None if is_header else self._format.read(line)
@@ -104,26 +109,34 @@ class File:
                     self._done[hash(row[0])] = sys.intern(str(row[1]))
 
     def __enter__(self) -> "File":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._begun and self._size:
+        make_folder(self._path.parent, "name another --output")
+        if not self._begun and self._bytes:
             with atomic_write(self._partial) as copy:  # or a kill would leave only some of the lines
                 shutil.copyfile(self._path, copy)
-        self._file = open(self._partial, "ab")
-        if lock(self._file.fileno()) is False or not self._is_unchanged():
-            self._file.close()
-            raise UserError(f"another process writes {self._path}: wait for it, or name another --output")
+                if os.path.lexists(self._partial) or stamp(self._path) != self._stamp:
+                    raise self._busy()
+        with contextlib.ExitStack() as closing:
+            self._file = closing.enter_context(open(self._partial, "ab"))
+            locked = lock(self._file.fileno()) is not False
+            if not locked or not self._is_unchanged():
+                if locked and is_at(self._file, self._partial) and not self._file.tell():
+                    os.remove(self._partial)  # opened here; the next run would take it for an unfinished file
+                raise self._busy()
+            closing.pop_all()
         self._file.truncate(self._size)
         if not self._size and self._format.header:
             self._file.write(self._format.header.encode() + b"\n")
         return self
 
     def _is_unchanged(self) -> bool:
-        """Returns whether no other process has ended meanwhile, and taken the file with it."""
-        try:
-            mine = os.fstat(self._file.fileno())
-            return os.path.samestat(mine, os.stat(self._partial)) and mine.st_size >= self._size
-        except FileNotFoundError:
+        """Returns whether no other process has written meanwhile what `_read` did not see."""
+        if not is_at(self._file, self._partial):
             return False
+        size = os.fstat(self._file.fileno()).st_size
+        return self._overwrite or (size == self._bytes and stamp(self._path) == self._stamp)
+
+    def _busy(self) -> UserError:
+        return UserError(f"another process writes {self._path}: wait for it, or name another --output")
 
     def __exit__(self, failed, *_) -> None:
         with add_path_to_errors(self._partial), self._file:
@@ -195,6 +208,10 @@ def _is_ours(path: pathlib.Path, format: Format) -> bool:
         return False
     with open(path, "rb") as file:
         line = file.readline(MAX_LINE)
+    is_half = path.suffix == ".partial" and line[-1:] != b"\n"
+    if not line:
+        return True
     if format.header:
-        return format.header.encode().startswith(line.rstrip(b"\r\n"))
-    return not line or format.read(line) is not None or (path.suffix == ".partial" and line[-1:] != b"\n")
+        headers = [header.encode() for header in (format.header, format.earlier) if header]
+        return line.rstrip(b"\r\n") in headers or (is_half and headers[0].startswith(line))
+    return format.read(line) is not None or is_half

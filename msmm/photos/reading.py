@@ -9,7 +9,7 @@ from PIL import Image
 from msmm.core import images, resizing
 from msmm.core.text import normalise_tag
 from msmm.photos import context, sidecars
-from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
+from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text, without_keywords
 
 THUMBNAIL = 256  # pixels, the longer side
 THUMBNAIL_QUALITY = 75
@@ -88,18 +88,8 @@ def prepare_photo(path: str, preparation: Preparation) -> Photo | Skipped:
 
 
 def _read_words(path: str, loaded: Image.Image, data: bytes) -> tuple[str, ...]:
-    packets = [*sidecars.read_packets(path)[0], *context.embedded_packets(loaded, data)]
+    packets = [*sidecars.read_packets(path), *context.embedded_packets(loaded, data)]
     return context.read_context(path, loaded, data, packets).words
-
-
-def without_keywords(keywords: Keywords, ours: set[str]) -> Keywords:
-    """Returns keywords without `ours`, normalised tags that a model has added.
-
-    Other programs may have put them into a hierarchy.
-    """
-    words = tuple(word for word in keywords.words if normalise_tag(word) not in ours)
-    paths = tuple(path for path in keywords.paths if normalise_tag(path[-1]) not in ours)
-    return Keywords(words, paths, keywords.problems)
 
 
 def _make_thumbnail(picture: Image.Image) -> bytes:

@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from msmm.core import photo_files
 from msmm.core.files import add_path_to_errors, is_at, lock
+from msmm.core.text import normalise_tag
 from msmm.photos import xmp, xmp_merging, xmp_record
-from msmm.photos.keywords import Keywords, join_keywords, read_packet
+from msmm.photos.keywords import Keywords, join_keywords, read_packet, without_keywords
 from msmm.photos.xmp_record import Record
 
 
@@ -46,18 +47,35 @@ def _find_own_sidecars(photo: str) -> tuple[str, str]:
 
 
 def read_sidecars(photo: str) -> tuple[Keywords, list[str]]:
-    """Returns the keywords in all sidecars of a photograph, and which of them a model has added before."""
-    packets, problems = read_packets(photo)
-    added = [word for packet in packets for word in xmp_record.machine_words(packet)]
-    return join_keywords([*map(read_packet, packets), Keywords(problems=tuple(problems))]), added
+    """Returns the keywords in all sidecars of a photograph, and which of them a model has added before.
+
+    What a model added to a sidecar that may be another photograph's is in neither: it says nothing about a
+    keyword that this one has.
+    """
+    packets, problems = _read_packets(photo)
+    own = _find_own_sidecars(photo)
+    parts, added = [], []
+    for path, packet in packets.items():
+        machine = xmp_record.machine_words(packet)
+        if path in own:
+            parts.append(read_packet(packet))
+            added += machine
+        else:
+            parts.append(without_keywords(read_packet(packet), set(map(normalise_tag, machine))))
+    return join_keywords([*parts, Keywords(problems=tuple(problems))]), added
 
 
-def read_packets(photo: str) -> tuple[list[xmp.Packet], list[str]]:
-    """Returns the packets of all sidecars of a photograph, and causes why some were not read."""
-    packets, problems = [], []
+def read_packets(photo: str) -> list[xmp.Packet]:
+    """Returns the packets of all sidecars of a photograph that can be read."""
+    return list(_read_packets(photo)[0].values())
+
+
+def _read_packets(photo: str) -> tuple[dict[str, xmp.Packet], list[str]]:
+    """Returns the packets of all sidecars by their paths, and causes why some were not read."""
+    packets, problems = {}, []
     for path in filter(None, (_find_sidecar(photo), _find_sidecar(os.path.splitext(photo)[0]))):
         try:
-            packets.append(xmp.parse_any(_read(path)))
+            packets[path] = xmp.parse_any(_read(path))
         except xmp.BadPacket as error:
             problems.append(f"{error} in its sidecar")
         except OSError as error:

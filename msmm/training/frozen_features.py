@@ -20,7 +20,7 @@ import numpy as np
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, clean, read_json, remove, write_json
+from msmm.core.files import atomic_directory, clean, make_folder, read_json, remove, write_json
 from msmm.core.progress import ProgressBar
 from msmm.data import records
 from msmm.data.input_pipeline import batches_of
@@ -55,7 +55,7 @@ def cache_arrays(
     """
     final = _cache_path(directory, kind, key)
     if not final.exists():
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         clean(directory)  # also of other runs' remains: maps are large
         with atomic_directory(final, replace=False) as partial:
             _write_arrays(partial, kind, num_rows, compute(), dtype)

@@ -56,10 +56,13 @@ class TrainingLog:
         Of many classes the best and the worst are shown.
 
         percent: of each class; NaN where a class has none, which leaves it out.
+            Where all have none, nothing is written.
         """
         percent = np.asarray(percent)
         shown = shown_classes(percent)
         known = [i for i in shown[np.argsort(-percent[shown], kind="stable")] if not np.isnan(percent[i])]
+        if not known:
+            return
         names, values = [labels[i] for i in known], [float(percent[i]) for i in known]
         rows = [f"| {label} | {value:.2f} |" for label, value in zip(names, values, strict=True)]
         with self._writer.as_default(step=step):

@@ -70,3 +70,7 @@ def test_a_user_error_is_one_line(tmp_path):
     )
     empty = run_command("msmm.annotate_beam", "photos", "--model=m", "--output=o", cwd=tmp_path)
     assert "no photographs in 'photos'" in refused(empty)
+    (tmp_path / "file").write_text("mine")
+    for output in ("file/", "file/x", "file/x/y"):
+        below = run_command("msmm.annotate_beam", "photos", "--model=m", f"--output={output}", cwd=tmp_path)
+        assert "expected a folder, file is a file: name another --output" in refused(below)

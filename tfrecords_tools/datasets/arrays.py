@@ -143,10 +143,14 @@ class Arrays(RawDataset):
             raise self._file.error(
                 name, f"expected {count} texts, got an array {list(array.shape)} of type {array.dtype}"
             )
-        values = array.read()
-        if array.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8")
-        return [str(value) for value in values]
+        texts = []
+        for row, value in enumerate(array.read().tolist()):
+            try:
+                texts.append(value.decode() if isinstance(value, bytes) else str(value))
+                texts[-1].encode()  # as records and hashes need it
+            except UnicodeError:
+                raise self._file.error(name, f"expected texts in UTF-8, got {value!a} in row {row}") from None
+        return texts
 
     def _names(self, key: str, default: str, count: int) -> tuple[str, ...]:
         if key not in self._file.arrays:

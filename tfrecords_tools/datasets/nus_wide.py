@@ -90,7 +90,7 @@ class NusWide(RawDataset):
             present = matrix_file.unpack(self._packed_tags[split][index], len(self._tag_names))
             tags = tuple(self._tag_names[i] for i in np.flatnonzero(present))
             if path in before:
-                yield Row(f"{path} (row {index + 1})", b"", labels, tags, report.LISTED_BEFORE)
+                yield Row(f"{path} ({split} row {index + 1})", b"", labels, tags, report.LISTED_BEFORE)
             else:
                 image = self._files.image(path)
                 yield Row(path, image, labels, tags, NOTICE if _is_notice(image) else None)

@@ -12,8 +12,7 @@ from msmm.core import images
 from msmm.core.errors import UserError
 from msmm.core.text import normalise_label, normalise_tag
 from msmm.photos import context, finding, sidecars, xmp, xmp_record
-from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text
-from msmm.photos.reading import without_keywords
+from msmm.photos.keywords import Keywords, join_keywords, read_embedded, read_text, without_keywords
 from tfrecords_tools.library import difference_hash
 
 _LEAST_SIDE = 64  # pixels to which a JPEG is decoded for its hash
@@ -98,9 +97,10 @@ def _read_keywords(path: str, loaded: Image.Image, data: bytes) -> tuple[Keyword
     in_text = read_text(path)
     embedded = read_embedded(loaded, data, [*in_sidecars.words, *in_text.words])
     parts = [*(without_keywords(part, ours) for part in (embedded, in_sidecars)), in_text]
-    packets = [*sidecars.read_packets(path)[0], *embedded_packets]
+    packets = [*sidecars.read_packets(path), *embedded_packets]
     machine = {normalise_tag(word) for packet in packets for word in packet.texts(xmp.ADDED)}
-    return join_keywords(parts), len(machine), packets
+    keywords = join_keywords(parts)
+    return keywords, len(machine - set(map(normalise_tag, keywords.words))), packets
 
 
 def split_levels(keywords: Keywords) -> tuple[tuple[str, ...], tuple[str, ...]]:

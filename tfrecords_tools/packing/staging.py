@@ -12,8 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from msmm.core.errors import UserError
-from msmm.core.files import NO_LOCKS
+from msmm.core.files import NO_LOCKS, make_folder
 
 PREFIX = "incomplete."
 LOCK = "lock"
@@ -24,12 +23,7 @@ REPLACED = "replaced"  # contains the old data set while the new one takes its p
 def folder(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a folder in `data_dir` for an unfinished data set, and removes it in any case."""
     fresh = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"expected a folder to pack to, {data_dir} is a file: choose another --data_dir"
-        ) from None
+    make_folder(data_dir, "choose another --data_dir")
     staging, lock = _make(data_dir)
     try:
         yield staging

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, atomic_write, lock_directory
+from msmm.core.files import atomic_directory, atomic_write, lock_directory, make_folder
 from tests.conftest import ROOT
 
 HOLD = """
@@ -143,3 +143,29 @@ def test_concurrent_writers_never_mix_their_content(tmp_path):
             seen.add((len(content), len(set(content))))
     assert [writer.returncode for writer in writers] == [0, 0]
     assert seen <= {(100_000, 1)} and os.listdir(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("rest", ["", "x", "x/y"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        make_folder,
+        lambda folder: lock_directory(folder).__enter__(),
+        lambda folder: atomic_write(folder / "name").__enter__(),
+        lambda folder: atomic_directory(folder / "name").__enter__(),
+    ],
+    ids=["make_folder", "lock_directory", "atomic_write", "atomic_directory"],
+)
+def test_a_folder_below_a_file_is_refused(tmp_path, write, rest):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"expected a folder, .*/file is a file: choose another place"):
+        write(tmp_path / "file" / rest)
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_in_place_of_a_file_to_write_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", ".", "/"):
+        with pytest.raises(UserError, match=r"expected a file to write, .* is a folder: name a file"):
+            atomic_write(path).__enter__()
+    assert os.listdir(tmp_path) == ["folder"]

@@ -142,6 +142,24 @@ def test_overwrite_removes_old_pages(tmp_path, monkeypatch):
     assert Page(tmp_path / "g" / "page-0001.html").all("article", "id") == ["3.jpg"]
 
 
+@pytest.mark.parametrize("before", [[], ["1.jpg"]])
+def test_pages_that_another_run_writes_meanwhile_are_not_lost(tmp_path, before):
+    if before:
+        write_gallery(tmp_path / "g", before)
+    late = Gallery(str(tmp_path / "g"), "A model", False)
+    with Gallery(str(tmp_path / "g"), "A model", False) as output:
+        output.write(make_annotation("2.jpg"))
+        with pytest.raises(UserError, match="another process writes the gallery"), late:
+            pass
+    with late as output:
+        assert output.find_annotator("2.jpg") == "A model"
+        output.write(make_annotation("3.jpg"))
+    pages = sorted((tmp_path / "g").glob("page-*"))
+    shown = [*before, "2.jpg", "3.jpg"]
+    assert [name for page in pages for name in Page(page).all("article", "id")] == shown
+    assert f"{len(shown)} photographs" in Page(tmp_path / "g" / "index.html").text
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "page-0001.html"])
 def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
     (tmp_path / "g").mkdir()
@@ -150,6 +168,14 @@ def test_a_folder_with_foreign_files_is_not_written_to(tmp_path, name):
         with pytest.raises(UserError, match="name another --output"):
             Gallery(str(tmp_path / "g"), "A model", overwrite)
     assert (tmp_path / "g" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpg/g", "a.jpg/g/h"])
+def test_a_gallery_in_place_of_a_file_is_refused(tmp_path, name):
+    (tmp_path / "a.jpg").write_bytes(b"mine")
+    with pytest.raises(UserError, match="name another --output"):
+        write_gallery(tmp_path / name, ["1.jpg"])
+    assert os.listdir(tmp_path) == ["a.jpg"] and (tmp_path / "a.jpg").read_bytes() == b"mine"
 
 
 def hostile_gallery(folder):

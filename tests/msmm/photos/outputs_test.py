@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -147,15 +148,97 @@ class TestFile:
             assert self.paths(read, tmp_path / "out") == ["a.jpg"]
         assert self.paths(read, tmp_path / "out") == ["b.jpg"]
 
+    def run(self, path, format, name, overwrite=False):
+        with File(path, format, MODEL, overwrite) as output:
+            output.write(make_annotation(name))
+
+    @pytest.mark.parametrize("before", [[], ["0.jpg"]])
+    @pytest.mark.parametrize("at_work", [False, True])
+    def test_lines_that_another_run_writes_meanwhile_are_not_lost(
+        self, format, read, tmp_path, before, at_work
+    ):
+        """at_work: the other run has not ended when this one begins."""
+        path = tmp_path / "out"
+        for name in before:
+            self.run(path, format, name)
+        late = File(path, format, MODEL, overwrite=False)
+        with contextlib.ExitStack() as ending:
+            other = ending.enter_context(File(path, format, MODEL, overwrite=False))
+            other.write(make_annotation("a.jpg"))
+            if not at_work:
+                ending.close()
+            with pytest.raises(UserError, match="another process writes"), late:
+                pass
+        assert self.paths(read, path) == [*before, "a.jpg"]
+        self.run(path, format, "b.jpg")
+        assert self.paths(read, path) == [*before, "a.jpg", "b.jpg"]
+
+    @pytest.mark.parametrize("ends", [False, True])
+    def test_an_unfinished_file_that_another_run_continues_meanwhile_is_not_cut(
+        self, format, read, tmp_path, ends
+    ):
+        def interrupt():
+            raise KeyboardInterrupt
+
+        path, names = tmp_path / "out", ["a.jpg", "b.jpg", "c.jpg"]
+        with pytest.raises(KeyboardInterrupt), File(path, format, MODEL, overwrite=False) as output:
+            output.write(make_annotation("a.jpg"))
+            interrupt()
+        late = File(path, format, MODEL, overwrite=False)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            File(path, format, MODEL, overwrite=False) as output,
+        ):
+            output.write(make_annotation("b.jpg"))
+            if not ends:
+                interrupt()
+        with pytest.raises(UserError, match="another process writes"), late:
+            pass
+        self.run(path, format, "c.jpg")
+        assert self.paths(read, path) == names and os.listdir(tmp_path) == ["out"]
+
+    def test_a_file_whose_first_line_has_lost_its_end_is_continued(self, format, read, tmp_path):
+        path = tmp_path / "out"
+        self.run(path, format, "a.jpg")
+        path.write_bytes(path.read_bytes().splitlines()[0])
+        self.run(path, format, "a.jpg")
+        assert self.paths(read, path) == ["a.jpg"] and os.listdir(tmp_path) == ["out"]
+
+    def test_overwrite_replaces_what_another_run_wrote_meanwhile(self, format, read, tmp_path):
+        late = File(tmp_path / "out", format, MODEL, overwrite=True)
+        self.run(tmp_path / "out", format, "a.jpg")
+        with late as output:
+            output.write(make_annotation("b.jpg"))
+        assert self.paths(read, tmp_path / "out") == ["b.jpg"]
+
     def test_a_foreign_file_is_not_overwritten(self, format, read, tmp_path):
-        for content in (b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000):
+        contents = [b"my notes\n", b"\xff\xd8\xff\xe0", b'{"path": 1}\n', b"[" * 100_000]
+        contents += [b"path\nmy/list.jpg\n", b"\nfoo;bar\n", b"p\n1\n", b"path,labels\n", b"path"]
+        for content in contents:
             (tmp_path / "out").write_bytes(content)
             for overwrite in (False, True):
                 with pytest.raises(UserError, match="name another --output"):
                     File(tmp_path / "out", format, MODEL, overwrite)
             assert (tmp_path / "out").read_bytes() == content
+            (tmp_path / "out").unlink()
+            if content.endswith(b"\n"):
+                (tmp_path / "out.partial").write_bytes(content)
+                with pytest.raises(UserError, match="name another --output"):
+                    File(tmp_path / "out", format, MODEL, overwrite=True)
+                (tmp_path / "out.partial").unlink()
         with pytest.raises(UserError):
             File(tmp_path, format, MODEL, overwrite=False)
+
+    def test_a_path_that_can_be_no_file_is_refused(self, format, read, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.jpg").write_bytes(b"mine")
+        for path in (".", "..", "/", ""):
+            with pytest.raises(UserError, match="name another --output"):
+                File(path, format, MODEL, overwrite=True)
+        for path in ("a.jpg/out", "a.jpg/folder/out"):
+            with pytest.raises(UserError, match=r"expected a folder, a\.jpg is a file: name another"):
+                self.run(path, format, "b.jpg")
+        assert os.listdir(tmp_path) == ["a.jpg"] and (tmp_path / "a.jpg").read_bytes() == b"mine"
 
     def test_the_model_of_each_photograph_is_recorded(self, format, read, tmp_path):
         for name, model in (("a.jpg", "model 1"), ("b.jpg", "model 2 top_k=3"), ("a.jpg", "model 2")):

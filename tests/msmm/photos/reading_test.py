@@ -15,7 +15,7 @@ from PIL import Image
 
 from msmm.core import images, photo_files
 from msmm.inference import model_dir
-from msmm.photos import reading, xmp, xmp_merging
+from msmm.photos import reading, sidecars, xmp, xmp_merging
 from tests.conftest import SHARED
 from tests.msmm.conftest import bright_above, picture
 
@@ -194,6 +194,17 @@ def test_keywords_of_the_photographer_are_tags_but_added_labels_are_not(tmp_path
     keywords = (tmp_path / "a.jpg.xmp").read_bytes()
     photo("a.jpg", picture("blue"), xmp=keywords)
     assert annotate(path)[0][str(path)].unknown == []
+
+
+def test_a_keyword_stays_the_photographers_where_a_model_added_it_to_the_raw_file_beside(tmp_path, photo):
+    keywords = xmp_merging.merge_keywords(None, ["cat", "holiday"], [], "", str)
+    path = photo("a.jpg", xmp=keywords.replace(b"urn:x-msmm", b"urn:other"))
+    raw = tmp_path / "a.cr2"
+    raw.write_bytes(b"II*\0\x10\0\0\0CR\x02\0")
+    sidecars.write_labels(str(raw), ["Rome"], ["cat", "dog"], "model 1", str.casefold)
+    prepared = reading.prepare_photo(str(path), reading.Preparation(32, to_sidecar=True))
+    assert prepared.embedded == ("cat", "holiday")
+    assert prepared.keywords.words == ("cat", "holiday", "Rome")  # "dog" is the model's
 
 
 def test_sidecars_are_written_once_unless_overwritten(tmp_path, photo, annotate):

@@ -87,6 +87,7 @@ def test_a_sidecar_that_darktable_made_of_ours_is_not_annotated_again(tmp_path):
     assert sidecars.find_annotator(photo) == "model 1"
     assert sidecars.find_annotator(str(tmp_path / "a.jpg")) is None  # whose sidecar a.xmp is not
     assert sidecars.read_sidecars(photo) == (Keywords(("sky",)), ["sky"])
+    assert sidecars.read_sidecars(str(tmp_path / "a.jpg")) == (Keywords(), [])
     (tmp_path / "a.xmp").write_bytes(b"broken")
     assert sidecars.find_annotator(photo) is None
 

@@ -53,6 +53,19 @@ def test_per_class_f1_is_charted_in_descending_order(tmp_path):
     assert blue.max() == pytest.approx(4.5 * blue[blue > 0].min(), rel=0.05)
 
 
+def test_a_figure_that_no_class_has_is_not_charted(tmp_path):
+    """No held-out image has a label."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with TrainingLog(tmp_path) as log:
+        for classes in (2, 900):
+            log.per_class(1, [f"c{i}" for i in range(classes)], np.full(classes, np.nan), "AP")
+        log.notes(["a line"])
+    events = EventAccumulator(str(tmp_path), {"tensors": 0})
+    events.Reload()
+    assert events.Tags()["tensors"] == ["notes"]
+
+
 def test_of_many_classes_the_best_and_the_worst_are_charted(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

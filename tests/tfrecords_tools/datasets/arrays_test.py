@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import resource
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import names_by_image
 from tfrecords_tools.datasets.arrays import Arrays
 from tfrecords_tools.packing import builder, report
+from tfrecords_tools.packing.raw_dataset import Settings
 
 N, C, T, D, MAP = 40, 5, 9, 6, (2, 3, 4)
 
@@ -176,6 +178,27 @@ WRONG = {
 def test_wrong_arrays_are_user_errors(pack, content, name, value, message):
     with pytest.raises(UserError, match=message):
         pack({**content, name: value}, lambda path, **arrays: np.savez(path, allow_pickle=True, **arrays))
+
+
+@pytest.mark.parametrize("text", [b"caf\xe9", "\ud800"], ids=["Latin-1", "surrogate"])
+@pytest.mark.parametrize("name", ["ids", "split", "label_names", "tag_names"])
+def test_texts_that_are_no_utf_8_are_user_errors(content, tmp_path, name, text):
+    texts = content[name].astype(object)
+    if isinstance(text, bytes):
+        texts = np.array([value.encode() for value in texts], object)
+    texts[1] = text
+    np.savez(tmp_path / "mine.npz", **{**content, name: texts.astype(type(text))})
+    message = f"mine.npz: {name}: expected texts in UTF-8, got {text!a} in row 1"
+    with pytest.raises(UserError, match=re.escape(message)):
+        Arrays(arrays=tmp_path / "mine.npz").read(Settings())
+
+
+def test_texts_as_bytes_in_utf_8_are_read(content, tmp_path):
+    ids = np.array([f"é {i}".encode() for i in range(N)])
+    np.savez(tmp_path / "mine.npz", **{**content, "ids": ids})
+    raw = Arrays(arrays=tmp_path / "mine.npz")
+    raw.read(Settings())
+    assert [row.id for row in raw.rows("test")] == [f"é {i}" for i in range(30, N)]
 
 
 @pytest.mark.parametrize(

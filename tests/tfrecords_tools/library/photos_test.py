@@ -79,6 +79,16 @@ def test_keywords_that_msmm_wrote_are_not_read(tmp_path, copied):
     assert photo.machine == 1
 
 
+def test_a_keyword_that_msmm_wrote_for_the_raw_file_beside_is_still_read(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(xmp_segment(packet(bag("dc:subject", "cat", "holiday")))))
+    raw = tmp_path / "a.cr2"
+    raw.write_bytes(b"II*\0\x10\0\0\0CR\x02\0")
+    sidecars.write_labels(str(raw), ["Rome"], ["cat", "dog"], "model 1", normalise_tag)
+    photo = read_library_photo(str(path), str(tmp_path))
+    assert photo.leaves == ("cat", "holiday", "Rome") and photo.machine == 1  # "dog"
+
+
 def test_broken_photograph_has_a_cause_and_no_keywords(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg()[:300])
     (tmp_path / "a.jpg.xmp").write_bytes(packet(bag("dc:subject", "sea")))

@@ -200,8 +200,20 @@ def test_image_listed_in_both_splits_is_packed_once(pack, tree):
     dataset = pack(tree, max_skipped=0.0)
     assert list(names_by_image(dataset, "test")) == ["zebra/0002_14.jpg"]
     assert dataset.report()["splits"]["test"]["dropped"] == {
-        "listed a second time": ["actor/0002_12.jpg (row 2)"]
+        "listed a second time": ["actor/0002_12.jpg (test row 2)"]
     }
+
+
+def test_image_listed_again_in_the_same_row_of_both_splits_is_packed_once(pack, tree):
+    for part, other in (("Train", "actor\\0002_12"), ("Test", "zebra\\0003_15")):
+        path = tree / f"ImageList/{part}Imagelist.txt"
+        path.write_text(path.read_text().replace(other, "actor\\0001_11"))
+    dataset = pack(tree, max_skipped=0.0)
+    assert list(names_by_image(dataset, "train")) == ["actor/0001_11.jpg", "zebra/0001_13.jpg"]
+    assert list(names_by_image(dataset, "test")) == ["zebra/0002_14.jpg"]
+    for split in PARTS:
+        again = dataset.report()["splits"][split]["dropped"]["listed a second time"]
+        assert again == [f"actor/0001_11.jpg ({split} row 2)"]
 
 
 def test_corrupt_label_value_is_read_as_zero_and_reported(pack, tree):
