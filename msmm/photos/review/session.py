@@ -259,7 +259,7 @@ class Session:
                 record,
                 added=tuple(added),
                 paths=tuple(p for p in record.paths if key_of(p.rpartition("|")[2]) in left),
-                confirmed=(*confirmed, *_distinct(decision.accepted, _keys(confirmed))),
+                confirmed=(*confirmed, *_distinct(decision.accepted, _keys(confirmed), accepted)),
                 rejected=(*others, *decision.rejected),
                 model=(record.model or self._model_name) if decision.complete else record.model,
             )

@@ -308,6 +308,15 @@ def test_a_long_keyword_of_the_photograph_does_not_stop_its_review(open_session,
             decide(session, RED, keywords, rejected)
 
 
+def test_a_long_keyword_in_the_file_of_decisions_does_not_stop_the_start(open_session, folder):
+    decide(open_session(), RED, ["red"])
+    (folder / f"{RED}.xmp").unlink()
+    path = folder / FILE
+    path.write_text(path.read_text().replace('"red"', f'"{"long" * 60}"'))  # as by hand
+    open_session(wait=False)
+    assert subjects(folder, RED) == ["long" * 60]
+
+
 def test_keywords_typed_with_semicolons_are_several(session, folder):
     session.decide(0, ["dog; Sea", ";", "Tom &amp; Jerry"], ["cat;cow"])
     decision = session.decision(0)
