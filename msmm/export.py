@@ -46,12 +46,18 @@ def main() -> None:
     command_line.import_tensorflow()
     from msmm.core.files import atomic_directory, write_lines
     from msmm.inference.exporting import check, counting
-    from msmm.inference.exporting.graph import Graph
+    from msmm.inference.exporting.graph import SEPARATOR, Graph
 
     target = formats.require(_FORMAT.value)
     model = model_dir.load(_MODEL.value)
     quantity = _QUANTITY.value or counting.default(model)
     print(f"labels are counted by: {_titles(model, quantity)}")
+    unservable = check.unservable_tags(model)
+    if unservable and _FORMAT.value == "saved_model":
+        print(
+            f"{len(unservable):,} of the {len(model.tags):,} tags contain {SEPARATOR}, and serving_default "
+            f"finds none of them: {', '.join(unservable[:5])}{', …' * (len(unservable) > 5)}"
+        )
     with atomic_directory(output) as partial:
         target.write(Graph(model, quantity), partial)
         write_lines(partial / "labels.txt", model.labels)

@@ -81,12 +81,18 @@ def _license(info: dict) -> str:
 
 def _start(info: dict) -> str:
     """Returns the weights that the training of the backbone started from."""
-    settings = info["settings"]
-    if settings["backbone"].endswith(".keras"):
+    from msmm.models import hub, packaged  # of Keras, which loading a model does not need
+
+    backbone, weights = info["settings"]["backbone"], info["settings"]["weights"]
+    if weights not in ("none", "imagenet"):  # a file replaces what the backbone comes with
+        return f"the weights {_plain(weights)}"
+    if backbone in packaged.ORIGINS:
+        return packaged.ORIGINS[backbone]
+    if backbone.endswith(".keras"):
         return "the weights in it"
-    return {"none": "random weights", "imagenet": "ImageNet weights"}.get(
-        settings["weights"], f"the weights {_plain(settings['weights'])}"
-    )
+    if weights == "none":
+        return "random weights"
+    return "the weights of that preset" if backbone.startswith(hub.PREFIX) else "ImageNet weights"
 
 
 def _use(info: dict) -> str:

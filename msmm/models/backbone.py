@@ -35,7 +35,8 @@ def build(
             "keras_hub:PRESET" (`msmm.models.hub`), or the path of a saved `.keras` model. "resnet-D-D-D-D-wW"
             is a ResNet with D blocks per stage and W channels in the first.
         image_size: S in pixels.
-        weights: "imagenet", "none" or a weights file. A saved model and a packaged trunk have their own.
+        weights: "imagenet", "none" or a weights file. A saved model and a packaged trunk have their own;
+            there are none of ImageNet for "resnet-D-D-D-D-wW".
         taps: names of the five layers that end the scales; if empty, known for a packaged trunk and
             otherwise found by stride. A network without a map
             of stride 2 (ConvNeXt) gets the image itself at half its size as M_1.
@@ -44,7 +45,7 @@ def build(
         bn_momentum: decay of every batch normalisation's moving averages (IV-A3, decision 7).
 
     Raises:
-        UserError: there is no such network, weights file or layer.
+        UserError: there is no such network, or it has no such weights or layer.
     """
     if preprocessing not in ("auto", *PREPROCESSING):
         raise UserError(f"expected preprocessing auto|{'|'.join(PREPROCESSING)}. Received: {preprocessing!r}")
@@ -67,6 +68,11 @@ def build(
     return keras.Model(image, _fit_map_sizes(maps(pixels), pixels, image_size), name="backbone")
 
 
+def has_own_weights(name: str) -> bool:
+    """Returns whether a backbone comes with trained weights whatever the setting `weights` is."""
+    return name.endswith(".keras") or name in packaged.TRUNKS
+
+
 def _trunk(name: str, image_size: int, weights: str):
     """Returns the network without its top, its preprocessing (a key or a layer), and its taps, if known."""
     taps: tuple[str, ...] = ()
@@ -76,6 +82,8 @@ def _trunk(name: str, image_size: int, weights: str):
             _require_file(weights)
         return *ready_made.application(name, weights, image_size), ()
     if small:
+        if weights == "imagenet":  # the default, which would otherwise mean random weights here
+            raise UserError(f"{name} has no ImageNet weights: expected --weights=none or a weights file")
         *depths, width = map(int, small.groups())
         trunk, kind = resnet(depths, width), "caffe"
     elif name in packaged.TRUNKS:

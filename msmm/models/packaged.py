@@ -19,6 +19,8 @@ from msmm.core.files import atomic_write
 
 # Name of a backbone -> its file in msmm/models/trunks/.
 TRUNKS = {"photos": "photos.npz"}
+# What model cards call its weights; NOTICE has the details.
+ORIGINS = {"photos": "the weights of the package, fine-tuned on photographs of MSCOCO"}
 
 
 def packaged_trunk(name: str) -> tuple[keras.Model, str, tuple[str, ...]]:

@@ -175,7 +175,7 @@ def load_part_weights(model: keras.Model, directory: pathlib.Path, part: str) ->
 
 def is_pretrained(config: Config) -> bool:
     """Returns whether the backbone comes with trained weights."""
-    return config.backbone.endswith(".keras") or config.weights != "none"
+    return backbone.has_own_weights(config.backbone) or config.weights != "none"
 
 
 def weights_hash(model: keras.Model) -> str:

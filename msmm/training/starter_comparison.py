@@ -83,7 +83,11 @@ def match_labels(labels: Sequence[str], others: Sequence[str]) -> dict[int, int]
     `People` and `person` are one, `Cats` and `cat`. Equal names go first. A label matches at most one other.
     """
     names, other_names = (list(map(normalise_keyword, some)) for some in (labels, others))
-    matches = {i: other_names.index(name) for i, name in enumerate(names) if name in other_names}
+    matches: dict[int, int] = {}
+    for i, name in enumerate(names):
+        equal = [j for j, other in enumerate(other_names) if other == name and j not in matches.values()]
+        if equal:
+            matches[i] = equal[0]
     for i, name in enumerate(names):
         free = [j for j in range(len(others)) if i not in matches and j not in matches.values()]
         near = [j for j in free if singulars(name) & singulars(other_names[j])]

@@ -11,7 +11,8 @@ import pytest
 from msmm.inference import model_dir
 from msmm.inference.exporting import check, counting, formats
 from msmm.training import table_predictions
-from tests.msmm.core.command_line_test import process, refused, run
+from tests.msmm.conftest import figures
+from tests.msmm.core.command_line_test import process, refused, run, run_with_tensorflow
 from tests.msmm.inference.exporting.formats_test import require_format
 
 NUM_IMAGES = 100
@@ -40,6 +41,21 @@ def test_an_export_predicts_the_labels_of_the_model_on_100_images(name, saved, t
     assert "exists already" in refused(
         run("msmm.export", f"--model={saved}", f"--format={name}", "--output=new", cwd=tmp_path)
     )
+
+
+def test_a_tag_that_contains_the_separator_is_named_and_does_not_stop_the_export(tying_model, tmp_path):
+    """A SavedModel splits the names of tags at it, so it never finds this tag; a 0/1 vector may have it."""
+    tags = ("a;b", *tying_model.tags[1:])
+    info = {"dataset": "made by hand", "msmm": "0", "seed": 0, "images": {"test": 1}, "test": figures(),
+            "settings": {"backbone": "none", "weights": "none"}}  # fmt: skip
+    model_dir.save(tmp_path / "model", tying_model.network, tying_model.labels, tags, info)
+    result = run_with_tensorflow(
+        "msmm.export", "--model=model", "--output=new", "--check_images=20", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "1 of the 6 tags contain ;, and serving_default finds none of them: a;b\n" in result.stdout
+    drawn = check.draw_tags(model_dir.load(tmp_path / "model"), 50)
+    assert {word for words in drawn for word in words} == {*tags[1:], check.UNKNOWN_TAG}
 
 
 SERVE = """

@@ -128,8 +128,10 @@ def test_manifest_entries_that_are_not_images_are_not_packed(tmp_path):
     (tmp_path / "secret.txt").write_text("the secret")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "elsewhere.jpg")
-    (tmp_path / "photos/link.jpg").symlink_to(tmp_path / "secret.txt")
-    names = ["../elsewhere.jpg", str(tmp_path / "elsewhere.jpg"), "../secret.txt", "link.jpg"]
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "far.jpg")
+    (tmp_path / "other.txt").write_text("the secret")
+    (tmp_path / "photos/link.jpg").symlink_to(tmp_path / "other.txt")
+    names = ["../elsewhere.jpg", str(tmp_path / "far.jpg"), "../secret.txt", "link.jpg"]
     rows = [{"image": name, "labels": ["a"], "split": "train"} for name in names]
     (tmp_path / "photos/list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = {"manifest": tmp_path / "photos/list.jsonl", "max_skipped": 1.0, "workers": 1}

@@ -2,7 +2,7 @@
 
 Required fields: `image` (a path, absolute or from the manifest's folder) and `labels` (at least one).
 Optional fields: `tags`, `groups` (further side information, like tags), `split` (train or test; in every
-row or in none) and `id` (default: the image path). In CSV the first line names the
+row or in none) and `id` (default: the image path). An image has one row. In CSV the first line names the
 columns, commas separate cells, and `;` separates the labels, tags and groups of a cell. The case of a
 field's name and of a split does not matter. Every mistake is a UserError that names file, line and field.
 """
@@ -46,18 +46,28 @@ def read(path: pathlib.Path) -> list[Entry]:
     """Returns all rows of a manifest, in its order. Raises UserError."""
     if path.suffix.lower() not in READERS:
         raise UserError(f"expected a manifest that ends in .jsonl or .csv, got {path}")
-    entries, lines = [], {}
+    entries, lines, files = [], {}, {}
     for line, fields, notes in READERS[path.suffix.lower()](path, read_text(path)):
         entry = _check_row(path, line, fields, notes)
         if entry.id in lines:
             raise row_error(path, line, "id", f"{entry.id!r} is on line {lines[entry.id]} already")
         if entries and (entry.split is None) != (entries[0].split is None):
             raise row_error(path, line, "split", "expected a split in every row or in none, got some of each")
-        lines[entry.id] = line
+        file = _identify(entry.image)  # in two rows, it might be in train and in test
+        if file in files:
+            problem = f"{fields['image']!r} is on line {files[file]} already: "
+            raise row_error(path, line, "image", problem + "put all labels of an image in one row")
+        lines[entry.id] = files[file] = line
         entries.append(entry)
     if not entries:
         raise UserError(f"{path} has no rows: expected one image a line")
     return entries
+
+
+def _identify(image: pathlib.Path) -> int:
+    """Returns a number of a file that all its paths share, symbolic and hard links too."""
+    status = os.stat(image)  # a number instead of a real path: a million rows need less memory
+    return status.st_dev << 64 | status.st_ino
 
 
 def _check_row(path: pathlib.Path, line: int, fields: dict, notes: tuple[str, ...]) -> Entry:

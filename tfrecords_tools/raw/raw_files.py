@@ -50,13 +50,13 @@ class RawFiles:
         return self._files.keys() | self._members.keys()
 
     def has_images(self, folder: str | None = None) -> bool:
-        """Returns whether there are images, in a folder or a zip file, of the name `folder` if given."""
+        """Returns whether there are images, in a folder (any case) or a zip file, of a name if given."""
         folders = {path.name for path in self.image_folders}
         for places in self._photographs.values():
             folders |= {
                 member.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for _, member in places
             }
-        return bool(folders if folder is None else folder in folders)
+        return bool(folders) if folder is None else folder.lower() in {name.lower() for name in folders}
 
     def where(self, name: str) -> str:
         """Returns the path of a file of `names` for messages."""

@@ -58,13 +58,22 @@ def draw_image(index: int, size: int) -> np.ndarray:
 
 
 def draw_tags(model: Model, num_images: int) -> list[list[str]]:
-    """Draws for each image none to four tags of the model, and one that it does not know."""
+    """Draws for each image none to four tags of the model, and one that it does not know.
+
+    They are servable: a SavedModel cannot find the others among encoded images.
+    """
     rng = np.random.default_rng(0)
-    most = min(4, len(model.tags))
+    unservable = set(unservable_tags(model))
+    servable = [tag for tag in model.tags if tag not in unservable]
+    most = min(4, len(servable))
     return [
-        [*rng.choice(model.tags, rng.integers(most + 1), replace=False), UNKNOWN_TAG]
-        for _ in range(num_images)
+        [*rng.choice(servable, rng.integers(most + 1), replace=False), UNKNOWN_TAG] for _ in range(num_images)
     ]
+
+
+def unservable_tags(model: Model) -> list[str]:
+    """Returns the tags that `Graph.encoded` never finds: it splits names at a character that they contain."""
+    return [tag for tag in model.tags if SEPARATOR in tag]
 
 
 def encode(index: int, image: np.ndarray) -> tuple[bytes, np.ndarray]:

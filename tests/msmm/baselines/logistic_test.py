@@ -146,6 +146,14 @@ def test_the_grid_of_penalties_falls_by_half_decades(make_method):
         make_method(Logistic, logistic_l2_largest=1e-7).penalties()
 
 
+def test_a_penalty_that_the_settings_name_is_not_rounded(make_method):
+    for value in (0.25, 1.5):
+        one = make_method(Logistic, logistic_l2_largest=value, logistic_l2_smallest=value)
+        assert one.penalties() == [value]
+    grid = make_method(Logistic, logistic_l2_largest=0.25, logistic_l2_smallest=0.0025).penalties()
+    assert grid == [0.25, 0.075, 0.025, 0.0075, 0.0025]
+
+
 def test_the_network_starts_at_the_log_odds_of_the_rows_that_train(make_method):
     method = make_method(Logistic, train_rows=np.arange(20))
     logits = predict_arrays(method.build(), method.splits["test"].features)

@@ -56,12 +56,34 @@ def test_front_matter_follows_hugging_face():
         ("Apache-2.0, as the program", "mine.keras", "none", "unknown"),
         ("public domain", "resnet-1-1-1-1-w16", "none", "unknown"),
         (None, "resnet-1-1-1-1-w16", "none", "unknown"),
+        ("Apache-2.0, as the program", "photos", "none", "unknown"),
+        ("Apache-2.0, as the program", "keras_hub:vit_base", "none", "apache-2.0"),
     ],
 )
 def test_licence_is_stated_only_where_known(licence, backbone, weights, licence_id):
     text = card(licence=licence, settings={"backbone": backbone, "weights": weights})
     assert f"\nlicense: {licence_id}\n" in text
     assert (licence or "not stated where the data were packed") in text
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "start"),
+    [
+        ("photos", "imagenet", "the weights of the package, fine-tuned on photographs of MSCOCO;"),
+        ("photos", "none", "the weights of the package, fine-tuned on photographs of MSCOCO;"),
+        ("photos", "mine.h5", "the weights mine.h5;"),
+        ("keras_hub:vit_base", "imagenet", "the weights of that preset;"),
+        ("keras_hub:vit_base", "none", "random weights;"),
+        ("keras_hub:vit_base", "mine.h5", "the weights mine.h5;"),
+        ("mine.keras", "imagenet", "the weights in it;"),
+        ("mine.keras", "mine.h5", "the weights mine.h5;"),
+        ("resnet101", "imagenet", "ImageNet weights;"),
+        ("resnet101", "none", "random weights;"),
+    ],
+)
+def test_card_names_the_weights_that_training_started_from(backbone, weights, start):
+    text = card(settings={"backbone": backbone, "weights": weights})
+    assert f"Backbone {backbone}, starting from {start}" in text
 
 
 def test_card_reports_the_measured_metrics():

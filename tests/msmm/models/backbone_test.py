@@ -79,6 +79,10 @@ def test_weights_files_are_loaded(tmp_path):
         ({"name": "resnet102"}, "unknown backbone"),
         ({"name": "no.keras"}, "expected a file at no.keras"),
         ({"name": "resnet-1-1-1-1-w8", "weights": "no.h5"}, "expected a file at no.h5"),
+        (
+            {"name": "resnet-1-1-1-1-w8", "weights": "imagenet"},
+            "resnet-1-1-1-1-w8 has no ImageNet weights: expected --weights=none or a weights file",
+        ),
         ({"name": "resnet-1-1-1-1-w8", "taps": ("a", "b")}, "five layer names"),
         ({"name": "resnet-1-1-1-1-w8", "taps": ("conv1_relu",) * 5}, "at stride 4"),
         ({"name": "convnext"}, "one of keras.applications: convnextbase, "),

@@ -71,6 +71,7 @@ def test_a_damaged_trunk_is_refused(written, damage):
 def test_every_trunk_of_the_package_is_small_and_has_five_maps(name):
     path = importlib.resources.files("msmm.models") / "trunks" / packaged.TRUNKS[name]
     assert len(path.read_bytes()) < 8 * 2**20
+    assert name in packaged.ORIGINS  # of which model cards tell
     built = backbone.build(name, image_size=96)
     assert [o.shape[1] for o in built.outputs] == [48, 24, 12, 6, 3]
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32)

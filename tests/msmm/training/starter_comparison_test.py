@@ -36,6 +36,9 @@ def test_labels_match_in_another_case_and_number_once():
     assert match_labels(labels, others) == {0: 2, 3: 0}
     assert match_labels(("People",), others) == {0: 0}
     assert match_labels(("ski", "Skis"), ("skis", "ski")) == {0: 1, 1: 0}
+    assert match_labels(("Cat", "cat"), ("cat",)) == {0: 0}  # whose two labels no single one can be
+    assert match_labels(("Cat", "cat"), ("cat", "CAT")) == {0: 0, 1: 1}
+    assert match_labels(("Cat", "cat"), ("cats", "cat")) == {0: 1, 1: 0}
 
 
 def test_figures_are_those_of_the_labels_that_both_have(run_with_model, tmp_path):

@@ -31,9 +31,10 @@ def test_direct_runner_packs_the_same_files_as_the_packer_without_beam(
     pack, write_manifest, folder, monkeypatch
 ):
     monkeypatch.setattr(beam_pipeline, "ROWS", 8)
-    rows = [*rows_with_broken_images(folder), row("0.jpg", id="a/b"), row("1.jpg", id="a\\b")]
+    rows = [*rows_with_broken_images(folder), row("60.jpg", id="a/b"), row("61.jpg", id="a\\b")]
     path = write_manifest(rows)
-    (folder / "gone.jpg").write_bytes(b"")
+    for number in range(6):
+        (folder / f"gone{number}.jpg").write_bytes(b"")
     local = pack(path, "local", resize=20)
     assert pack(path, "beam", resize=20, runner="DirectRunner") == local
 

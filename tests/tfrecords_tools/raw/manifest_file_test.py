@@ -84,9 +84,9 @@ def test_field_and_split_names_are_case_insensitive(write):
 @pytest.mark.parametrize("name", ["list.jsonl", "list.csv"])
 def test_byte_order_mark_windows_line_ends_and_blank_lines_are_accepted(write, name):
     text = (
-        lines(GOOD, "", {**GOOD, "id": "2"})
+        lines(GOOD, "", {**GOOD, "id": "2", "image": "b.jpg"})
         if name == "list.jsonl"
-        else "id,image,labels\n1,a.jpg,x\n\n2,a.jpg,y\n"
+        else "id,image,labels\n1,a.jpg,x\n\n2,b.jpg,y\n"
     )
     entries = manifest_file.read(write(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(), name))
     assert [(entry.id, entry.line) for entry in entries] == (
@@ -204,6 +204,18 @@ def test_invalid_json_lines_are_refused(write, content, expected):
 )
 def test_invalid_csv_is_refused(write, content, expected):
     assert error_message(write(content, "list.csv")).startswith(expected)
+
+
+def test_row_of_an_image_that_another_row_has_is_refused(write, folder):
+    """Its rows would go to different splits, and its labels would contradict each other."""
+    (folder / "symbolic.jpg").symlink_to("a.jpg")
+    (folder / "hard.jpg").hardlink_to(folder / "a.jpg")
+    for again in ("a.jpg", "./a.jpg", str(folder / "a.jpg"), "symbolic.jpg", "hard.jpg"):
+        path = write(f"id,image,labels\n1,a.jpg,cat\n2,b.jpg,cat\n3,{again},dog\n", "list.csv")
+        expected = f"list.csv:4: image: {again!r} is on line 2 already: put all labels of an image in one row"
+        assert error_message(path) == expected
+    path = write("image,labels\na.jpg,cat\n./a.jpg,dog\n", "list.csv")
+    assert error_message(path).startswith("list.csv:3: image: './a.jpg' is on line 2 already: put all")
 
 
 def test_files_that_are_not_manifests_are_refused(folder, write):

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tests.tfrecords_tools.conftest import make_packer, names_by_image, picture
 from tfrecords_tools.datasets import nus_wide
 from tfrecords_tools.packing.raw_dataset import Settings
+from tfrecords_tools.raw.raw_files import RawFiles
 
 PARTS = {"train": "Train", "test": "Test"}
 CONCEPTS = ["airport", "lake", "sky"]
@@ -331,3 +332,17 @@ def test_pack_command_refuses_a_missing_image_list_in_one_line(tree, tmp_path):
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and "has no TrainImagelist.txt" in line
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folder_of_images_is_found_in_any_case(tmp_path, zipped):
+    """The archives of MSCOCO are unpacked by hand into folders of any name."""
+    (tmp_path / "Train2014").mkdir()
+    (tmp_path / "Train2014/a.jpg").write_bytes(b"a")
+    if zipped:
+        move_to_zip(tmp_path / "Train2014", tmp_path / "images.zip", "Train2014/")
+    files = RawFiles(tmp_path, ("train2014", "val2014"))
+    found = files.image("train2014/a.jpg")
+    assert (found if zipped else found.read_bytes()) == b"a"
+    assert files.has_images("train2014") and files.has_images("Train2014") and files.has_images()
+    assert not files.has_images("val2014")
