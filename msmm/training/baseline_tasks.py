@@ -167,6 +167,7 @@ def predict_baseline(run: Run, name: str, split: str = "test", rows: np.ndarray 
 
     rows: of the split; by default all of them.
     """
+    model_parts.check_files(run, name)
     source = create_source(run, name)
     network = source.method.build()
     model_parts.load_part_weights(network, run.stage_directory(name), name)

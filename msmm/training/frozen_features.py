@@ -295,10 +295,13 @@ def cache_key(run: Run, split: str, **depends_on) -> dict:
     before these settings were part of the key are thus still found.
     """
     rare = {"preprocessing": run.config.preprocessing, "backbone_taps": run.config.backbone_taps}
+    files = model_parts.file_hashes(run.config)
+    files.pop("weights_sha256", None)  # `depends_on` has the weights' own hash
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,
         "image_size": run.config.image_size,
         **{name: value for name, value in rare.items() if value != getattr(Config, name)},
+        **files,  # a layer of preprocessing has no weights
         **depends_on,
     }
