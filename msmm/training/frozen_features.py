@@ -59,8 +59,9 @@ def _maps_fit_budget(run: Run, num_maps: int = 5) -> bool:
     """Returns whether the last `num_maps` maps are cached on disk, see `cached_maps`."""
     shapes = model_parts.map_shapes(run.config)[-num_maps:]
     per_image = sum(math.prod(shape) for shape in shapes) * 2
-    views = 1 + run.config.flip
-    return per_image * run.dataset.num_examples("train") * views <= run.config.maps_cache_gib * 2**30
+    images = sum(map(run.dataset.num_examples, run.dataset.splits))
+    mirrored = run.dataset.num_examples("train") * run.config.flip
+    return per_image * (images + mirrored) <= run.config.maps_cache_gib * 2**30
 
 
 def _maps_key(

@@ -1,5 +1,7 @@
 """With a frozen trunk, every command reads the same features, and the trunk sees every image once."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -62,3 +64,15 @@ def test_features_of_a_trunk_that_will_train_come_from_the_images(make_run):
     expected = np.concatenate([keras.ops.convert_to_numpy(pooled.predict_on_batch(x)) for x in images])
     np.testing.assert_array_equal(features, expected)
     assert not list(run.features_directory.glob("maps-*"))
+
+
+def test_the_maps_of_every_split_count_against_the_disk_budget(make_run):
+    per_image = 2 * sum(math.prod(shape) for shape in model_parts.map_shapes(make_run().config))
+    images = {split: make_run().dataset.num_examples(split) for split in ("train", "test")}
+    for counted, cached in ((images["train"], False), (sum(images.values()), True)):
+        run = make_run(**FROZEN, maps_cache_gib=counted * per_image / 2**30)
+        trunk = _fresh_trunk(run)
+        for split in images:
+            assert (frozen_features.cached_maps(run, split, backbone=trunk) is not None) == cached
+    used = sum(path.stat().st_size for path in run.features_directory.glob("maps-*/*.npy"))
+    assert 0 < used - counted * per_image < 10_000  # headers of the files
