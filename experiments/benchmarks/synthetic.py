@@ -10,6 +10,7 @@ from PIL import Image
 
 from msmm.core.files import write_json
 from msmm.training import frozen_features, model_parts, task_building
+from msmm.training.array_cache import cache_arrays
 from msmm.training.run import Run
 from msmm.training.stage_table import STAGES
 
@@ -119,13 +120,12 @@ def fill_features(run: Run, split: str, kind: str, width: int) -> None:
     kind: "cnn" (pooled M_5), "visual" (f_v) or "textual" (f_t).
     """
     needed = {"cnn": ("backbone",), "visual": ("backbone", "multi_scale"), "textual": ("textual",)}[kind]
-    key = frozen_features.cache_key(
-        run, split, **{part: model_parts.trained_hash(run, part) for part in needed}
-    )
+    make_key = frozen_features.cache_key if kind == "textual" else frozen_features.features_key
+    key = make_key(run, split, **{part: model_parts.trained_hash(run, part) for part in needed})
     count, rng = run.dataset.num_examples(split), np.random.default_rng(0)
 
     def batches():
         for rows in np.array_split(np.arange(count), max(1, count // 1024)):
             yield [rng.random((len(rows), width), np.float32)]
 
-    frozen_features.cache_arrays(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)
+    cache_arrays(run.features_directory, f"{kind}-{split}", key, count, batches, np.float32)

@@ -100,7 +100,7 @@ def _train_and_predict(runs: Sequence[Run], names: Collection[str]) -> Mapping[s
         for name in names:
             train(run, name)
             predictions[name].append(baseline_tasks.predict_baseline(run, name))
-        Run.images.cache_clear()
+        run.discard_images()
     return predictions
 
 

@@ -71,7 +71,7 @@ def modern_section(study: Study) -> Section:
             cost.setdefault(kind.title, []).append(_head_cost(run, name))
         if run.config.finetune.trunk and run.dataset.has_images:
             frozen_features.discard_maps(run)
-        Run.images.cache_clear()
+        run.discard_images()
     measured = {title: _measure(study, seeds, cost[title]) for title, seeds in outputs.items()}
     k = study.run.config.k
     columns = (MEAN_AP, *(column.format(k=k) for column, _ in COUNTS.values()), "parameters", "seconds")

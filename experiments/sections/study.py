@@ -155,7 +155,7 @@ def train_and_measure(runs: Sequence[Run]) -> Study:
         table_predictions.save_model(run)
         if run.config.finetune.trunk and run.dataset.has_images:  # another seed has another trunk
             frozen_features.discard_maps(run)
-        Run.images.cache_clear()  # gigabytes on real data, and not needed again
+        run.discard_images()  # not needed again
     rows = {
         name: MeasuredRow(
             *measured[name], variant.reads_tags, variant.predicts_quantity, variant.counter == "truth"

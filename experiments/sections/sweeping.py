@@ -103,7 +103,8 @@ def run_trials(
             adopt_stages(run, base)
             train(run, stage)
             records.append(run.stage_record(stage))
-            Run.images.cache_clear()  # gigabytes on real data
+            for used in (base, run):
+                used.discard_images()
         trials.append(Trial(settings, records, changed == config))
     return trials
 

@@ -49,7 +49,7 @@ class Baseline:
         splits: "train" and "test". The split "train" holds the held-out images too.
         feature_size: D.
         cache: (kind, key, num_rows, compute, dtype) -> arrays kept on disk, see
-            `frozen_features.cache_arrays`.
+            `array_cache.cache_arrays`.
         train_rows: the rows of "train" that train, int64 [n]. Whatever a method counts it counts in these:
             `train_labels`, `train_tags`.
         map_shapes: (h, w, D) of the maps that it reads, if any.

@@ -5,6 +5,7 @@ parsed, at the speed of SHA-256 (1.7 GB a second on one core). A directory witho
 earlier version, or from a person who changed a file on purpose: it is read as it is.
 """
 
+import functools
 import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -101,3 +102,23 @@ def sha256(path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_of_content(path) -> str:
+    """Returns the SHA-256 of a file, or of all files in a folder, in hex; an unchanged file is read once."""
+    path = pathlib.Path(path)
+    if path.is_file():
+        return _sha256_once(path)
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    lines = (f"{_sha256_once(path / name)}  {name}\n" for name in names)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _sha256_once(path: pathlib.Path) -> str:
+    status = path.stat()
+    return _sha256_of_state(str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_of_state(path: str, *state: int) -> str:
+    return sha256(path)

@@ -12,7 +12,8 @@ from msmm.data.records import MAPS
 from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, choose_labels
 from msmm.scoring.ranking_metrics import ranking_metrics
-from msmm.training import frozen_features, model_parts, selection, task_building
+from msmm.training import model_parts, selection, task_building
+from msmm.training.array_cache import cache_arrays
 from msmm.training.baseline_source import (
     FinetunedFeatures,
     GivenFeatures,
@@ -86,7 +87,7 @@ def create_baseline(run: Run, name: str) -> Baseline:
 
     def cache(kind, key, *how):
         key = {"dataset": run.dataset.fingerprint, **key}
-        return frozen_features.cache_arrays(run.features_directory, kind, key, *how)
+        return cache_arrays(run.features_directory, kind, key, *how)
 
     feature_size = run.dataset.given_size or model_parts.map_shapes(run.config)[-1][-1]
     if not kind.num_maps:
@@ -167,6 +168,7 @@ def predict_baseline(run: Run, name: str, split: str = "test", rows: np.ndarray 
 
     rows: of the split; by default all of them.
     """
+    model_parts.check_files(run, name)
     source = create_source(run, name)
     network = source.method.build()
     model_parts.load_part_weights(network, run.stage_directory(name), name)

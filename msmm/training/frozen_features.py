@@ -1,164 +1,85 @@
 """Cached outputs of frozen model parts, one row per image, float32, in the work directory.
 
-Each array is keyed by the hash of all that it depends on (data set, split, weights, image size). Its rows are
-in the order of the records, and it is moved into place only when complete. Deleting the directory costs time
-and nothing else.
+Each array is keyed by the hash of all that it depends on (data set, split, weights, image size), see
+`array_cache`. Its rows are in the order of the records.
 """
 
-import contextlib
-import hashlib
 import itertools
-import json
 import math
 import pathlib
-import shutil
-from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
 from msmm.configs.base import Config
-from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.core.files import atomic_directory, clean, make_folder, read_json, remove, write_json
-from msmm.core.progress import ProgressBar
+from msmm.core.files import remove
 from msmm.data import records
 from msmm.data.input_pipeline import batches_of
 from msmm.models.precision import set_precision
 from msmm.training import model_parts
+from msmm.training.array_cache import cache_arrays, cache_path
 from msmm.training.disk_arrays import ConcatenatedRows, DiskRows
 from msmm.training.run import Run
 
 BATCH = 64
 
 
-def cache_arrays(
-    directory: pathlib.Path,
-    kind: str,
-    key: dict,
-    num_rows: int,
-    compute: Callable[[], Iterable[Sequence[np.ndarray]]],
-    dtype,
-) -> list[np.memmap]:
-    """Returns arrays [num_rows, …] as read-only memory maps, and computes them if they are not cached.
-
-    Args:
-        directory: of the cache.
-        kind: what the arrays are, part of the file name.
-        key: all that they depend on.
-        num_rows: N.
-        compute: called if they are not cached; yields lists of arrays [B, …] in row order.
-        dtype: of the cached arrays.
-
-    Raises:
-        UserError: the cache is damaged, the disk is full, or a value is not finite.
-    """
-    final = _cache_path(directory, kind, key)
-    if not final.exists():
-        make_folder(directory)
-        clean(directory)  # also of other runs' remains: maps are large
-        with atomic_directory(final, replace=False) as partial:
-            _write_arrays(partial, kind, num_rows, compute(), dtype)
-            write_json(partial / "key.json", key)
-            checksums.write(partial, [path.name for path in partial.iterdir()])
-    remedy = f"delete {final}, and it is computed again"
-    checksums.check_directory(final, remedy)
-    if read_json(final / "key.json", remedy) != json.loads(json.dumps(key)):
-        raise UserError(f"{final} holds other features, by its key.json: {remedy}")
-    try:
-        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(final.glob("*.npy"))]
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the arrays in {final} ({error}): {remedy}") from error
-
-
-def _cache_path(directory: pathlib.Path, kind: str, key: dict) -> pathlib.Path:
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return directory / f"{kind}-{digest}"
-
-
-def _write_arrays(directory: pathlib.Path, kind: str, num_rows: int, batches: Iterable, dtype) -> None:
-    dtype, start = np.dtype(dtype), 0
-    with (
-        ProgressBar(
-            description=f"computing {kind}", total=num_rows, unit="images", where=directory.parent
-        ) as progress,
-        contextlib.ExitStack() as files,
-    ):
-        for pieces in batches:
-            if not start:  # written, not mapped: a full disk then raises instead of killing the process
-                shapes = [(num_rows, *piece.shape[1:]) for piece in pieces]
-                _check_disk_space(directory, kind, sum(map(math.prod, shapes)) * dtype.itemsize)
-                arrays = [files.enter_context(open(directory / f"{i}.npy", "wb")) for i in range(len(pieces))]
-                for array, shape in zip(arrays, shapes, strict=True):
-                    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-                    np.lib.format.write_array_header_1_0(array, header | {"shape": shape})
-            for array, piece in zip(arrays, pieces, strict=True):
-                with np.errstate(over="ignore"):  # the next check has a better message
-                    rows = np.ascontiguousarray(piece, dtype)
-                if not np.isfinite(rows).all():
-                    raise UserError(
-                        f"the features {kind} of image {start} or one soon after are not finite in "
-                        f"{dtype}: train what they come from with a lower learning rate"
-                        + ", or keep no maps with --maps_cache_gib=0"
-                        * kind.startswith("maps")
-                    )
-                array.write(rows.data)
-            start += len(pieces[0])
-            progress.update(len(pieces[0]))
-        if start != num_rows:
-            raise RuntimeError(f"expected {num_rows} rows of {kind}. Received: {start}")
-
-
-def _check_disk_space(directory: pathlib.Path, kind: str, size: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if size > free:
-        without = " (or keep no maps, with --maps_cache_gib=0)" if kind.startswith("maps") else ""
-        raise UserError(
-            f"no space: the features {kind} need {size / 2**20:,.1f} MiB in {directory.parent}, where "
-            f"{free / 2**20:,.1f} MiB are free{without}; make room and run the same command again: what was "
-            "finished is kept"
-        )
-
-
-def cached_maps(run: Run, split: str, flip: bool = False, num_maps: int = 5) -> list[DiskRows] | None:
+def cached_maps(
+    run: Run, split: str, flip: bool = False, num_maps: int = 5, backbone: keras.Model | None = None
+) -> list[DiskRows] | None:
     """Returns the last `num_maps` of M_1 … M_5 of the frozen backbone, float16 [N, h, w, c] each.
 
     None if over the disk budget. Where all five are cached, fewer are taken from them. The maps of a data set
     of arrays are its own.
+
+    backbone: the one that stage finetune keeps, in float32, before that stage; by default that of the stage.
     """
     if run.dataset.arrays is not None:
         return [_given_maps(run, split, run.dataset.arrays[records.MAPS])]
     if num_maps < 5 and _maps_path(run, split, flip).exists():
         return cached_maps(run, split, flip)[-num_maps:]  # type: ignore[index]
-    shapes = model_parts.map_shapes(run.config)[-num_maps:]
-    per_image = sum(math.prod(shape) for shape in shapes) * 2
-    views = 1 + run.config.flip
-    if per_image * run.dataset.num_examples("train") * views > run.config.maps_cache_gib * 2**30:
+    if not _maps_fit_budget(run, num_maps):
         return None
 
     def compute():
-        backbone = model_parts.load_part(run, "backbone")
-        model = keras.Model(backbone.input, backbone.output[-num_maps:]) if num_maps < 5 else backbone
+        trunk = backbone or model_parts.load_part(run, "backbone")
+        model = keras.Model(trunk.input, trunk.output[-num_maps:]) if num_maps < 5 else trunk
         for images in run.images(split).ordered(BATCH, flip):
             maps = keras.tree.flatten(model.predict_on_batch(images))
             yield [keras.ops.convert_to_numpy(m) for m in maps]
 
-    kind, key = _maps_key(run, split, flip, num_maps)
+    kind, key = _maps_key(run, split, flip, num_maps, backbone)
     num_rows = run.dataset.num_examples(split)
     arrays = cache_arrays(run.features_directory, kind, key, num_rows, compute, np.float16)
     return [DiskRows(array) for array in arrays]
 
 
-def _maps_key(run: Run, split: str, flip: bool, num_maps: int = 5) -> tuple[str, dict]:
+def _maps_fit_budget(run: Run, num_maps: int = 5) -> bool:
+    """Returns whether the last `num_maps` maps are cached on disk, see `cached_maps`."""
+    shapes = model_parts.map_shapes(run.config)[-num_maps:]
+    per_image = sum(math.prod(shape) for shape in shapes) * 2
+    images = sum(map(run.dataset.num_examples, run.dataset.splits))
+    mirrored = run.dataset.num_examples("train") * run.config.flip
+    return per_image * (images + mirrored) <= run.config.maps_cache_gib * 2**30
+
+
+def _maps_key(
+    run: Run, split: str, flip: bool, num_maps: int = 5, backbone: keras.Model | None = None
+) -> tuple[str, dict]:
     """Returns the kind and the key of cached maps."""
-    key = cache_key(run, split, backbone=model_parts.trained_hash(run, "backbone"), flip=flip)
+    key = cache_key(run, split, backbone=_backbone_hash(run, backbone), flip=flip)
     if num_maps < 5:
         key["maps"] = num_maps
     return f"maps-{split}{'-mirrored' if flip else ''}", key
 
 
+def _backbone_hash(run: Run, backbone: keras.Model | None) -> str:
+    return model_parts.weights_hash(backbone) if backbone else model_parts.trained_hash(run, "backbone")
+
+
 def _maps_path(run: Run, split: str, flip: bool, num_maps: int = 5) -> pathlib.Path:
-    return _cache_path(run.features_directory, *_maps_key(run, split, flip, num_maps))
+    return cache_path(run.features_directory, *_maps_key(run, split, flip, num_maps))
 
 
 def _given_maps(run: Run, split: str, shape: tuple[int, ...]) -> DiskRows:
@@ -207,16 +128,23 @@ def cnn_features(run: Run, split: str) -> np.ndarray:
     """Returns the average-pooled M_5 of the fine-tuned CNN, or given features, float32 [N, D]."""
     if not run.dataset.has_images:
         return given_features(run, split)
-    key = cache_key(run, split, backbone=model_parts.trained_hash(run, "backbone"))
-    return _features_of_maps(run, split, "cnn", key, lambda: _build_pooling(run))
+    return _pooled_maps(run, split)
+
+
+def _pooled_maps(run: Run, split: str, backbone: keras.Model | None = None) -> np.ndarray:
+    """Returns `cnn_features` of images. backbone: see `cached_maps`."""
+    key = features_key(run, split, backbone=_backbone_hash(run, backbone))
+    return _features_of_maps(run, split, "cnn", key, lambda: _build_pooling(run), backbone)
 
 
 def pretrained_features(run: Run, backbone: keras.Model, split: str) -> np.ndarray:
-    """Returns the average-pooled M_5 of a backbone that no stage has trained, float32 [N, D].
+    """Returns the average-pooled M_5 of a run's backbone before any stage, float32 [N, D].
 
     The backbone computes in float32 from then on.
     """
     set_precision(backbone, "float32")
+    if not run.config.finetune.trunk:  # stage finetune keeps it: these are `cnn_features`, of the same maps
+        return _pooled_maps(run, split, backbone)
 
     def compute():
         pooled = model_parts.build_pooled_model(backbone)
@@ -233,7 +161,7 @@ def visual_features(run: Run, split: str) -> np.ndarray:
     if not run.dataset.has_images:
         return given_features(run, split)
     hashes = {part: model_parts.trained_hash(run, part) for part in ("backbone", "multi_scale")}
-    key = cache_key(run, split, **hashes)
+    key = features_key(run, split, **hashes)
     return _features_of_maps(run, split, "visual", key, lambda: model_parts.load_part(run, "multi_scale"))
 
 
@@ -266,16 +194,18 @@ def _features_of_vectors(run: Run, split: str, part: str, vectors: np.ndarray) -
     return cache_arrays(run.features_directory, f"{part}-{split}", key, len(vectors), compute, np.float32)[0]
 
 
-def _features_of_maps(run: Run, split: str, kind: str, key: dict, load_model) -> np.ndarray:
+def _features_of_maps(
+    run: Run, split: str, kind: str, key: dict, load_model, backbone: keras.Model | None = None
+) -> np.ndarray:
     def compute():
-        model, maps = load_model(), cached_maps(run, split)
+        model, maps = load_model(), cached_maps(run, split, backbone=backbone)
         if maps is not None:
             for rows in batches_of(np.arange(len(maps[0])), BATCH):
                 batch = [m[rows] for m in maps]
                 yield [keras.ops.convert_to_numpy(model.predict_on_batch(batch))]
             return
-        backbone = model_parts.load_part(run, "backbone")
-        whole = keras.Model(backbone.input, model(backbone.output))
+        trunk = backbone or model_parts.load_part(run, "backbone")
+        whole = keras.Model(trunk.input, model(trunk.output))
         for images in run.images(split).ordered(BATCH):
             yield [keras.ops.convert_to_numpy(whole.predict_on_batch(images))]
 
@@ -288,6 +218,12 @@ def _build_pooling(run: Run) -> keras.Model:
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs[-1]))
 
 
+def features_key(run: Run, split: str, **hashes: str) -> dict:
+    """Returns `cache_key` of features of the frozen maps, which are rounded where they are cached."""
+    through = {"maps": "float16"} if _maps_fit_budget(run) else {}
+    return cache_key(run, split, **hashes, **through)
+
+
 def cache_key(run: Run, split: str, **depends_on) -> dict:
     """Returns all that the features of a split depend on, for `cache_arrays`.
 
@@ -295,10 +231,13 @@ def cache_key(run: Run, split: str, **depends_on) -> dict:
     before these settings were part of the key are thus still found.
     """
     rare = {"preprocessing": run.config.preprocessing, "backbone_taps": run.config.backbone_taps}
+    files = model_parts.file_hashes(run.config)
+    files.pop("weights_sha256", None)  # `depends_on` has the weights' own hash
     return {
         "dataset": run.dataset.fingerprint,
         "split": split,
         "image_size": run.config.image_size,
         **{name: value for name, value in rare.items() if value != getattr(Config, name)},
+        **files,  # a layer of preprocessing has no weights
         **depends_on,
     }

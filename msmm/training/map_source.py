@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from msmm.baselines.baseline import Baseline
 from msmm.data.augmentation import Augmentation
 from msmm.data.input_pipeline import UNCHANGED, batches_of
 from msmm.models.precision import set_precision
@@ -14,6 +15,7 @@ from msmm.training import batch_norm_statistics, frozen_features, model_parts, t
 from msmm.training.baseline_source import Source
 from msmm.training.disk_arrays import DiskRows
 from msmm.training.fast_layers import accelerated
+from msmm.training.run import Run
 
 
 class MapSource(Source):
@@ -21,6 +23,12 @@ class MapSource(Source):
 
     Over the disk budget of the cached maps, the frozen trunk is part of the model, and the inputs are images.
     """
+
+    def __init__(self, run: Run, name: str, method: Baseline):
+        super().__init__(run, name, method)
+        # The source's own: a cache of the class would keep deleted maps open, which then stay on the disk.
+        self._maps_of: dict[str, list[DiskRows]] = {}
+        self._f_t_of: dict[str, np.ndarray] = {}
 
     def build(self, network: keras.Model) -> tuple[keras.Model, dict[str, keras.Model]]:
         return self._model(network), {self.name: network}
@@ -71,20 +79,21 @@ class MapSource(Source):
         """The training maps, plain and perhaps mirrored; None over the disk budget."""
         return task_building.load_map_views(self.run, self.method.num_maps)
 
-    @functools.cache  # noqa: B019 - a source lives as long as its task
     def _maps(self, split: str) -> list[DiskRows]:
-        maps = frozen_features.cached_maps(self.run, split, num_maps=self.method.num_maps)
-        if maps is None:
-            raise RuntimeError("the maps of the training images are cached, and these are not")
-        return maps
+        if split not in self._maps_of:
+            maps = frozen_features.cached_maps(self.run, split, num_maps=self.method.num_maps)
+            if maps is None:
+                raise RuntimeError("the maps of the training images are cached, and these are not")
+            self._maps_of[split] = maps
+        return self._maps_of[split]
 
     def _features(self, split: str, rows: np.ndarray) -> list[np.ndarray]:
         """Returns f_t of some rows, if the method reads tags."""
-        return [self._f_t(split)[rows]] if self.method.multi_modal else []
-
-    @functools.cache  # noqa: B019
-    def _f_t(self, split: str) -> np.ndarray:
-        return frozen_features.textual_features(self.run, split)
+        if not self.method.multi_modal:
+            return []
+        if split not in self._f_t_of:
+            self._f_t_of[split] = frozen_features.textual_features(self.run, split)
+        return [self._f_t_of[split][rows]]
 
 
 class TrainedTrunkSource(MapSource):

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from msmm.configs import flatten
 from msmm.configs.base import Config
 from msmm.core import checksums
 from msmm.core.errors import UserError
-from msmm.models import backbone, heads, multi_scale, saved, textual
+from msmm.models import backbone, heads, hub, multi_scale, saved, textual
 from msmm.models.precision import IN_PRECISION, set_precision
 from msmm.training.run import Run
 from msmm.training.stage_table import FORMER_PART_NAMES, JOINT, STAGE_OF_PART
@@ -149,6 +150,39 @@ def _check_recorded_settings(run: Run, part: str) -> None:
                 f"{run.stage_directory(stage)} was trained with {name}={then[name]}, and now "
                 f"{name}={now}: give the same --{name}"
             )
+    check_files(run, stage, ("backbone",))  # trained weights have replaced those of a weights file
+
+
+def check_files(run: Run, stage: str, settings: Sequence[str] = ("backbone", "weights")) -> None:
+    """Raises UserError where a stage was trained with other files of the same names, if its record tells.
+
+    settings: those that name the files.
+    """
+    then, now = (run.stage_record(stage) or {}).get("settings", {}), file_hashes(run.config)
+    for setting in settings:
+        name = f"{setting}_sha256"
+        if name in then and name in now and then[name] != now[name]:
+            raise UserError(
+                f"{run.stage_directory(stage)} was trained with {name}={then[name]}, and now "
+                f"{name}={now[name]}: give the same --{setting}"
+            )
+
+
+def file_hashes(config: Config) -> dict[str, str]:
+    """Returns `stage_table.FILE_HASHES` of the backbone and weights that are a file or folder of the user."""
+    paths = {
+        "backbone": pathlib.Path(config.backbone.removeprefix(hub.PREFIX)),
+        "weights": pathlib.Path(config.weights),
+    }
+    is_own = {
+        "backbone": config.backbone.endswith(".keras") or config.backbone.startswith(hub.PREFIX),
+        "weights": config.weights not in ("none", "imagenet"),
+    }
+    return {
+        f"{setting}_sha256": checksums.sha256_of_content(path)
+        for setting, path in paths.items()
+        if is_own[setting] and path.exists()
+    }
 
 
 def load_own_backbone(run: Run, method: str) -> keras.Model:

@@ -68,6 +68,10 @@ class Run:
         self.workdir, self.dataset, self.config, self.seed = pathlib.Path(workdir), dataset, config, seed
         self.features_directory = pathlib.Path(features_directory or self.workdir / "features")
         self.uses_joint_parts = False
+        # The run's own: a cache of the class would keep every run, with its tables and images, for ever.
+        self._splits: dict[str, Split] = {}
+        self._groups: dict[str, np.ndarray] = {}
+        self._images: dict[str, input_pipeline.Images] = {}
         self._claim_workdir()
 
     def _claim_workdir(self) -> None:
@@ -143,25 +147,33 @@ class Run:
             raise UserError(f"{self.directory} has no finished stage {stage}: train it first")
         return record
 
-    @functools.cache  # noqa: B019 - a run lives as long as the process
     def split(self, name: str) -> Split:
         """Returns the annotations of a split, read once."""
-        return Split(*self.dataset.annotations(name))
+        if name not in self._splits:
+            self._splits[name] = Split(*self.dataset.annotations(name))
+        return self._splits[name]
 
-    @functools.cache  # noqa: B019
     def groups(self, split: str) -> np.ndarray:
         """Returns the groups of a split's images, [N, G] bool; raises UserError if there are none."""
-        return self.dataset.group_vectors(split)
+        if split not in self._groups:
+            self._groups[split] = self.dataset.group_vectors(split)
+        return self._groups[split]
 
-    @functools.cache  # noqa: B019
     def images(self, split: str) -> input_pipeline.Images:
         """Returns the images of a split at the size of the settings.
 
         Raises:
             UserError: the data set has no images.
         """
-        self.dataset.require_images()
-        return input_pipeline.Images(self.dataset, split, self.config.image_size, self.config.image_cache_gib)
+        if split not in self._images:
+            self.dataset.require_images()
+            size, cache_gib = self.config.image_size, self.config.image_cache_gib
+            self._images[split] = input_pipeline.Images(self.dataset, split, size, cache_gib)
+        return self._images[split]
+
+    def discard_images(self) -> None:
+        """Frees the decoded images, gigabytes on real data; they are read again where they are needed."""
+        self._images.clear()
 
     @functools.cached_property
     def held_out_rows(self) -> np.ndarray:

@@ -18,6 +18,8 @@ COMMON_SETTINGS = ("batch_size", "momentum", "weight_decay", "held_out", "patien
 # Settings that are recorded only if they differ from the default, so that a stage that finished before they
 # existed still counts as finished.
 COMMON_OPTIONS = ("precision", "head_schedule")
+# Checksums of a backbone or weights file, which its name does not tell: recorded beside the settings.
+FILE_HASHES = ("backbone_sha256", "weights_sha256")
 # The values of stages that finished before these settings existed.
 FORMER_SETTINGS = {"selection": "h_f1"}
 ASYMMETRIC = ("asymmetric_gamma_positive", "asymmetric_gamma_negative", "asymmetric_shift")

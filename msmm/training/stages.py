@@ -33,7 +33,7 @@ from msmm.training.log import GREEN, TrainingLog, label_lines
 from msmm.training.loop import fit_task
 from msmm.training.run import Run
 from msmm.training.stage_table import COMMON_OPTIONS, COMMON_SETTINGS, JOINT, STAGES, Stage
-from msmm.training.state import LAST_GOOD, STATE, check_settings
+from msmm.training.state import LAST_GOOD, STATE, check_settings, differing_settings
 from msmm.training.task import Task
 
 
@@ -198,10 +198,8 @@ def adopt_stages(run: Run, other: Run) -> list[str]:
         ready = all(run.stage_record(needed) for needed in stage_of(run, stage).needs)
         if directory.exists() or not record or not ready:
             continue
-        if (record["settings"], record["inputs"]) == (
-            recorded_settings(run, stage),
-            _input_hashes(run, stage),
-        ):
+        differing = differing_settings(record["settings"], recorded_settings(run, stage))
+        if not differing and record["inputs"] == _input_hashes(run, stage):
             with atomic_directory(directory) as partial:
                 source, no_log = other.stage_directory(stage), shutil.ignore_patterns("log")
                 shutil.copytree(source, partial, ignore=no_log, dirs_exist_ok=True)
@@ -219,6 +217,8 @@ def recorded_settings(run: Run, stage: str) -> dict:
     names += sorted(name for name in options if values[name] != defaults[name])
     names = [name for name in names if name not in row.unread]
     settings = {"seed": run.seed} | {name: values[name] for name in names}
+    if "backbone" in names:
+        settings |= model_parts.file_hashes(run.config)
     return json.loads(json.dumps(settings))  # tuples to lists, as read back
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from msmm.core.errors import UserError
 from msmm.core.files import atomic_write
-from msmm.training.stage_table import FORMER_SETTINGS
+from msmm.training.stage_table import FILE_HASHES, FORMER_SETTINGS
 
 STATE = "state.npz"  # after the last whole epoch
 LAST_GOOD = "last_good.npz"  # after the last epoch before the loss was not finite
@@ -88,10 +88,19 @@ def load_state(path: pathlib.Path, owner: dict) -> tuple[Progress, dict[str, np.
 
 def check_settings(directory, then: dict, now: dict) -> None:
     """Raises UserError naming the first setting that differs between a stage's earlier run and this one."""
+    for name in differing_settings(then, now):
+        was = then.get(name, FORMER_SETTINGS.get(name))
+        raise UserError(
+            f"{directory} was trained with {name}={was}, and now {name}={now.get(name)}: "
+            "--restart trains the stage again, another --workdir keeps both"
+        )
+
+
+def differing_settings(then: dict, now: dict) -> list[str]:
+    """Returns the names of settings that differ between a stage's earlier run and this one.
+
+    Earlier versions recorded no checksums of files, and a finished stage outlives its weights file.
+    """
     then = {name: value for name, value in FORMER_SETTINGS.items() if name in now} | then
-    for name in sorted(set(then) | set(now)):
-        if then.get(name) != now.get(name):
-            raise UserError(
-                f"{directory} was trained with {name}={then.get(name)}, and now {name}={now.get(name)}: "
-                "--restart trains the stage again, another --workdir keeps both"
-            )
+    unknown = {name for name in FILE_HASHES if name not in then or name not in now}
+    return [name for name in sorted({*then, *now} - unknown) if then.get(name) != now.get(name)]

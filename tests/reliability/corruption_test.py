@@ -72,9 +72,9 @@ def read_inputs(directory: pathlib.Path):
 
 
 def read_features(directory: pathlib.Path):
-    from msmm.training import frozen_features
+    from msmm.training import array_cache
 
-    arrays = frozen_features.cache_arrays(directory, "visual", {"a": 1}, 50, fail_if_computed, np.float32)
+    arrays = array_cache.cache_arrays(directory, "visual", {"a": 1}, 50, fail_if_computed, np.float32)
     return [array.tolist() for array in arrays]
 
 

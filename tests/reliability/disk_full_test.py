@@ -196,7 +196,7 @@ def test_full_standard_output_is_one_error_line(commands, inputs):
 
 def test_feature_cache_larger_than_the_free_space_is_refused_and_leaves_no_files(small_disk, tmp_path):
     """Without the check, writing to a mapped file would end the process with a bus error."""
-    from msmm.training.frozen_features import cache_arrays
+    from msmm.training.array_cache import cache_arrays
 
     disk = small_disk(tmp_path / "disk", 4)
 

@@ -15,7 +15,7 @@ from msmm.models import backbone
 from msmm.photos import annotation_lines, gallery, outputs, sidecars
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
-from msmm.training import frozen_features, model_parts, state
+from msmm.training import array_cache, model_parts, state
 from tests.msmm.conftest import LABELS, TAGS, figures, picture
 from tests.tfrecords_tools.raw.svg_metadata_test import PUBLIC, SVG
 from tfrecords_tools.datasets import scenes
@@ -87,7 +87,7 @@ def _run(root, variant, trained_run):
 
 def _caches(root, variant):
     array = np.random.default_rng(variant).random((50, 8), np.float32)
-    frozen_features.cache_arrays(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
+    array_cache.cache_arrays(root / "features", "visual", {"a": 1}, 50, lambda: [[array]], np.float32)
     (root / "state").mkdir()
     progress = state.Progress(0.1 + variant, epoch=2, history=[{"epoch": 1, "held-out": {"H-F1": 40.0}}])
     owner = OWNER | {"inputs": {"dataset": "another"}} if variant else OWNER

@@ -6,7 +6,7 @@ import pytest
 from msmm.baselines.baseline import Examples
 from msmm.configs import replace_flat
 from msmm.configs.base import Config
-from msmm.training import frozen_features
+from msmm.training import array_cache
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def make_method(tmp_path):
             replace_flat(Config(), settings),
             splits,
             feature_size,
-            functools.partial(frozen_features.cache_arrays, tmp_path),
+            functools.partial(array_cache.cache_arrays, tmp_path),
             np.arange(len(splits["train"].labels)) if train_rows is None else train_rows,
         )
 

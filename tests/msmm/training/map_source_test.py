@@ -1,5 +1,8 @@
 """Methods on maps train on a frozen trunk, from cached maps or from images, with tags and without."""
 
+import gc
+import os
+import pathlib
 import shutil
 
 import keras
@@ -107,6 +110,20 @@ def test_a_head_reads_m_5_of_all_maps_where_these_are_cached(run):
     assert [path.name for path in directory.glob("*.npy")] == ["0.npy"]
     frozen_features.discard_maps(run)
     assert not list(run.features_directory.glob("maps-*"))
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/fd").exists(), reason="the system lists no open files in /proc"
+)
+def test_discarded_maps_are_closed_and_leave_the_disk(make_run):
+    run = make_run(csra_epochs=1)
+    stages.train(run, "csra+tags")
+    baseline_tasks.predict_baseline(run, "csra+tags")
+    frozen_features.discard_maps(run)
+    gc.collect()
+    targets = [os.readlink(path) for path in pathlib.Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    own = [target for target in targets if target.startswith(str(run.features_directory))]
+    assert not [target for target in own if "/maps-" in target and target.endswith("(deleted)")]
 
 
 def test_training_maps_are_mirrored_as_in_stage_visual(make_run):
