@@ -143,7 +143,8 @@ def _pack(files: list[pathlib.Path], out: pathlib.Path, resize: int | None) -> N
 def _table(seconds: dict[str, float], images: int, size: int) -> str:
     lines = ["| | images/s | MB/s read | times the loop |", "|---|---:|---:|---:|"]
     for name, elapsed in seconds.items():
-        times = f"{seconds[LOOP] / elapsed:.2f}"
+        ratio = seconds[LOOP] / elapsed
+        times = f"{ratio:.2f}" if ratio >= 1 else f"{ratio:.3g}"
         lines.append(f"| {name} | {images / elapsed:,.0f} | {size / elapsed / 1e6:,.0f} | {times} |")
     return "\n".join(lines)
 
