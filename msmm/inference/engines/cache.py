@@ -61,6 +61,7 @@ def converted(
     """
     if not is_sound(kept):
         try:
+            kept.parent.mkdir(parents=True, exist_ok=True)  # an OSError where a file is in the way
             with lock_directory(kept.parent), atomic_directory(kept) as partial:
                 write(partial, None)
                 checksums.write(partial, [file.name for file in partial.iterdir()])
