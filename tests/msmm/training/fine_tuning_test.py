@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from msmm.core.errors import UserError
+from msmm.models.backbone import freeze_maps
 from msmm.training import (
     batch_norm_statistics,
     model_parts,
@@ -62,6 +63,7 @@ def test_fine_tuning_beyond_the_paper_resumes_to_the_same_bits(make_run, capsys)
     assert record["settings"]["bn_batches"] == 3
     backbone, epoch = model_parts.load_part(uninterrupted, "backbone"), record["best_epoch"] - 1
     backbone.trainable = True
+    freeze_maps(backbone, RECIPE["finetune_frozen_maps"])
     saved = read_weights(backbone)
     whole = uninterrupted.images("train").epoch(
         uninterrupted.train_rows, 16, task_building.stage_seed(uninterrupted, "finetune"), epoch, True

@@ -28,6 +28,10 @@ LONGER = {
     "classifier_epochs": 20,
     "textual_learning_rate": 0.1,
     "classifier_learning_rate": 0.03,
+    # A trunk from random weights has features so large that those of groups would drown.
+    "backbone": "photos",
+    "finetune_trunk": False,
+    "image_size": 64,
 }
 LABELS = ("cat", "dog", "sea")
 

@@ -47,8 +47,11 @@ def test_every_stage_trains_on_a_transformer_and_the_saved_model_predicts_the_sa
         run.split("test").tags[:4].astype(np.float32),
     )
     wanted = network.predict_on_batch({"image": images, "tags": tags})["probabilities"]
-    row = table_predictions.predict_probabilities(run, TABLE_ROWS[COMPLETE], "test")[:4]
-    np.testing.assert_allclose(wanted, row, rtol=1e-2, atol=1e-2)  # of maps that are cached in float16
+    without_rounding = make_run(
+        backbone=f"keras_hub:{presets / kind}", finetune_trunk=True, csra_epochs=1, maps_cache_gib=0.0
+    )  # maps are cached in float16, which this network amplifies
+    row = table_predictions.predict_probabilities(without_rounding, TABLE_ROWS[COMPLETE], "test")[:4]
+    np.testing.assert_allclose(wanted, row, rtol=1e-3, atol=1e-3)
     for engine in ("openvino", "onnxruntime"):
         probabilities = engines.load(directory, engine).run(images, tags)["probabilities"]
         np.testing.assert_allclose(probabilities, wanted, rtol=1e-3, atol=1e-4)
