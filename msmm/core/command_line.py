@@ -33,7 +33,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
       positional: whether the command takes arguments without a flag; `main` receives their list.
     """
     streams.prepare()
-    # Before TensorFlow is imported. Without AVX-512 it has oneDNN off by default, and half the speed.
+    # Before TensorFlow is imported. Without AVX-512 it has oneDNN off by default, which is faster there too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are exceptions as well
     # matplotlib writes a list of fonts in the home directory, but in a temporary one where it cannot.
