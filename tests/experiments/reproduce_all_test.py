@@ -74,7 +74,8 @@ def test_reproduce_all_killed_repeatedly_ends_with_the_same_report(uninterrupted
     assert measured_numbers(tmp_path) == measured_numbers(uninterrupted[0])
     names = {path.name for path in report.iterdir()}
     assert names == {path.name for path in (uninterrupted[0] / "runs/scenes/report").iterdir()}
-    for picture in ("quantities.svg", "classes.svg", "reliability.svg", "figure6.png", "loss_curves.svg"):
+    drawn = ("quantities", "classes", "average_precision", "reliability", "loss_curves")
+    for picture in (*(f"{name}.svg" for name in drawn), "figure6.png"):
         assert (report / picture).read_bytes() == (
             uninterrupted[0] / f"runs/scenes/report/{picture}"
         ).read_bytes()
@@ -99,10 +100,11 @@ def test_report_page_is_complete_and_loads_nothing(uninterrupted):
     page = (directory / "runs/scenes/report/report.html").read_text()
     loads = Links(page).loads
     assert len(loads) == 2 and all(value.startswith("data:image/png;base64,") for value in loads)
-    assert "url(" not in page.replace("url(#", "") and page.count("<svg") == 5
+    assert "url(" not in page.replace("url(#", "") and page.count("<svg") == 6
     for heading in ("Summary", "Published: Table I,", "Published: Table III,", "Published: Table V,",
-                    "Published: IV-D3", "Learning curves", "Label quantities", "Classes: F1", "Reliability",
-                    "Figure 5", "Figure 6", "Settings", "Versions", "Command"):  # fmt: skip
+                    "Published: IV-D3", "Learning curves", "Label quantities", "Classes: F1",
+                    "Classes: average precision", "Reliability", "Figure 5",
+                    "Figure 6", "Settings", "Versions", "Command"):  # fmt: skip
         assert re.search(rf"<h2>[^<]*{heading}", page), heading
     assert (
         "Published: Table II," not in page
@@ -117,7 +119,7 @@ def test_report_page_is_complete_and_loads_nothing(uninterrupted):
 def test_markdown_report_links_existing_pictures(uninterrupted):
     folder = uninterrupted[0] / "runs/scenes/report"
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (folder / "report.md").read_text())
-    assert len(pictures) == 7 and all((folder / picture).is_file() for picture in pictures)
+    assert len(pictures) == 8 and all((folder / picture).is_file() for picture in pictures)
 
 
 def test_class_tags_ablation_requires_a_second_data_set(tmp_path):
