@@ -2,7 +2,7 @@
 Head" (WACV 2023).
 
 The memory is ReLU(W x_j + b), 768 units, at each place j of the map M_5. G = min(100, C) fixed queries q of
-768 pass one decoder layer without self-attention:
+768 (`ml_decoder_queries`: 100) pass one decoder layer without self-attention:
 
     q ← LN(q + drop(q)),  q ← LN(q + drop(MHA(q, memory, memory))),  q ← LN(q + drop(FFN(q)))
 
@@ -26,7 +26,6 @@ from msmm.baselines.query_layers import (
 WIDTH = 768
 HEADS = 8
 HIDDEN = 2048
-MOST_QUERIES = 100
 
 
 class MlDecoder(MapHead):
@@ -35,7 +34,8 @@ class MlDecoder(MapHead):
 
     def logits(self, maps):
         memory = layers.Dense(WIDTH, activation="relu", name="memory")(flatten_places(maps))
-        queries = Queries(min(MOST_QUERIES, self.num_classes), WIDTH, trained=False, name="queries")(memory)
+        count = min(self.settings.queries, self.num_classes)
+        queries = Queries(count, WIDTH, trained=False, name="queries")(memory)
         queries = add_and_norm(queries, queries, "queries_norm")
         found = attend(queries, memory, memory, HEADS, "attention")
         queries = add_and_norm(queries, found, "attention_norm")

@@ -49,6 +49,10 @@ class Csra(Head):
 class MlDecoder(Head):
     """The settings of ML-Decoder."""
 
+    queries: int = setting(
+        100, "queries at most, each of a group of classes; its source. Fewer cost less", at_least=1
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Query2Label(Head):

@@ -1,4 +1,4 @@
-"""The exception whose message is for users."""
+"""The exceptions whose message is for users."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is one line: what was expected, what was received, and what to do. Commands print it without a
     traceback and exit with status 2.
     """
+
+
+class DirectoryInUse(UserError):
+    """Another process has locked a directory."""

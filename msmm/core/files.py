@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from typing import IO
 
-from msmm.core.errors import UserError
+from msmm.core.errors import DirectoryInUse, UserError
 
 
 def read_json(path, remedy: str = "delete it, and what it describes is made again") -> dict:
@@ -108,14 +108,14 @@ def add_path_to_errors(path) -> Iterator[None]:
 def lock_directory(directory) -> Iterator[None]:
     """Locks a directory against other processes; the lock ends with this process, however that ends.
 
-    Raises UserError where another process has locked it.
+    Raises DirectoryInUse where another process has locked it.
     """
     directory = pathlib.Path(directory)
     make_folder(directory)
     with open(directory / "lock", "a+", encoding="utf-8") as file:
         if lock(file.fileno()) is False:
             file.seek(0)
-            raise UserError(
+            raise DirectoryInUse(
                 f"process {file.read().strip()} is at work in {directory}: wait for it, or choose another "
                 "--workdir or --seed"
             )

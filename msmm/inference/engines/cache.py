@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msmm
 from msmm.core import checksums
-from msmm.core.errors import UserError
+from msmm.core.errors import DirectoryInUse, UserError
 from msmm.core.files import atomic_directory, lock_directory, remove
 
 FOLDER = "engines"
@@ -73,7 +73,7 @@ def converted(
             reason = (
                 f"{cause}, so that the next run converts again: copy the model to where it may be written"
             )
-            if isinstance(error, UserError):
+            if isinstance(error, DirectoryInUse):
                 reason = "another process is making it there"
             with tempfile.TemporaryDirectory(prefix="msmm-") as scratch:
                 write(pathlib.Path(scratch), reason)

@@ -89,11 +89,9 @@ def test_csra_equals_its_formula(heads):
 
 
 @pytest.mark.parametrize("classes", [5, 7])
-def test_ml_decoder_equals_its_formula(monkeypatch, classes):
-    from msmm.baselines import ml_decoder
-
-    monkeypatch.setattr(ml_decoder, "MOST_QUERIES", 5)  # 7 classes: two per query, the last three cut off
-    network = make(MlDecoder, classes).build()
+def test_ml_decoder_equals_its_formula(classes):
+    # 7 classes of 5 queries: two per query, the last three cut off
+    network = make(MlDecoder, classes, ml_decoder_queries=5).build()
     randomise(network)
     x = np.random.default_rng(0).normal(size=(4, 2, 3, 16)).astype(np.float32)
     layers = Layers(network)

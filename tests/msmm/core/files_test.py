@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from msmm.core.errors import UserError
+from msmm.core.errors import DirectoryInUse, UserError
 from msmm.core.files import atomic_directory, atomic_write, lock_directory, make_folder
 from tests.conftest import ROOT
 
@@ -26,7 +26,7 @@ def test_a_lock_is_held_by_a_live_process_and_released_by_a_killed_one(tmp_path)
     )  # fmt: skip
     assert holder.stdout.readline() == "held\n"
     with (
-        pytest.raises(UserError, match=f"process {holder.pid} is at work in .*seed0"),
+        pytest.raises(DirectoryInUse, match=f"process {holder.pid} is at work in .*seed0"),
         lock_directory(tmp_path / "seed0"),
     ):
         pass
@@ -42,7 +42,7 @@ def test_a_lock_is_released_at_the_end_of_its_block(tmp_path):
     for _ in range(2):
         with lock_directory(tmp_path):
             pass
-    with pytest.raises(UserError, match="is at work"), lock_directory(tmp_path), lock_directory(tmp_path):
+    with pytest.raises(DirectoryInUse, match="is at work"), lock_directory(tmp_path), lock_directory(tmp_path):
         pass
 
 
