@@ -7,7 +7,7 @@ in the first two passes. Six passes over 22,500 photographs take about three qua
 
 import dataclasses
 
-from msmm.configs import base, custom
+from msmm.configs import base, custom, modern
 from msmm.configs.settings import setting, with_defaults
 
 # The block outputs of EfficientNet-Lite0 at strides 2 to 32.
@@ -48,3 +48,14 @@ class Config(custom.Config):
         learning_rate=(0.003, "per step; as on OpenClipart"), epochs=(12, "at most; 703 steps each")
     )
     quantity: base.Quantity = with_defaults(epochs=(12, "at most; 703 steps each"))
+    csra: modern.Csra = with_defaults(epochs=(12, "at most; 351 steps each"))
+    ml_decoder: modern.MlDecoder = with_defaults(
+        queries=(20, "of 4 classes each: a fifth of 80 costs half the time"),
+        epochs=(2, "at most; 351 steps each, 6 minutes of one core"),
+    )
+    query2label: modern.Query2Label = with_defaults(
+        width=(128, "units; a third of the time of 256"),
+        hidden=(512, "units; four times the width, as in the source"),
+        learning_rate=(1e-3, "a step; chosen on held-out images, 3e-4 is far from the end in so few steps"),
+        epochs=(3, "at most; 351 steps each, 3 minutes of one core"),
+    )
