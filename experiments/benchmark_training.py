@@ -14,6 +14,7 @@ also runs each candidate in a process of its own.
 """
 
 import importlib.util
+import math
 import multiprocessing
 import os
 import pathlib
@@ -65,12 +66,13 @@ def main() -> None:
     for name in candidates:
         operations = work[training.stage_of(name)]
         limit = rates[training.precision_of(name, setup)] / operations
+        share = [f"{operations / 1e9:.3g}", f"{speed[name] / limit:.0%}"]
         row = [
             f"{speed[name]:,.1f}",
             f"{speed[name] / speed[training.PLAIN]:,.2f}",
-            f"{operations / 1e9:.3g}",
+            *(["-", "-"] if math.isnan(operations) else share),
         ]
-        rows.append([name, *row, f"{speed[name] / limit:.0%}", *([f"{memory[name]:,.0f}"] if memory else [])])
+        rows.append([name, *row, *([f"{memory[name]:,.0f}"] if memory else [])])
     columns = [
         "",
         "images/s",

@@ -20,9 +20,11 @@ def main() -> None:
     runs = run_flags.open_runs(need_images=False)
     from experiments.sections.modern import CLAIMS_HEADING, modern_section
     from experiments.sections.study import train_and_measure
+    from msmm.configs.modern import head_methods
     from msmm.training.baseline_tasks import choose_trunk
 
-    choose_trunk(runs[0], "csra")  # before anything is trained: a data set may have no maps
+    for head in head_methods(runs[0].config):  # before anything is trained: a data set may have no maps
+        choose_trunk(runs[0], head)
     study = train_and_measure(runs)
     title = f"Heads of the modern field on {study.run.dataset.name}"
     section = modern_section(study)

@@ -88,15 +88,15 @@ def measure_matrix_rate(
     return 2 * products * size**3 / statistics.median(spent[1:])
 
 
-def forward_operations(model: "keras.Model") -> int:
+def forward_operations(model: "keras.Model") -> float:
     """Counts floating-point operations per image of the products and convolutions of a network.
 
-    An addition and a multiplication are two operations.
+    An addition and a multiplication are two operations. The count is nan where a layer cannot be counted.
     """
     return sum(_layers(model))
 
 
-def training_operations(model: "keras.Model") -> int:
+def training_operations(model: "keras.Model") -> float:
     """Counts floating-point operations per image of a training step.
 
     A step has the forward pass and, for each layer, gradients by the weights and by the input. The first
@@ -106,7 +106,7 @@ def training_operations(model: "keras.Model") -> int:
     return 3 * sum(work) - work[0]
 
 
-def _layers(model: "keras.Model") -> list[int]:
+def _layers(model: "keras.Model") -> list[float]:
     import keras
 
     work = []
@@ -116,7 +116,11 @@ def _layers(model: "keras.Model") -> list[int]:
                 layer = keras.models.clone_model(layer, keras.Input(model.inputs[0].shape[1:]))
             work += _layers(layer)
         elif hasattr(layer, "kernel"):
-            work.append(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1])))
+            transposed = isinstance(layer, keras.layers.Conv2DTranspose)  # a product for each place it reads
+            places = (layer.input if transposed else layer.output).shape[1:-1]
+            work.append(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(places)))
+        elif any(weights.ndim > 1 for weights in layer.weights):
+            work.append(math.nan)  # a layer with products of its own kind, such as a transformer's block
     return work
 
 

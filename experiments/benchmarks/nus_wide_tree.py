@@ -16,10 +16,12 @@ from PIL import Image
 from scipy import sparse
 
 from experiments.benchmarks import nus_wide_rows
-from msmm.core.files import atomic_directory, atomic_write
+from msmm.core.errors import UserError
+from msmm.core.files import atomic_directory, atomic_write, read_json, write_json
 from msmm.core.progress import ProgressBar
 
 PARTS = ("Train", "Test")
+DRAWING = "drawing.json"  # what a folder holds
 GROUP = 383  # photographs per folder; the official download has 704 folders
 BODIES = 300  # different pictures, each of which many photographs share
 MEDIAN_BYTES, SPREAD = 30 * 1024, 0.45  # of a photograph's size: log-normal, spread in nepers
@@ -77,8 +79,11 @@ def draw_tree(
 
 
 def write_tree(tree: Tree, folder: pathlib.Path) -> None:
-    """Writes the zip files and the photographs that the folder does not have yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the zip files and the photographs that the folder does not have yet.
+
+    Raises UserError where it has some of another drawing.
+    """
+    _check_drawing(tree, folder)
     names = image_names(tree)
     for name in ("ConceptsList.zip", "Groundtruth.zip"):
         if tree.official and not (folder / name).exists():
@@ -89,6 +94,22 @@ def write_tree(tree: Tree, folder: pathlib.Path) -> None:
     _write_zip(folder / "Groundtruth.zip", lambda: _label_files(tree))
     _write_zip(folder / "NUS_WID_Tags.zip", lambda: _tag_files(tree))
     _write_photographs(tree, names, folder / "Flickr")
+
+
+def _check_drawing(tree: Tree, folder: pathlib.Path) -> None:
+    """Writes what the tree is into the folder. Raises UserError where it holds another."""
+    drawing = {
+        "rows": tree.num_rows,
+        "labels": len(tree.concepts),
+        "tags": tree.tags["Train"].shape[1],
+        "seed": tree.seed,
+        "official": tree.official is not None,
+    }
+    if not (folder / DRAWING).exists():
+        write_json(folder / DRAWING, drawing)
+    own = read_json(folder / DRAWING, f"delete {folder}, and draw again")
+    if own != drawing:
+        raise UserError(f"{folder} has a drawing of {own}, not of {drawing}: choose another folder")
 
 
 def image_names(tree: Tree) -> dict[str, list[str]]:

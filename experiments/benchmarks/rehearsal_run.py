@@ -112,15 +112,18 @@ class Rehearsal:
         folder, seconds = self.folder / KILLED, self.steps[step.name]["seconds"]
         moment = random.Random(f"{self.identity['seed']} {step.name}").uniform(0.05, 0.95) * seconds
         first = self._run(step, folder, kill_after=moment)
-        if first.status == 0:
-            return {"status": 0, "after": None, "seconds": first.seconds, "same": None}
-        then = self._run(step, folder)
-        same = None
-        if then.status == 0 and step.result and undisturbed.result:
+        over = first.status == 0  # before its moment
+        then, same = first if over else self._run(step, folder), None
+        if not over and then.status == 0 and step.result and undisturbed.result:
             same = step.result(folder) == undisturbed.result(self.folder)
         if step.name == "tree" and then.status == 0:
             shutil.rmtree(folder / TREE)  # later steps read the other one
-        return {"status": then.status, "after": moment, "seconds": then.seconds, "same": same}
+        return {
+            "status": then.status,
+            "after": None if over else moment,
+            "seconds": then.seconds,
+            "same": same,
+        }
 
     def _run(self, step: Step, folder: pathlib.Path, kill_after: float | None = None) -> Cost:
         command = [sys.executable, "-m", *step.command]

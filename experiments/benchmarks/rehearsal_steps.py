@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable
 
 from msmm.configs.baselines import baseline_implementations
+from msmm.core import checksums
 from msmm.training.stage_table import ON_PIXELS, PAPER_STAGES, settings_group
 
 TREE, PACKED, BEAM, RUNS = "tree", "data", "data_beam", "runs"
@@ -126,6 +127,7 @@ def _tree_result(tree: pathlib.Path) -> Callable:
     def digest(folder: pathlib.Path) -> object:
         files = sorted(path for path in tree.rglob("*") if path.is_file())
         lines = [f"{path.relative_to(tree)} {path.stat().st_size}\n" for path in files]
+        lines += [checksums.sha256(path) for path in files if path.suffix == ".zip"]  # photographs are many
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     return digest

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from msmm.core.errors import UserError
+
 _ACTIVATIONS = {
     "linear": nn.Identity,
     "relu": nn.ReLU,
@@ -23,7 +25,7 @@ class Translation(nn.Module):
     """A functional Keras model, translated layer by layer.
 
     Raises:
-        TypeError: a layer has no translation.
+        UserError: a layer has no translation.
     """
 
     def __init__(self, model: keras.Model):
@@ -103,7 +105,9 @@ def _translate(operation) -> nn.Module:
         return Translation(operation)
     name = type(operation).__name__
     if name not in _TRANSLATORS:
-        raise TypeError(f"no PyTorch translation of the layer {operation.name} ({name})")
+        raise UserError(
+            f"no PyTorch translation of the layer {operation.name} ({name}): --pytorch= leaves PyTorch out"
+        )
     return _TRANSLATORS[name](operation)
 
 

@@ -189,7 +189,7 @@ def _torch(setup: Setup, run: Run, stage: str, mode: str) -> Turn:
     from experiments.benchmarks.torch_training import TorchTraining
 
     batch, steps = (HEAD_BATCH, HEAD_STEPS) if stage in PAPER_HEADS else (setup.batch_size, setup.steps)
-    l2 = 0.0 if stage == PLAIN else run.config.weight_decay
+    l2 = 0.0 if stage in (PLAIN, THROUGH) else run.config.weight_decay  # as the candidate in Keras
     work = make_work(run, stage, batch)
     training = TorchTraining(work, precision_of(stage, setup), mode == "compiled", l2=l2)
 

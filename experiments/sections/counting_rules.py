@@ -13,6 +13,7 @@ from experiments.reporting.report import Figure
 from experiments.reporting.table import LENGTHS, QUANTITY, Row, Table
 from experiments.sections.study import MeasuredRow, Section, Study, make_table, measure_row
 from msmm.data.input_pipeline import batches_of
+from msmm.quantities.counting_rules import apply_rule
 from msmm.quantities.fitting import FittedCountingRules, fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 from msmm.quantities.registry import BEST, load_counting_rule, load_counting_rules
@@ -205,7 +206,7 @@ def _h_f1_by_size(truth: np.ndarray, outputs: ClassifierOutputs, name: str, size
     for draw in range(DRAWS if size < images else 1):
         rows = np.sort(np.random.default_rng(draw).permutation(images)[:size])
         rule = load_counting_rule(name).fit(outputs.held_out.take(rows))
-        chosen = choose_labels(rule.apply(outputs.probabilities, outputs.raw))
+        chosen = choose_labels(apply_rule(rule, outputs.probabilities, outputs.raw))
         values.append(annotation_metrics(truth, chosen)["H-F1"])
     return float(np.mean(values))
 

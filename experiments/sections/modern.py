@@ -15,6 +15,7 @@ from experiments.sections.study import Section, Study
 from msmm.baselines.loading import load_heads
 from msmm.configs.base import Config
 from msmm.configs.modern import head_implementations
+from msmm.data.records import FEATURES, MAPS
 from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.registry import BEST
 from msmm.scoring.metrics import annotation_metrics
@@ -49,6 +50,7 @@ _NOTES = (
 _FROZEN = (
     "The trunk is frozen: all methods read the same maps. No RandAugment and no cutout, which need images."
 )
+_GIVEN = "The paper's rows read the data set's features, and the heads its maps, perhaps of another network."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +86,19 @@ def modern_section(study: Study) -> Section:
     return Section(
         tables=[table],
         outcomes=_outcomes(study, measured),
-        notes=_notes(study.run.config),
+        notes=describe_trunks(study.run.config, {FEATURES, MAPS} <= set(study.run.dataset.arrays or ())),
         baselines=tuple(heads),
     )
 
 
-def _notes(config: Config) -> tuple[str, ...]:
-    """Returns the notes below the table, the first about the trunks of the heads."""
+def describe_trunks(config: Config, two_trunks: bool) -> tuple[str, ...]:
+    """Returns the notes below the table, the first about the trunks of the heads.
+
+    two_trunks: whether the data set has features and maps of its own.
+    """
     own = [name for name in head_implementations(config) if trains_trunk(name, config)]
     if not own:
-        return (_FROZEN, *_NOTES)
+        return (_GIVEN if two_trunks else _FROZEN, *_NOTES)
     changes = task_building.augmentation(config)
     trunk = (
         f"{', '.join(own)}: with a trunk of its own, from the same pretrained weights, on images with random "

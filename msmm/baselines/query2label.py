@@ -24,10 +24,10 @@ from msmm.baselines.query_layers import (
     feed_forward,
     flatten_places,
 )
-from msmm.core.errors import UserError
 
 HEADS = 4
 ENCODER_LAYERS, DECODER_LAYERS = 1, 2
+ATTENTION_PAIRS = 2**25  # pairs of queries in a batch: half a GiB per layer, with 4 heads in float32
 _TEMPERATURE = 10_000
 
 
@@ -35,10 +35,13 @@ class Query2Label(MapHead):
     title = "Query2Label"
     name = "query2label"
 
+    @property
+    def batch_size(self) -> int:
+        """Images per step: fewer where attention among so many classes would fill the memory."""
+        return max(1, min(super().batch_size, ATTENTION_PAIRS // self.num_classes**2))
+
     def logits(self, maps):
         width, hidden = self.settings.width, self.settings.hidden
-        if width % 4:
-            raise UserError(f"expected a multiple of 4 in --query2label_width. Received: {width}")
         codes = sine_codes(*maps.shape[1:3], width)
         places = layers.Dense(width, name="projection")(flatten_places(maps))
         for i in range(ENCODER_LAYERS):

@@ -89,6 +89,8 @@ class SrCnnRnn(Recurrent):
         digest = hashlib.sha256(np.ascontiguousarray(tags).data)
         digest.update(np.ascontiguousarray(features).data)
         key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
+        if (features == features[0]).all():
+            key["features"] = "constant"
         mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, tags)[None]]], bool)
         return np.flatnonzero(mask[0][0])
 
@@ -125,11 +127,15 @@ class _Interface(LabelDecoder):
 
 
 def find_true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Returns a mask of the tags that can be predicted from the training images' features, bool [T].
+    """Returns a mask of the frequent tags that the training images' features predict, bool [T].
+
+    Constant features, those of a data set with tags alone, predict nothing: every frequent tag stays.
 
     features: float32 [N, D]; tags: bool [N, T].
     """
     frequent = tags.sum(axis=0) >= min(OCCURRENCES, SHARE * len(tags))
+    if (features == features[0]).all():
+        return frequent
     mixed = np.random.default_rng(0).permutation(len(tags))
     fitted, scored = mixed[: len(tags) // 2], mixed[len(tags) // 2 :]
     mean = features[fitted].mean(axis=0)

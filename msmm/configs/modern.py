@@ -58,7 +58,9 @@ class MlDecoder(Head):
 class Query2Label(Head):
     """The settings of Query2Label."""
 
-    width: int = setting(256, "units of each token, a multiple of 4; its source has 2,048", at_least=4)
+    width: int = setting(
+        256, "units of each token, a multiple of 4; its source has 2,048", at_least=4, multiple_of=4
+    )
     hidden: int = setting(1024, "units of each feed-forward layer; its source has 8,192", at_least=1)
 
 

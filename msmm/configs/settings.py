@@ -20,10 +20,12 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    multiple_of: int | None = None,
     choices: Sequence | None = None,
 ) -> Any:
     """Returns a dataclass field with its help (unit; source) and the limits of its value."""
-    limits = {"at_least": at_least, "above": above, "below": below, "at_most": at_most, "choices": choices}
+    limits = {"at_least": at_least, "above": above, "below": below, "at_most": at_most}
+    limits |= {"multiple_of": multiple_of, "choices": choices}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
@@ -101,6 +103,8 @@ class FlatSetting:
             raise UserError(f"expected {self.name} > {above}. Received: {value}")
         if at_most is not None and not value <= at_most:
             raise UserError(f"expected {self.name} <= {at_most}. Received: {value}")
+        if "multiple_of" in limits and value % limits["multiple_of"]:
+            raise UserError(f"expected {self.name} a multiple of {limits['multiple_of']}. Received: {value}")
 
 
 def flat_settings(config) -> dict[str, FlatSetting]:

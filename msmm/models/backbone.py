@@ -57,7 +57,7 @@ def build(
         )
     names = _check_taps(trunk, taps, len(own_taps)) if taps else find_taps(trunk)
     maps = keras.Model(trunk.input, [trunk.get_layer(n).output for n in names if n], name="maps")
-    for layer in maps.layers:
+    for layer in maps._flatten_layers():  # blocks of KerasHub are layers with layers
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = bn_momentum
     image = keras.Input((image_size, image_size, 3), name="image")

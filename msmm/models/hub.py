@@ -50,7 +50,7 @@ def preset_trunk(
         raise UserError(f"expected a KerasHub preset that reads images alone. Received: {preset!r}")
     if not hasattr(encoder, "patch_size") or _tokens(encoder) is None:
         return encoder, scaling, ()
-    return _transformer_trunk(_at_size(encoder, image_size, preset)), scaling, TRANSFORMER_MAPS
+    return _transformer_trunk(_at_size(encoder, image_size, preset), preset), scaling, TRANSFORMER_MAPS
 
 
 def _tokens(encoder: keras.Model):
@@ -114,15 +114,21 @@ def _interpolated(positions: np.ndarray, shape) -> np.ndarray:
     return np.concatenate([flat[:first], resized.reshape(wanted**2, -1)]).reshape(shape)
 
 
-def _transformer_trunk(encoder: keras.Model) -> keras.Model:
+def _transformer_trunk(encoder: keras.Model, preset: str) -> keras.Model:
     """Returns images -> M_4 [B, S/16, S/16, D] and M_5 [B, S/32, S/32, D], sides rounded up.
 
     The tokens of the patches become a map; those before them (of the class, registers) are left out.
+    Raises UserError where patches are merged on the way, so that their tokens are fewer.
     """
     size = encoder.image_shape[0]
     image, grid = keras.Input((size, size, 3), name="pixels"), size // _patch_size(encoder)
     # As one layer, which is saved by KerasHub's own configuration: that of some inner layers cannot be read.
     tokens = _token_encoder(encoder)(keras.tree.pack_sequence_as(encoder.input, [image]))
+    if tokens.shape[1] < grid**2:
+        raise UserError(
+            f"expected a transformer with a token for each patch, ViT, DINOv2, CLIP or SigLIP. Received: "
+            f"{PREFIX}{preset}, which has {tokens.shape[1]} tokens for {grid**2} patches"
+        )
     patches = tokens[:, -(grid**2) :]  # by their number: SigLIP's layers state one token too many
     side = math.ceil(size / 16)
     shape, name = (grid, grid, tokens.shape[-1]), TRANSFORMER_MAPS[0]

@@ -29,6 +29,8 @@ def reestimate(model: keras.Model, batches: Iterable, limit: int) -> None:
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
+    if not norms:
+        return
     statistics = [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
     momenta = [layer.momentum for layer in norms]
     sums, count = [np.zeros(v.shape) for v in statistics], 0

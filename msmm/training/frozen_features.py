@@ -37,7 +37,7 @@ def cached_maps(
     """
     if run.dataset.arrays is not None:
         return [_given_maps(run, split, run.dataset.arrays[records.MAPS])]
-    if num_maps < 5 and _maps_path(run, split, flip).exists():
+    if num_maps < 5 and _maps_fit_budget(run) and _maps_path(run, split, flip).exists():
         return cached_maps(run, split, flip)[-num_maps:]  # type: ignore[index]
     if not _maps_fit_budget(run, num_maps):
         return None

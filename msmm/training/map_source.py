@@ -65,9 +65,10 @@ class MapSource(Source):
 
     def _outputs(self, model: keras.Model, split: str, rows: np.ndarray) -> np.ndarray:
         """Returns the outputs of a model of `_model` for rows of a split."""
-        batches = batches_of(rows, frozen_features.BATCH)
+        size = min(frozen_features.BATCH, self.method.batch_size)
+        batches = batches_of(rows, size)
         if self._views is None:
-            images = self.run.images(split).ordered(frozen_features.BATCH, rows=rows)
+            images = self.run.images(split).ordered(size, rows=rows)
             inputs = ([x, *self._features(split, batch)] for x, batch in zip(images, batches, strict=True))
         else:
             maps = self._maps(split)

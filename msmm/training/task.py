@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
+# Numbers of outputs for which a held-out loss is computed at once, and those of a part where they are more.
+_WHOLE, _SLICE = 2**24, 2**22
+
 
 class DivergedError(Exception):
     """The loss is no longer finite."""
@@ -121,9 +124,17 @@ class Task:
         outputs = evaluation.predict(model)
         if not np.isfinite(outputs).all():
             raise DivergedError("the outputs for held-out images were not finite")
-        tensor = keras.ops.convert_to_tensor(outputs)
-        loss = float(keras.ops.mean(self.optimisation.loss(evaluation.ground_truth, tensor)))
-        figures = {"loss": loss, **evaluation.measure(model, outputs)}
+        figures = {"loss": self._held_out_loss(outputs), **evaluation.measure(model, outputs)}
         if not np.isfinite(np.array(list(figures.values()), np.float32)).all():
             raise DivergedError("a held-out figure was beyond float32")
         return outputs, figures
+
+    def _held_out_loss(self, outputs: np.ndarray) -> float:
+        """Returns the mean loss of held-out images, for some at a time where the outputs are many."""
+        size = max(1, len(outputs) if outputs.size <= _WHOLE else _SLICE // outputs[0].size)
+        truth = self.evaluation.ground_truth
+        losses = [
+            self.optimisation.loss(truth[i : i + size], keras.ops.convert_to_tensor(outputs[i : i + size]))
+            for i in range(0, len(outputs), size)
+        ]
+        return float(keras.ops.mean(keras.ops.concatenate(losses)))

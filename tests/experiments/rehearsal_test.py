@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def tree(monkeypatch):
 def test_packer_reads_the_drawn_labels_and_tags(tree, tmp_path):
     nus_wide_tree.write_tree(tree, tmp_path)
     zips = {"ConceptsList.zip", "Groundtruth.zip", "ImageList.zip", "NUS_WID_Tags.zip"}
-    assert {path.name for path in tmp_path.iterdir()} == zips | {"Flickr"}
+    assert {path.name for path in tmp_path.iterdir()} == zips | {"Flickr", "drawing.json"}
     raw = nus_wide.NusWide(raw_dir=tmp_path)
     contents = raw.read(Settings())
     assert contents.num_rows == {"train": 540, "test": 360} and contents.labels == tree.concepts
@@ -80,6 +81,14 @@ def test_an_interrupted_tree_is_completed_to_the_same_files(tree, tmp_path):
     nus_wide_tree.write_tree(tree, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert kept.stat().st_mtime_ns == touched
+
+
+def test_another_tree_in_the_same_folder_is_refused(tree, tmp_path):
+    nus_wide_tree.write_tree(tree, tmp_path)
+    for other in ({"rows": 901}, {"classes": 21}, {"tags": 61}, {"seed": 4}):
+        drawn = nus_wide_tree.draw_tree(**{"rows": 900, "classes": 20, "tags": 60, "seed": 3} | other)
+        with pytest.raises(UserError, match=r"has a drawing of .*'rows': 900.*, not of .*: choose another"):
+            nus_wide_tree.write_tree(drawn, tmp_path)
 
 
 def test_tags_follow_zipf_and_belong_to_labels():
@@ -153,6 +162,18 @@ def test_a_killed_step_goes_on_and_its_result_is_compared(tmp_path):
         assert kill["status"] == 0 and 0 < kill["after"] < rehearsal.steps["one"]["seconds"]
         assert kill["same"] is same
         assert ("| yes |" if same else "| NO |") in rehearsal.write_tables([undisturbed])
+
+
+def test_a_tree_that_was_over_before_its_kill_is_deleted_too(tmp_path, monkeypatch):
+    """Later steps read the first tree, and a second one takes gigabytes."""
+    make = "import pathlib; pathlib.Path({!r}).mkdir(parents=True)"
+    monkeypatch.setattr(random.Random, "uniform", lambda *_: 1e3)  # a moment that never comes
+    folders = (tmp_path, tmp_path / "killed")
+    whole, again = (Step("tree", python(make.format(str(folder / "tree")))) for folder in folders)
+    rehearsal = Rehearsal(tmp_path, IDENTITY, 1e6)
+    rehearsal.run([whole], [again])
+    assert rehearsal.kills["tree"]["status"] == 0 and rehearsal.kills["tree"]["after"] is None
+    assert (tmp_path / "tree").exists() and not (tmp_path / "killed/tree").exists()
 
 
 def test_steps_are_every_stage_and_method_in_order(tmp_path):

@@ -54,7 +54,8 @@ def test_a_derived_config_inherits_overridden_settings():
     "wrong",
     [{"batch_size": 0}, {"momentum": 1.0}, {"bn_momentum": -0.1}, {"visual_learning_rate": 0.0},
      {"held_out": -1}, {"image_size": 16}, {"finetune_learning_rate": float("nan")}, {"ria_beam": 0},
-     {"weight_decay": -1.0}, {"joint_ema": 1.0}, {"precision": "float64"}, {"tag_neighbour_pool": "test"}],
+     {"weight_decay": -1.0}, {"joint_ema": 1.0}, {"precision": "float64"}, {"tag_neighbour_pool": "test"},
+     {"query2label_width": 258}],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["nus_wide", "scenes"])
 def test_a_setting_out_of_range_is_refused_with_its_name(name, wrong):
@@ -72,7 +73,7 @@ def test_flatten_and_replace_flat_are_inverse(name):
     config = configs.get_config(name)
     flat = flatten(config)
     assert flat["visual_epochs"] == config.visual.epochs and flat["sinn_dense"] is config.sinn.dense
-    changed = {k: v + 1 for k, v in flat.items() if type(v) is int} | {"backbone_taps": list("abcde")}
+    changed = {k: 2 * v for k, v in flat.items() if type(v) is int} | {"backbone_taps": list("abcde")}
     again = replace_flat(config, changed)
     assert flatten(again) == flat | changed | {"backbone_taps": tuple("abcde")}
     assert replace_flat(again, flat) == config

@@ -157,8 +157,9 @@ class Arrays(RawDataset):
             return tuple(f"{default} {i}" for i in range(count))
         normalise = text.normalise_label if default == "label" else text.normalise_tag
         names = tuple(normalise(name) for name in self._texts(key, count))
-        seen = collections.Counter(names)
-        if twice := [name for name, number in seen.items() if number > 1 or not name]:
+        if "" in names:
+            raise self._file.error(key, f"expected names, got an empty one in row {names.index('')}")
+        if twice := [name for name, number in collections.Counter(names).items() if number > 1]:
             raise self._file.error(key, f"expected different names, got {twice[0]!r} more than once")
         return names
 

@@ -29,12 +29,15 @@ class DenseTags:
 
     def open(self) -> "DenseTags":
         opened = DenseTags(self._array)
-        opened._rows = self._array.open()
+        opened._rows, opened._next = self._array.open(), 0
         return opened
 
     def take(self, count: int) -> list[np.ndarray]:
         """Returns the columns of the tags of the next `count` rows."""
-        return [np.flatnonzero(_present(self._array, row)) for row in self._rows.take(count)]
+        numbers = range(self._next, self._next + count)
+        self._next += count
+        taken = self._rows.take(count)
+        return [np.flatnonzero(_present(self._array, *row)) for row in zip(taken, numbers, strict=True)]
 
 
 class SparseTags:
@@ -44,6 +47,10 @@ class SparseTags:
         parts = {name: file.arrays[name] for name in SPARSE if name in file.arrays}
         if len(parts) != len(SPARSE):
             raise UserError(f"{file.path}: expected all of {', '.join(SPARSE)}, got {', '.join(parts)}")
+        for name, array in parts.items():
+            kinds, wanted = ("biuf", "numbers") if name == "tags_data" else ("iu", "integers")
+            if array.dtype.kind not in kinds:
+                raise file.error(name, f"expected {wanted}, got values of type {array.dtype}")
         self._data, self._indices, ends, shape = parts.values()
         rows, self.width = shape.read().tolist() if shape.shape == (2,) else (None, None)
         if rows != count:
@@ -67,7 +74,8 @@ class SparseTags:
         values, columns = (reader.take(int(ends[-1] - ends[0])) for reader in self._readers)
         if len(columns) and not (columns.min() >= 0 and columns.max() < self.width):
             raise self._indices.file.error("tags_indices", f"expected columns from 0 to {self.width - 1}")
-        present = _present(self._data, values)
+        rows = np.repeat(np.arange(self._next - count, self._next), np.diff(ends))
+        present = _present(self._data, values, rows)
         return [
             np.unique(columns[start:end][present[start:end]])
             for start, end in zip(ends[:-1] - ends[0], ends[1:] - ends[0], strict=True)
@@ -84,8 +92,15 @@ def open_tags(file: NpzFile, count: int) -> NoTags | DenseTags | SparseTags:
     return SparseTags(file, count) if sparse else NoTags()
 
 
-def _present(array: Array, values: np.ndarray) -> np.ndarray:
-    """Returns which values are above 0. Raises UserError where one is negative or not a number."""
-    if not (values >= 0).all():
-        raise array.file.error(array.name, "expected values of 0 or more")
+def _present(array: Array, values: np.ndarray, rows: int | np.ndarray) -> np.ndarray:
+    """Returns which values are above 0. Raises UserError where one is negative or not a number.
+
+    rows: of the file, in which the values stand.
+    """
+    wrong = ~(values >= 0)
+    if wrong.any():
+        row = np.broadcast_to(rows, values.shape)[wrong][0]
+        raise array.file.error(
+            array.name, f"expected values of 0 or more, got {values[wrong][0]} in row {row}"
+        )
     return values > 0

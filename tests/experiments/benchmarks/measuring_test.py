@@ -54,6 +54,21 @@ def test_operations_of_a_small_network_equal_a_manual_count():
     assert measuring.training_operations(model) == 2 * convolution + 3 * dense
 
 
+def test_a_transposed_convolution_has_a_product_for_each_place_that_it_reads():
+    image = keras.Input((4, 6, 3))
+    model = keras.Model(image, keras.layers.Conv2DTranspose(5, 2, strides=2)(image))
+    assert model.output_shape == (None, 8, 12, 5)
+    assert measuring.forward_operations(model) == 2 * 4 * 6 * 2 * 2 * 3 * 5
+
+
+def test_a_network_with_layers_that_cannot_be_counted_has_no_count():
+    image = keras.Input((8, 8, 3))
+    separable = keras.Model(image, keras.layers.SeparableConv2D(4, 3)(image))
+    normalised = keras.Model(image, keras.layers.BatchNormalization()(image))
+    assert np.isnan(measuring.forward_operations(separable))
+    assert measuring.forward_operations(normalised) == 0
+
+
 @pytest.mark.slow
 def test_operations_of_resnet_101_match_its_paper():
     """He et al., table 1: 7.6 billion multiply-adds at 224 pixels."""

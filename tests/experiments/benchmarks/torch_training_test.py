@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is missing: pip install tor
 from experiments.benchmarks import training  # noqa: E402
 from experiments.benchmarks.torch_layers import Translation, to_torch  # noqa: E402
 from experiments.benchmarks.torch_training import TorchTraining  # noqa: E402
+from msmm.core.errors import UserError  # noqa: E402
 from msmm.models import backbone, heads, losses, multi_scale, optimizers, textual  # noqa: E402
 from tests.conftest import SHARED  # noqa: E402
 
@@ -75,7 +76,7 @@ def test_a_translated_network_has_the_outputs_of_keras(name):
 def test_a_layer_without_a_translation_is_named():
     feature = keras.Input((4,))
     model = keras.Model(feature, keras.layers.LayerNormalization(name="norm")(feature))
-    with pytest.raises(TypeError, match=r"norm \(LayerNormalization\)"):
+    with pytest.raises(UserError, match=r"norm \(LayerNormalization\): --pytorch= leaves"):
         Translation(model)
 
 

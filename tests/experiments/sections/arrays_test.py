@@ -72,5 +72,12 @@ def test_tables_have_the_rows_that_arrays_allow(make_study, given):
 @pytest.mark.slow
 def test_modern_heads_are_compared_on_given_maps(make_study):
     study = make_study("maps", "tags")
-    (table,) = modern.modern_section(study).tables
+    section = modern.modern_section(study)
+    (table,) = section.tables
     assert names(table)[:3] == ["MS-CNN", "MS-CNN+Tags", "CSRA"] and len(names(table)) == 8
+    assert section.notes[0].startswith("The trunk is frozen: all methods read the same maps.")
+
+
+def test_given_features_beside_given_maps_are_noted():
+    (note, *_) = modern.describe_trunks(Config(), two_trunks=True)
+    assert note.startswith("The paper's rows read the data set's features, and the heads its maps")

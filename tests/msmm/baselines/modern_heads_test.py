@@ -123,6 +123,11 @@ def test_query2label_equals_its_formula():
     np.testing.assert_allclose(network.predict_on_batch(x), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_attention_among_many_classes_has_smaller_batches():
+    sizes = {classes: make(Query2Label, classes).batch_size for classes in (5, 724, 1500, 20_000)}
+    assert sizes == {5: 64, 724: 64, 1500: 14, 20_000: 1}
+
+
 def test_sine_codes_are_of_row_and_column():
     codes = sine_codes(2, 3, 8).reshape(2, 3, 8)
     np.testing.assert_array_equal(codes[0, 0, :4], codes[0, 2, :4])  # of a row

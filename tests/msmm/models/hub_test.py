@@ -76,6 +76,42 @@ def test_a_transformer_reads_images_of_another_size(kind, tmp_path):
         np.testing.assert_allclose(maps[:, :2, :2], of_two, rtol=1e-3, atol=1e-4)
 
 
+def test_batch_normalisation_inside_blocks_has_the_momentum_of_the_setting(tmp_path):
+    """The fused blocks of EfficientNetV2 are layers with layers of their own."""
+    hub, four = pytest.importorskip("keras_hub"), [1] * 4
+    network = hub.models.EfficientNetBackbone(
+        stackwise_width_coefficients=[0.1] * 4,
+        stackwise_depth_coefficients=four,
+        stackwise_kernel_sizes=four,
+        stackwise_num_repeats=four,
+        stackwise_input_filters=[32] * 4,
+        stackwise_output_filters=[32] * 4,
+        stackwise_expansion_ratios=four,
+        stackwise_strides=[2] * 4,
+        stackwise_squeeze_and_excite_ratios=four,
+        stackwise_block_types=["fused"] * 4,
+        min_depth=8,
+    )
+    save_preset(network, hub.layers.EfficientNetImageConverter, tmp_path)
+    built = backbone.build(f"keras_hub:{tmp_path}", image_size=64, weights="imagenet", bn_momentum=0.5)
+    norms = [own for own in built._flatten_layers() if isinstance(own, keras.layers.BatchNormalization)]
+    assert len(norms) > 4 and {norm.momentum for norm in norms} == {0.5}
+
+
+def test_a_transformer_that_merges_patches_is_refused(tmp_path):
+    hub = pytest.importorskip("keras_hub")
+    sizes = {"image_shape": (64, 64, 3), "embed_dim": 16, "window_size": 2}
+    network = hub.models.SwinTransformerBackbone(**sizes, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
+    save_preset(network, hub.layers.SwinTransformerImageConverter, tmp_path)
+    with pytest.raises(UserError, match=r"a token for each patch, .*, which has 4 tokens for 256 patches"):
+        backbone.build(f"keras_hub:{tmp_path}", image_size=64, weights="imagenet")
+
+
+def save_preset(network, converter, folder):
+    network.save_to_preset(folder)
+    converter(image_size=(64, 64), scale=list(SCALE), offset=list(OFFSET)).save_to_preset(folder)
+
+
 def test_position_embeddings_are_interpolated_on_their_grid():
     ramp = np.repeat(np.arange(4.0), 4)[:, None]  # the row of each of 4 x 4 places
     positions = np.concatenate([[[9.0]], ramp]).astype(np.float32)  # after the class token's

@@ -31,6 +31,23 @@ def test_training_returns_the_weights_of_the_best_epoch(tmp_path):
     assert parts["regressor"] is model
 
 
+def test_a_held_out_loss_of_many_outputs_is_computed_in_parts(monkeypatch):
+    task = make_task()
+    model, _ = task.build()
+    sizes, loss = [], task.optimisation.loss
+
+    def record(truth, outputs):
+        sizes.append(len(truth))
+        return loss(truth, outputs)
+
+    task = replace_fields(task, loss=record)
+    whole = task.evaluate(model)[1]["loss"]
+    monkeypatch.setattr("msmm.training.task._WHOLE", len(Y) - 1)
+    monkeypatch.setattr("msmm.training.task._SLICE", 30)
+    assert task.evaluate(model)[1]["loss"] == pytest.approx(whole, rel=1e-6)
+    assert sizes == [64, 30, 30, 4]
+
+
 def test_averaged_weights_are_evaluated_and_kept(tmp_path):
     """Compares with plain steps averaged here, without dropout and BN, which are not averaged."""
 

@@ -103,6 +103,12 @@ def test_a_head_reads_m_5_of_all_maps_where_these_are_cached(run):
     (last,) = frozen_features.cached_maps(run, "train", num_maps=1)
     assert set(run.features_directory.iterdir()) == caches
     np.testing.assert_array_equal(last[:], whole[-1][:])
+    # A setting that allows one map, not five, reads none of the five: both splits decide alike.
+    images = 2 * sum(map(run.dataset.num_examples, run.dataset.splits))  # mirrored ones too
+    gib = images * last[:1].nbytes / 2**30
+    fewer = Run(run.workdir, run.dataset, replace_flat(run.config, {"maps_cache_gib": gib}))
+    (again,) = frozen_features.cached_maps(fewer, "train", num_maps=1)
+    np.testing.assert_array_equal(again[:], last[:])
     frozen_features.discard_maps(run)
     (alone,) = frozen_features.cached_maps(run, "train", num_maps=1)
     np.testing.assert_array_equal(alone[:], last[:])

@@ -159,7 +159,10 @@ WRONG = {
         (np.full((N, *MAP), 1e5), "maps: expected numbers that float16 holds, not so in row 0"),
         (np.zeros((N, 6, 4)), r"maps: expected the shape \[N, h, w, D\], got \[40, 6, 4\]"),
     ],
-    "tags": [(np.full((N, T), -1), "tags: expected values of 0 or more")],
+    "tags": [
+        (np.where(np.arange(N)[:, None] == row, wrong, np.ones(T)), f"of 0 or more, got {wrong} in row {row}")
+        for row, wrong in ((0, -1.0), (33, np.nan))
+    ],
     "ids": [(np.array(["same"] * N), "expected every image id once, got 'same' again")],
     "split": [
         (np.array(["val"] * N), "split: expected train or test, got 'val'"),
@@ -168,6 +171,7 @@ WRONG = {
     "label_names": [
         (np.array(["sky"] * C), "label_names: expected different names, got 'sky' more than once"),
         (np.array(["sky"]), r"label_names: expected 5 texts, got an array \[1\]"),
+        (np.array(["a", "b", " ", "c", "d"]), "label_names: expected names, got an empty one in row 2"),
     ],
     "feature": [(np.zeros((N, D)), "Received: feature$")],
     "tags_data": [(np.ones(3), "expected tags or tags_data, got both")],
@@ -208,6 +212,15 @@ def test_texts_as_bytes_in_utf_8_are_read(content, tmp_path):
         ("tags_indptr", np.array([0, 1]), "tags_indptr: expected 41 rising numbers from 0 on"),
         ("tags_shape", np.array([N + 1, T]), r"tags_shape: expected \(40, T\)"),
         ("tags_data", np.ones(2), r"tags_data: expected 3 values, got \[2\]"),
+        (
+            "tags_data",
+            np.array([1.0, 1.0, -2.0]),
+            "tags_data: expected values of 0 or more, got -2.0 in row 2",
+        ),
+        ("tags_data", np.array(["1"] * 3), "tags_data: expected numbers, got values of type <U1"),
+        ("tags_indices", np.zeros(3), "tags_indices: expected integers, got values of type float64"),
+        ("tags_indptr", np.array(["0"] * 41), "tags_indptr: expected integers, got values of type <U1"),
+        ("tags_shape", np.array([40.0, T]), "tags_shape: expected integers, got values of type float64"),
     ],
 )
 def test_wrong_sparse_tags_are_user_errors(pack, content, part, value, message):
