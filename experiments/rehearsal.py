@@ -15,6 +15,7 @@ After an interruption the same command continues: finished steps are not repeate
 """
 
 import pathlib
+import shutil
 import signal
 import sys
 
@@ -22,6 +23,8 @@ from absl import flags
 
 from msmm.core import command_line
 from msmm.core.errors import UserError
+
+_ROW_BYTES = 80 * 1024  # of disk: a photograph of 30 KiB, its record, that of Beam, and the runs
 
 _ROWS = flags.DEFINE_integer("rows", 269_648, "Rows of both splits together.", 50)
 _CLASSES = flags.DEFINE_integer("classes", 81, "Number of labels, if they are drawn.", 2)
@@ -61,6 +64,7 @@ def main() -> None:
         again = folder / KILLED
         lists = (list_steps(again, tree, draw_flags, settings) for tree in (again / TREE, folder / TREE))
         killed = [first if first.name == "tree" else other for first, other in zip(*lists, strict=True)]
+    _check_disk(folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step under way is ended too
     with lock_directory(folder):
         rehearsal.run(steps, _choose(killed))
@@ -68,6 +72,19 @@ def main() -> None:
     if failed := rehearsal.failed(steps):
         print(*failed, sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_disk(folder: pathlib.Path) -> None:
+    """Raises UserError where a new rehearsal would fill the disk: after an hour it would be for nothing."""
+    if (folder / "data").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    needed, free = _ROWS.value * _ROW_BYTES * (1 + _KILL.value), shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"expected {needed / 2**30:,.0f} GiB of free disk in {folder}, got {free / 2**30:,.0f}: free "
+            "some, or choose another --folder"
+        )
 
 
 def _choose(steps: list) -> list:

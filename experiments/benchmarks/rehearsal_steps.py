@@ -13,9 +13,10 @@ from msmm.training.stage_table import ON_PIXELS, PAPER_STAGES, settings_group
 
 TREE, PACKED, BEAM, RUNS = "tree", "data", "data_beam", "runs"
 METHODS = tuple(baseline_implementations())
-# A small trunk, and no caches: at the paper's 224 px neither maps nor decoded images would fit into them.
+# A small trunk that trains, and no caches: at 224 px neither maps nor decoded images would fit into them.
 SETTINGS = {
     "config": "custom",
+    "finetune_trunk": True,
     "backbone": "resnet-1-1-1-1-w8",
     "weights": "none",
     "image_size": 64,

@@ -6,7 +6,7 @@ ranking from counting.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from experiments.sections.study import (
     Section,
     Study,
     make_table,
-    measure_row,
     ranking_table,
 )
 from msmm.baselines.loading import load_baselines
+from msmm.scoring.metrics import annotation_metrics
 from msmm.scoring.predictions import Predictions, round_counts
 from msmm.training import baseline_tasks
 from msmm.training.run import Run
@@ -48,23 +48,19 @@ def comparison_section(study: Study, number: str) -> Section:
     """Trains every compared method on every run of a study and makes the section of Table III or IV."""
     # Tags alone are no input of a method that reads none.
     baselines = {n: m for n, m in BASELINES.items() if m.multi_modal or study.run.dataset.arrays != {}}
-    predictions = _train_and_predict(study.runs, baselines)
-    reads_tags = {name: baseline_tasks.create_baseline(study.run, name).multi_modal for name in baselines}
-
-    def row(name: str, counts: Callable | None = None) -> MeasuredRow:
-        return _measure(study.runs, predictions[name], reads_tags[name], counts)
-
+    measured = _train_and_measure(study, baselines)
     ours = {UPPER_BOUND: study.rows["Upper bound"], OURS: study.rows[COMPLETE]}
-    own_counts = {BASELINES[name].title: row(name) for name in reversed(baselines)}
-    rankers = [name for name in reversed(baselines) if predictions[name][0].counts is None]
-    our_counts = {f"{BASELINES[n].title} + our quantity": row(n, _our_counts) for n in rankers}
-    true_counts = {f"{BASELINES[n].title}, true quantity": row(n, _true_counts) for n in rankers}
+    own_counts = {BASELINES[name].title: measured[name].own for name in reversed(baselines)}
+    rankers = [name for name in reversed(baselines) if not measured[name].own.quantity]
+    our_counts = {f"{BASELINES[n].title} + our quantity": measured[n].our_counts for n in rankers}
+    true_counts = {f"{BASELINES[n].title}, true quantity": measured[n].true_counts for n in rankers}
     rows = ours | own_counts
     ranked = {OURS: ours[OURS]}
     for name in rankers:
         if baseline_tasks.scores_labels(BASELINES[name]):
-            title = BASELINES[name].title
-            ranked[title] = _add_ranking(study, name, own_counts[title], predictions[name])
+            own = measured[name].own
+            rankings = zip(own.metrics, measured[name].rankings, strict=True)
+            ranked[BASELINES[name].title] = dataclasses.replace(own, metrics=[m | r for m, r in rankings])
     return Section(
         tables=[
             make_table(f"Measured: the rows of Table {number}, {study.description}", rows, first="Methods"),
@@ -93,48 +89,60 @@ def comparison_section(study: Study, number: str) -> Section:
     )
 
 
-def _train_and_predict(runs: Sequence[Run], names: Collection[str]) -> Mapping[str, list[Predictions]]:
-    """Trains every method and returns its predictions for the test split, one entry per run."""
-    predictions = {name: [] for name in names}
-    for run in runs:
+@dataclasses.dataclass
+class _Measured:
+    """A method on the test split, seed by seed; scores and the labels of other counts are not kept.
+
+    own: with its own counts or k.
+    our_counts, true_counts: with our predicted quantity, and the true one; metrics alone.
+    rankings: `ranking_metrics`, where it ranks every label.
+    """
+
+    own: MeasuredRow
+    our_counts: MeasuredRow
+    true_counts: MeasuredRow
+    rankings: list[dict[str, float]]
+
+
+def _train_and_measure(study: Study, names: Collection[str]) -> Mapping[str, _Measured]:
+    """Trains and measures every method on every run."""
+    measured: dict[str, _Measured] = {}
+    for run in study.runs:
         for name in names:
             train(run, name)
-            predictions[name].append(baseline_tasks.predict_baseline(run, name))
+            predictions = baseline_tasks.predict_baseline(run, name)
+            if name not in measured:
+                measured[name] = _empty_rows(run, name, predictions)
+            _add_seed(measured[name], study.truth, run, name, predictions)
         run.discard_images()
-    return predictions
+    return measured
+
+
+def _empty_rows(run: Run, name: str, predictions: Predictions) -> _Measured:
+    reads_tags = baseline_tasks.create_baseline(run, name).multi_modal
+    own = MeasuredRow([], [], multi_modal=reads_tags, quantity=predictions.counts is not None)
+    counted = MeasuredRow([], [], multi_modal=reads_tags, quantity=True)
+    true = MeasuredRow([], [], multi_modal=reads_tags, quantity=True, upper_bound=True)
+    return _Measured(own, counted, true, [])
+
+
+def _add_seed(measured: _Measured, truth: np.ndarray, run: Run, name: str, predictions: Predictions) -> None:
+    """Adds the figures of a method's predictions on one run."""
+    labels = baseline_tasks.choose_baseline_labels(run, predictions)
+    measured.own.chosen.append(labels)
+    measured.own.metrics.append(annotation_metrics(truth, labels))
+    measured.rankings.append(baseline_tasks.measure_ranking(run, name, truth, predictions))
+    if predictions.counts is not None:
+        return  # it counts by itself
+    for row, counts in ((measured.our_counts, _our_counts), (measured.true_counts, _true_counts)):
+        counted = dataclasses.replace(predictions, counts=counts(run, bool(measured.own.multi_modal)))
+        labels = baseline_tasks.choose_baseline_labels(run, counted)
+        row.metrics.append(annotation_metrics(truth, labels))
 
 
 def comparison_claims(titles: Sequence[str]) -> list[Claim]:
     """Returns the claims of section IV-C: the paper's model is better than each method."""
     return [Claim("better than the compared methods", "IV-C", OURS, title) for title in titles]
-
-
-def _measure(
-    runs: Sequence[Run], predictions: Sequence[Predictions], reads_tags: bool, counts: Callable | None
-) -> MeasuredRow:
-    """Measures a method; `counts` (run, reads_tags -> [N]) replaces its own counts or k."""
-    chosen = []
-    for run, ranked in zip(runs, predictions, strict=True):
-        if counts:
-            ranked = dataclasses.replace(ranked, counts=counts(run, reads_tags))
-        chosen.append(baseline_tasks.choose_baseline_labels(run, ranked))
-    return measure_row(
-        runs[0].split("test").labels,
-        chosen,
-        multi_modal=reads_tags,
-        quantity=counts is not None or predictions[0].counts is not None,
-        upper_bound=counts is _true_counts,
-    )
-
-
-def _add_ranking(
-    study: Study, name: str, row: MeasuredRow, predictions: Sequence[Predictions]
-) -> MeasuredRow:
-    rankings = [
-        baseline_tasks.measure_ranking(run, name, study.truth, p)
-        for run, p in zip(study.runs, predictions, strict=True)
-    ]
-    return dataclasses.replace(row, metrics=[m | r for m, r in zip(row.metrics, rankings, strict=True)])
 
 
 def _our_counts(run: Run, reads_tags: bool) -> np.ndarray:

@@ -34,8 +34,8 @@ class MeasuredRow:
     multi_modal, quantity, upper_bound: as in `table.Row`.
     """
 
-    chosen: Sequence[np.ndarray]
-    metrics: Sequence[Mapping[str, float]]
+    chosen: list[np.ndarray]
+    metrics: list[Mapping[str, float]]
     multi_modal: bool | None = None
     quantity: bool | None = None
     upper_bound: bool = False

@@ -111,8 +111,8 @@ def counts_from_probabilities(run: Run, names: Sequence[str] = tuple(REGRESSORS)
     """
     counts = {}
     for name in names:
-        p = predict_probabilities(run, TABLE_ROWS[name], "test").astype(np.float64)
-        counts[f"Σp, {name}"] = p.sum(axis=1)
+        p = predict_probabilities(run, TABLE_ROWS[name], "test")
+        counts[f"Σp, {name}"] = p.sum(axis=1, dtype=np.float64)
         counts[f"count of p > 0.5, {name}"] = (p > 0.5).sum(axis=1).astype(np.float64)
     return counts
 

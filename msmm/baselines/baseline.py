@@ -10,6 +10,7 @@ from msmm.models import losses, optimizers
 from msmm.scoring.predictions import Predictions
 
 _BATCH = 256
+_PIECE = 16 * _BATCH  # rows whose inputs are in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,13 @@ class Baseline:
 
     def predict(self, network: keras.Model, split: str, rows: np.ndarray) -> Predictions:
         """Returns the predictions for some rows of a split."""
-        return self.decode(predict_arrays(network, self.features(split)[rows]))
+        return self.decode(self._predict_in_pieces(network, lambda piece: self.features(split)[piece], rows))
+
+    @staticmethod
+    def _predict_in_pieces(network: keras.Model, inputs: Callable, rows: np.ndarray) -> np.ndarray:
+        """Returns the outputs for rows; `inputs`, rows -> arrays, is called for some at a time."""
+        starts = range(0, max(1, len(rows)), _PIECE)
+        return np.concatenate([predict_arrays(network, inputs(rows[i : i + _PIECE])) for i in starts])
 
     def decode(self, outputs: np.ndarray) -> Predictions:
         """Returns the predictions of the network's outputs [B, C]."""

@@ -30,7 +30,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from msmm.baselines.baseline import Baseline, predict_arrays
+from msmm.baselines.baseline import Baseline
 from msmm.baselines.label_graph import find_relations
 from msmm.core.errors import UserError
 from msmm.models import optimizers
@@ -81,7 +81,7 @@ class Sinn(Baseline):
         return self._inputs("train", rows)
 
     def predict(self, network, split, rows):
-        return self.decode(predict_arrays(network, self._inputs(split, rows)))
+        return self.decode(self._predict_in_pieces(network, lambda piece: self._inputs(split, piece), rows))
 
     def _inputs(self, split: str, rows: np.ndarray) -> list[np.ndarray]:
         return [self.features(split)[rows], self.splits[split].tags[rows].astype(np.float32)]

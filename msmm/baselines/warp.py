@@ -44,7 +44,7 @@ class Warp(Baseline):
         total = ops.cond(
             few,
             lambda: warp_loss(labels, outputs, keys, self.longest),
-            lambda: warp_loss(labels, outputs, keys),
+            lambda: warp_loss(labels, outputs, keys, self.longest_of_all),
         )
         return total / self.num_classes
 
@@ -56,6 +56,11 @@ class Warp(Baseline):
         also where it has more.
         """
         return max(1, int(self.train_labels.sum(axis=1).max()))
+
+    @functools.cached_property
+    def longest_of_all(self) -> int:
+        """The largest number of labels of an image that trains or is held out; at least 1."""
+        return max(1, int(self.splits["train"].labels.sum(axis=1).max()))
 
 
 def warp_loss(labels, scores, keys=None, longest=None):

@@ -27,8 +27,16 @@ class Calibration:
         """Returns the most probable slope and offsets (Platt 1999, with partial pooling).
 
         They minimise eq. 4 on held-out images plus normal priors: the slope about 1, the offsets about a
-        common offset that is free.
+        common offset that is free. Several rules fit it on the same images: the last fits are kept.
         """
+        if held_out.digest not in _FITTED:
+            _FITTED[held_out.digest] = cls._fit(held_out)
+            if len(_FITTED) > _KEPT:
+                del _FITTED[next(iter(_FITTED))]
+        return _FITTED[held_out.digest]
+
+    @classmethod
+    def _fit(cls, held_out: HeldOutPredictions) -> "Calibration":
         z, y = held_out.logits, held_out.labels.astype(np.float64)
         solution = _minimise(z, y, free_slope=True)
         if solution[0] < LEAST_SLOPE:
@@ -43,6 +51,10 @@ class Calibration:
     def probabilities(self, z: np.ndarray) -> np.ndarray:
         """Returns calibrated probabilities [N, C] of logits [N, C]."""
         return sigmoid(self.logits(z))
+
+
+_KEPT = 16  # fits: all images, and the folds of two cross-validations
+_FITTED: dict[str, Calibration] = {}  # digest of held-out predictions -> fit; the oldest first
 
 
 def _solve_arrowhead(
@@ -68,18 +80,21 @@ def _minimise(z: np.ndarray, y: np.ndarray, free_slope: bool) -> np.ndarray:
         return (np.logaddexp(0, u) - y * u).sum() + (prior * (v - centre) ** 2).sum() / 2
 
     solution = centre.copy()
+    now = objective(solution)
     for _ in range(_STEPS):
         p = sigmoid(solution[0] * z + solution[1] + solution[2:])
         error, weight = p - y, p * (1 - p)
         gradient = np.r_[(error * z).sum(), error.sum(), error.sum(0)] + prior * (solution - centre)
-        of_class, tilted = weight.sum(0), (weight * z).sum(0)
+        weighted = weight * z
+        of_class, tilted = weight.sum(0), weighted.sum(0)
         corner = np.diag(prior[:2])  # of slope and common offset
-        corner += [[(weight * z * z).sum(), tilted.sum()], [tilted.sum(), of_class.sum()]]
+        corner += [[(weighted * z).sum(), tilted.sum()], [tilted.sum(), of_class.sum()]]
         step = _solve_arrowhead(corner, np.stack([tilted, of_class]), prior[2:] + of_class, gradient)
-        now = objective(solution)
-        while objective(solution - step) > now and np.abs(step).max() > 1e-9:
+        then = objective(solution - step)
+        while then > now and np.abs(step).max() > 1e-9:
             step /= 2
-        solution = solution - step
+            then = objective(solution - step)
+        solution, now = solution - step, then
         if np.abs(step).max() < 1e-8:
             break
     return solution

@@ -131,20 +131,35 @@ class ClassThresholds:
 
     @classmethod
     def fit(cls, held_out: HeldOutPredictions) -> "ClassThresholds":
+        starts: dict[str, tuple] = {}  # by the digest of a fold's images: no strength changes them
+
+        def fit(part, strength):
+            if part.digest not in starts:
+                starts[part.digest] = cls._start(part)
+            return cls._fit(part, strength, starts[part.digest])
+
         def fitter(strength):
-            return lambda part: cls._fit(part, strength)
+            return lambda part: fit(part, strength)
 
         if len(held_out.raw) < 2:
-            return cls._fit(held_out, cls.STRENGTHS[-1])
+            return fit(held_out, cls.STRENGTHS[-1])
         strongest_first = cls.STRENGTHS[::-1]
         h_f1 = [cross_validate(fitter(s), held_out) for s in strongest_first]
-        return cls._fit(held_out, strongest_first[first_best(h_f1)])  # of equal ones the strongest
+        return fit(held_out, strongest_first[first_best(h_f1)])  # of equal ones the strongest
+
+    @staticmethod
+    def _start(held_out: HeldOutPredictions) -> tuple[float, np.ndarray]:
+        """Returns the best threshold of all classes, and the best of each, [C]."""
+        z, labels = held_out.logits, held_out.labels
+        return thresholds.best_threshold(z, labels)[0], thresholds.best_class_thresholds(z, labels)
 
     @classmethod
-    def _fit(cls, held_out: HeldOutPredictions, strength: float) -> "ClassThresholds":
+    def _fit(
+        cls, held_out: HeldOutPredictions, strength: float, start: tuple[float, np.ndarray] | None = None
+    ) -> "ClassThresholds":
+        """Fits with one strength. start: of `_start`, if it is at hand."""
         z, labels = held_out.logits, held_out.labels
-        common, _ = thresholds.best_threshold(z, labels)
-        own = thresholds.best_class_thresholds(z, labels)
+        common, own = start or cls._start(held_out)
         share = labels.sum(axis=0) / (labels.sum(axis=0) + strength)
         moved = np.where(np.isnan(own), 0.0, share * (own - common))
         again, _ = thresholds.best_threshold(z - moved, labels)

@@ -1,6 +1,8 @@
 """The data that counting rules are fitted on."""
 
 import dataclasses
+import functools
+import hashlib
 
 import numpy as np
 
@@ -33,6 +35,14 @@ class HeldOutPredictions:
                 "expected probabilities and labels [n, C] and raw [n], n >= 1. Received: "
                 f"{self.probabilities.shape}, {self.labels.shape} and {self.raw.shape}"
             )
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the content: equal images in equal order have the same."""
+        digest = hashlib.sha256(repr((self.probabilities.dtype, self.labels.shape, self.k)).encode())
+        for array in (self.probabilities, self.raw, self.labels):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     @property
     def logits(self) -> np.ndarray:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-# Numbers of outputs for which a held-out loss is computed at once, and those of a part where they are more.
-_WHOLE, _SLICE = 2**24, 2**22
+_OUTPUTS = 2**22  # for which a held-out loss is computed at once
 
 
 class DivergedError(Exception):
@@ -131,7 +130,7 @@ class Task:
 
     def _held_out_loss(self, outputs: np.ndarray) -> float:
         """Returns the mean loss of held-out images, for some at a time where the outputs are many."""
-        size = max(1, len(outputs) if outputs.size <= _WHOLE else _SLICE // outputs[0].size)
+        size = max(1, len(outputs) if outputs.size <= _OUTPUTS else _OUTPUTS // outputs[0].size)
         truth = self.evaluation.ground_truth
         losses = [
             self.optimisation.loss(truth[i : i + size], keras.ops.convert_to_tensor(outputs[i : i + size]))

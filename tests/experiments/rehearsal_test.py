@@ -188,6 +188,12 @@ def test_steps_are_every_stage_and_method_in_order(tmp_path):
     assert all("--image_size=32" in step.command for step in steps if step.name in trained)
 
 
+def test_a_rehearsal_that_would_fill_the_disk_is_refused(tmp_path):
+    command = [sys.executable, "-m", "experiments.rehearsal", "--rows=4000000000", f"--folder={tmp_path}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2 and "expected 305,176 GiB of free disk" in result.stderr
+
+
 @pytest.mark.slow
 def test_rehearsal_of_the_first_steps_with_kills(tmp_path):
     command = [sys.executable, "-m", "experiments.rehearsal", "--rows=500", f"--folder={tmp_path}", "--kill"]

@@ -1,53 +1,48 @@
-"""Packing in an Apache Beam pipeline, which may run on many machines; needs the extra [beam].
+"""Checking and converting images in an Apache Beam pipeline, which may run on many machines; needs [beam].
 
-The rows are written to numbered files beside the records first, so that the pipeline itself stays small.
-Every machine of the runner must find these and the images under the same paths.
+The rows are written to numbered files beside the records first, and the pipeline writes the results of each
+file beside it. The pipeline carries the names of the files alone, so its memory does not grow with the data
+set. Every machine of the runner must find these files and the images under the same paths.
 """
 
 import itertools
-import json
 import pathlib
 import pickle
 from collections.abc import Iterable, Iterator
 
 from msmm.core import images
+from msmm.core.files import write_bytes
 from msmm.data import records
 
 ROWS = 256  # per file
-BROKEN = "broken.json"
 
 
-def examples(rows: Iterable[tuple[dict, bytes | pathlib.Path]], short_side: int | None, folder: pathlib.Path):
-    """Returns a transform that yields `keyed` of every row whose image is whole.
+def convert(
+    rows: Iterable[tuple[dict, bytes | pathlib.Path]],
+    short_side: int | None,
+    folder: pathlib.Path,
+    runner,
+    options,
+) -> Iterator[tuple[tuple[dict, bytes | pathlib.Path], bytes | str | None]]:
+    """Yields every row, and its image as `images.convert_or_explain` returns it, after the pipeline has run.
 
     Args:
         rows: examples without their images, and the images.
         short_side: as in `images.to_jpeg`.
-        folder: a new folder for the rows, and for the file that `broken` reads after the pipeline has run.
+        folder: a new folder for the files; each is deleted once it is read.
+        runner, options: of the pipeline, as `msmm.core.beam.runner_and_options` returns them.
     """
     import apache_beam as beam
 
     files = _write_rows(rows, folder)
-
-    @beam.ptransform_fn
-    def check(pipeline):
-        checked = (
-            pipeline
-            | "Files" >> beam.Create(files)
-            | "Spread" >> beam.Reshuffle()
-            | "Rows" >> beam.FlatMap(_read_rows)
-            | "Check" >> beam.Map(_check, short_side)
-        )
-        _ = (
-            checked
-            | "Broken" >> beam.Filter(_is_broken)
-            | "Causes" >> beam.Map(lambda row: (row[0][records.IMAGE_ID], row[1]))
-            | "All" >> beam.combiners.ToList()
-            | "List" >> beam.Map(_write_json, str(folder / BROKEN))
-        )
-        return checked | "Whole" >> beam.Filter(_is_whole) | "Key" >> beam.MapTuple(keyed)
-
-    return check()
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        names = pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
+        _ = names | "Check" >> beam.Map(_check_file, short_side)
+    for file in files:
+        paths = pathlib.Path(file), _results(file)
+        yield from zip(*map(_read, paths), strict=True)
+        for path in paths:
+            path.unlink()
 
 
 def keyed(example: dict, image: bytes | None = None) -> tuple[bytes, dict]:
@@ -55,12 +50,6 @@ def keyed(example: dict, image: bytes | None = None) -> tuple[bytes, dict]:
     # The key is bytes: as texts, TFDS would take a\b and a/b for the same key.
     content = {} if image is None else {records.IMAGE: image}
     return example[records.IMAGE_ID].encode(), example | content
-
-
-def broken(folder: pathlib.Path) -> list[tuple[str, str]]:
-    """Returns the ids of the broken images and their causes; none where the pipeline did not get that far."""
-    path = folder / BROKEN
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _write_rows(rows: Iterable[tuple[dict, bytes | pathlib.Path]], folder: pathlib.Path) -> list[str]:
@@ -73,25 +62,16 @@ def _write_rows(rows: Iterable[tuple[dict, bytes | pathlib.Path]], folder: pathl
     return files
 
 
-def _read_rows(file: str) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
-    yield from pickle.loads(pathlib.Path(file).read_bytes())
+def _read(path: pathlib.Path) -> list:
+    return pickle.loads(path.read_bytes())
 
 
-def _check(row: tuple[dict, bytes | pathlib.Path], short_side: int | None) -> tuple[dict, bytes | str]:
-    example, image = row
-    try:
-        return example, images.to_jpeg(image, short_side)
-    except images.BrokenImage as error:
-        return example, str(error)
+def _results(file: str) -> pathlib.Path:
+    return pathlib.Path(file).with_suffix(".checked")
 
 
-def _is_broken(row: tuple[dict, bytes | str]) -> bool:
-    return isinstance(row[1], str)
-
-
-def _is_whole(row: tuple[dict, bytes | str]) -> bool:
-    return not _is_broken(row)
-
-
-def _write_json(content: list, path: str) -> None:
-    pathlib.Path(path).write_text(json.dumps(content), encoding="utf-8")
+def _check_file(file: str, short_side: int | None) -> None:
+    """Writes the results of a file of rows; a runner may do so more than once."""
+    rows = _read(pathlib.Path(file))
+    results = [images.convert_or_explain(image, short_side) for _, image in rows]
+    write_bytes(_results(file), pickle.dumps(results))

@@ -64,7 +64,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for split in contents.num_rows
         }
         self._seen = set()
-        self._folder, self._beam_dir = pathlib.Path(data_dir), None
+        self._folder, self._beam = pathlib.Path(data_dir), None
         if contents.arrays is not None and settings.resize:
             raise UserError("--resize changes images, and a data set of arrays has none: leave it out")
         super().__init__(data_dir=data_dir)
@@ -83,8 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if runner and self.contents.arrays is not None:
             raise UserError("a data set of arrays is packed by one process: leave --runner out")
         if runner:
-            config.beam_runner, config.beam_options = beam.runner_and_options(runner, beam_options)
-            self._beam_dir = self._folder / "beam"
+            self._beam = beam.runner_and_options(runner, beam_options)
         tfds.disable_progress_bar()
         total = sum(self.contents.num_rows.values())
         try:
@@ -97,7 +96,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 self.download_and_prepare(download_config=config)
         except (RuntimeError, ValueError) as error:  # TFDS and Beam turn every error into these
             if empty := re.search(r"generated examples is 0 for split (\w+)", str(error)):
-                self._collect_broken()
                 raise self._nothing_left(empty[1]) from None
             raise
         except OSError as error:
@@ -106,7 +104,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise
         finally:
             tfds.enable_progress_bar()
-        self._collect_broken()
         broken = collections.Counter()
         for causes in self.dropped.values():
             broken.update({c: len(ids) for c, ids in causes.items() if c not in report.FILTERS})
@@ -131,16 +128,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         label_ids = {name: index for index, name in enumerate(self.contents.labels)}
         tag_ids = {name: index for index, name in enumerate(self.contents.tags)}
         wanted = {split: self._wanted(split, label_ids, tag_ids) for split in self.contents.num_rows}
-        if self._beam_dir:
-            return {
-                split: beam_pipeline.examples(rows, self.settings.resize, self._beam_dir / split)
-                for split, rows in wanted.items()
-            }
         return {split: self._generate_examples(split, rows) for split, rows in wanted.items()}
 
     def _generate_examples(self, split, wanted):
         kept = 0
-        for example, image in wanted if self.contents.arrays is not None else self._checked(wanted):
+        for example, image in wanted if self.contents.arrays is not None else self._checked(split, wanted):
             if isinstance(image, str):
                 self.dropped[split][image].append(example[records.IMAGE_ID])
                 continue
@@ -149,10 +141,14 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not kept:
             raise self._nothing_left(split)
 
-    def _checked(self, wanted) -> Iterator[tuple[dict, bytes | str]]:
+    def _checked(self, split, wanted) -> Iterator[tuple[dict, bytes | str]]:
         """Yields the examples with their images as JPEG, or with the cause why an image is broken."""
-        pairs = (((example, image), image) for example, image in wanted)
-        converted = self._workers.map(images.convert_or_explain, pairs, self.settings.resize)
+        if self._beam:
+            folder = self._folder / "beam" / split
+            converted = beam_pipeline.convert(wanted, self.settings.resize, folder, *self._beam)
+        else:
+            pairs = (((example, image), image) for example, image in wanted)
+            converted = self._workers.map(images.convert_or_explain, pairs, self.settings.resize)
         for (example, source), image in converted:
             yield example, images.read_or_explain(source) if image is None else image
 
@@ -164,12 +160,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             f"no image of the {split} split is left of {self.contents.num_rows[split]} rows "
             f"({report.in_words(causes) or 'there are none'}){lacks}: mend them, or check the filters"
         )
-
-    def _collect_broken(self) -> None:
-        """Adds the broken images of a Beam pipeline; without one, they are counted as they are checked."""
-        for split in self.contents.num_rows if self._beam_dir else ():
-            for image_id, cause in beam_pipeline.broken(self._beam_dir / split):
-                self.dropped[split][cause].append(image_id)
 
     def _wanted(self, split, label_ids, tag_ids) -> Iterator[tuple[dict, bytes | pathlib.Path]]:
         """Yields the rows that no filter leaves out, as examples without the image, and their images."""

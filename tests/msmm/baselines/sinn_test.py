@@ -110,6 +110,18 @@ def test_scores_equal_both_passes_unrolled_in_numpy(make_method, splits, dense):
     assert all(mask.any() for pair in masks.values() for mask in pair)
 
 
+def test_inputs_of_a_split_are_made_for_some_rows_at_a_time(make_method, splits, monkeypatch):
+    """Tags are bits; as float32 those of all rows of a large set would fill the memory."""
+    method = make_method(Sinn, splits)
+    network = perturb_weights(method.build())
+    rows = np.arange(900)[::-1]
+    whole, sizes, inputs = method.predict(network, "test", rows), [], method._inputs
+    monkeypatch.setattr("msmm.baselines.baseline._PIECE", 256)
+    monkeypatch.setattr(method, "_inputs", lambda split, some: sizes.append(len(some)) or inputs(split, some))
+    np.testing.assert_array_equal(method.predict(network, "test", rows).scores, whole.scores)
+    assert sizes == [256, 256, 256, 132]
+
+
 def test_dense_sinn_equals_masks_of_ones_without_relu(make_method, splits, monkeypatch):
     dense = perturb_weights(make_method(Sinn, splits, sinn_dense=True).build())
     structured = make_method(Sinn, splits).build()

@@ -163,7 +163,7 @@ def test_an_image_with_more_labels_than_any_that_trains_has_the_loss_of_all(labe
     method = make_method(Warp, classes=7, train_rows=np.arange(29))
     method.splits["train"].labels[:] = np.arange(7) < 2
     method.splits["train"].labels[-1] = True  # held out
-    assert method.longest == 2
+    assert (method.longest, method.longest_of_all) == (2, 7)
     assert labels.sum(axis=1).max() > 2
     targets = np.stack([labels, np.random.default_rng(3).random(labels.shape)], axis=1).astype(np.float32)
     expected = warp_loss(labels, scores, targets[:, 1]) / 7

@@ -96,3 +96,16 @@ def test_arrowhead_system_is_solved_as_by_a_dense_solver():
     dense = np.block([[corner, border], [border.T, np.diag(diagonal)]])
     solved = _solve_arrowhead(corner, border, diagonal, right)
     np.testing.assert_allclose(solved, np.linalg.solve(dense, right), rtol=1e-10)
+
+
+def test_equal_images_are_fitted_once(monkeypatch):
+    """Four rules fit it on all images and on the folds of their cross-validations."""
+    fits, fit = [], Calibration._fit
+    monkeypatch.setattr(Calibration, "_fit", lambda held_out: fits.append(held_out) or fit(held_out))
+    monkeypatch.setattr("msmm.quantities.calibration._FITTED", {})
+    z, y = draw_logits(7)
+    first = Calibration.fit(make_predictions(z, y))
+    assert Calibration.fit(make_predictions(z.copy(), y.copy())) is first and len(fits) == 1
+    for other in (make_predictions(z + 0.1, y), make_predictions(z, ~y), make_predictions(z, y).take([0, 1])):
+        assert Calibration.fit(other) != first
+    assert len(fits) == 4

@@ -98,6 +98,18 @@ def test_threshold_rule_uses_one_threshold_for_all_images_and_classes(draw):
     assert (chosen[~some].sum(axis=1) == 1).all()
 
 
+def test_what_no_strength_changes_is_computed_once_per_fold(draw, monkeypatch):
+    held_out, calls, compute = draw(0), [], ClassThresholds._start
+
+    def start(part):
+        calls.append(len(part.raw))
+        return compute(part)
+
+    monkeypatch.setattr(ClassThresholds, "_start", staticmethod(start))
+    ClassThresholds.fit(held_out)
+    assert sorted(calls) == [160] * 5 + [200]
+
+
 def test_class_thresholds_differ_only_with_enough_images(draw):
     """A classifier overestimates two classes: few images do not show it, many do."""
 

@@ -42,8 +42,7 @@ def test_a_held_out_loss_of_many_outputs_is_computed_in_parts(monkeypatch):
 
     task = replace_fields(task, loss=record)
     whole = task.evaluate(model)[1]["loss"]
-    monkeypatch.setattr("msmm.training.task._WHOLE", len(Y) - 1)
-    monkeypatch.setattr("msmm.training.task._SLICE", 30)
+    monkeypatch.setattr("msmm.training.task._OUTPUTS", 30)
     assert task.evaluate(model)[1]["loss"] == pytest.approx(whole, rel=1e-6)
     assert sizes == [64, 30, 30, 4]
 

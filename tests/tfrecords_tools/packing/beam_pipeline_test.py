@@ -1,9 +1,13 @@
 """An Apache Beam pipeline packs the same files as worker processes."""
 
 import importlib.util
+import io
+import pickle
 
 import pytest
+from PIL import Image
 
+from msmm.core import beam
 from msmm.core.errors import UserError
 from msmm.data import records
 from tests.tfrecords_tools.packing.builder_test import read_files, row, rows_with_broken_images
@@ -37,6 +41,29 @@ def test_direct_runner_packs_the_same_files_as_the_packer_without_beam(
         (folder / f"gone{number}.jpg").write_bytes(b"")
     local = pack(path, "local", resize=20)
     assert pack(path, "beam", resize=20, runner="DirectRunner") == local
+
+
+def test_images_stay_out_of_the_pipeline(tmp_path):
+    """A runner keeps whatever goes through a pipeline in memory, several times."""
+    Image.new("RGB", (20, 30)).save(tmp_path / "whole.jpg")
+    rows = [({}, tmp_path / "whole.jpg"), ({}, b"no image")]
+    files = beam_pipeline._write_rows(rows, tmp_path / "rows")
+    assert beam_pipeline._check_file(files[0], None) is None
+    results = pickle.loads((tmp_path / "rows/rows-000000.checked").read_bytes())
+    assert results[0] is None and isinstance(results[1], str)
+
+
+@needs_beam
+def test_files_of_the_pipeline_are_deleted_once_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(beam_pipeline, "ROWS", 4)
+    Image.new("RGB", (20, 30)).save(tmp_path / "whole.jpg")
+    rows = [({"image/id": str(i)}, tmp_path / "whole.jpg") for i in range(10)]
+    pairs = beam_pipeline.convert(rows, 10, tmp_path / "rows", *beam.runner_and_options("DirectRunner", []))
+    kept = []
+    for given, image in pairs:
+        assert given == rows[len(kept)] and min(Image.open(io.BytesIO(image)).size) == 10
+        kept.append(len(list((tmp_path / "rows").glob("*.checked"))))
+    assert kept == [3] * 4 + [2] * 4 + [1] * 2 and not list((tmp_path / "rows").iterdir())
 
 
 @needs_beam
