@@ -36,7 +36,7 @@ class Query2Label(MapHead):
     name = "query2label"
 
     @property
-    def batch_size(self) -> int:
+    def batch_size(self) -> int:  # type: ignore[override]
         """Images per step: fewer where attention among so many classes would fill the memory."""
         return max(1, min(super().batch_size, ATTENTION_PAIRS // self.num_classes**2))
 

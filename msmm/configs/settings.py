@@ -24,7 +24,7 @@ def setting(
     choices: Sequence | None = None,
 ) -> Any:
     """Returns a dataclass field with its help (unit; source) and the limits of its value."""
-    limits = {"at_least": at_least, "above": above, "below": below, "at_most": at_most}
+    limits: dict[str, Any] = {"at_least": at_least, "above": above, "below": below, "at_most": at_most}
     limits |= {"multiple_of": multiple_of, "choices": choices}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
