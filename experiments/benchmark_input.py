@@ -69,7 +69,7 @@ def main() -> None:
         print(f"\n{name}, {len(files)} files of {size:.0f} KiB:\n")
         print(measuring.markdown_table(["", "images/s", "times decoding alone"], rows), flush=True)
         if _TRAINING.value:
-            print(f"\nbeside the training, the pipeline {_describe_feeding(speed[FED], speed[STEPS])}")
+            print(f"\nbeside the training, the pipeline {measuring.describe_feeding(speed[FED], speed[STEPS])}")
 
 
 _NO_TORCH = "; without the DataLoader, since PyTorch is not installed"
@@ -138,14 +138,6 @@ def _candidates(files: list[bytes], folder: pathlib.Path, torch: bool) -> dict:
         for name, images in batches.items():
             turns[name] = functools.partial(_turn, _trained(train, images), steps)
     return turns
-
-
-def _describe_feeding(fed: float, steps: float) -> str:
-    """Describes the pipeline's speed by images/s of a training that it feeds, and of its steps alone."""
-    if fed >= 0.99 * steps:  # turns differ by more
-        return "costs less than can be measured"
-    feeding = 1 / (1 / fed - 1 / steps)
-    return f"feeds {feeding:,.0f} images/s, {feeding / steps:.1f} times what the training takes"
 
 
 def _steps_per_turn(train, images) -> int:

@@ -11,14 +11,6 @@ from PIL import Image
 from tests.conftest import ROOT
 
 
-def test_the_speed_of_the_pipeline_is_the_time_that_it_adds_to_a_step():
-    from experiments.benchmark_input import _describe_feeding
-
-    assert _describe_feeding(40, 50) == "feeds 200 images/s, 4.0 times what the training takes"
-    for fed in (49.9, 50, 60):
-        assert _describe_feeding(fed, 50) == "costs less than can be measured"
-
-
 @pytest.mark.slow
 def test_input_benchmark_measures_every_pipeline_on_the_given_files(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), np.uint8)

@@ -79,6 +79,12 @@ def test_operations_of_resnet_101_match_its_paper():
     )
 
 
+def test_the_speed_of_the_pipeline_is_the_time_that_it_adds_to_a_step():
+    assert measuring.describe_feeding(40, 50) == "feeds 200 images/s, 4.0 times what the training takes"
+    for fed in (49.9, 50, 60):
+        assert measuring.describe_feeding(fed, 50) == "costs less than can be measured"
+
+
 MEMORY_SCRIPT = """
 import sys, time
 import numpy as np
