@@ -69,7 +69,8 @@ def main() -> None:
         print(f"\n{name}, {len(files)} files of {size:.0f} KiB:\n")
         print(measuring.markdown_table(["", "images/s", "times decoding alone"], rows), flush=True)
         if _TRAINING.value:
-            print(f"\nbeside the training, the pipeline {measuring.describe_feeding(speed[FED], speed[STEPS])}")
+            feeding = measuring.describe_feeding(speed[FED], speed[STEPS])
+            print(f"\nbeside the training, the pipeline {feeding}")
 
 
 _NO_TORCH = "; without the DataLoader, since PyTorch is not installed"
