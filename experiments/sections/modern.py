@@ -86,12 +86,12 @@ def modern_section(study: Study) -> Section:
     return Section(
         tables=[table],
         outcomes=_outcomes(study, measured),
-        notes=describe_trunks(study.run.config, {FEATURES, MAPS} <= set(study.run.dataset.arrays or ())),
+        notes=table_notes(study.run.config, {FEATURES, MAPS} <= set(study.run.dataset.arrays or ())),
         baselines=tuple(heads),
     )
 
 
-def describe_trunks(config: Config, two_trunks: bool) -> tuple[str, ...]:
+def table_notes(config: Config, two_trunks: bool) -> tuple[str, ...]:
     """Returns the notes below the table, the first about the trunks of the heads.
 
     two_trunks: whether the data set has features and maps of its own.

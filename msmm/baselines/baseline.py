@@ -133,7 +133,11 @@ class Baseline:
             epoch: None for held-out images.
             rng: the only source of randomness, so that a resumed training is bit-equal.
         """
-        return self.features("train")[rows]
+        return self.split_inputs("train", rows)
+
+    def split_inputs(self, split: str, rows: np.ndarray):
+        """Returns the network's inputs for rows of a split: an array or list of arrays [B, …]."""
+        return self.features(split)[rows]
 
     def targets(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Returns the targets of `loss` for training rows, [B, …]."""
@@ -141,13 +145,9 @@ class Baseline:
 
     def predict(self, network: keras.Model, split: str, rows: np.ndarray) -> Predictions:
         """Returns the predictions for some rows of a split."""
-        return self.decode(self._predict_in_pieces(network, lambda piece: self.features(split)[piece], rows))
-
-    @staticmethod
-    def _predict_in_pieces(network: keras.Model, inputs: Callable, rows: np.ndarray) -> np.ndarray:
-        """Returns the outputs for rows; `inputs`, rows -> arrays, is called for some at a time."""
-        starts = range(0, max(1, len(rows)), _PIECE)
-        return np.concatenate([predict_arrays(network, inputs(rows[i : i + _PIECE])) for i in starts])
+        pieces = [rows[i : i + _PIECE] for i in range(0, max(1, len(rows)), _PIECE)]
+        outputs = [predict_arrays(network, self.split_inputs(split, piece)) for piece in pieces]
+        return self.decode(np.concatenate(outputs))
 
     def decode(self, outputs: np.ndarray) -> Predictions:
         """Returns the predictions of the network's outputs [B, C]."""

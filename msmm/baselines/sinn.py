@@ -77,13 +77,7 @@ class Sinn(Baseline):
         rate = optimizers.schedule(learning_rate, steps)
         return optimizers.Momentum(rate, momentum=MOMENTUM, l2=L2, global_clipnorm=CLIP_NORM)
 
-    def inputs(self, rows, epoch, rng):
-        return self._inputs("train", rows)
-
-    def predict(self, network, split, rows):
-        return self.decode(self._predict_in_pieces(network, lambda piece: self._inputs(split, piece), rows))
-
-    def _inputs(self, split: str, rows: np.ndarray) -> list[np.ndarray]:
+    def split_inputs(self, split, rows):
         return [self.features(split)[rows], self.splits[split].tags[rows].astype(np.float32)]
 
     def _within(self, concepts: np.ndarray, name: str):

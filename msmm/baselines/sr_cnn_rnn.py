@@ -88,9 +88,10 @@ class SrCnnRnn(Recurrent):
             return np.zeros(0, np.int64)
         digest = hashlib.sha256(np.ascontiguousarray(tags).data)
         digest.update(np.ascontiguousarray(features).data)
-        key = {"features and tags": digest.hexdigest(), "rule": [OCCURRENCES, SHARE, AREA, RIDGE]}
-        if (features == features[0]).all():
-            key["features"] = "constant"
+        key = {
+            "features and tags": digest.hexdigest(),
+            "rule": [OCCURRENCES, SHARE, AREA, RIDGE, "all frequent of constant features"],
+        }
         mask = self.cache("true-tags", key, 1, lambda: [[find_true_tags(features, tags)[None]]], bool)
         return np.flatnonzero(mask[0][0])
 
@@ -134,7 +135,7 @@ def find_true_tags(features: np.ndarray, tags: np.ndarray) -> np.ndarray:
     features: float32 [N, D]; tags: bool [N, T].
     """
     frequent = tags.sum(axis=0) >= min(OCCURRENCES, SHARE * len(tags))
-    if (features == features[0]).all():
+    if (features.min(axis=0) == features.max(axis=0)).all():
         return frequent
     mixed = np.random.default_rng(0).permutation(len(tags))
     fitted, scored = mixed[: len(tags) // 2], mixed[len(tags) // 2 :]

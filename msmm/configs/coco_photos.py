@@ -50,12 +50,8 @@ class Config(custom.Config):
     quantity: base.Quantity = with_defaults(epochs=(12, "at most; 703 steps each"))
     csra: modern.Csra = with_defaults(epochs=(12, "at most; 351 steps each"))
     ml_decoder: modern.MlDecoder = with_defaults(
-        queries=(20, "of 4 classes each: a fifth of 80 costs half the time"),
-        epochs=(2, "at most; 351 steps each, 6 minutes of one core"),
+        **modern.SMALL_ML_DECODER, epochs=(2, "at most; 351 steps each, 6 minutes of one core")
     )
     query2label: modern.Query2Label = with_defaults(
-        width=(128, "units; a third of the time of 256"),
-        hidden=(512, "units; four times the width, as in the source"),
-        learning_rate=(1e-3, "a step; chosen on held-out images, 3e-4 is far from the end in so few steps"),
-        epochs=(3, "at most; 351 steps each, 3 minutes of one core"),
+        **modern.SMALL_QUERY2LABEL, epochs=(3, "at most; 351 steps each, 3 minutes of one core")
     )

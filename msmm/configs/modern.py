@@ -64,6 +64,15 @@ class Query2Label(Head):
     hidden: int = setting(1024, "units of each feed-forward layer; its source has 8,192", at_least=1)
 
 
+# Heads that a CPU trains in minutes, for `with_defaults`.
+SMALL_ML_DECODER = {"queries": (20, "each of a group of classes; half the time of a query per class of 80")}
+SMALL_QUERY2LABEL = {
+    "width": (128, "units; a third of the time of 256"),
+    "hidden": (512, "units; four times the width, as in the source"),
+    "learning_rate": (1e-3, "a step; chosen on held-out photographs: 3e-4 is too slow for so few steps"),
+}
+
+
 def modern_head(settings: type[Settings], implementation: str) -> Any:
     """Returns the registry line of a modern head: its settings and its class as "module:Class"."""
     return group(settings, head=implementation)

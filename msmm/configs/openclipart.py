@@ -53,11 +53,6 @@ class Config(custom.Config):
     sinn: baselines.Sinn = with_defaults(epochs=(40, "at most; 30 steps each"))
     sr_cnn_rnn: baselines.SrCnnRnn = with_defaults(epochs=(60, "at most; 12 steps each"))
     ml_decoder: modern.MlDecoder = with_defaults(
-        queries=(20, "as for photographs; half the time of a query per class"),
-        epochs=(10, "at most; 24 steps each"),
+        **modern.SMALL_ML_DECODER, epochs=(10, "at most; 24 steps each")
     )
-    query2label: modern.Query2Label = with_defaults(
-        width=(128, "units; as for photographs"),
-        hidden=(512, "units; four times the width, as in the source"),
-        learning_rate=(1e-3, "a step; as for photographs"),
-    )
+    query2label: modern.Query2Label = with_defaults(**modern.SMALL_QUERY2LABEL)

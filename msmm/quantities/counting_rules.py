@@ -6,6 +6,7 @@ one label per image (decision 21). Its scores rank the labels in the order in wh
 """
 
 import dataclasses
+import functools
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -138,13 +139,10 @@ class ClassThresholds:
                 starts[part.digest] = cls._start(part)
             return cls._fit(part, strength, starts[part.digest])
 
-        def fitter(strength):
-            return lambda part: fit(part, strength)
-
         if len(held_out.raw) < 2:
             return fit(held_out, cls.STRENGTHS[-1])
         strongest_first = cls.STRENGTHS[::-1]
-        h_f1 = [cross_validate(fitter(s), held_out) for s in strongest_first]
+        h_f1 = [cross_validate(functools.partial(fit, strength=s), held_out) for s in strongest_first]
         return fit(held_out, strongest_first[first_best(h_f1)])  # of equal ones the strongest
 
     @staticmethod

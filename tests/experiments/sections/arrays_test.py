@@ -79,5 +79,5 @@ def test_modern_heads_are_compared_on_given_maps(make_study):
 
 
 def test_given_features_beside_given_maps_are_noted():
-    (note, *_) = modern.describe_trunks(Config(), two_trunks=True)
+    (note, *_) = modern.table_notes(Config(), two_trunks=True)
     assert note.startswith("The paper's rows read the data set's features, and the heads its maps")

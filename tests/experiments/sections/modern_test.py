@@ -85,7 +85,7 @@ def test_no_table_of_the_paper_has_a_modern_head():
 
 
 def test_the_first_note_says_which_heads_train_a_trunk():
-    assert modern.describe_trunks(Config(), two_trunks=False)[0].startswith("The trunk is frozen")
+    assert modern.table_notes(Config(), two_trunks=False)[0].startswith("The trunk is frozen")
     changed = {"csra_trunk": "trained", "query2label_trunk": "trained", "finetune_randaugment": 5}
-    note = modern.describe_trunks(replace_flat(Config(), changed), two_trunks=False)[0]
+    note = modern.table_notes(replace_flat(Config(), changed), two_trunks=False)[0]
     assert note.startswith("csra, query2label: with a trunk of its own") and "RandAugment 5" in note

@@ -115,9 +115,11 @@ def test_inputs_of_a_split_are_made_for_some_rows_at_a_time(make_method, splits,
     method = make_method(Sinn, splits)
     network = perturb_weights(method.build())
     rows = np.arange(900)[::-1]
-    whole, sizes, inputs = method.predict(network, "test", rows), [], method._inputs
+    whole, sizes, inputs = method.predict(network, "test", rows), [], method.split_inputs
     monkeypatch.setattr("msmm.baselines.baseline._PIECE", 256)
-    monkeypatch.setattr(method, "_inputs", lambda split, some: sizes.append(len(some)) or inputs(split, some))
+    monkeypatch.setattr(
+        method, "split_inputs", lambda split, some: sizes.append(len(some)) or inputs(split, some)
+    )
     np.testing.assert_array_equal(method.predict(network, "test", rows).scores, whole.scores)
     assert sizes == [256, 256, 256, 132]
 
