@@ -204,8 +204,9 @@ def _mean_sd(row: Row, column: str) -> tuple[str, str]:
     values = row.values(column)[: 1 if column in _OF_THE_TRUTH else None]
     if not values:
         return _NONE, ""
-    whole = len(values) == 1 and isinstance(values[0], (int, np.integer))
-    decimals = 0 if whole else _DECIMALS.get(column, 2)
+    if len(set(values)) == 1 and isinstance(values[0], (int, np.integer)):  # a size, a number of passes
+        return str(values[0]), ""
+    decimals = _DECIMALS.get(column, 2)
     sd = f"± {_sd(values):.{decimals}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{decimals}f}", sd
 

@@ -146,6 +146,13 @@ def test_class_counts_are_integers_and_ground_truth_values_have_no_spread():
     assert two == ["a", "2.00 ± 0.00", "2.00", "1.5 ± 0.7", "1"]
 
 
+def test_size_that_is_equal_for_all_seeds_is_an_integer_without_spread():
+    table = one_table(Row("a", [{"parameters": 393_040}] * 2), columns=["parameters"])
+    assert markdown_rows(report.as_markdown(table))[2:] == [["a", "393040"]]
+    table = one_table(Row("a", [{"parameters": 3}, {"parameters": 4}]), columns=["parameters"])
+    assert markdown_rows(report.as_markdown(table))[2:] == [["a", "3.50 ± 0.71"]]
+
+
 def hostile_report():
     table = Table(
         HOSTILE,
