@@ -20,7 +20,7 @@ PREFERRED = "guided_threshold"
 # With fewer held-out images thresholds are worse than a count with next to nothing to fit.
 ENOUGH = 40
 PREFERRED_OF_FEW = "count_posterior"
-_REPEATS = 2  # of the cross-validation, with other folds
+_REPEATS = 2  # of the cross-validation, with other folds; of many images and classes one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def fit_counting_rules(held_out: HeldOutPredictions) -> FittedCountingRules:
     if len(held_out.raw) < ENOUGH:
         return FittedCountingRules(rules, PREFERRED_OF_FEW, {}, len(held_out.raw))
     chosen = {
-        name: [choose_out_of_fold(kind.fit, held_out, seed) for seed in range(_REPEATS)]
+        name: [choose_out_of_fold(kind.fit, held_out, seed) for seed in range(held_out.repeats(_REPEATS))]
         for name, kind in ProgressBar(kinds.items(), "cross-validating quantities", unit="rules")
     }
     h_f1 = {

@@ -8,6 +8,8 @@ import numpy as np
 
 from msmm.scoring.logits import to_logits
 
+_PAIRS = 2**20  # of an image and a class; NUS-WIDE has 0.9 million, 2,000 images of 5,000 classes 10 million
+
 
 @dataclasses.dataclass(frozen=True)
 class HeldOutPredictions:
@@ -43,6 +45,11 @@ class HeldOutPredictions:
         for array in (self.probabilities, self.raw, self.labels):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    def repeats(self, most: int) -> int:
+        """Returns how often a random computation is repeated: `most` times unless there are many pairs of an
+        image and a class. Those take time, and leave less to chance."""
+        return max(1, most * _PAIRS // max(_PAIRS, self.labels.size))
 
     @property
     def logits(self) -> np.ndarray:
