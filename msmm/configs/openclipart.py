@@ -52,7 +52,10 @@ class Config(custom.Config):
     )
     sinn: baselines.Sinn = with_defaults(epochs=(40, "at most; 30 steps each"))
     sr_cnn_rnn: baselines.SrCnnRnn = with_defaults(epochs=(60, "at most; 12 steps each"))
+    csra: modern.Csra = with_defaults(learning_rate=(0.03, "a step; chosen on held-out images"))
     ml_decoder: modern.MlDecoder = with_defaults(
-        **modern.SMALL_ML_DECODER, epochs=(10, "at most; 24 steps each")
+        **modern.SMALL_ML_DECODER,
+        learning_rate=(1e-3, "a step; chosen on held-out images"),
+        epochs=(10, "at most; 26 steps each"),
     )
     query2label: modern.Query2Label = with_defaults(**modern.SMALL_QUERY2LABEL)
