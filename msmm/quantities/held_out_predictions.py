@@ -8,7 +8,7 @@ import numpy as np
 
 from msmm.scoring.logits import to_logits
 
-_PAIRS = 2**20  # of an image and a class; NUS-WIDE has 0.9 million, 2,000 images of 5,000 classes 10 million
+_MANY = 2**20  # pairs of an image and a class; NUS-WIDE has 0.9 million, 2,000 images of 5,000 classes 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class HeldOutPredictions:
         return digest.hexdigest()
 
     def repeats(self, most: int) -> int:
-        """Returns how often a random computation is repeated: `most` times unless there are many pairs of an
-        image and a class. Those take time, and leave less to chance."""
-        return max(1, most * _PAIRS // max(_PAIRS, self.labels.size))
+        """Returns how often a random computation is repeated: `most` times, or less often with many images
+        and classes, which take time and leave less to chance."""
+        return max(1, most * _MANY // max(_MANY, self.labels.size))
 
     @property
     def logits(self) -> np.ndarray:

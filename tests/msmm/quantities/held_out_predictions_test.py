@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from msmm.quantities import counting_rules
+from msmm.quantities import held_out_predictions
+from msmm.quantities.counting_rules import GuidedThreshold, Threshold
+from msmm.quantities.cross_validation import cross_validate
+from msmm.quantities.fitting import fit_counting_rules
 from msmm.quantities.held_out_predictions import HeldOutPredictions
 
 
@@ -19,17 +22,16 @@ def test_more_than_a_million_pairs_are_computed_less_often(images, classes, repe
     assert held_out(images, classes).repeats(16) == repeats
 
 
-def test_guided_threshold_of_many_pairs_draws_fewer_samples(monkeypatch):
-    drawn = []
+def test_rules_repeat_less_with_many_pairs(draw, monkeypatch):
+    class EightSamples(GuidedThreshold):
+        SAMPLES = 8
 
-    def best_threshold(scores, labels):
-        drawn.append(len(scores))
-        return 0.0, 1.0
-
-    monkeypatch.setattr(counting_rules.thresholds, "best_threshold", best_threshold)
-    precisions = len(counting_rules.GuidedThreshold.PRECISIONS)
-    counting_rules.GuidedThreshold.fit(held_out(512, 1024))
-    assert drawn == [512] * 16 * precisions
-    drawn.clear()
-    counting_rules.GuidedThreshold.fit(held_out(2048, 1024))
-    assert drawn == [2048] * 8 * precisions
+    data = draw(0)
+    eight, sixteen = EightSamples.fit(data), GuidedThreshold.fit(data)
+    monkeypatch.setattr(held_out_predictions, "_MANY", data.labels.size // 2)
+    fitted = fit_counting_rules(data)
+    many = fitted.rules["guided_threshold"]
+    assert (many.precision, many.threshold) == (eight.precision, eight.threshold)
+    assert many.threshold != sixteen.threshold
+    assert fitted.held_out_h_f1["threshold"] == cross_validate(Threshold.fit, data, seed=0)
+    assert fitted.held_out_h_f1["threshold"] != cross_validate(Threshold.fit, data, seed=1)
